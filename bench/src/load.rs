@@ -1,0 +1,46 @@
+//! Keys, a client with space, and many calls in flight.
+
+use std::future::Future;
+
+use anyhow::Result;
+use client::{Client, Options, Segment, Transport};
+use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+
+pub(crate) const OBJECT_BYTES: u64 = 4096;
+
+/// 40 bytes, all different.
+pub(crate) fn key(prefix: &str, at: usize) -> String {
+    format!("{prefix:_<20}{at:020}")
+}
+
+/// The numbers below `count` in an order that no cache likes, the same in every run.
+pub(crate) fn shuffled(count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut random = 0x9e37_79b9_u64;
+    for at in (1..count).rev() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        order.swap(at, (random >> 33) as usize % (at + 1));
+    }
+    order
+}
+
+pub(crate) async fn connect(address: &str, transport: Transport) -> Result<Client> {
+    let mut options = Options::new([address]);
+    options.transport = transport;
+    Ok(Client::connect(options).await?)
+}
+
+/// Offers space for so many objects.
+pub(crate) async fn mount(client: &Client, name: &str, objects: usize) -> Result<()> {
+    let bytes = objects as u64 * OBJECT_BYTES * 5 / 4 + (1 << 20);
+    client.mount_segment(&Segment::memory(name, 1 << 40, bytes, "127.0.0.1:1")).await?;
+    Ok(())
+}
+
+/// All of `calls`, at most `width` at a time.
+pub(crate) async fn run_all<F: Future<Output = Result<()>>>(
+    width: usize,
+    calls: impl Iterator<Item = F>,
+) -> Result<()> {
+    futures_util::stream::iter(calls).map(Ok).try_for_each_concurrent(width, |call| call).await
+}

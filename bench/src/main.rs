@@ -1,0 +1,48 @@
+//! Benchmarks of Understudy. Each prints CPU time per operation, since wall time on a shared machine says little;
+//! docs/benchmarks.md holds the figures and the commands that give them again.
+
+mod expire;
+mod load;
+mod measure;
+mod pair;
+mod process;
+mod server;
+mod state;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Benchmarks of Understudy.
+#[derive(Parser, Debug)]
+#[command(name = "understudy-bench", version)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// The state alone, in this process: no network, no encoding.
+    State(state::Args),
+    /// A real server: CPU of its process per call, alone, over a session and in batches.
+    Server(server::Args),
+    /// A pair: what a standby costs, a full sync while writes go on, a kill.
+    Pair(pair::Args),
+    /// A client with half of all objects expires: how long do the calls of others take meanwhile?
+    Expire(expire::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().what {
+        What::State(args) => state::run(&args),
+        What::Server(args) => runtime()?.block_on(server::run(&args)),
+        What::Pair(args) => runtime()?.block_on(pair::run(&args)),
+        What::Expire(args) => runtime()?.block_on(expire::run(&args)),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}

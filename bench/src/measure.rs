@@ -1,0 +1,50 @@
+//! CPU time and memory of a process, from /proc.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+/// A process whose costs are measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process {
+    pid: u32,
+}
+
+impl Process {
+    pub(crate) fn own() -> Process {
+        Process::of(std::process::id())
+    }
+
+    pub(crate) fn of(pid: u32) -> Process {
+        Process { pid }
+    }
+
+    /// Nanoseconds on a CPU so far, in user and kernel mode, of all its threads.
+    pub(crate) fn cpu_ns(self) -> Result<u64> {
+        let mut sum = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid)).context("the process is gone")? {
+            // A thread may end in between.
+            let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let running = line.split_ascii_whitespace().next().context("schedstat is empty")?;
+            sum += running.parse::<u64>()?;
+        }
+        Ok(sum)
+    }
+
+    pub(crate) fn resident_bytes(self) -> Result<u64> {
+        let line = fs::read_to_string(format!("/proc/{}/statm", self.pid)).context("the process is gone")?;
+        let pages: u64 = line.split_ascii_whitespace().nth(1).context("statm is short")?.parse()?;
+        Ok(pages * 4096)
+    }
+}
+
+/// Runs `work` and prints what one of its `operations` cost.
+pub(crate) fn report(name: &str, process: Process, operations: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (cpu, wall) = (process.cpu_ns()?, std::time::Instant::now());
+    work()?;
+    let (cpu, wall) = (process.cpu_ns()? - cpu, wall.elapsed());
+    let per_op = cpu as f64 / operations as f64 / 1000.0;
+    let per_second = operations as f64 / wall.as_secs_f64();
+    println!("{name:<38} {per_op:>9.3} µs CPU/op {per_second:>12.0} op/s {operations:>10} ops");
+    Ok(())
+}

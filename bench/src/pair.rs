@@ -1,0 +1,184 @@
+//! A pair of real processes: what a standby costs the primary, how long a full sync takes while writes go on, and a kill.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use client::{Ack, Client, Cluster, Options, PutOptions, Transport};
+use hdrhistogram::Histogram;
+
+use crate::load::{connect, key, mount, run_all, shuffled};
+use crate::process::Server;
+use crate::server::put_many;
+
+const BATCH: usize = 500;
+/// Objects that the writer puts in one call while it keeps its rate.
+const WRITER_BATCH: usize = 50;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Objects that are there when the standby comes.
+    #[arg(long, default_value_t = 1_000_000)]
+    objects: usize,
+    /// Objects put per second meanwhile.
+    #[arg(long, default_value_t = 5000)]
+    writes_per_s: usize,
+    /// Further arguments of both servers.
+    #[arg(last = true)]
+    server: Vec<String>,
+}
+
+struct Pair {
+    coordinator: tempfile::TempDir,
+    extra: Vec<String>,
+}
+
+impl Pair {
+    fn member(&self, name: &str) -> Result<Server> {
+        let coordinator = format!("file:{}", self.coordinator.path().display());
+        let mut arguments = vec!["--coordinator".to_owned(), coordinator, "--node-name".to_owned(), name.to_owned()];
+        // Too little log for a million objects: so a new member needs a full sync.
+        arguments.extend(["--tail-bytes".to_owned(), "33554544".to_owned()]);
+        arguments.extend(self.extra.iter().cloned());
+        Server::start(&arguments)
+    }
+}
+
+pub(crate) async fn run(args: &Args) -> Result<()> {
+    let coordinator = tempfile::tempdir().context("no place for the coordinator's directory")?;
+    let pair = Pair { coordinator, extra: args.server.clone() };
+    let first = pair.member("a")?;
+    let client = connect(&first.address(), Transport::Session).await?;
+    wait_for(&client, "a primary", |cluster| cluster.primary == "a").await?;
+    mount(&client, "bench", 3 * args.objects + 5_000_000).await?;
+    costs(&first, &client, "alone", args.objects, "fill").await?;
+
+    let writer = Writer::start(&first.address(), args.writes_per_s).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    print("writes, alone", &writer.take());
+    let memory = first.process().resident_bytes()?;
+    let began = Instant::now();
+    let second = pair.member("b")?;
+    wait_for(&client, "a standby in sync", |cluster| cluster.members.iter().filter(|m| m.in_sync).count() == 2).await?;
+    println!("full sync of {} objects and into the set: {:?}", args.objects, began.elapsed());
+    print("writes, during the full sync", &writer.take());
+    let grown = first.process().resident_bytes()?.saturating_sub(memory);
+    println!("the primary's memory grew by {:.1} % meanwhile", grown as f64 * 100.0 / memory as f64);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    print("writes, with a standby", &writer.take());
+    writer.stop().await?;
+    ensure_same(&first, &second).await?;
+
+    costs(&first, &client, "with a standby, ack committed", args.objects / 4, "committed").await?;
+    let mut options = Options::new([first.address()]);
+    options.ack = Ack::Local;
+    let local = Client::connect(options).await?;
+    costs(&first, &local, "with a standby, ack local", args.objects / 4, "local").await?;
+    ensure_same(&first, &second).await?;
+    takeover(first, &second).await
+}
+
+/// Prints what puts in batches cost the primary.
+async fn costs(primary: &Server, client: &Client, name: &str, objects: usize, prefix: &str) -> Result<()> {
+    let order = shuffled(objects);
+    let (cpu, wall) = (primary.process().cpu_ns()?, Instant::now());
+    let puts = order.chunks(BATCH).map(|chunk| {
+        let keys = chunk.iter().map(|at| key(prefix, *at)).collect();
+        put_many(client, keys, PutOptions::default())
+    });
+    run_all(4, puts).await?;
+    let (cpu, wall) = (primary.process().cpu_ns()? - cpu, wall.elapsed());
+    let per_op = cpu as f64 / objects as f64 / 1000.0;
+    println!("put, batches, {name:<30} {per_op:>6.2} µs CPU/op {:>9.0} op/s", objects as f64 / wall.as_secs_f64());
+    Ok(())
+}
+
+async fn wait_for(client: &Client, what: &str, is_there: impl Fn(&Cluster) -> bool) -> Result<()> {
+    let began = Instant::now();
+    while !client.status().await?.cluster.is_some_and(|cluster| is_there(&cluster)) {
+        ensure!(began.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// Both stand at the same seq with the same digest, once nothing is written any more.
+async fn ensure_same(first: &Server, second: &Server) -> Result<()> {
+    let (first, second) =
+        (connect(&first.address(), Transport::Unary).await?, connect(&second.address(), Transport::Unary).await?);
+    let began = Instant::now();
+    loop {
+        let (one, other) = (first.status().await?, second.status().await?);
+        if one.applied == other.applied {
+            ensure!(one.digest == other.digest, "digests differ at {:?}", one.applied);
+            println!("digests are equal at {}/{}", one.applied.epoch, one.applied.seq);
+            return Ok(());
+        }
+        ensure!(began.elapsed() < PATIENCE, "never at the same seq: {:?} and {:?}", one.applied, other.applied);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// kill -9, and the time until a write is acknowledged again.
+async fn takeover(first: Server, second: &Server) -> Result<()> {
+    let client = Client::connect(Options::new([first.address(), second.address()])).await?;
+    put_many(&client, vec![key("before", 0)], PutOptions::default()).await?;
+    let began = Instant::now();
+    first.kill();
+    put_many(&client, vec![key("after", 0)], PutOptions::default()).await?;
+    println!("kill -9 to the next acknowledged write: {:?}", began.elapsed());
+    ensure!(client.exists_one(key("before", 0)).await?, "an acknowledged write is gone");
+    Ok(())
+}
+
+/// Puts at a steady rate, and notes how long each call takes.
+struct Writer {
+    latencies: Arc<parking_lot::Mutex<Histogram<u64>>>,
+    stop: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Writer {
+    async fn start(address: &str, per_s: usize) -> Result<Writer> {
+        let client = connect(address, Transport::Session).await?;
+        let latencies = Arc::new(parking_lot::Mutex::new(Histogram::new(3)?));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (noted, stopped) = (Arc::clone(&latencies), Arc::clone(&stop));
+        let task = tokio::spawn(async move {
+            let pause = Duration::from_micros((WRITER_BATCH * 1_000_000 / per_s.max(1)) as u64);
+            let mut ticks = tokio::time::interval(pause);
+            let mut at = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                ticks.tick().await;
+                let keys = (at..at + WRITER_BATCH).map(|at| key("writer", at)).collect();
+                at += WRITER_BATCH;
+                let began = Instant::now();
+                put_many(&client, keys, PutOptions::default()).await?;
+                noted.lock().record(began.elapsed().as_micros() as u64)?;
+            }
+            Ok(())
+        });
+        Ok(Writer { latencies, stop, task })
+    }
+
+    /// What was noted since the last time.
+    fn take(&self) -> Histogram<u64> {
+        let mut latencies = self.latencies.lock();
+        let taken = latencies.clone();
+        latencies.reset();
+        taken
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await?
+    }
+}
+
+fn print(when: &str, histogram: &Histogram<u64>) {
+    let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+    let (p50, p99, max) = (ms(0.5), ms(0.99), histogram.max() as f64 / 1000.0);
+    println!("{when:<30} {:>6} calls   p50 {p50:.2} ms   p99 {p99:.2} ms   max {max:.2} ms", histogram.len());
+}

@@ -1,0 +1,77 @@
+//! A server process of our own, started for a benchmark and ended with it.
+
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use test_ports::{Port, free_port};
+
+use crate::measure::Process;
+
+/// Ends with the value.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    port: Port,
+}
+
+impl Server {
+    /// The `understudy` that was built beside this binary.
+    pub(crate) fn start(arguments: &[String]) -> Result<Server> {
+        let own = std::env::current_exe()?;
+        let binary = own.parent().context("this binary lies nowhere")?.join("understudy");
+        let port = free_port();
+        let child = Command::new(&binary)
+            .args(["serve", "--listen", &port.addr().to_string(), "--log-level", "warn"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("{} can't be started; build it with the same profile", binary.display()))?;
+        let mut server = Server { child, port };
+        server.wait_until_it_listens()?;
+        Ok(server)
+    }
+
+    fn wait_until_it_listens(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(self.port.addr()).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended at once: {status}");
+            }
+            if Instant::now() > deadline {
+                bail!("the server does not listen on {} after 10 s", self.port.addr());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.port.addr().to_string()
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process::of(self.child.id())
+    }
+}
+
+impl Server {
+    /// As a machine that loses its power would end it.
+    pub(crate) fn kill(mut self) {
+        // It may have ended by itself; then there is nothing to do.
+        let _ = self.child.kill();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself; then there is nothing to do.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,111 @@
+//! Segments: mount, remount, unmount, list; signs of life by hand.
+
+use std::time::Duration;
+
+use proto::v1;
+
+use crate::answers::{Heard, Items, Mounted, SegmentList, SegmentStatus};
+use crate::calls;
+use crate::client::Client;
+use crate::convert::{self, check_items, millis, position, segment_to_wire};
+use crate::error::Error;
+use crate::heartbeat;
+use crate::ids::{ClientId, SegmentId};
+use crate::mounts::{Liveness, Segments};
+use crate::trip::Trip;
+use crate::types::Segment;
+
+impl Client {
+    /// Offers space. It is mounted again by itself when the master has forgotten it, until it is unmounted. A mount of
+    /// unknown outcome is not remembered: ask again with the same ids, what was mounted is kept.
+    pub async fn mount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
+        check_items("segments", segments.len())?;
+        let trip = Trip::new("MountSegment", true, self.deadline());
+        let mut known = self.link().mounts.lock(&trip).await?;
+        let wire = segments.iter().map(segment_to_wire).collect();
+        let request = |caller| calls::MountSegment(v1::MountSegmentRequest { caller: Some(caller), segments: wire });
+        let answer = self.call(request).await?;
+        let mounted = mounted("MountSegment", segments.len(), answer)?;
+        remember(&mut known, segments, &mounted);
+        Ok(mounted)
+    }
+
+    /// Offers one piece of space.
+    pub async fn mount_segment(&self, segment: &Segment) -> Result<Mounted, Error> {
+        self.mount_segments(std::slice::from_ref(segment)).await?.one()
+    }
+
+    /// Says what all the segments of this client are. With `Heartbeat::Auto` this happens by itself when it is needed.
+    pub async fn remount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
+        check_items("segments", segments.len())?;
+        let trip = Trip::new("RemountSegments", true, self.deadline());
+        let mut known = self.link().mounts.lock(&trip).await?;
+        let wire = segments.iter().map(segment_to_wire).collect();
+        let request =
+            |caller| calls::RemountSegments(v1::RemountSegmentsRequest { caller: Some(caller), segments: wire });
+        let answer = self.call(request).await?;
+        let mounted = mounted("RemountSegments", segments.len(), answer)?;
+        known.clear();
+        remember(&mut known, segments, &mounted);
+        Ok(mounted)
+    }
+
+    /// Takes space away: at once, or after a grace during which it is read and not given out. From now on it is not
+    /// mounted again by itself, also if the outcome of this call is unknown.
+    pub async fn unmount_segments(&self, ids: &[SegmentId], grace: Duration) -> Result<Items<()>, Error> {
+        check_items("segment_ids", ids.len())?;
+        let trip = Trip::new("UnmountSegment", true, self.deadline());
+        let mut known = self.link().mounts.lock(&trip).await?;
+        known.retain(|id, _| !ids.contains(id));
+        let segment_ids = ids.iter().map(|id| id.to_wire()).collect();
+        let grace_ms = millis(grace);
+        let request =
+            |caller| calls::UnmountSegment(v1::UnmountSegmentRequest { caller: Some(caller), segment_ids, grace_ms });
+        let answer = self.call(request).await?;
+        convert::items("UnmountSegment", ids.len(), answer.position, answer.results)
+    }
+
+    /// Segments of one client, or of all; of one name, or of all.
+    pub async fn list_segments(&self, client: Option<ClientId>, name: &str) -> Result<SegmentList, Error> {
+        let client_id = client.map(ClientId::to_wire).unwrap_or_default();
+        let name = name.to_owned();
+        let answer = self.call(|_| calls::ListSegments(v1::ListSegmentsRequest { client_id, name })).await?;
+        let segments = answer.segments.into_iter().map(status).collect::<Result<_, _>>()?;
+        Ok(SegmentList { position: position(answer.position), segments })
+    }
+
+    /// One sign of life by hand, for clients with `Heartbeat::Off`. Remounting is up to the caller.
+    pub async fn heartbeat(&self) -> Result<Heard, Error> {
+        let heard = heartbeat::heartbeat(self.link(), self.deadline()).await?;
+        self.link().mounts.update(|state| {
+            state.liveness = if heard.needs_remount { Liveness::Remounting } else { Liveness::Alive };
+            state.tasks_waiting = heard.tasks_waiting;
+            state.position = heard.position;
+        });
+        Ok(heard)
+    }
+}
+
+fn mounted(call: &'static str, asked: usize, answer: v1::MountSegmentResponse) -> Result<Items<Mounted>, Error> {
+    let results = convert::results(call, asked, answer.results, |result| Ok(heartbeat::mounted(&result)))?;
+    Ok(Items { position: position(answer.position), results })
+}
+
+fn remember(known: &mut Segments, segments: &[Segment], mounted: &Items<Mounted>) {
+    let accepted = segments.iter().zip(&mounted.results).filter(|(_, result)| result.is_ok());
+    known.extend(accepted.map(|(segment, _)| (segment.id, segment.clone())));
+}
+
+fn status(status: v1::SegmentStatus) -> Result<SegmentStatus, Error> {
+    const CALL: &str = "ListSegments";
+    let state = status.state();
+    let missing = || Error::protocol(CALL, "a status without its segment");
+    Ok(SegmentStatus {
+        segment: convert::segment(CALL, status.segment.ok_or_else(missing)?)?,
+        client_id: ClientId::from_wire(CALL, &status.client_id)?,
+        state,
+        used_bytes: status.used_bytes,
+        objects: status.objects,
+        retired_bytes: status.retired_bytes,
+    })
+}

@@ -1,0 +1,126 @@
+//! The task that keeps the client alive at the master, and mounts everything again when the master has forgotten it.
+//!
+//! Invariants: a sign of life goes out every third of the time to live that the master last named, also while the
+//! window of calls is full; a remount names all segments that are mounted at that moment.
+//!
+//! Deliberately absent: giving up. A master that is away comes back, or another one takes its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::v1::heartbeat_response;
+use tokio::time::{Instant, sleep_until};
+
+use crate::answers::{Heard, Mounted};
+use crate::calls::{Heartbeat, RemountSegments};
+use crate::convert;
+use crate::error::{Error, Refused};
+use crate::link::Link;
+use crate::mounts::{Liveness, Segments};
+use crate::trip::{Terms, Trip, Window};
+use proto::v1;
+
+/// Until the master has named a time to live.
+const CLIENT_TTL_FIRST: Duration = Duration::from_secs(10);
+/// No more often than this, whatever the master names.
+const INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// Runs until it is dropped.
+pub(crate) async fn keep_alive(link: Arc<Link>) {
+    let mut client_ttl = CLIENT_TTL_FIRST;
+    let mut heard_at = Instant::now();
+    loop {
+        let began = Instant::now();
+        let interval = (client_ttl / 3).max(INTERVAL_MIN);
+        match heartbeat(&link, interval).await {
+            Ok(heard) => {
+                heard_at = began;
+                client_ttl = ttl_or_first(heard.client_ttl);
+                on_heard(&link, heard).await;
+            }
+            Err(error) => on_silence(&link, &error, heard_at.elapsed() >= client_ttl),
+        }
+        sleep_until(began + (client_ttl / 3).max(INTERVAL_MIN)).await;
+    }
+}
+
+fn ttl_or_first(client_ttl: Duration) -> Duration {
+    if client_ttl.is_zero() { CLIENT_TTL_FIRST } else { client_ttl }
+}
+
+/// One sign of life.
+pub(crate) async fn heartbeat(link: &Link, deadline: Duration) -> Result<Heard, Error> {
+    let host = link.options.host.clone();
+    let request = |caller| Heartbeat(v1::HeartbeatRequest { caller: Some(caller), host });
+    let mut answer = link.call(terms(link, deadline), request).await?;
+    link.route.lock().learn(std::mem::take(&mut answer.members));
+    Ok(Heard {
+        position: convert::position(answer.position),
+        needs_remount: answer.state() == heartbeat_response::ClientState::NeedsRemount,
+        client_ttl: Duration::from_millis(answer.client_ttl_ms.into()),
+        tasks_waiting: answer.tasks_waiting,
+    })
+}
+
+fn terms(link: &Link, deadline: Duration) -> Terms<'_> {
+    Terms { tenant: &link.options.tenant, deadline, window: Window::Passes }
+}
+
+fn on_silence(link: &Link, error: &Error, ttl_is_over: bool) {
+    tracing::debug!("sign of life: {error}");
+    if ttl_is_over {
+        link.mounts.update(|state| state.liveness = Liveness::Silent);
+    }
+}
+
+async fn on_heard(link: &Link, heard: Heard) {
+    link.mounts.update(|state| {
+        state.liveness = if heard.needs_remount { Liveness::Remounting } else { Liveness::Alive };
+        state.tasks_waiting = heard.tasks_waiting;
+        state.position = heard.position;
+    });
+    if heard.needs_remount
+        // Until its answer is here, whatever it takes: it tells which segments have lost what was in them.
+        && let Err(error) = remount_all(link, link.options.deadline).await
+    {
+        tracing::warn!("mounting all segments again: {error}; tried again at the next sign of life");
+    }
+}
+
+async fn remount_all(link: &Link, deadline: Duration) -> Result<(), Error> {
+    let trip = Trip::new("RemountSegments", true, deadline);
+    let mut segments = link.mounts.lock(&trip).await?;
+    let asked: Vec<_> = segments.values().map(convert::segment_to_wire).collect();
+    let count = asked.len();
+    let request = |caller| RemountSegments(v1::RemountSegmentsRequest { caller: Some(caller), segments: asked });
+    let answer = link.call(terms(link, deadline), request).await?;
+    let results = convert::results("RemountSegments", count, answer.results, |result| Ok(mounted(&result)))?;
+    let emptied = results.iter().filter(|result| matches!(result, Ok(Mounted::New))).count();
+    let refused = forget_refused(&mut segments, results);
+    link.mounts.update(|state| {
+        state.liveness = Liveness::Alive;
+        // A client that had nothing mounted has only been introduced.
+        state.remounts += u64::from(count > 0);
+        state.segments_emptied += emptied as u64;
+        state.segments_refused += refused;
+    });
+    Ok(())
+}
+
+pub(crate) fn mounted(result: &v1::MountSegmentResult) -> Mounted {
+    if result.kept { Mounted::Kept } else { Mounted::New }
+}
+
+/// What the master does not take is asked for no more: it would be refused at every turn.
+fn forget_refused(segments: &mut Segments, results: Vec<Result<Mounted, Refused>>) -> u64 {
+    let mut results = results.into_iter();
+    let before = segments.len();
+    segments.retain(|id, segment| match results.next() {
+        Some(Err(refused)) => {
+            tracing::warn!(%id, name = segment.name, "segment is not mounted again: {refused}");
+            false
+        }
+        Some(Ok(_)) | None => true,
+    });
+    (before - segments.len()) as u64
+}

@@ -1,0 +1,91 @@
+//! The Rust SDK of Understudy.
+//!
+//! A [`Client`] finds the primary among the addresses it is given, keeps many calls in flight on one stream, and sends a
+//! call again when its answer is lost: with the same request number, so that it runs once. It keeps itself alive at
+//! the master and mounts its segments again when the master has forgotten them.
+//!
+//! ```no_run
+//! use understudy_client::{Client, Force, Options, PutOptions, Segment};
+//!
+//! # fn write(_: &understudy_client::Replica, _: &[u8]) {}
+//! # async fn example() -> Result<(), understudy_client::Error> {
+//! let client = Client::connect(Options::new(["10.0.0.7:7400", "10.0.0.8:7400"])).await?;
+//!
+//! // Offer 1 GiB of registered memory.
+//! client.mount_segment(&Segment::memory("gpu-0", 0x7f00_0000_0000, 1 << 30, "10.0.0.9:12345")).await?;
+//!
+//! // Start, write the bytes to every replica, end. Dropped without an end, the put is revoked.
+//! let bytes = b"what the key stands for";
+//! let put = client.put("key", bytes.len() as u64, PutOptions::default()).await?;
+//! for replica in put.replicas() {
+//!     write(replica, bytes);
+//! }
+//! put.end(None).await?;
+//!
+//! // Read it from one of its replicas, as long as the lease holds.
+//! if let Some(found) = client.get("key").await? {
+//!     let replica = &found.object.replicas[0];
+//!     println!("{} bytes at {} until {:?}", found.object.size, replica.segment.endpoint, found.leased_until);
+//! }
+//!
+//! // Many keys cost little more than one.
+//! for removed in client.remove(&["key", "other"], Force::No).await?.results {
+//!     println!("{removed:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When a call fails
+//!
+//! [`Error`] says what to do next. `OVERLOADED`, `NOT_PRIMARY`, `SHUTTING_DOWN` and lost connections are retried until
+//! the call's deadline ([`Options::deadline`], [`Client::with_deadline`]). After that, [`Error::Deadline`] means that
+//! nothing was changed, and [`Error::OutcomeUnknown`] that the call may have run. A refusal of one item is in its
+//! result and leaves the other items of the call alone.
+//!
+//! # Giving a call up
+//!
+//! Dropping the future of a call gives the call up: it may have run, as with [`Error::OutcomeUnknown`].
+//!
+//! Deliberately absent: how the bytes of objects travel between machines.
+
+mod answers;
+mod api;
+mod backoff;
+mod calls;
+mod client;
+mod codec;
+mod convert;
+mod dial;
+mod error;
+mod flight;
+mod heartbeat;
+mod ids;
+mod items;
+mod link;
+mod mounts;
+mod numbers;
+mod options;
+mod put;
+mod route;
+mod session;
+mod trip;
+mod types;
+mod unary;
+
+pub use answers::{
+    Cluster, Existing, Heard, Items, KeyInfo, KeyPage, Lookup, Lookups, Member, Mounted, Object, PutStarted,
+    PutsStarted, Removed, SegmentList, SegmentStatus, Status, Task, TaskList, Tenant, TransferStarted, Transferred,
+};
+pub use client::{Client, Stats};
+pub use error::{Error, Refused};
+pub use ids::{ClientId, Position, SegmentId};
+pub use items::{
+    CopyStartItem, Force, ListKeys, MoveStartItem, NewTask, PutEndItem, PutOptions, PutRevokeItem, PutStartItem,
+    TaskResult, TransferFinishItem,
+};
+pub use mounts::{ClientState, Liveness};
+pub use options::{Heartbeat, Numbering, Options, Transport};
+pub use proto::v1::{Ack, IfExists, Pin, Reason, ReplicaScope, SegmentKind, SegmentState, TaskKind, TaskState};
+pub use put::Put;
+pub use types::{Location, Replica, Segment, SegmentRef};

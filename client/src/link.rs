@@ -1,0 +1,268 @@
+//! What all handles and tasks of one client share, and the way of a call through it: a request number, a place in the
+//! window, then attempts over the session or as unary calls until there is an answer or the deadline.
+//!
+//! Invariants:
+//! - all attempts of a call carry the same request number, which stays open until the call ends;
+//! - a call that may have run never ends as [`Error::Deadline`];
+//! - no answer and no redirect of an epoch lower than the highest seen counts.
+//!
+//! Deliberately absent: what calls mean.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use proto::limits::MESSAGE_BYTES_MAX;
+use proto::v1;
+use proto::v1::metadata_client::MetadataClient;
+use proto::v1::session_response::Answer;
+use proto::v1::{CallError, Reason};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::Channel;
+
+use crate::backoff::Backoff;
+use crate::calls::Call;
+use crate::codec::ID_BYTES_MAX;
+use crate::error::{Error, Refused};
+use crate::flight::{Flight, OnLoss, Outcome};
+use crate::ids::ClientId;
+use crate::mounts::Mounts;
+use crate::numbers::{Numbers, OpenNumber};
+use crate::options::{Numbering, Options, Transport};
+use crate::route::{Redirect, Route, Target};
+use crate::trip::{Ran, Terms, Trip, Window};
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) options: Options,
+    pub(crate) client_id: ClientId,
+    client_id_wire: Bytes,
+    pub(crate) route: Mutex<Route>,
+    epoch_seen: AtomicU64,
+    /// What stood in the way last, for errors at a deadline.
+    trouble: Mutex<String>,
+    numbers: Numbers,
+    /// One place for each call, more for a large one: bounds calls and bytes alike.
+    window: Semaphore,
+    pub(crate) flight: Flight,
+    /// For unary calls, with its address.
+    pub(crate) channel: Mutex<Option<(String, Channel)>>,
+    pub(crate) mounts: Mounts,
+}
+
+impl Link {
+    pub(crate) fn new(options: Options, addresses: Vec<String>) -> Link {
+        let client_id = options.client_id.unwrap_or_else(ClientId::random);
+        Link {
+            client_id,
+            client_id_wire: client_id.to_wire(),
+            route: Mutex::new(Route::new(addresses)),
+            epoch_seen: AtomicU64::new(0),
+            trouble: Mutex::new(String::new()),
+            numbers: Numbers::new(),
+            window: Semaphore::new(options.window_calls),
+            flight: Flight::default(),
+            channel: Mutex::new(None),
+            mounts: Mounts::new(),
+            options,
+        }
+    }
+
+    /// A call from its request to its answer.
+    pub(crate) async fn call<C: Call>(
+        &self,
+        terms: Terms<'_>,
+        request: impl FnOnce(v1::Caller) -> C,
+    ) -> Result<C::Answer, Error> {
+        let mut trip = Trip::new(C::NAME, C::MUTATES, terms.deadline);
+        // Closed when this function ends, however it ends.
+        let number = match (C::MUTATES, self.options.numbering) {
+            (true, Numbering::On) => Some(self.open_number(&trip).await?),
+            (true, Numbering::Off) => {
+                trip.on_loss = OnLoss::GivesUp;
+                None
+            }
+            (false, _) => None,
+        };
+        let request = request(self.caller(number.as_ref(), terms.tenant));
+        check_size(request.encoded_len())?;
+        let _place = self.place(&trip, terms.window, request.encoded_len()).await?;
+        match self.options.transport {
+            Transport::Session => {
+                let answer = self.over_session(&trip, encoded(request)).await?;
+                C::from_session(answer).ok_or_else(|| Error::protocol(C::NAME, "it answers another call"))
+            }
+            Transport::Unary => self.over_unary(&trip, |channel| request.clone().unary(metadata(channel))).await,
+        }
+    }
+
+    async fn open_number(&self, trip: &Trip) -> Result<OpenNumber<'_>, Error> {
+        let open = self.numbers.open(trip.deadline).await;
+        open.ok_or_else(|| trip.gave_up(Ran::No, "an earlier request has had no answer for too long"))
+    }
+
+    fn caller(&self, number: Option<&OpenNumber<'_>>, tenant: &str) -> v1::Caller {
+        let answered_below = match self.options.numbering {
+            Numbering::On => number.map_or_else(|| self.numbers.answered_below(), |open| open.answered_below),
+            Numbering::Off => 0,
+        };
+        v1::Caller {
+            client_id: self.client_id_wire.clone(),
+            request_number: number.map_or(0, |open| open.number),
+            answered_below,
+            tenant: tenant.to_owned(),
+            ack: self.options.ack as i32,
+        }
+    }
+
+    async fn place(
+        &self,
+        trip: &Trip,
+        window: Window,
+        request_bytes: usize,
+    ) -> Result<Option<SemaphorePermit<'_>>, Error> {
+        if window == Window::Passes {
+            return Ok(None);
+        }
+        let bytes_per_place = self.options.window_bytes / self.options.window_calls;
+        let places = request_bytes.div_ceil(bytes_per_place.max(1)).clamp(1, self.options.window_calls);
+        let places = u32::try_from(places).expect("the window is far smaller");
+        if let Ok(permit) = self.window.try_acquire_many(places) {
+            return Ok(Some(permit));
+        }
+        match timeout_at(trip.deadline, self.window.acquire_many(places)).await {
+            Ok(permit) => Ok(Some(permit.expect("the window is never closed"))),
+            Err(_) => Err(trip.gave_up(Ran::No, format!("no place in the window: {}", self.trouble()))),
+        }
+    }
+
+    async fn over_session(&self, trip: &Trip, request: Bytes) -> Result<Answer, Error> {
+        let Some(mut ticket) = self.flight.submit(request, trip.deadline, trip.on_loss) else {
+            return Err(trip.closed(Ran::No));
+        };
+        let mut backoff = self.backoff();
+        loop {
+            let error = match ticket.outcome().await {
+                Outcome::Answer(answer) => return Ok(answer),
+                Outcome::Failed(error) => error,
+                Outcome::Unreadable => return Err(Error::protocol(trip.call, "this version can't read it")),
+                Outcome::Lost => return Err(trip.gave_up(Ran::Maybe, self.trouble())),
+                Outcome::Expired => return Err(trip.gave_up(ticket.ran(), self.trouble())),
+                Outcome::Closed => return Err(trip.closed(ticket.ran())),
+            };
+            let ran = match error.reason() {
+                Reason::Overloaded => Ran::No,
+                Reason::OutcomeUnknown => Ran::Maybe,
+                Reason::Unspecified if error.code == tonic::Code::Unavailable as i32 => Ran::No,
+                _ => return Err(Refused::from(error).into()),
+            };
+            let given_up = ran == Ran::Maybe && trip.on_loss == OnLoss::GivesUp;
+            if given_up || !self.pause(trip, &mut backoff, &error).await {
+                return Err(trip.gave_up(ran.or(ticket.ran()), Refused::from(error).to_string()));
+            }
+            ticket.again(ran);
+        }
+    }
+
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.options.backoff_min, self.options.backoff_max)
+    }
+
+    /// False if the deadline comes first.
+    pub(crate) async fn pause(&self, trip: &Trip, backoff: &mut Backoff, error: &CallError) -> bool {
+        let at_least = Duration::from_millis(error.retry_after_ms.into());
+        let until = Instant::now() + backoff.pause(at_least, fastrand::u64(..));
+        if until >= trip.deadline {
+            return false;
+        }
+        tokio::time::sleep_until(until).await;
+        true
+    }
+
+    pub(crate) fn epoch_seen(&self) -> u64 {
+        self.epoch_seen.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn saw_epoch(&self, epoch: u64) {
+        if epoch > self.epoch_seen() {
+            self.epoch_seen.fetch_max(epoch, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn trouble(&self) -> String {
+        match self.trouble.lock().as_str() {
+            "" => "the master has not answered".to_owned(),
+            trouble => trouble.to_owned(),
+        }
+    }
+
+    pub(crate) fn note_trouble(&self, trouble: String) {
+        *self.trouble.lock() = trouble;
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        self.route.lock().target()
+    }
+
+    /// The target serves.
+    pub(crate) fn on_answer(&self, turn: u64) {
+        self.route.lock().on_answer(turn);
+        self.trouble.lock().clear();
+    }
+
+    /// The target does not serve. True: time to pause before the next one.
+    pub(crate) fn on_failure(&self, target: &Target, why: impl std::fmt::Display) -> bool {
+        tracing::debug!(address = %target.address, "left: {why}");
+        self.note_trouble(format!("{}: {why}", target.address));
+        let mut route = self.route.lock();
+        route.on_failure(target.turn);
+        // Also for those that come late: else each of many calls would try a member that is down once more.
+        route.round_is_over()
+    }
+
+    /// The target names another member. True: time to pause before going there.
+    pub(crate) fn on_redirect(&self, target: &Target, error: &CallError) -> bool {
+        let seen = self.epoch_seen();
+        let (followed, pause) = {
+            let mut route = self.route.lock();
+            let followed = route.on_redirect(target.turn, &error.primary_address, error.epoch, seen);
+            (followed, route.round_is_over())
+        };
+        self.saw_epoch(error.epoch);
+        tracing::debug!(address = %target.address, to = %error.primary_address, epoch = error.epoch, seen, ?followed);
+        let (from, to, epoch) = (&target.address, &error.primary_address, error.epoch);
+        self.note_trouble(match followed {
+            Redirect::Stale => format!("{from}: points to {to:?} of epoch {epoch}, but {seen} was seen"),
+            _ => format!("{from}: {}", error.message),
+        });
+        pause
+    }
+}
+
+fn metadata(channel: Channel) -> MetadataClient<Channel> {
+    let client = MetadataClient::new(channel);
+    client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// As it travels on a session, but for the id.
+fn encoded<C: Call>(request: C) -> Bytes {
+    let call = request.into_session();
+    let mut bytes = Vec::with_capacity(call.encoded_len());
+    call.encode(&mut bytes);
+    bytes.into()
+}
+
+fn check_size(request_bytes: usize) -> Result<(), Error> {
+    // The id, and the field that the request stands in.
+    let bytes = request_bytes + 2 * ID_BYTES_MAX;
+    match bytes > MESSAGE_BYTES_MAX {
+        false => Ok(()),
+        true => {
+            let what =
+                format!("{bytes} bytes as encoded, the limit of one call is {MESSAGE_BYTES_MAX}: make shorter lists");
+            Err(Error::invalid("request", what))
+        }
+    }
+}

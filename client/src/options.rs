@@ -1,0 +1,216 @@
+//! What an application chooses when it connects, with the defaults.
+//!
+//! Deliberately absent: anything that the master decides (time to live, leases, limits of the wire).
+
+use std::time::Duration;
+
+use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX, TENANT_BYTES_MAX};
+use proto::v1::Ack;
+
+use crate::error::Error;
+use crate::ids::ClientId;
+
+/// How calls travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Transport {
+    /// One stream with many calls in flight. The fast way.
+    #[default]
+    Session,
+    /// A gRPC call for each, for networks that do not let long streams live.
+    Unary,
+}
+
+/// Whether the client keeps itself alive at the master.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Heartbeat {
+    /// From the connect until the last handle is dropped; what was mounted is mounted again when the master asks.
+    #[default]
+    Auto,
+    /// Never by itself. For tools that call once: a silent client loses its segments, its unfinished puts and, after
+    /// its time to live, the protection of its request numbers.
+    Off,
+}
+
+/// Whether requests that change something carry numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Numbering {
+    /// Each its own, from 1: a request whose answer was lost is sent again, and runs once.
+    #[default]
+    On,
+    /// None. For tools that come back under the client id of an earlier run, whose numbers they don't know. A request
+    /// that may have run is not sent again: it ends as `Error::OutcomeUnknown` at once.
+    Off,
+}
+
+/// How to reach the masters and how hard to try.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// All members, as `host:port` or `http://host:port`. Tried in turn. Members that a redirect names need not be here.
+    pub addresses: Vec<String>,
+    /// None: random. Never one that another process uses, or an earlier run of this one has used, since numbers start
+    /// at 1; unless `numbering` is off.
+    pub client_id: Option<ClientId>,
+    /// Default: `On`.
+    pub numbering: Numbering,
+    /// Keys live in a tenant; "" is the default one.
+    pub tenant: String,
+    /// The machine that the application runs on, in the words of `Segment::host`: for placement on the same host.
+    pub host: String,
+    /// Default: `Session`.
+    pub transport: Transport,
+    /// What the answer to a change waits for. Default: what the cluster is set to.
+    pub ack: Ack,
+    /// Default: `Auto`.
+    pub heartbeat: Heartbeat,
+    /// How long one call may take with all its retries. Default: 5 s. See also `Client::with_deadline`.
+    pub deadline: Duration,
+    /// How long `Client::connect` looks for a member that can be reached. Default: 5 s.
+    pub connect_deadline: Duration,
+    /// How long one member may take to accept a connection. Default: 500 ms.
+    pub connect_timeout: Duration,
+    /// A connection that says nothing is asked for a sign of life after this time. Default: 250 ms.
+    pub keepalive_interval: Duration,
+    /// And is given up if the sign does not come within this time. Default: 350 ms.
+    pub keepalive_timeout: Duration,
+    /// Calls in flight at once; more wait for a place. 1 to 4096, default: 1024.
+    pub window_calls: usize,
+    /// Encoded bytes of the calls in flight; more wait for a place. At least 16 MiB, default: 64 MiB.
+    pub window_bytes: usize,
+    /// First pause before a retry; doubles from there. Default: 5 ms.
+    pub backoff_min: Duration,
+    /// Longest pause before a retry, unless the master asks for more. Default: 100 ms.
+    pub backoff_max: Duration,
+}
+
+impl Options {
+    /// The defaults, with these addresses.
+    pub fn new<A: Into<String>>(addresses: impl IntoIterator<Item = A>) -> Options {
+        Options {
+            addresses: addresses.into_iter().map(Into::into).collect(),
+            client_id: None,
+            numbering: Numbering::default(),
+            tenant: String::new(),
+            host: String::new(),
+            transport: Transport::default(),
+            ack: Ack::ClusterDefault,
+            heartbeat: Heartbeat::default(),
+            deadline: Duration::from_secs(5),
+            connect_deadline: Duration::from_secs(5),
+            connect_timeout: Duration::from_millis(500),
+            keepalive_interval: Duration::from_millis(250),
+            keepalive_timeout: Duration::from_millis(350),
+            window_calls: 1024,
+            window_bytes: 64 << 20,
+            backoff_min: Duration::from_millis(5),
+            backoff_max: Duration::from_millis(100),
+        }
+    }
+
+    /// The addresses as they are used, or what is wrong with the options.
+    pub(crate) fn validate(&self) -> Result<Vec<String>, Error> {
+        check_tenant(&self.tenant)?;
+        if self.addresses.is_empty() {
+            return Err(Error::invalid("addresses", "none is given"));
+        }
+        if self.window_calls == 0 || self.window_calls as u64 > REQUEST_SPAN_MAX {
+            let what = format!("{} calls, must be 1 to {REQUEST_SPAN_MAX}", self.window_calls);
+            return Err(Error::invalid("window_calls", what));
+        }
+        if self.window_bytes < MESSAGE_BYTES_MAX {
+            let what = format!("{} bytes, the largest call alone may have {MESSAGE_BYTES_MAX}", self.window_bytes);
+            return Err(Error::invalid("window_bytes", what));
+        }
+        if self.backoff_min.is_zero() || self.backoff_min > self.backoff_max {
+            let what =
+                format!("{:?}, must be above 0 and at most backoff_max {:?}", self.backoff_min, self.backoff_max);
+            return Err(Error::invalid("backoff_min", what));
+        }
+        self.check_times()?;
+        let addresses = self.addresses.iter().map(|address| normalised(address));
+        addresses.collect::<Result<_, String>>().map_err(|what| Error::invalid("addresses", what))
+    }
+
+    /// None of them may be no time at all.
+    fn check_times(&self) -> Result<(), Error> {
+        let times = [
+            ("connect_timeout", self.connect_timeout),
+            ("keepalive_interval", self.keepalive_interval),
+            ("keepalive_timeout", self.keepalive_timeout),
+        ];
+        match times.into_iter().find(|(_, time)| time.is_zero()) {
+            Some((name, _)) => Err(Error::invalid(name, "0, must be more")),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn check_tenant(tenant: &str) -> Result<(), Error> {
+    match tenant.len() {
+        0..=TENANT_BYTES_MAX => Ok(()),
+        have => Err(Error::invalid("tenant", format!("{have} bytes, the limit is {TENANT_BYTES_MAX}"))),
+    }
+}
+
+/// `host:port`, from what people write.
+pub(crate) fn normalised(address: &str) -> Result<String, String> {
+    let bare = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    if bare.contains("://") {
+        return Err(format!("{address:?} has a scheme that is not spoken here, only http is"));
+    }
+    let Some((host, port)) = bare.rsplit_once(':') else {
+        return Err(format!("{address:?} has no port, must be host:port"));
+    };
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(format!("{address:?} has port {port:?}, must be 1 to 65535"));
+    }
+    let is_v6 = host.starts_with('[') && host.ends_with(']');
+    let has_odd = |text: &str| text.chars().any(|c| c.is_whitespace() || "/?#@".contains(c));
+    if host.is_empty() || has_odd(host) || (host.contains(':') && !is_v6) {
+        return Err(format!("{address:?} has host {host:?}, must be a name, an IPv4 or a bracketed IPv6 address"));
+    }
+    Ok(bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_as_people_write_them() {
+        for (written, meant) in [
+            ("localhost:7400", "localhost:7400"),
+            ("http://10.0.0.7:7400", "10.0.0.7:7400"),
+            ("http://10.0.0.7:7400/", "10.0.0.7:7400"),
+            ("[::1]:7400", "[::1]:7400"),
+        ] {
+            assert_eq!(normalised(written).as_deref(), Ok(meant));
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_refused_by_name() {
+        for written in
+            ["", "host", "host:", "host:0", "host:99999", ":7400", "https://h:1", "::1:7400", "a b:1", "a/b:1"]
+        {
+            let refused = normalised(written).expect_err(written);
+            assert!(refused.contains(&format!("{written:?}")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn relations_between_options_are_checked() {
+        let refused = |change: fn(&mut Options)| {
+            let mut options = Options::new(["a:1"]);
+            change(&mut options);
+            options.validate().expect_err("refused").to_string()
+        };
+        assert_eq!(Options::new(["http://a:1"]).validate(), Ok(vec!["a:1".to_owned()]));
+        assert!(refused(|o| o.addresses.clear()).starts_with("addresses: "));
+        assert!(refused(|o| o.window_calls = 0).starts_with("window_calls: "));
+        assert!(refused(|o| o.window_calls = 4097).contains("4096"));
+        assert!(refused(|o| o.window_bytes = 1).contains("16777216"));
+        assert!(refused(|o| o.backoff_min = Duration::from_secs(9)).contains("100ms"));
+        assert!(refused(|o| o.keepalive_interval = Duration::ZERO).starts_with("keepalive_interval: "));
+        assert!(refused(|o| o.tenant = "t".repeat(257)).contains("256"));
+    }
+}

@@ -1,0 +1,159 @@
+//! One object from its start to its end: the caller writes the bytes in between.
+//!
+//! Invariants: a put that is dropped without an end is revoked, so that its space does not wait for the master's
+//! timeout; an end whose outcome is unknown is not followed by a revoke, since readers may have the object already.
+//!
+//! Deliberately absent: how the bytes travel.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use proto::v1::ReplicaScope;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::answers::PutStarted;
+use crate::client::Client;
+use crate::error::Error;
+use crate::ids::Position;
+use crate::items::{PutEndItem, PutOptions, PutRevokeItem, PutStartItem};
+use crate::types::Replica;
+
+/// Revokes of dropped puts that may be under way at once.
+pub(crate) const REVOKES_MAX: usize = 256;
+
+/// A put under way. Write the bytes to all [`Put::replicas`], then [`Put::end`] it. Dropped without, it is revoked in
+/// the background.
+#[derive(Debug)]
+#[must_use = "a put that is dropped is revoked"]
+pub struct Put {
+    client: Client,
+    runtime: Handle,
+    key: Bytes,
+    size: u64,
+    started: PutStarted,
+    finish_by: Instant,
+    /// An end or a revoke was asked for.
+    finished: bool,
+}
+
+impl Client {
+    /// Starts a put of one object.
+    pub async fn put(&self, key: impl AsRef<[u8]>, size: u64, options: PutOptions) -> Result<Put, Error> {
+        let item = PutStartItem::new(key, size);
+        let answer = self.put_start(std::slice::from_ref(&item), options).await?;
+        let result = answer.results.into_iter().next().expect("one item has one result");
+        Ok(Put {
+            client: self.clone(),
+            runtime: Handle::current(),
+            key: item.key,
+            size,
+            started: result?,
+            finish_by: answer.finish_by,
+            finished: false,
+        })
+    }
+}
+
+impl Put {
+    /// Where to write.
+    pub fn replicas(&self) -> &[Replica] {
+        &self.started.replicas
+    }
+
+    /// Names this put.
+    pub fn put_id(&self) -> u64 {
+        self.started.put_id
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Bytes to write.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The master discards the put if it is not ended by then.
+    pub fn finish_by(&self) -> Instant {
+        self.finish_by
+    }
+
+    /// All bytes are written: readers find the object from now on. The checksum is kept with it, as it is.
+    pub async fn end(mut self, checksum: Option<u64>) -> Result<Position, Error> {
+        let item = PutEndItem { key: self.key.clone(), put_id: self.started.put_id, checksum };
+        // Whatever becomes of the call, it may arrive.
+        self.finished = true;
+        let ended = self.client.put_end(&[item], ReplicaScope::All).await;
+        let answer = match ended {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Nothing arrived, so the put is as it was.
+                self.finished = !matches!(error, Error::Deadline { .. } | Error::Closed { .. });
+                return Err(error);
+            }
+        };
+        let position = answer.position;
+        answer.one().map(|()| position)
+    }
+
+    /// The object is not wanted: its space is free for others.
+    pub async fn revoke(mut self) -> Result<Position, Error> {
+        self.finished = true;
+        let item = PutRevokeItem { key: self.key.clone(), put_id: self.started.put_id };
+        let answer = self.client.put_revoke(&[item], ReplicaScope::All).await?;
+        let position = answer.position;
+        answer.one().map(|()| position)
+    }
+
+    fn revoke_in_background(&mut self) {
+        let mut left = Left { key: self.key.clone(), why: "too many others are being revoked" };
+        let Ok(permit) = Arc::clone(&self.client.life.revokes).try_acquire_owned() else { return };
+        left.why = "its runtime has ended";
+        let put_id = self.started.put_id;
+        self.runtime.spawn(revoke(self.client.clone(), put_id, left, permit));
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.revoke_in_background();
+        }
+    }
+}
+
+async fn revoke(client: Client, put_id: u64, left: Left, _permit: OwnedSemaphorePermit) {
+    let item = PutRevokeItem { key: left.key.clone(), put_id };
+    let revoked = client.put_revoke(&[item], ReplicaScope::All).await;
+    let error = match revoked.and_then(crate::answers::Items::one) {
+        Ok(()) => return left.revoked(),
+        Err(error) => error,
+    };
+    left.revoked();
+    tracing::debug!(put_id, "revoke of a dropped put: {error}; it is left to the master's timeout");
+}
+
+/// Says so when a dropped put could not be revoked: a runtime that has ended drops its tasks without a word.
+struct Left {
+    key: Bytes,
+    why: &'static str,
+}
+
+impl Left {
+    fn revoked(mut self) {
+        self.why = "";
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if !self.why.is_empty() {
+            let key = String::from_utf8_lossy(&self.key);
+            tracing::warn!(%key, "a dropped put is left to the master's timeout: {}", self.why);
+        }
+    }
+}

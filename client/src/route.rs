@@ -1,0 +1,214 @@
+//! Where to go: which address is asked next. Pure.
+//!
+//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect is followed unless
+//! its epoch is lower than the highest one seen; a report about an earlier turn changes nothing, so that many calls
+//! that fail at once move on once.
+//!
+//! Deliberately absent: connections and time.
+
+use crate::options::normalised;
+
+/// Addresses that are tried at most, whatever masters name.
+const LISTED_MAX: usize = 32;
+
+/// One address, and the turn it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) address: String,
+    pub(crate) turn: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Route {
+    listed: Vec<String>,
+    at: usize,
+    /// Where a redirect has sent us, if that is not listed.
+    guest: Option<String>,
+    turn: u64,
+    /// Moves since the last answer.
+    moves: usize,
+}
+
+/// What became of a redirect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Redirect {
+    Followed,
+    /// It names no address that can be used, or the place it comes from: the next listed one is up.
+    Useless,
+    /// Its epoch is over: the next listed one is up.
+    Stale,
+    /// We have moved on since that attempt began.
+    Late,
+}
+
+impl Route {
+    pub(crate) fn new(listed: Vec<String>) -> Route {
+        assert!(!listed.is_empty(), "options without an address are refused");
+        Route { listed, at: 0, guest: None, turn: 0, moves: 0 }
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target { address: self.address().to_owned(), turn: self.turn }
+    }
+
+    /// Members that the master names are asked too from now on, after those that were listed before.
+    pub(crate) fn learn(&mut self, addresses: impl IntoIterator<Item = String>) {
+        for address in addresses {
+            let Ok(address) = normalised(&address) else { continue };
+            if self.listed.len() < LISTED_MAX && !self.listed.contains(&address) {
+                self.listed.push(address);
+            }
+        }
+    }
+
+    /// True if that was still the current turn.
+    pub(crate) fn on_failure(&mut self, turn: u64) -> bool {
+        if turn != self.turn {
+            return false;
+        }
+        self.guest = None;
+        self.at = (self.at + 1) % self.listed.len();
+        self.moved();
+        true
+    }
+
+    pub(crate) fn on_redirect(&mut self, turn: u64, address: &str, epoch: u64, epoch_seen: u64) -> Redirect {
+        if turn != self.turn {
+            return Redirect::Late;
+        }
+        let stale = epoch < epoch_seen;
+        match normalised(address) {
+            Ok(address) if !stale && address != self.address() => {
+                self.go_to(address);
+                Redirect::Followed
+            }
+            _ => {
+                self.on_failure(turn);
+                if stale { Redirect::Stale } else { Redirect::Useless }
+            }
+        }
+    }
+
+    /// The target of this turn serves.
+    pub(crate) fn on_answer(&mut self, turn: u64) {
+        if turn == self.turn {
+            self.moves = 0;
+        }
+    }
+
+    /// True at the end of a round without an answer: time to pause.
+    pub(crate) fn round_is_over(&self) -> bool {
+        self.moves > 0 && self.moves.is_multiple_of(self.listed.len())
+    }
+
+    fn address(&self) -> &str {
+        self.guest.as_ref().unwrap_or(&self.listed[self.at])
+    }
+
+    fn go_to(&mut self, address: String) {
+        match self.listed.iter().position(|listed| *listed == address) {
+            Some(at) => (self.at, self.guest) = (at, None),
+            None => self.guest = Some(address),
+        }
+        self.moved();
+    }
+
+    fn moved(&mut self) {
+        self.turn += 1;
+        self.moves += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(addresses: &[&str]) -> Route {
+        Route::new(addresses.iter().map(|&address| address.to_owned()).collect())
+    }
+
+    fn fail(route: &mut Route) {
+        assert!(route.on_failure(route.target().turn));
+    }
+
+    #[test]
+    fn listed_addresses_are_tried_in_turn() {
+        let mut route = route(&["a:1", "b:1", "c:1"]);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(route.target().address);
+            assert_eq!(route.round_is_over(), seen.len() > 3);
+            fail(&mut route);
+        }
+        assert_eq!(seen, ["a:1", "b:1", "c:1", "a:1"]);
+    }
+
+    #[test]
+    fn members_that_the_master_names_are_tried_too() {
+        let mut route = route(&["a:1"]);
+        route.learn(["b:1", "a:1", "no port", "c:1", "b:1"].map(str::to_owned));
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(route.target().address);
+            fail(&mut route);
+        }
+        assert_eq!(seen, ["a:1", "b:1", "c:1", "a:1"]);
+        route.learn((0..100).map(|n| format!("x{n}:1")));
+        assert_eq!(route.listed.len(), LISTED_MAX);
+    }
+
+    #[test]
+    fn many_failures_of_one_turn_move_once() {
+        let mut route = route(&["a:1", "b:1", "c:1"]);
+        assert!(route.on_failure(0));
+        assert!(!route.on_failure(0));
+        assert_eq!(route.target(), Target { address: "b:1".into(), turn: 1 });
+        assert_eq!(route.on_redirect(0, "c:1", 9, 0), Redirect::Late);
+        assert_eq!(route.target().address, "b:1");
+    }
+
+    #[test]
+    fn redirect_to_an_unlisted_member_is_followed_and_left_when_it_fails() {
+        let mut route = route(&["a:1", "b:1"]);
+        assert_eq!(route.on_redirect(0, "http://z:9", 3, 3), Redirect::Followed);
+        assert_eq!(route.target().address, "z:9");
+        fail(&mut route);
+        assert_eq!(route.target().address, "b:1");
+    }
+
+    #[test]
+    fn redirect_to_a_listed_member_moves_within_the_list() {
+        let mut route = route(&["a:1", "b:1", "c:1"]);
+        assert_eq!(route.on_redirect(0, "c:1", 3, 3), Redirect::Followed);
+        assert_eq!(route.target().address, "c:1");
+        fail(&mut route);
+        assert_eq!(route.target().address, "a:1");
+    }
+
+    #[test]
+    fn redirect_of_a_lower_epoch_is_not_followed() {
+        let mut route = route(&["a:1", "b:1"]);
+        assert_eq!(route.on_redirect(0, "z:9", 4, 5), Redirect::Stale);
+        assert_eq!(route.target().address, "b:1");
+    }
+
+    #[test]
+    fn useless_redirects_move_on() {
+        for address in ["", "a:1", "no port", "https://x:1"] {
+            let mut route = route(&["a:1", "b:1"]);
+            assert_eq!(route.on_redirect(0, address, 5, 5), Redirect::Useless, "{address}");
+            assert_eq!(route.target().address, "b:1", "{address}");
+        }
+    }
+
+    #[test]
+    fn answer_ends_the_search() {
+        let mut route = route(&["a:1"]);
+        fail(&mut route);
+        assert!(route.round_is_over());
+        route.on_answer(0);
+        assert!(route.round_is_over(), "an answer of an earlier turn says nothing");
+        route.on_answer(1);
+        assert!(!route.round_is_over());
+    }
+}

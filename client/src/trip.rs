@@ -1,0 +1,78 @@
+//! One call on its way: its terms, its time, and whether it may have run so far.
+//!
+//! Invariants: a call that may have run never ends as [`Error::Deadline`], if it changes anything.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::flight::OnLoss;
+
+/// A deadline beyond what a clock can say is this far away.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Whether an attempt has run at the master.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Ran {
+    /// It certainly has not.
+    No,
+    /// It is not known.
+    Maybe,
+}
+
+impl Ran {
+    /// Of two attempts of one call.
+    pub(crate) fn or(self, other: Ran) -> Ran {
+        self.max(other)
+    }
+}
+
+/// The terms of one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) deadline: Duration,
+    pub(crate) window: Window,
+}
+
+/// Whether a call waits for its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Window {
+    Waits,
+    /// Signs of life: few, and a full window must not silence the client.
+    Passes,
+}
+
+/// One call on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trip {
+    pub(crate) call: &'static str,
+    pub(crate) mutates: bool,
+    pub(crate) on_loss: OnLoss,
+    pub(crate) began: Instant,
+    pub(crate) deadline: Instant,
+}
+
+impl Trip {
+    pub(crate) fn new(call: &'static str, mutates: bool, deadline: Duration) -> Trip {
+        let began = Instant::now();
+        let deadline = began.checked_add(deadline).unwrap_or(began + FAR);
+        Trip { call, mutates, on_loss: OnLoss::SendsAgain, began, deadline }
+    }
+
+    pub(crate) fn gave_up(&self, ran: Ran, last: impl Into<String>) -> Error {
+        let (call, waited, last) = (self.call, self.began.elapsed(), last.into());
+        match self.mutates && ran == Ran::Maybe {
+            true => Error::OutcomeUnknown { call, waited, last },
+            false => Error::Deadline { call, waited, last },
+        }
+    }
+
+    pub(crate) fn closed(&self, ran: Ran) -> Error {
+        match self.mutates && ran == Ran::Maybe {
+            true => self.gave_up(ran, "the client's runtime has ended"),
+            false => Error::Closed { call: self.call },
+        }
+    }
+}

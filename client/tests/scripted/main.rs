@@ -1,0 +1,14 @@
+//! The client against a master that does what a test tells it to: answers late, out of order or not at all, refuses,
+//! breaks its streams, dies and comes back.
+
+mod bounds;
+mod canned;
+mod chaos;
+mod every_call;
+mod heartbeat;
+mod master;
+mod numbering;
+mod put;
+mod redirects;
+mod retries;
+mod service;

@@ -1,0 +1,240 @@
+//! The promises of `contract`, as checks that every coordinator must pass: [`run`] panics at the first that is broken.
+//!
+//! Whoever brings a coordinator gives a function that opens it at a named place: the same name is the same place, and
+//! each check takes a name that nobody has used before, and two coordinators there as two processes would.
+//!
+//! Deliberately absent: faults. What can break is another thing for each coordinator, and so are its fault tests.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use election::{ConfigRecord, Incarnation, MemberId};
+
+use crate::contract::{Coordinator, Error, MemberInfo, Presence, Swap};
+
+/// What may come late must come within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Shared = Arc<dyn Coordinator>;
+
+pub async fn run<C: Coordinator + 'static>(make: impl AsyncFn(&'static str) -> C) {
+    let open = async |place| {
+        let (one, other): (Shared, Shared) = (Arc::new(make(place).await), Arc::new(make(place).await));
+        (one, other)
+    };
+    nothing_is_there_at_first(open("empty").await).await;
+    a_record_is_created_and_swapped(open("swap").await).await;
+    of_two_creators_one_wins(open("create").await).await;
+    of_sixteen_swaps_of_one_revision_one_happens(open("sixteen").await).await;
+    a_member_is_there_once_and_as_long_as_it_is_held(open("join").await).await;
+    the_last_to_announce_itself_is_told_to_clients(open("announce").await).await;
+    an_incarnation_is_dead_after_its_end_and_not_before(open("dead").await).await;
+    changes_are_told_of(open("changes").await).await;
+}
+
+pub fn who(member: u64, number: u64) -> Incarnation {
+    Incarnation { member: MemberId(member), number }
+}
+
+pub fn info(member: u64, number: u64) -> MemberInfo {
+    MemberInfo {
+        who: who(member, number),
+        name: format!("node-{member}"),
+        address: format!("127.0.0.1:{}", 1000 + member),
+        peer_address: format!("127.0.0.1:{}", 2000 + member),
+    }
+}
+
+/// Waits until it is so, and panics if it takes too long.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Joins as soon as whoever was this member before is gone.
+pub async fn join_when_free(place: &dyn Coordinator, me: MemberInfo) -> Box<dyn Presence> {
+    let begun = Instant::now();
+    loop {
+        match place.join(me.clone()).await {
+            Ok(presence) => return presence,
+            Err(Error::Taken { .. }) if begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("{me:?} can't join: {error}"),
+        }
+    }
+}
+
+async fn done(place: &dyn Coordinator, expect: Option<u64>, to: ConfigRecord) -> u64 {
+    match place.swap(expect, to.clone()).await {
+        Ok(Swap::Done { revision }) => revision,
+        other => panic!("a swap of {expect:?} to {to:?}: {other:?}"),
+    }
+}
+
+async fn is_dead(place: &dyn Coordinator, who: Incarnation) -> bool {
+    place.is_dead(who).await.expect("an answer about the dead")
+}
+
+async fn members(place: &dyn Coordinator) -> Vec<MemberInfo> {
+    let mut found = place.members().await.expect("the members");
+    found.sort_by_key(|info| info.who);
+    found
+}
+
+async fn nothing_is_there_at_first((one, other): (Shared, Shared)) {
+    assert_eq!(one.read().await.expect("read"), None);
+    assert_eq!(members(&*one).await, []);
+    assert_eq!(other.announced().await.expect("announced"), None);
+    assert!(!is_dead(&*other, who(1, 1)).await, "nobody knows that one");
+    assert_eq!(one.swap(Some(1), ConfigRecord::first(1, who(1, 1), 1)).await.expect("answered"), Swap::Refused);
+    assert_eq!(one.read().await.expect("read"), None);
+}
+
+async fn a_record_is_created_and_swapped((one, other): (Shared, Shared)) {
+    let first = ConfigRecord::first(u128::MAX - 1, who(1, u64::MAX), 1);
+    let created = done(&*one, None, first.clone()).await;
+    let found = other.read().await.expect("read").expect("it was created");
+    assert_eq!((found.record, found.revision), (first.clone(), created));
+
+    let mut record = first.with(who(2, 7));
+    let mut revision = created;
+    for _ in 0..20 {
+        let next = done(&*other, Some(revision), record.clone()).await;
+        assert!(next > revision, "revisions grow: {next} after {revision}");
+        let found = one.read().await.expect("read").expect("it is there");
+        assert_eq!((&found.record, found.revision), (&record, next));
+        for late in [Some(revision), Some(next + 1), None] {
+            assert_eq!(one.swap(late, first.clone()).await.expect("answered"), Swap::Refused, "{late:?}");
+        }
+        (record, revision) = (record.promoted(who(2, 7)).with(who(1, 9)), next);
+    }
+}
+
+async fn of_two_creators_one_wins((one, other): (Shared, Shared)) {
+    let records = [1, 2].map(|member| ConfigRecord::first(9, who(member, 1), 1));
+    let (left, right) = tokio::join!(one.swap(None, records[0].clone()), other.swap(None, records[1].clone()));
+    let (left, right) = (left.expect("answered"), right.expect("answered"));
+    let winner = match (left, right) {
+        (Swap::Done { .. }, Swap::Refused) => 0,
+        (Swap::Refused, Swap::Done { .. }) => 1,
+        other => panic!("two creators: {other:?}"),
+    };
+    assert_eq!(one.read().await.expect("read").expect("created").record, records[winner]);
+}
+
+async fn of_sixteen_swaps_of_one_revision_one_happens((one, other): (Shared, Shared)) {
+    let first = ConfigRecord::first(9, who(1, 1), 1);
+    let mut revision = done(&*one, None, first.clone()).await;
+    for round in 0..5 {
+        let mut asked = tokio::task::JoinSet::new();
+        for member in 0..16 {
+            let place = Arc::clone(if member % 2 == 0 { &one } else { &other });
+            let to = first.with(who(100 + member, round));
+            asked.spawn(async move { (place.swap(Some(revision), to.clone()).await.expect("answered"), to) });
+        }
+        let mut won = Vec::new();
+        for (swap, to) in asked.join_all().await {
+            if let Swap::Done { revision } = swap {
+                won.push((revision, to));
+            }
+        }
+        assert_eq!(won.len(), 1, "exactly one happens: {won:?}");
+        let found = other.read().await.expect("read").expect("it is there");
+        assert_eq!((found.revision, found.record), won[0]);
+        revision = won[0].0;
+    }
+}
+
+async fn a_member_is_there_once_and_as_long_as_it_is_held((one, other): (Shared, Shared)) {
+    let mut first = one.join(info(1, 5)).await.expect("nobody is member 1");
+    let second = other.join(info(2, 8)).await.expect("nobody is member 2");
+    assert_eq!(members(&*other).await, [info(1, 5), info(2, 8)]);
+    match other.join(info(1, 6)).await {
+        Err(Error::Taken { name, who: holder, address }) => {
+            let expected = info(1, 5);
+            assert_eq!((name, holder, address), (expected.name, expected.who, expected.address));
+        }
+        joined => panic!("member 1 is here twice: {joined:?}"),
+    }
+    let lost = tokio::time::timeout(Duration::from_millis(300), first.lost()).await;
+    assert!(lost.is_err(), "nothing has happened to it");
+
+    drop(first);
+    let again = join_when_free(&*other, info(1, 6)).await;
+    assert_eq!(members(&*one).await, [info(1, 6), info(2, 8)]);
+    drop((again, second));
+    eventually("the members that ended are gone", async || members(&*one).await.is_empty()).await;
+}
+
+async fn the_last_to_announce_itself_is_told_to_clients((one, other): (Shared, Shared)) {
+    let first = one.join(info(1, 5)).await.expect("joined");
+    let second = other.join(info(2, 8)).await.expect("joined");
+    assert_eq!(one.announced().await.expect("announced"), None, "to be here is not to lead");
+    first.announce(3).await.expect("announced");
+    assert_eq!(other.announced().await.expect("announced"), Some((3, info(1, 5))));
+    second.announce(4).await.expect("announced");
+    assert_eq!(one.announced().await.expect("announced"), Some((4, info(2, 8))));
+    match first.announce(3).await {
+        Err(Error::Denied { why, .. }) => assert_eq!(why, "epoch 3 offered, 4 held"),
+        late => panic!("a deposed primary is late: {late:?}"),
+    }
+    assert_eq!(one.announced().await.expect("announced"), Some((4, info(2, 8))));
+    drop(second);
+    eventually("the primary that ended is told no more", async || one.announced().await.expect("announced").is_none())
+        .await;
+    first.announce(5).await.expect("announced");
+    assert_eq!(other.announced().await.expect("announced"), Some((5, info(1, 5))));
+}
+
+async fn an_incarnation_is_dead_after_its_end_and_not_before((one, other): (Shared, Shared)) {
+    let presence = one.join(info(1, 5)).await.expect("joined");
+    for number in 6..16 {
+        assert!(other.join(info(1, number)).await.is_err(), "it is here");
+        assert!(!is_dead(&*other, who(1, 5)).await, "it is here");
+        assert!(!is_dead(&*other, who(1, number)).await, "it was sent away, and lives");
+    }
+    drop(presence);
+    other.report_dead(who(1, 5)).await.expect("reported");
+    eventually("its end is known", async || is_dead(&*one, who(1, 5)).await).await;
+
+    let next = join_when_free(&*other, info(1, 6)).await;
+    assert!(is_dead(&*one, who(1, 5)).await, "once ended, ended for good");
+    assert!(!is_dead(&*one, who(1, 6)).await);
+    assert!(!is_dead(&*one, who(1, 7)).await, "nobody knows that one");
+    drop(next);
+
+    // A member that kept its state on disk comes back as what it was.
+    let _back = join_when_free(&*one, info(1, 5)).await;
+    assert!(!is_dead(&*other, who(1, 5)).await, "it is here again");
+    let here: BTreeSet<_> = members(&*other).await.into_iter().map(|info| info.who).collect();
+    assert_eq!(here, BTreeSet::from([who(1, 5)]));
+}
+
+async fn changes_are_told_of((one, other): (Shared, Shared)) {
+    let mut changes = one.changes();
+    let revision = done(&*other, None, ConfigRecord::first(9, who(1, 1), 1)).await;
+    told(&mut changes, "a record was created").await;
+    done(&*other, Some(revision), ConfigRecord::first(9, who(1, 1), 1).with(who(2, 2))).await;
+    told(&mut changes, "the record was swapped").await;
+    let presence = other.join(info(1, 5)).await.expect("joined");
+    told(&mut changes, "a member has come").await;
+    drop(presence);
+    told(&mut changes, "a member has gone").await;
+    drop(one);
+    let ended = async { while changes.changed().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("whoever looked has ended with its coordinator");
+}
+
+/// Hints may come for nothing, so one that is due to what went before may stand in: each wait begins when none is left.
+async fn told(changes: &mut tokio::sync::watch::Receiver<u64>, what: &str) {
+    let told = tokio::time::timeout(PATIENCE, changes.changed()).await;
+    told.unwrap_or_else(|_| panic!("no hint: {what}")).expect("the coordinator is there");
+    while let Ok(more) = tokio::time::timeout(Duration::from_millis(150), changes.changed()).await {
+        more.expect("the coordinator is there");
+    }
+}

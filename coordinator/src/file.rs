@@ -1,0 +1,147 @@
+//! A coordinator for the processes of one host: a directory that they share. The default of `dev`.
+//!
+//! Invariants:
+//! - Every call does its work on a thread that may wait, and ends within the time limit even if that thread does not.
+//! - A member is here for as long as its [`Presence`] is held, and the kernel says when that ends, however it ends. So
+//!   the presence is to be the last thing that a member drops: from then on others may call it dead, and take over.
+//!
+//! Deliberately absent: other hosts. Locks of a network's file system don't prove that a process has ended.
+
+mod dir;
+mod disk;
+mod hint;
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use election::{ConfigRecord, Incarnation, Versioned};
+use tokio::sync::watch;
+
+use self::dir::Dir;
+use self::disk::Locked;
+use self::hint::Hint;
+use crate::contract::{Answer, Coordinator, Error, MemberInfo, Presence, Swap};
+
+/// How often a presence makes sure that it is still what others look at.
+const CHECK_PRESENCE_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub struct FileCoordinator {
+    calls: Calls,
+    hint: Hint,
+}
+
+impl FileCoordinator {
+    /// Makes the directory if there is none. `timeout` is the limit of every call.
+    pub fn open(dir: &Path, timeout: Duration) -> Result<FileCoordinator, Error> {
+        let place: Arc<str> = dir.display().to_string().into();
+        let dir = Arc::new(Dir::make(dir)?);
+        let hint = Hint::start(Arc::clone(&dir))?;
+        Ok(FileCoordinator { calls: Calls { dir, place, timeout }, hint })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Calls {
+    dir: Arc<Dir>,
+    place: Arc<str>,
+    timeout: Duration,
+}
+
+impl Calls {
+    fn run<T, F>(&self, what: &'static str, work: F) -> Answer<'static, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Arc<Dir>, Instant) -> Result<T, Error> + Send + 'static,
+    {
+        let Calls { dir, place, timeout } = self.clone();
+        Box::pin(async move {
+            // The work gives up a little earlier, and knows better what it waited for.
+            let deadline = Instant::now() + timeout * 9 / 10;
+            let work = tokio::task::spawn_blocking(move || work(&dir, deadline));
+            let why = match tokio::time::timeout(timeout, work).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Ok(Err(_)) => "this process is stopping".to_owned(),
+                Err(_) => format!("the disk did not answer within {} ms", timeout.as_millis()),
+            };
+            Err(Error::Unavailable { what, place: place.to_string(), why })
+        })
+    }
+}
+
+impl Coordinator for FileCoordinator {
+    fn read(&self) -> Answer<'_, Option<Versioned>> {
+        self.calls.run("read", |dir, _| dir.read())
+    }
+
+    fn swap(&self, expect: Option<u64>, to: ConfigRecord) -> Answer<'_, Swap> {
+        self.calls.run("swap", move |dir, deadline| dir.swap(expect, &to, deadline))
+    }
+
+    fn join(&self, me: MemberInfo) -> Answer<'_, Box<dyn Presence>> {
+        let calls = self.calls.clone();
+        self.calls.run("join", move |dir, deadline| {
+            let locked = dir.join(&me, deadline)?;
+            Ok(Box::new(FilePresence { calls, held: Arc::new((me, locked)) }) as Box<dyn Presence>)
+        })
+    }
+
+    fn members(&self) -> Answer<'_, Vec<MemberInfo>> {
+        self.calls.run("members", |dir, deadline| dir.members(deadline))
+    }
+
+    fn is_dead(&self, who: Incarnation) -> Answer<'_, bool> {
+        self.calls.run("is_dead", move |dir, deadline| dir.is_dead(who, deadline))
+    }
+
+    /// The kernel has told everybody already: the lock is free.
+    fn report_dead(&self, _who: Incarnation) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn announced(&self) -> Answer<'_, Option<(u64, MemberInfo)>> {
+        self.calls.run("announced", |dir, deadline| dir.announced(deadline))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.hint.receiver()
+    }
+}
+
+#[derive(Debug)]
+struct FilePresence {
+    calls: Calls,
+    /// Shared with checks that are under way; none of them takes longer than a look at two files.
+    held: Arc<(MemberInfo, Locked)>,
+}
+
+impl Presence for FilePresence {
+    fn lost(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            loop {
+                tokio::time::sleep(CHECK_PRESENCE_EVERY).await;
+                let held = Arc::clone(&self.held);
+                let check = self.calls.run("presence", move |dir, _| Ok(dir.is_here(&held.0, &held.1)));
+                // A disk that does not answer has not lost anything yet.
+                if let Ok(false) = check.await {
+                    return;
+                }
+            }
+        })
+    }
+
+    fn announce(&self, epoch: u64) -> Answer<'_, ()> {
+        let held = Arc::clone(&self.held);
+        self.calls.run("announce", move |dir, deadline| {
+            if !dir.is_here(&held.0, &held.1) {
+                let place = dir.members_path().display().to_string();
+                return Err(Error::Unavailable { what: "announce", place, why: "the presence is lost".to_owned() });
+            }
+            dir.announce(epoch, &held.0, deadline)
+        })
+    }
+}

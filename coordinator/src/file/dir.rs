@@ -1,0 +1,282 @@
+//! The directory: its record, its members and who announced itself, each call on the caller's thread.
+//!
+//! ```text
+//! lock                the record and `announced` are changed under it
+//! record, announced   JSON, replaced whole
+//! members.lock        exclusive to join, shared to look at the members' locks
+//! members/<id>.lock   held by the living process that is this member, with the number of its incarnation
+//! members/<id>.json   which incarnation that is, and which ones before it have ended
+//! ```
+//!
+//! Why an incarnation that is called dead is dead: its number is in its member's JSON, so it has held the lock; and
+//! either the lock is free, or a later holder has put it among the ended, which it did while it had the lock itself.
+//! A process that has the lock and has not written its JSON yet is not called dead by anybody: the JSON still names the
+//! one before, and that one's lock is not free. Nor is the one before called here: the lock has another number in it.
+//!
+//! To look whether a lock is free is to take it for a moment, and a member that joins just then would find it taken:
+//! hence `members.lock`. Looks at the same lock are shared, and don't disturb each other.
+//!
+//! No lock file is ever removed: whoever removes one that another is opening breaks the exclusion.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use election::{ConfigRecord, Incarnation, MemberId, Versioned};
+
+use super::disk::{self, Lock, Locked};
+use crate::contract::{Error, MemberInfo, Swap};
+use crate::json;
+
+/// Of how many of its earlier incarnations a member's file tells. The oldest are forgotten: of them nothing is known.
+const ENDED_MAX: usize = 1000;
+
+#[derive(Debug)]
+pub(super) struct Dir {
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Makes what is missing.
+    pub(super) fn make(path: &Path) -> Result<Dir, Error> {
+        let what = "making the directory";
+        fs::create_dir_all(path).map_err(|error| disk::fault(what, path, &error))?;
+        // Members and guards may change directory; what they mean must not.
+        let path = path.canonicalize().map_err(|error| disk::fault(what, path, &error))?;
+        let dir = Dir { path };
+        fs::create_dir_all(dir.members_path()).map_err(|error| disk::fault(what, &dir.path, &error))?;
+        for name in ["lock", "members.lock"] {
+            let file = dir.path.join(name);
+            open_lock(&file).map_err(|error| disk::fault(what, &file, &error))?;
+        }
+        Ok(dir)
+    }
+
+    pub(super) fn record_path(&self) -> PathBuf {
+        self.path.join("record")
+    }
+
+    pub(super) fn announced_path(&self) -> PathBuf {
+        self.path.join("announced")
+    }
+
+    pub(super) fn members_path(&self) -> PathBuf {
+        self.path.join("members")
+    }
+
+    pub(super) fn members_lock_path(&self) -> PathBuf {
+        self.path.join("members.lock")
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    pub(super) fn member_lock_path(&self, id: MemberId) -> PathBuf {
+        self.members_path().join(format!("{}.lock", id.0))
+    }
+
+    fn member_path(&self, id: MemberId) -> PathBuf {
+        self.members_path().join(format!("{}.json", id.0))
+    }
+
+    pub(super) fn read(&self) -> Result<Option<Versioned>, Error> {
+        let path = self.record_path();
+        let Some(text) = disk::read("read", &path)? else {
+            // "There is no record" is an answer, and a removed directory does not give it.
+            fs::metadata(self.lock_path()).map_err(|error| disk::fault("read", &self.lock_path(), &error))?;
+            return Ok(None);
+        };
+        json::record_from_json(&text, None).map(Some).map_err(|why| damaged(&path, why))
+    }
+
+    pub(super) fn swap(&self, expect: Option<u64>, to: &ConfigRecord, deadline: Instant) -> Result<Swap, Error> {
+        let _lock = disk::lock("swap", &self.lock_path(), Lock::Exclusive, deadline)?;
+        let found = self.read()?.map(|found| found.revision);
+        if found != expect {
+            return Ok(Swap::Refused);
+        }
+        let revision = found.map_or(1, |found| found + 1);
+        disk::replace("swap", &self.record_path(), &json::record_to_json(to, Some(revision)))?;
+        Ok(Swap::Done { revision })
+    }
+
+    /// The lock is the presence.
+    pub(super) fn join(&self, me: &MemberInfo, deadline: Instant) -> Result<Locked, Error> {
+        let id = me.who.member;
+        let Some(locked) = self.take(me.who, deadline)? else { return Err(self.taken(me)) };
+        let mut ended = BTreeSet::new();
+        // What nobody can read says nothing of earlier ones: nothing is known of them then.
+        if let Some((before, numbers)) = self.member(id).unwrap_or_default() {
+            ended = numbers;
+            ended.insert(before.who.number);
+            ended.remove(&me.who.number);
+            while ended.len() > ENDED_MAX {
+                ended.pop_first();
+            }
+        }
+        disk::replace("join", &self.member_path(id), &json::member_to_json(me, ended))?;
+        Ok(locked)
+    }
+
+    /// Takes the member's lock, and says in it who has it. Not to be waited for by those who look: nothing is synced here.
+    fn take(&self, who: Incarnation, deadline: Instant) -> Result<Option<Locked>, Error> {
+        let path = self.member_lock_path(who.member);
+        let fault = |error: io::Error| disk::fault("join", &path, &error);
+        let _members = disk::lock("join", &self.members_lock_path(), Lock::Exclusive, deadline)?;
+        let file = open_lock(&path).map_err(fault)?;
+        let Some(locked) = disk::try_lock(file, Lock::Exclusive).map_err(fault)? else { return Ok(None) };
+        locked.0.set_len(0).map_err(fault)?;
+        (&locked.0).write_all(who.number.to_string().as_bytes()).map_err(fault)?;
+        Ok(Some(locked))
+    }
+
+    fn taken(&self, me: &MemberInfo) -> Error {
+        let id = me.who.member;
+        // Only read: to look at the lock here, where others may join, could be in their way.
+        let number = fs::read_to_string(self.member_lock_path(id)).ok().and_then(|text| text.parse().ok());
+        match (number, self.member(id)) {
+            (Some(number), Ok(Some((last, _)))) if number == last.who.number => {
+                Error::Taken { name: last.name, who: last.who, address: last.address }
+            }
+            // It has just begun, or was never able to say where it is.
+            (number, _) => {
+                let who = Incarnation { member: id, number: number.unwrap_or(me.who.number) };
+                Error::Taken { name: me.name.clone(), who, address: "an unknown address".to_owned() }
+            }
+        }
+    }
+
+    fn member(&self, id: MemberId) -> Result<Option<(MemberInfo, BTreeSet<u64>)>, Error> {
+        let path = self.member_path(id);
+        let Some(text) = disk::read("members", &path)? else { return Ok(None) };
+        let found = json::member_from_json(&text).map_err(|why| damaged(&path, why))?;
+        if found.0.who.member != id {
+            return Err(damaged(&path, format!("it speaks of member {}", found.0.who.member.0)));
+        }
+        Ok(Some(found))
+    }
+
+    pub(super) fn members(&self, deadline: Instant) -> Result<Vec<MemberInfo>, Error> {
+        let _members = disk::lock("members", &self.members_lock_path(), Lock::Shared, deadline)?;
+        let path = self.members_path();
+        let ids = self.member_ids().map_err(|error| disk::fault("members", &path, &error))?;
+        let mut found = Vec::new();
+        for id in ids {
+            if let Some(number) = self.holder(id)? {
+                found.extend(self.member(id)?.map(|(info, _)| info).filter(|info| info.who.number == number));
+            }
+        }
+        Ok(found)
+    }
+
+    /// All that ever joined.
+    pub(super) fn member_ids(&self) -> io::Result<BTreeSet<MemberId>> {
+        let mut ids = BTreeSet::new();
+        for entry in fs::read_dir(self.members_path())? {
+            let name = entry?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".lock")).and_then(|id| id.parse().ok());
+            ids.extend(id.map(MemberId));
+        }
+        Ok(ids)
+    }
+
+    /// Whether a process is this member. Asked under a shared `members.lock`.
+    pub(super) fn is_held(&self, id: MemberId) -> Result<bool, Error> {
+        Ok(self.held_lock(id)?.is_some())
+    }
+
+    /// The incarnation that holds the member's lock, as it says. Asked likewise.
+    fn holder(&self, id: MemberId) -> Result<Option<u64>, Error> {
+        let path = self.member_lock_path(id);
+        let Some(mut file) = self.held_lock(id)? else { return Ok(None) };
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(|error| disk::fault("members", &path, &error))?;
+        let number = text.parse().map_err(|error| damaged(&path, format!("{text:?} is no incarnation: {error}")))?;
+        Ok(Some(number))
+    }
+
+    fn held_lock(&self, id: MemberId) -> Result<Option<File>, Error> {
+        let path = self.member_lock_path(id);
+        let fault = |error: io::Error| disk::fault("members", &path, &error);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fault(error)),
+        };
+        let look = file.try_clone().map_err(fault)?;
+        Ok(disk::try_lock(look, Lock::Shared).map_err(fault)?.is_none().then_some(file))
+    }
+
+    pub(super) fn is_dead(&self, who: Incarnation, deadline: Instant) -> Result<bool, Error> {
+        let _members = disk::lock("is_dead", &self.members_lock_path(), Lock::Shared, deadline)?;
+        match self.member(who.member)? {
+            Some((_, ended)) if ended.contains(&who.number) => Ok(true),
+            Some((last, _)) if last.who == who => {
+                // A lock that is not there has not been given back by anybody.
+                let path = self.member_lock_path(who.member);
+                fs::metadata(&path).map_err(|error| disk::fault("is_dead", &path, &error))?;
+                Ok(!self.is_held(who.member)?)
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// Whether others still see the holder of this lock as `me`. Only what is certain counts: whoever believes that it is lost
+    /// gives its lock back, and that is a proof of its end to others.
+    pub(super) fn is_here(&self, me: &MemberInfo, locked: &Locked) -> bool {
+        let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+        let is_mine = match (fs::metadata(self.member_lock_path(me.who.member)), locked.0.metadata()) {
+            (Ok(there), Ok(held)) => same(&there, &held),
+            (Err(error), _) => error.kind() != io::ErrorKind::NotFound,
+            (Ok(_), Err(_)) => true,
+        };
+        let is_named = match self.member(me.who.member) {
+            Ok(named) => named.is_some_and(|(info, _)| info == *me),
+            Err(_) => true,
+        };
+        is_mine && is_named
+    }
+
+    pub(super) fn announce(&self, epoch: u64, me: &MemberInfo, deadline: Instant) -> Result<(), Error> {
+        let path = self.announced_path();
+        let _lock = disk::lock("announce", &self.lock_path(), Lock::Exclusive, deadline)?;
+        if let Some((held, _)) = self.last_announced()?
+            && held > epoch
+        {
+            let why = format!("epoch {epoch} offered, {held} held");
+            return Err(Error::Denied { what: "announce", place: path.display().to_string(), why });
+        }
+        disk::replace("announce", &path, &json::leader_to_json(epoch, me))
+    }
+
+    fn last_announced(&self) -> Result<Option<(u64, MemberInfo)>, Error> {
+        let path = self.announced_path();
+        let text = disk::read("announced", &path)?;
+        text.map(|text| json::leader_from_json(&text).map_err(|why| damaged(&path, why))).transpose()
+    }
+
+    pub(super) fn announced(&self, deadline: Instant) -> Result<Option<(u64, MemberInfo)>, Error> {
+        let _members = disk::lock("announced", &self.members_lock_path(), Lock::Shared, deadline)?;
+        let Some((epoch, info)) = self.last_announced()? else { return Ok(None) };
+        let id = info.who.member;
+        let is_here = self.holder(id)? == Some(info.who.number) && self.member(id)?.is_some_and(|(now, _)| now == info);
+        Ok(is_here.then_some((epoch, info)))
+    }
+}
+
+/// Opened to be written too: to whom the disk does not give that, it must not give a lock either.
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+fn damaged(path: &Path, why: String) -> Error {
+    Error::Damaged { place: path.display().to_string(), why }
+}
+
+#[cfg(test)]
+#[path = "dir_test.rs"]
+mod tests;

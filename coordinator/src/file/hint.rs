@@ -1,0 +1,94 @@
+//! When something in the directory may have changed: a thread looks every few milliseconds.
+//!
+//! Invariants: it ends when its [`Hint`] is dropped; every change is told of at least once. Files have times no finer than
+//! the kernel's tick, so a change right after a look may look the same: hence one more hint after each, a look later.
+//!
+//! Deliberately absent: inotify. It says nothing of locks, and a lock is how a member goes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use election::MemberId;
+use tokio::sync::watch;
+
+use super::dir::Dir;
+use super::disk::{self, Lock};
+use crate::contract::Error;
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct Hint {
+    receiver: watch::Receiver<u64>,
+    /// Nothing is ever sent: dropped, it ends the thread.
+    _alive: SyncSender<()>,
+}
+
+impl Hint {
+    pub(super) fn start(dir: Arc<Dir>) -> Result<Hint, Error> {
+        let (changes, receiver) = watch::channel(0);
+        let (alive, ended) = sync_channel(0);
+        let mut seen = Seen::look(&dir, None);
+        let mut again = false;
+        let run = move || {
+            while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let now = Seen::look(&dir, Some(&seen));
+                let changed = now != seen;
+                if changed || again {
+                    changes.send_modify(|count| *count += 1);
+                }
+                (seen, again) = (now, changed);
+            }
+        };
+        std::thread::Builder::new().name("file-changes".to_owned()).spawn(run).map_err(|error| Error::Unavailable {
+            what: "starting a thread",
+            place: "the system".to_owned(),
+            why: error.to_string(),
+        })?;
+        Ok(Hint { receiver, _alive: alive })
+    }
+
+    pub(super) fn receiver(&self) -> watch::Receiver<u64> {
+        self.receiver.clone()
+    }
+}
+
+/// Device, inode, length, and when it was changed last.
+type Stat = Option<(u64, u64, u64, i64, i64)>;
+
+#[derive(PartialEq, Eq, Clone, Debug)]
+struct Seen {
+    record: Stat,
+    announced: Stat,
+    members: Stat,
+    here: BTreeSet<MemberId>,
+}
+
+impl Seen {
+    fn look(dir: &Dir, before: Option<&Seen>) -> Seen {
+        // While somebody joins, the locks are left alone: the directory of the members tells of it anyway.
+        let here = here(dir).or_else(|| before.map(|before| before.here.clone())).unwrap_or_default();
+        Seen {
+            record: stat(&dir.record_path()),
+            announced: stat(&dir.announced_path()),
+            members: stat(&dir.members_path()),
+            here,
+        }
+    }
+}
+
+fn stat(path: &Path) -> Stat {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
+}
+
+fn here(dir: &Dir) -> Option<BTreeSet<MemberId>> {
+    let _members = disk::lock("changes", &dir.members_lock_path(), Lock::Shared, Instant::now()).ok()?;
+    let ids = dir.member_ids().ok()?;
+    Some(ids.into_iter().filter(|id| dir.is_held(*id).unwrap_or(false)).collect())
+}

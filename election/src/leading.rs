@@ -1,0 +1,234 @@
+//! The primary's side: who must have received an entry before it is acknowledged, until when that may be said, and who
+//! enters or leaves the set.
+//!
+//! Invariants:
+//! - Whoever may be promoted is waited for: the members of the record, and those of every proposal that may yet become
+//!   the record. A peer is proposed only when it holds all that is committed, and commits wait for it from before then.
+//! - `committed` never goes back, and nothing beyond what all of those have received is in it.
+//! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure does not end.
+//! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer waited for.
+
+use std::collections::BTreeMap;
+
+use crate::record::{ConfigRecord, Incarnation, Versioned};
+use crate::timing::{Millis, Timing};
+
+/// A peer that is not in the set, and silent for this long, is forgotten.
+const FORGET_AFTER_MS: Millis = 10_000;
+
+/// What a primary knows of another member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Peer {
+    received: u64,
+    /// Own send time of the newest beacon that it answered.
+    echo_ms: Millis,
+    /// Where the log ended at a moment, and that moment. Moves on when the peer has received up to there: so a peer whose mark
+    /// is old lacks something that is at least as old.
+    mark: (u64, Millis),
+    /// It was too slow: not let in again before this.
+    barred_until: Millis,
+    /// Its stream broke, and nothing has come since.
+    gone_since: Option<Millis>,
+}
+
+impl Peer {
+    fn new(mark: (u64, Millis)) -> Peer {
+        Peer { received: 0, echo_ms: 0, mark, barred_until: 0, gone_since: None }
+    }
+
+    fn is_silent(&self, now: Millis, timing: &Timing) -> bool {
+        now >= self.echo_ms + timing.drop_after_ms
+            || self.gone_since.is_some_and(|gone| now >= gone + timing.reconnect_within_ms)
+    }
+
+    fn lags(&self, appended: u64, now: Millis, timing: &Timing) -> bool {
+        appended > self.received + timing.lag_ops_max
+            || (self.received < self.mark.0 && now > self.mark.1 + timing.lag_ms_max)
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Leading {
+    pub(crate) known: Versioned,
+    me: Incarnation,
+    peers: BTreeMap<Incarnation, Peer>,
+    appended: u64,
+    committed: u64,
+    /// Commits wait for it; it is proposed as soon as it holds everything committed.
+    joining: Option<Incarnation>,
+    /// Proposed on top of `known`, and not known to have failed for good.
+    proposed: Vec<ConfigRecord>,
+    /// Whose receipt an acknowledgement needs, and whose answers the tenure: derived from the three above.
+    required: Vec<Incarnation>,
+}
+
+impl Leading {
+    /// Everything that this member holds is committed by its promotion: it is alone in the set.
+    pub(crate) fn new(me: Incarnation, known: Versioned, appended: u64) -> Leading {
+        let mut leading = Leading {
+            known,
+            me,
+            peers: BTreeMap::new(),
+            appended,
+            committed: appended,
+            joining: None,
+            proposed: Vec::new(),
+            required: Vec::new(),
+        };
+        leading.require();
+        leading
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.known.record.epoch
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    fn require(&mut self) {
+        let mut required = self.known.record.insync.clone();
+        required.extend(self.proposed.iter().flat_map(|record| &record.insync));
+        required.extend(self.joining);
+        required.remove(&self.me);
+        self.required = required.into_iter().collect();
+    }
+
+    /// Until when answers may go out, for all that is known now. `Millis::MAX`: nobody else can be promoted.
+    pub(crate) fn tenure_until(&self, timing: &Timing) -> Millis {
+        let until = |peer| self.peers.get(peer).map_or(0, |peer: &Peer| peer.echo_ms + timing.tenure_ms);
+        self.required.iter().map(until).min().unwrap_or(Millis::MAX)
+    }
+
+    pub(crate) fn on_appended(&mut self, seq: u64) -> bool {
+        self.appended = self.appended.max(seq);
+        // What nobody else has received yet commits nothing.
+        self.required.is_empty() && self.advance()
+    }
+
+    pub(crate) fn on_answered(&mut self, who: Incarnation, received: u64, echo_ms: Millis, now: Millis) -> bool {
+        let mark = (self.appended, now);
+        let peer = self.peers.entry(who).or_insert(Peer::new(mark));
+        peer.received = peer.received.max(received);
+        peer.echo_ms = peer.echo_ms.max(echo_ms);
+        peer.gone_since = None;
+        if peer.received >= peer.mark.0 {
+            peer.mark = mark;
+        }
+        self.advance()
+    }
+
+    pub(crate) fn on_gone(&mut self, who: Incarnation, now: Millis) {
+        if let Some(peer) = self.peers.get_mut(&who) {
+            peer.gone_since.get_or_insert(now);
+        }
+    }
+
+    fn advance(&mut self) -> bool {
+        let received = |peer: &Incarnation| self.peers.get(peer).map_or(0, |peer| peer.received);
+        let all = self.required.iter().map(received).fold(self.appended, u64::min);
+        let moved = all > self.committed;
+        self.committed = self.committed.max(all);
+        moved
+    }
+
+    /// What a peer has received, and when the beacon was sent that it answered last.
+    pub(crate) fn peer(&self, who: Incarnation) -> Option<(u64, Millis)> {
+        self.peers.get(&who).map(|peer| (peer.received, peer.echo_ms))
+    }
+
+    /// For how long a peer has lacked something, at most. `None`: it has not been heard of.
+    pub(crate) fn lag_ms(&self, who: Incarnation, now: Millis) -> Option<Millis> {
+        let peer = self.peers.get(&who)?;
+        Some(if peer.received >= self.appended { 0 } else { now.saturating_sub(peer.mark.1) })
+    }
+
+    /// The swap that is due, if one is. One at a time. A proposal that may still happen, or has happened unseen, is settled
+    /// by swapping the record with itself: that moves the revision on, or is refused and shows that it has moved.
+    pub(crate) fn wanted_change(&mut self, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
+        let unsettled = !self.proposed.is_empty();
+        self.changed_set(now, timing).or_else(|| unsettled.then(|| self.known.record.clone()))
+    }
+
+    fn changed_set(&mut self, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
+        let record = &self.known.record;
+        let (appended, peers) = (self.appended, &self.peers);
+        let is_gone = |who: &&Incarnation| {
+            let peer = peers.get(who);
+            **who != self.me && peer.is_none_or(|peer| peer.is_silent(now, timing) || peer.lags(appended, now, timing))
+        };
+        if let Some(&who) = record.insync.iter().find(is_gone) {
+            let without = record.without(who);
+            self.bar(who, now, timing);
+            return Some(without);
+        }
+        if let Some(who) = self.joining {
+            return self.joined(who, now, timing);
+        }
+        self.forget_silent(now);
+        let near = |peer: &Peer| {
+            peer.received + timing.join_lag_ops >= appended && !peer.is_silent(now, timing) && now >= peer.barred_until
+        };
+        let next = self.peers.iter().find(|(who, peer)| !self.known.record.insync.contains(who) && near(peer));
+        self.joining = next.map(|(who, _)| *who);
+        if self.joining.is_some() {
+            // It has as long as anybody to receive what is there now.
+            let mark = (appended, now);
+            self.joining.and_then(|who| self.peers.get_mut(&who)).expect("it was just found").mark = mark;
+            self.require();
+        }
+        None
+    }
+
+    /// The record with the one who joins, once it holds everything committed.
+    fn joined(&mut self, who: Incarnation, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
+        let peer = self.peers.get(&who).filter(|peer| !peer.is_silent(now, timing));
+        if let Some(peer) = peer
+            && peer.received >= self.committed
+        {
+            return Some(self.known.record.with(who));
+        }
+        // It may only be forgotten while no proposal that can still happen names it.
+        let waits_for_nothing = peer.is_none_or(|peer| peer.lags(self.appended, now, timing));
+        if waits_for_nothing && !self.proposed.iter().any(|record| record.insync.contains(&who)) {
+            self.bar(who, now, timing);
+            self.joining = None;
+            self.require();
+        }
+        None
+    }
+
+    fn bar(&mut self, who: Incarnation, now: Millis, timing: &Timing) {
+        if let Some(peer) = self.peers.get_mut(&who) {
+            // A peer that went silent and speaks again may come back at once; one that was too slow may not.
+            let pause = if peer.is_silent(now, timing) { 0 } else { timing.slow_pause_ms };
+            peer.barred_until = now + pause;
+        }
+    }
+
+    fn forget_silent(&mut self, now: Millis) {
+        let required = &self.required;
+        self.peers.retain(|who, peer| required.contains(who) || now < peer.echo_ms + FORGET_AFTER_MS);
+    }
+
+    pub(crate) fn on_proposed(&mut self, record: ConfigRecord) {
+        if !self.proposed.contains(&record) {
+            self.proposed.push(record);
+            self.require();
+        }
+    }
+
+    /// A record of this epoch with a later revision: whatever was proposed on an earlier one can't happen any more.
+    pub(crate) fn on_known(&mut self, known: Versioned) -> bool {
+        if known.revision > self.known.revision {
+            self.known = known;
+            self.proposed.clear();
+            if self.joining.is_some_and(|who| self.known.record.insync.contains(&who)) {
+                self.joining = None;
+            }
+            self.require();
+        }
+        self.advance()
+    }
+}

@@ -1,0 +1,472 @@
+//! One member's part in the election: from events to actions, without a clock, a socket or a random number.
+//!
+//! ```text
+//!             ┌── no record ─────────────────────────────► claim ──swap won──► Leading
+//!   Starting ─┤                                            ▲   │                  │
+//!             └── a record ──► Following ──silence, waited─┘   │ swap lost        │ a later epoch
+//!                                  ▲ └─────────────────────────┘                  │
+//!                                  └──────────────────────────────────────────────┘
+//! ```
+//!
+//! Rules that keep it safe (docs: ARCHITECTURE.md):
+//! - A member that claims has answered nobody for `takeover_wait_ms`. Whoever led before counts on its answers, so by
+//!   then that one has no tenure. It answers nobody until its claim is decided.
+//! - Claims and changes of the set compare the same revision: exactly one wins.
+//! - A swap whose outcome is unknown may still happen, until the record has moved on. Nothing rests on its failure.
+//! - Only a primary that is known to answer nobody any more is not waited for: it said so itself, in its last message, or
+//!   the kernel says that its process has ended. Silence and broken streams prove nothing.
+//! - Whoever was not in the set begins only when all who were are known to have ended, and with nothing.
+//!
+//! Deliberately absent: the log itself, connections, what a client sees.
+
+use std::collections::BTreeSet;
+
+use crate::leading::Leading;
+use crate::record::{ConfigRecord, Incarnation, Versioned};
+use crate::timing::{Millis, Timing};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Comes at least every few milliseconds.
+    Tick,
+    /// The coordinator's answer to [`Action::Read`].
+    Read(Option<Versioned>),
+    /// [`Action::Swap`] has happened, with this revision.
+    Swapped(u64),
+    /// The record had another revision: this swap will never happen.
+    SwapRefused,
+    /// No answer, an error, a time-out. A swap may have happened, or still happen.
+    NoAnswer,
+    /// As a standby: a message of the primary of `epoch`, sent at `sent_ms` of its clock.
+    Heard { from: Incarnation, epoch: u64, sent_ms: Millis },
+    /// As a standby: the stream from the primary broke. A reason to hurry, no proof of anything.
+    StreamBroken,
+    /// As the primary: a peer of this epoch holds everything up to `received`, and answers what was sent at `echo_ms`.
+    Answered { from: Incarnation, epoch: u64, received: u64, echo_ms: Millis },
+    /// As the primary: the stream from a peer of this epoch broke, and no other one of it is open.
+    PeerGone { who: Incarnation, epoch: u64 },
+    /// As the primary: the own log reaches up to here.
+    Appended(u64),
+    /// As a standby: what is held now, on disk or in memory.
+    Held(u64),
+    /// The record may have changed: a hint, which may come late, for nothing, or not at all.
+    Hint,
+    /// As the primary: lead no more. Somebody in the set is told so, and may take over at once.
+    Resign,
+    /// This process is about to end. Unless it leads: it answers nobody and claims nothing from here on, so that it leaves the
+    /// set while others can still take it out.
+    Retire,
+    /// As a standby: the primary of `epoch` said in its last message that it answers nobody any more, and left it to this
+    /// member to take over.
+    Resigned { epoch: u64 },
+    /// The process that was this incarnation has ended. Proof, not a guess.
+    ProvenDead(Incarnation),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    Read,
+    /// Compare with the revision (`None`: there is no record), and swap.
+    Swap {
+        expect: Option<u64>,
+        to: ConfigRecord,
+    },
+    /// Be a standby of this primary.
+    Follow {
+        primary: Incarnation,
+        epoch: u64,
+    },
+    /// Tell the primary that its message has come, and what is held.
+    Answer {
+        epoch: u64,
+        echo_ms: Millis,
+    },
+    /// Be the primary: all that is held is committed, alone. Apply it, begin the epoch in the log, serve.
+    Lead {
+        epoch: u64,
+    },
+    /// Be the primary with nothing: whatever is held is dropped first. Everybody who held anything acknowledged is lost.
+    LeadReborn {
+        epoch: u64,
+    },
+    /// Everything up to here may be acknowledged, while the tenure lasts.
+    Commit {
+        upto: u64,
+    },
+    /// Not the primary any more: acknowledge nothing, discard what was never committed.
+    Depose {
+        epoch: u64,
+        by: u64,
+    },
+    /// Its record is older than what this member has seen. Nothing is done; a person must look.
+    CoordinatorLostData {
+        held: u64,
+        found: u64,
+    },
+}
+
+/// What becomes of a cluster of which every member that held anything acknowledged is known to have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unclean {
+    /// It stays down until one of them is back with its state, or a person decides.
+    Wait,
+    /// Another member begins with nothing. Never with what it happens to hold: that may be stale.
+    Cold,
+}
+
+/// What has been asked of the coordinator and not answered yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Asked {
+    Nothing,
+    /// With the epoch that was known then. An answer may be older than what was heard since, but not than that.
+    Read {
+        epoch: u64,
+    },
+    Swap(ConfigRecord),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Role {
+    Starting,
+    Following { primary: Incarnation, epoch: u64 },
+    Leading(Box<Leading>),
+}
+
+/// A claim that was sent, and may still happen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Claim {
+    expect: Option<u64>,
+    to: ConfigRecord,
+}
+
+#[derive(Clone, Debug)]
+pub struct Member {
+    me: Incarnation,
+    cluster_id: u128,
+    timing: Timing,
+    unclean: Unclean,
+    role: Role,
+    asked: Asked,
+    ask_again_at: Millis,
+    /// Something about the record is not known for sure: read it before anything is proposed.
+    unsure: bool,
+    claim: Option<Claim>,
+    heard_ms: Millis,
+    /// When this member last gave somebody a right to answer clients. At the start: now, for all it knows.
+    last_answer_ms: Millis,
+    epoch_max: u64,
+    held: u64,
+    /// No primary up to this epoch answers anybody any more, and this member may say so.
+    vacant_epoch: u64,
+    /// Those of the last record seen that have ended for good.
+    dead: BTreeSet<Incarnation>,
+    retired: bool,
+}
+
+impl Member {
+    /// With nothing held yet. `cluster_id` is for the record, should this member create it.
+    pub fn new(me: Incarnation, cluster_id: u128, timing: Timing, unclean: Unclean, now: Millis) -> Member {
+        Member {
+            me,
+            cluster_id,
+            timing,
+            unclean,
+            role: Role::Starting,
+            asked: Asked::Nothing,
+            ask_again_at: now,
+            unsure: true,
+            claim: None,
+            heard_ms: now,
+            last_answer_ms: now,
+            epoch_max: 0,
+            held: 0,
+            vacant_epoch: 0,
+            dead: BTreeSet::new(),
+            retired: false,
+        }
+    }
+
+    fn leading(&self) -> Option<&Leading> {
+        match &self.role {
+            Role::Leading(leading) => Some(leading),
+            Role::Starting | Role::Following { .. } => None,
+        }
+    }
+
+    /// The epoch in which this member leads.
+    pub fn leads(&self) -> Option<u64> {
+        self.leading().map(Leading::epoch)
+    }
+
+    /// Before this moment answers may go out, for all that is known now. To be looked at after the work, right before the
+    /// answer. 0: never.
+    pub fn tenure_until(&self) -> Millis {
+        self.leading().map_or(0, |leading| leading.tenure_until(&self.timing))
+    }
+
+    /// Whether an answer may go out right now.
+    pub fn may_answer(&self, now: Millis) -> bool {
+        now < self.tenure_until() || self.tenure_until() == Millis::MAX
+    }
+
+    /// The record that this member leads under.
+    pub fn record(&self) -> Option<&Versioned> {
+        self.leading().map(|leading| &leading.known)
+    }
+
+    /// As the primary: what a peer has received, and when the beacon was sent that it answered last.
+    pub fn peer(&self, who: Incarnation) -> Option<(u64, Millis)> {
+        self.leading().and_then(|leading| leading.peer(who))
+    }
+
+    /// As the primary: for how long a peer has lacked something, at most.
+    pub fn peer_lag_ms(&self, who: Incarnation, now: Millis) -> Option<Millis> {
+        self.leading().and_then(|leading| leading.lag_ms(who, now))
+    }
+
+    pub fn committed(&self) -> Option<u64> {
+        self.leading().map(Leading::committed)
+    }
+
+    /// Whether a message of the primary of `epoch` would be taken and answered. Asked before its entries are touched.
+    pub fn would_answer(&self, epoch: u64) -> bool {
+        epoch >= self.epoch_max && self.claim.is_none() && self.leading().is_none() && !self.retired
+    }
+
+    pub fn on_event(&mut self, event: Event, now: Millis, out: &mut Vec<Action>) {
+        match event {
+            Event::Tick => self.on_tick(now, out),
+            Event::Read(record) => self.on_read(record, now, out),
+            Event::Swapped(revision) => self.on_swapped(revision, now, out),
+            Event::SwapRefused => self.on_undecided(now),
+            Event::NoAnswer => self.on_undecided(now + self.timing.ask_again_ms),
+            Event::Heard { from, epoch, sent_ms } => self.on_heard(from, epoch, sent_ms, now, out),
+            Event::StreamBroken => {
+                self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
+            }
+            Event::Answered { from, epoch, received, echo_ms } => {
+                if let Role::Leading(leading) = &mut self.role
+                    && leading.epoch() == epoch
+                    && leading.on_answered(from, received, echo_ms, now)
+                {
+                    out.push(Action::Commit { upto: leading.committed() });
+                }
+            }
+            Event::PeerGone { who, epoch } => {
+                if let Role::Leading(leading) = &mut self.role
+                    && leading.epoch() == epoch
+                {
+                    leading.on_gone(who, now);
+                }
+            }
+            Event::Appended(seq) => {
+                self.held = seq;
+                if let Role::Leading(leading) = &mut self.role
+                    && leading.on_appended(seq)
+                {
+                    out.push(Action::Commit { upto: leading.committed() });
+                }
+            }
+            Event::Held(seq) => self.held = seq,
+            Event::Hint if self.leading().is_none() => {
+                self.unsure = true;
+                self.ask_again_at = self.ask_again_at.min(now);
+            }
+            // Its own swaps tell it all that there is to know, and fail when somebody else has led since.
+            Event::Hint => {}
+            Event::Resign => self.on_resign(now, out),
+            Event::Retire => self.retired = self.leading().is_none(),
+            Event::Resigned { epoch } => self.on_vacant(epoch, now),
+            Event::ProvenDead(who) => {
+                self.dead.insert(who);
+                if let Role::Following { primary, epoch } = self.role
+                    && primary == who
+                {
+                    self.on_vacant(epoch, now);
+                }
+            }
+        }
+    }
+
+    /// Its last answers are out, or never will be. If nobody takes over, it may claim again like any other member.
+    fn on_resign(&mut self, now: Millis, out: &mut Vec<Action>) {
+        let Role::Leading(leading) = &self.role else { return };
+        let (epoch, primary) = (leading.epoch(), leading.known.record.primary);
+        self.role = Role::Following { primary, epoch };
+        // Nothing will be heard until somebody else leads: look at the record at once, and again and again.
+        (self.heard_ms, self.last_answer_ms) = (now.saturating_sub(self.timing.silence_ms), now);
+        out.push(Action::Depose { epoch, by: epoch });
+    }
+
+    fn on_vacant(&mut self, epoch: u64, now: Millis) {
+        self.vacant_epoch = self.vacant_epoch.max(epoch);
+        self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
+        self.ask_again_at = self.ask_again_at.min(now);
+    }
+
+    fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
+        // A claim that is under way must be decided, so that nobody leads without knowing it.
+        let is_over = self.retired && self.claim.is_none();
+        if is_over || self.asked != Asked::Nothing || now < self.ask_again_at {
+            return;
+        }
+        let silent = now >= self.heard_ms + self.timing.silence_ms;
+        match &mut self.role {
+            _ if self.unsure => self.read(out),
+            Role::Starting => self.read(out),
+            Role::Following { .. } if silent || self.claim.is_some() => self.read(out),
+            Role::Following { .. } => {}
+            Role::Leading(leading) => {
+                if let Some(to) = leading.wanted_change(now, &self.timing) {
+                    leading.on_proposed(to.clone());
+                    let expect = Some(leading.known.revision);
+                    self.swap(expect, to, out);
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, out: &mut Vec<Action>) {
+        self.asked = Asked::Read { epoch: self.epoch_max };
+        out.push(Action::Read);
+    }
+
+    fn swap(&mut self, expect: Option<u64>, to: ConfigRecord, out: &mut Vec<Action>) {
+        self.asked = Asked::Swap(to.clone());
+        out.push(Action::Swap { expect, to });
+    }
+
+    /// Refused or unknown: the record tells, and it alone.
+    fn on_undecided(&mut self, ask_again_at: Millis) {
+        self.asked = Asked::Nothing;
+        self.unsure = true;
+        self.ask_again_at = ask_again_at;
+    }
+
+    fn on_swapped(&mut self, revision: u64, now: Millis, out: &mut Vec<Action>) {
+        let Asked::Swap(record) = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
+        self.learn(Versioned { record, revision }, now, out);
+    }
+
+    fn on_read(&mut self, found: Option<Versioned>, now: Millis, out: &mut Vec<Action>) {
+        let Asked::Read { epoch: held } = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
+        self.ask_again_at = now + self.timing.ask_again_ms;
+        let epoch = found.as_ref().map_or(0, |known| known.record.epoch);
+        if epoch < held {
+            out.push(Action::CoordinatorLostData { held, found: epoch });
+        } else if epoch < self.epoch_max {
+            // A later epoch was heard of since the question.
+            self.unsure = true;
+        } else if let Some(known) = found {
+            self.learn(known, now, out);
+        } else {
+            let to = ConfigRecord::first(self.cluster_id, self.me, 1);
+            self.claim(None, to, out);
+        }
+    }
+
+    fn learn(&mut self, known: Versioned, now: Millis, out: &mut Vec<Action>) {
+        let epoch = known.record.epoch;
+        self.epoch_max = self.epoch_max.max(epoch);
+        self.unsure = false;
+        if let Role::Leading(leading) = &mut self.role {
+            if epoch == leading.epoch() {
+                if leading.on_known(known) {
+                    out.push(Action::Commit { upto: leading.committed() });
+                }
+                return;
+            }
+            out.push(Action::Depose { epoch: leading.epoch(), by: epoch });
+            self.heard_ms = now;
+            self.follow(&known.record, out);
+            return;
+        }
+        if self.claim.as_ref().is_some_and(|claim| claim.to.epoch == epoch && known.record.primary == self.me) {
+            self.lead(known, out);
+            return;
+        }
+        if self.claim.as_ref().is_some_and(|claim| claim.expect != Some(known.revision)) {
+            // The record has moved on: that claim can't happen any more.
+            self.claim = None;
+        }
+        self.consider(known, now, out);
+    }
+
+    /// What a record that somebody else wrote means for this member.
+    fn consider(&mut self, known: Versioned, now: Millis, out: &mut Vec<Action>) {
+        let silent = now >= self.heard_ms + self.timing.silence_ms;
+        let may_claim = known.record.insync.contains(&self.me);
+        self.dead.retain(|who| known.record.insync.contains(who));
+        let all_lost = known.record.insync.iter().all(|who| self.dead.contains(who));
+        let first_look = self.role == Role::Starting;
+        if first_look || !matches!(self.role, Role::Following { epoch, .. } if epoch == known.record.epoch) {
+            self.follow(&known.record, out);
+        }
+        if all_lost && self.unclean == Unclean::Cold && !self.retired {
+            let to = known.record.reborn(self.me);
+            return self.claim(Some(known.revision), to, out);
+        }
+        if self.retired || !may_claim || !(silent || self.claim.is_some()) {
+            return;
+        }
+        let vacant = known.record.epoch <= self.vacant_epoch || self.dead.contains(&known.record.primary);
+        let claim_at = self.last_answer_ms + self.timing.takeover_wait_ms();
+        if now < claim_at && !vacant {
+            self.ask_again_at = claim_at.min(self.ask_again_at);
+            self.unsure = true;
+            return;
+        }
+        let to = known.record.promoted(self.me);
+        self.claim(Some(known.revision), to, out);
+    }
+
+    fn claim(&mut self, expect: Option<u64>, to: ConfigRecord, out: &mut Vec<Action>) {
+        self.claim = Some(Claim { expect, to: to.clone() });
+        self.swap(expect, to, out);
+    }
+
+    fn follow(&mut self, record: &ConfigRecord, out: &mut Vec<Action>) {
+        self.role = Role::Following { primary: record.primary, epoch: record.epoch };
+        out.push(Action::Follow { primary: record.primary, epoch: record.epoch });
+    }
+
+    fn lead(&mut self, known: Versioned, out: &mut Vec<Action>) {
+        let epoch = known.record.epoch;
+        self.claim = None;
+        self.dead.clear();
+        // Of a cluster's first epoch there was nothing before, and whoever creates the record has nothing.
+        let reborn = known.record.born == epoch && epoch > 1;
+        if reborn {
+            self.held = 0;
+        }
+        self.role = Role::Leading(Box::new(Leading::new(self.me, known, self.held)));
+        out.push(if reborn { Action::LeadReborn { epoch } } else { Action::Lead { epoch } });
+    }
+
+    /// Every answer lets the primary answer clients for a tenure. So none goes out while a claim may still happen, and
+    /// none to an epoch that is known to be over.
+    fn on_heard(&mut self, from: Incarnation, epoch: u64, sent_ms: Millis, now: Millis, out: &mut Vec<Action>) {
+        if epoch < self.epoch_max || self.claim.is_some() || self.retired {
+            return;
+        }
+        if let Role::Leading(leading) = &self.role {
+            if epoch > leading.epoch() {
+                self.unsure = true;
+                self.ask_again_at = now;
+            }
+            return;
+        }
+        self.epoch_max = epoch;
+        self.heard_ms = now;
+        self.last_answer_ms = now;
+        if self.role != (Role::Following { primary: from, epoch }) {
+            self.role = Role::Following { primary: from, epoch };
+            out.push(Action::Follow { primary: from, epoch });
+        }
+        out.push(Action::Answer { epoch, echo_ms: sent_ms });
+    }
+}
+
+#[cfg(test)]
+#[path = "member_test.rs"]
+mod tests;

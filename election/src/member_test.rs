@@ -1,0 +1,303 @@
+//! Each rule of the machine: a state, an event, and exactly the actions that follow.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::record::MemberId;
+
+const ME: Incarnation = Incarnation { member: MemberId(1), number: 1 };
+const OTHER: Incarnation = Incarnation { member: MemberId(2), number: 1 };
+
+fn member() -> Member {
+    Timing::default().validate().unwrap();
+    Member::new(ME, 7, Timing::default(), Unclean::Cold, 1000)
+}
+
+fn feed(member: &mut Member, event: Event, now: Millis) -> Vec<Action> {
+    let mut out = Vec::new();
+    member.on_event(event, now, &mut out);
+    out
+}
+
+/// Of epoch 3, with the other one as the primary.
+fn others(insync: &[Incarnation], revision: u64) -> Versioned {
+    let record = ConfigRecord {
+        cluster_id: 7,
+        epoch: 3,
+        primary: OTHER,
+        insync: insync.iter().copied().collect(),
+        level: 1,
+        born: 1,
+    };
+    Versioned { record, revision }
+}
+
+fn leader() -> Member {
+    let mut member = member();
+    assert_eq!(feed(&mut member, Event::Tick, 1000), [Action::Read]);
+    let first = ConfigRecord::first(7, ME, 1);
+    assert_eq!(feed(&mut member, Event::Read(None), 1001), [Action::Swap { expect: None, to: first }]);
+    assert_eq!(feed(&mut member, Event::Swapped(1), 1002), [Action::Lead { epoch: 1 }]);
+    member
+}
+
+/// In the set of epoch 3; the last answer left at 1000.
+fn standby() -> Member {
+    let mut member = member();
+    let heard = Event::Heard { from: OTHER, epoch: 3, sent_ms: 77 };
+    let follow = Action::Follow { primary: OTHER, epoch: 3 };
+    assert_eq!(feed(&mut member, heard, 1000), [follow, Action::Answer { epoch: 3, echo_ms: 77 }]);
+    assert_eq!(feed(&mut member, Event::Tick, 1000), [Action::Read]);
+    assert_eq!(feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1001), []);
+    member
+}
+
+#[test]
+fn the_first_member_creates_the_record_and_leads_alone() {
+    let mut member = leader();
+    assert_eq!(member.leads(), Some(1));
+    assert!(member.may_answer(1002) && member.may_answer(u64::MAX));
+    assert_eq!(feed(&mut member, Event::Appended(5), 1003), [Action::Commit { upto: 5 }]);
+}
+
+#[test]
+fn a_standby_claims_only_after_silence_and_the_whole_wait() {
+    let mut member = standby();
+    let read = Event::Read(Some(others(&[ME, OTHER], 9)));
+    assert_eq!(feed(&mut member, Event::Tick, 1199), [], "heard a moment ago");
+    assert_eq!(feed(&mut member, Event::Tick, 1200), [Action::Read]);
+    assert_eq!(feed(&mut member, read.clone(), 1201), []);
+    let claim_at = 1000 + Timing::default().takeover_wait_ms();
+    assert_eq!(feed(&mut member, Event::Tick, claim_at - 2), [Action::Read]);
+    assert_eq!(feed(&mut member, read.clone(), claim_at - 1), [], "the primary may count on the last answer");
+    assert_eq!(feed(&mut member, Event::Tick, claim_at), [Action::Read]);
+    let to = others(&[ME, OTHER], 9).record.promoted(ME);
+    assert_eq!(feed(&mut member, read, claim_at + 1), [Action::Swap { expect: Some(9), to: to.clone() }]);
+    assert_eq!((to.epoch, to.insync), (4, BTreeSet::from([ME])));
+    assert_eq!(feed(&mut member, Event::Swapped(10), claim_at + 2), [Action::Lead { epoch: 4 }]);
+}
+
+#[test]
+fn nobody_is_answered_while_a_claim_may_still_happen() {
+    let mut member = standby();
+    feed(&mut member, Event::Tick, 1600);
+    feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1601);
+    let heard = Event::Heard { from: OTHER, epoch: 3, sent_ms: 500 };
+    assert!(!member.would_answer(3));
+    assert_eq!(feed(&mut member, heard.clone(), 1602), []);
+    assert_eq!(feed(&mut member, Event::NoAnswer, 1700), []);
+    assert_eq!(feed(&mut member, heard.clone(), 1701), [], "it may happen yet");
+    // The record has moved on without us: now it can't.
+    feed(&mut member, Event::Tick, 1800);
+    assert_eq!(feed(&mut member, Event::Read(Some(others(&[OTHER], 10))), 1801), []);
+    assert_eq!(feed(&mut member, heard, 1802), [Action::Answer { epoch: 3, echo_ms: 500 }]);
+}
+
+#[test]
+fn a_claim_without_an_answer_is_found_in_the_record() {
+    let mut member = standby();
+    feed(&mut member, Event::Tick, 1600);
+    let claimed = feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1601);
+    let [Action::Swap { to, .. }] = &claimed[..] else { panic!("{claimed:?}") };
+    feed(&mut member, Event::NoAnswer, 1700);
+    assert_eq!(feed(&mut member, Event::Tick, 1800), [Action::Read]);
+    let found = Versioned { record: to.clone(), revision: 10 };
+    assert_eq!(feed(&mut member, Event::Read(Some(found)), 1801), [Action::Lead { epoch: 4 }]);
+}
+
+#[test]
+fn outside_of_the_set_nothing_is_claimed() {
+    let mut member = standby();
+    feed(&mut member, Event::Tick, 9000);
+    assert_eq!(feed(&mut member, Event::Read(Some(others(&[OTHER], 9))), 9001), []);
+    assert_eq!(member.leads(), None);
+}
+
+#[test]
+fn a_peer_enters_the_set_only_with_everything_committed_and_is_waited_for_from_before() {
+    let mut member = leader();
+    feed(&mut member, Event::Appended(5), 1003);
+    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms };
+    feed(&mut member, answered(3, 1003), 1004);
+    assert_eq!(feed(&mut member, Event::Tick, 1110), [], "it joins, and lacks what is committed");
+    assert_eq!(feed(&mut member, Event::Appended(6), 1111), [], "commits wait for it from now on");
+    assert_eq!(feed(&mut member, answered(6, 1111), 1112), [Action::Commit { upto: 6 }]);
+    let swapped = feed(&mut member, Event::Tick, 1113);
+    assert!(matches!(&swapped[..], [Action::Swap { expect: Some(1), to }] if to.insync.contains(&OTHER)));
+    assert!(member.may_answer(1111 + 499) && !member.may_answer(1111 + 500), "its answers bound the tenure");
+}
+
+#[test]
+fn a_silent_peer_is_dropped_before_anything_is_acknowledged_without_it() {
+    let mut member = leader();
+    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100 };
+    feed(&mut member, answered, 1101);
+    feed(&mut member, Event::Tick, 1110);
+    feed(&mut member, Event::Tick, 1111);
+    feed(&mut member, Event::Swapped(2), 1112);
+    assert_eq!(feed(&mut member, Event::Appended(1), 1113), []);
+    let dropped = feed(&mut member, Event::Tick, 1400);
+    assert!(matches!(&dropped[..], [Action::Swap { expect: Some(2), to }] if !to.insync.contains(&OTHER)));
+    assert_eq!(member.committed(), Some(0), "the swap has not happened yet");
+    assert!(!member.may_answer(1700));
+    assert_eq!(feed(&mut member, Event::Swapped(3), 1701), [Action::Commit { upto: 1 }]);
+    assert!(member.may_answer(1701));
+}
+
+#[test]
+fn a_later_epoch_deposes() {
+    let mut member = leader();
+    assert_eq!(feed(&mut member, Event::Heard { from: OTHER, epoch: 3, sent_ms: 0 }, 1500), []);
+    assert_eq!(feed(&mut member, Event::Tick, 1500), [Action::Read]);
+    let expected = [Action::Depose { epoch: 1, by: 3 }, Action::Follow { primary: OTHER, epoch: 3 }];
+    assert_eq!(feed(&mut member, Event::Read(Some(others(&[OTHER], 9))), 1501), expected);
+    assert!(!member.may_answer(1501));
+}
+
+#[test]
+fn a_coordinator_that_lost_its_data_is_not_believed() {
+    let mut member = standby();
+    feed(&mut member, Event::Tick, 1600);
+    assert_eq!(feed(&mut member, Event::Read(None), 1601), [Action::CoordinatorLostData { held: 3, found: 0 }]);
+    assert_eq!(member.leads(), None);
+}
+
+#[test]
+fn a_primary_that_resigns_answers_nobody_and_its_heir_need_not_wait() {
+    let mut old = leader();
+    assert_eq!(feed(&mut old, Event::Resign, 2000), [Action::Depose { epoch: 1, by: 1 }]);
+    assert!(!old.may_answer(2000) && old.leads().is_none());
+    assert_eq!(feed(&mut old, Event::Resign, 2001), [], "once");
+
+    let mut heir = standby();
+    assert_eq!(feed(&mut heir, Event::Resigned { epoch: 3 }, 1010), []);
+    assert_eq!(feed(&mut heir, Event::Tick, 1060), [Action::Read]);
+    let claimed = feed(&mut heir, Event::Read(Some(others(&[ME, OTHER], 9))), 1061);
+    assert!(matches!(&claimed[..], [Action::Swap { expect: Some(9), to }] if to.epoch == 4));
+}
+
+#[test]
+fn a_resigned_primary_claims_again_when_nobody_else_does() {
+    let mut old = leader();
+    feed(&mut old, Event::Resign, 2000);
+    assert_eq!(feed(&mut old, Event::Tick, 2000), [Action::Read]);
+    let record = ConfigRecord::first(7, ME, 1);
+    let read = || Event::Read(Some(Versioned { record: ConfigRecord::first(7, ME, 1), revision: 1 }));
+    assert_eq!(feed(&mut old, read(), 2001), [], "its own last answers may be on their way");
+    let claim_at = 2000 + Timing::default().takeover_wait_ms();
+    assert_eq!(feed(&mut old, Event::Tick, claim_at), [Action::Read]);
+    let claimed = feed(&mut old, read(), claim_at);
+    assert_eq!(claimed, [Action::Swap { expect: Some(1), to: record.promoted(ME) }]);
+}
+
+#[test]
+fn a_proven_death_is_not_waited_for_and_silence_is() {
+    let mut member = standby();
+    assert_eq!(feed(&mut member, Event::StreamBroken, 1010), []);
+    assert_eq!(feed(&mut member, Event::Tick, 1060), [Action::Read]);
+    assert_eq!(feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1061), []);
+    assert_eq!(feed(&mut member, Event::ProvenDead(OTHER), 1070), []);
+    assert_eq!(feed(&mut member, Event::Tick, 1070), [Action::Read]);
+    let claimed = feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1071);
+    assert!(matches!(&claimed[..], [Action::Swap { expect: Some(9), to }] if to.epoch == 4 && to.born == 1));
+}
+
+#[test]
+fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_ended() {
+    let third = Incarnation { member: MemberId(3), number: 1 };
+    let record = || Event::Read(Some(others(&[OTHER, third], 9)));
+    let mut member = standby();
+    feed(&mut member, Event::Tick, 9000);
+    feed(&mut member, Event::ProvenDead(OTHER), 9000);
+    assert_eq!(feed(&mut member, record(), 9001), [], "the third may be back");
+    feed(&mut member, Event::Tick, 9100);
+    feed(&mut member, Event::ProvenDead(third), 9100);
+    let claimed = feed(&mut member, record(), 9101);
+    assert!(matches!(&claimed[..], [Action::Swap { expect: Some(9), to }] if (to.epoch, to.born) == (4, 4)));
+    feed(&mut member, Event::Held(77), 9101);
+    assert_eq!(feed(&mut member, Event::Swapped(10), 9102), [Action::LeadReborn { epoch: 4 }]);
+    assert_eq!(member.committed(), Some(0));
+
+    let mut patient = Member::new(ME, 7, Timing::default(), Unclean::Wait, 1000);
+    feed(&mut patient, Event::Tick, 1000);
+    feed(&mut patient, Event::ProvenDead(OTHER), 1000);
+    let followed = feed(&mut patient, Event::Read(Some(others(&[OTHER], 9))), 1001);
+    assert_eq!(followed, [Action::Follow { primary: OTHER, epoch: 3 }]);
+    assert_eq!(patient.leads(), None);
+}
+
+#[test]
+fn a_peer_that_holds_commits_up_for_too_long_leaves_the_set_and_stays_out_for_a_while() {
+    let mut member = leader();
+    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms };
+    feed(&mut member, answered(0, 1100), 1101);
+    feed(&mut member, Event::Tick, 1110);
+    feed(&mut member, Event::Tick, 1111);
+    feed(&mut member, Event::Swapped(2), 1112);
+    feed(&mut member, Event::Appended(5), 1150);
+    let mut now = 1200;
+    let dropped = loop {
+        feed(&mut member, answered(4, now), now);
+        let actions = feed(&mut member, Event::Tick, now);
+        if !actions.is_empty() {
+            break actions;
+        }
+        now += 50;
+    };
+    assert!((2100..=2500).contains(&now), "after lag_ms_max: {now}");
+    assert!(matches!(&dropped[..], [Action::Swap { to, .. }] if !to.insync.contains(&OTHER)));
+    assert_eq!(feed(&mut member, Event::Swapped(3), now), [Action::Commit { upto: 5 }]);
+    feed(&mut member, answered(5, now + 50), now + 50);
+    assert_eq!(feed(&mut member, Event::Tick, now + 50), []);
+    assert_eq!(feed(&mut member, Event::Appended(6), now + 60), [Action::Commit { upto: 6 }], "it is not waited for");
+}
+
+#[test]
+fn a_peer_whose_stream_broke_is_dropped_sooner_unless_it_speaks_again() {
+    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms };
+    let in_sync = || {
+        let mut member = leader();
+        feed(&mut member, answered(1100), 1101);
+        feed(&mut member, Event::Tick, 1110);
+        feed(&mut member, Event::Tick, 1111);
+        feed(&mut member, Event::Swapped(2), 1112);
+        feed(&mut member, Event::PeerGone { who: OTHER, epoch: 1 }, 1120);
+        member
+    };
+    let mut member = in_sync();
+    assert_eq!(feed(&mut member, Event::Tick, 1219), []);
+    let dropped = feed(&mut member, Event::Tick, 1220);
+    assert!(matches!(&dropped[..], [Action::Swap { to, .. }] if !to.insync.contains(&OTHER)));
+
+    let mut member = in_sync();
+    feed(&mut member, answered(1200), 1201);
+    assert_eq!(feed(&mut member, Event::Tick, 1300), []);
+}
+
+#[test]
+fn a_standby_that_is_about_to_end_answers_nobody_and_claims_nothing() {
+    let mut member = standby();
+    feed(&mut member, Event::Retire, 1002);
+    assert!(!member.would_answer(3));
+    assert_eq!(feed(&mut member, Event::Heard { from: OTHER, epoch: 3, sent_ms: 90 }, 1010), []);
+    for event in [Event::StreamBroken, Event::ProvenDead(OTHER), Event::Resigned { epoch: 3 }, Event::Hint, Event::Tick]
+    {
+        assert_eq!(feed(&mut member, event, 9000), []);
+    }
+    let mut primary = leader();
+    feed(&mut primary, Event::Retire, 2000);
+    assert!(primary.may_answer(2001), "somebody must");
+}
+
+#[test]
+fn a_claim_that_was_under_way_is_decided_before_the_end() {
+    let mut member = standby();
+    feed(&mut member, Event::Tick, 1600);
+    let claimed = feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1601);
+    let [Action::Swap { to, .. }] = &claimed[..] else { panic!("{claimed:?}") };
+    feed(&mut member, Event::Retire, 1602);
+    feed(&mut member, Event::NoAnswer, 1700);
+    assert_eq!(feed(&mut member, Event::Tick, 1800), [Action::Read]);
+    let found = Versioned { record: to.clone(), revision: 10 };
+    assert_eq!(feed(&mut member, Event::Read(Some(found)), 1801), [Action::Lead { epoch: 4 }]);
+}

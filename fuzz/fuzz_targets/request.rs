@@ -1,0 +1,92 @@
+//! What comes over a session, as bytes: cut into messages, decoded, run against a small node. Never a panic; whatever is
+//! refused has a reason and says it in words; the node is sound afterwards, and everything can be removed and times out.
+
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use master::config::Config;
+use master::{Node, in_process};
+use metadata::{Call, Now};
+use oplog::ClientId;
+use proto::v1::session_response::Answer;
+use proto::v1::{CallError, Reason, SessionResponse};
+use shared::input::Input;
+use shared::life;
+use shared::requests::{refusals, templates, world};
+
+const MESSAGES_MAX: usize = 10;
+
+fuzz_target!(|data: &[u8]| {
+    let node = Node::alone(config());
+    for message in world() {
+        let response = in_process::answer(&node, message.clone()).expect("it is a request");
+        assert!(!matches!(response.answer, Some(Answer::Error(_))), "the world cannot be made: {response:?}");
+    }
+    let mut input = Input::new(data);
+    match input.u8() % 4 {
+        0 => chunks(&mut input, &node),
+        _ => messages(&mut input, &node),
+    }
+    let state = node.state();
+    state.check().unwrap_or_else(|what| panic!("the node is not sound: {what}"));
+    let late = Now { ttl_ms: 1 << 40, wall_ms: 0 };
+    let call = Call { client: ClientId([0xee; 16]), number: 0, answered_below: 0, tenant: "", now: late };
+    state.remove_all(&call, true).expect("the call is valid");
+    life::settle(&state, late);
+});
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.serving.node_name = "fuzzed".to_owned();
+    config.state.placement_seed = 7;
+    config
+}
+
+/// Requests that make sense, but for a few bytes, or any bytes at all.
+fn messages(input: &mut Input<'_>, node: &Node) {
+    for _ in 0..MESSAGES_MAX {
+        if input.is_empty() {
+            return;
+        }
+        let message = match input.u8() & 3 {
+            0 => input.bytes().to_vec(),
+            _ => {
+                let template = &templates()[input.below(templates().len())];
+                input.edited(template)
+            }
+        };
+        try_message(node, message.into());
+    }
+}
+
+/// The bytes of a connection, in pieces of any size.
+fn chunks(input: &mut Input<'_>, node: &Node) {
+    let mut chunks = Vec::new();
+    while !input.is_empty() {
+        chunks.push(Bytes::copy_from_slice(input.bytes()));
+    }
+    match in_process::messages(node, chunks) {
+        Ok(messages) => messages.into_iter().take(MESSAGES_MAX).for_each(|message| try_message(node, message)),
+        Err(error) => judge(&error),
+    }
+    assert_eq!(node.request_bytes(), 0, "memory for requests is not given back");
+}
+
+fn try_message(node: &Node, message: Bytes) {
+    match in_process::answer(node, message) {
+        Err(error) | Ok(SessionResponse { answer: Some(Answer::Error(error)), .. }) => judge(&error),
+        Ok(response) => {
+            for refusal in refusals(response.answer.expect("an answer says something")) {
+                assert_ne!(refusal.reason(), Reason::Unspecified, "{refusal:?}");
+                assert!(!refusal.message.is_empty(), "{refusal:?}");
+            }
+        }
+    }
+}
+
+fn judge(error: &CallError) {
+    let nobodys = [Reason::Unspecified, Reason::Internal, Reason::OutcomeUnknown, Reason::NotPrimary];
+    assert!(!nobodys.contains(&error.reason()) && !error.message.is_empty(), "{error:?}");
+    assert_eq!(error.code, proto::status::code(error.reason()) as i32, "{error:?}");
+}

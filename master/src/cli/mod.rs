@@ -1,0 +1,84 @@
+//! The commands. Each stands in a file of its own: its arguments, and one function that runs it.
+//!
+//! Those that talk to a master share `connect` (where it is, who asks), `output` with `table` and `json` (what they
+//! say), `fault` (why not, and the exit code) and `words` (how sizes, times and keys are written).
+
+mod connect;
+mod dev;
+mod docs;
+mod fault;
+mod json;
+mod kv;
+mod members;
+mod output;
+mod recover;
+mod segments;
+mod serve;
+mod status;
+mod table;
+mod tasks;
+mod tenants;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A metadata master for distributed object and KV-cache stores.
+#[derive(Parser, Debug)]
+#[command(name = "understudy", version, max_term_width = 120)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Runs a node to try things out with: no settings, some demo data, commands to paste.
+    Dev(dev::Args),
+    /// Runs a node.
+    Serve(Box<serve::Args>),
+    /// How the master is.
+    Status(status::Args),
+    /// The members of the cluster: roles, positions, lag.
+    Members(members::MembersArgs),
+    /// Gives the place of the primary to another member, without loss.
+    Transfer(members::TransferArgs),
+    /// Declares members dead that nobody saw end, after all of the in-sync set are lost.
+    Recover(Box<recover::Args>),
+    /// The space that storage clients offer: list, mount, unmount.
+    Segments(segments::Args),
+    /// Objects: put, get, exists, rm, ls, pin, copy, move.
+    Kv(kv::Args),
+    /// Tenants: list, set quotas.
+    Tenants(tenants::Args),
+    /// Copies and moves that storage clients are asked to make: list, create.
+    Tasks(tasks::Args),
+    /// Writes the pages that are generated from the code.
+    #[command(hide = true)]
+    Docs(docs::Args),
+}
+
+/// Runs the command that the arguments of the process name.
+pub fn main() -> ExitCode {
+    let ran = match Args::parse().command {
+        Command::Dev(args) => dev::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Status(args) => Ok(status::run(&args)),
+        Command::Members(args) => Ok(members::run(&args)),
+        Command::Transfer(args) => Ok(members::transfer(&args)),
+        Command::Recover(args) => recover::run(&args),
+        Command::Segments(args) => Ok(segments::run(&args)),
+        Command::Kv(args) => Ok(kv::run(&args)),
+        Command::Tenants(args) => Ok(tenants::run(&args)),
+        Command::Tasks(args) => Ok(tasks::run(&args)),
+        Command::Docs(args) => docs::run(&args).map(|()| ExitCode::SUCCESS),
+    };
+    match ran {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

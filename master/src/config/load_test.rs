@@ -1,0 +1,120 @@
+//! Where settings come from, which one wins, and what is refused.
+
+use std::path::PathBuf;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+use figment::value::{Dict, Map};
+
+use super::*;
+use crate::config::{LogFormat, sample_toml};
+
+/// As the command line gives them, with a file of this text.
+fn flags(file: Option<&str>, args: &[&str]) -> (tempfile::TempDir, Flags) {
+    let dir = tempfile::tempdir().expect("there is a temp dir");
+    let path = dir.path().join("u.toml");
+    let mut all = vec!["test".to_owned()];
+    if let Some(text) = file {
+        std::fs::write(&path, text).expect("it can be written");
+        all.extend(["--config".to_owned(), path.display().to_string()]);
+    }
+    all.extend(args.iter().map(|arg| (*arg).to_owned()));
+    let matches = Flags::augment_args(Command::new("test")).try_get_matches_from(all).expect("clap takes it");
+    (dir, Flags::from_arg_matches(&matches).expect("clap takes it"))
+}
+
+fn load(file: Option<&str>, args: &[&str]) -> Result<Config, ConfigError> {
+    flags(file, args).1.load()
+}
+
+fn refused(file: &str) -> String {
+    load(Some(file), &[]).expect_err("it must be refused").to_string()
+}
+
+#[test]
+fn nothing_said_gives_the_defaults() {
+    assert_eq!(load(None, &[]).expect("they are valid"), Config::default());
+}
+
+#[test]
+fn flag_wins_over_file() {
+    let file = "tail_entries = 5\nclient_ttl_ms = 3000\nlog_format = \"json\"\neviction_ratio = 0";
+    let config = load(Some(file), &["--tail-entries", "7"]).expect("it is valid");
+    assert_eq!(config.tail.tail_entries, 7);
+    assert_eq!(config.state.client_ttl_ms, 3000);
+    assert_eq!(config.logging.log_format, LogFormat::Json);
+    assert_eq!(config.state.eviction_ratio, 0.0);
+    assert_eq!(config.upkeep, Upkeep::default());
+}
+
+#[test]
+fn unknown_key_is_named_with_the_one_that_was_meant() {
+    let text = refused("tail_entrys = 5");
+    assert!(text.contains("unknown key \"tail_entrys\", did you mean \"tail_entries\"?"), "{text}");
+    assert!(refused("[tail]\nentries = 5").contains("unknown key \"tail\""));
+}
+
+#[test]
+fn wrong_type_names_key_and_file() {
+    let text = refused("tail_entries = \"many\"");
+    assert!(text.contains("tail_entries") && text.contains("u.toml"), "{text}");
+    let text = refused("tail_entries = ");
+    assert!(text.contains("u.toml") || text.contains("TOML"), "{text}");
+}
+
+#[test]
+fn missing_file_is_named() {
+    let flags = Flags { config: Some(PathBuf::from("/no/such.toml")), ..Flags::default() };
+    let text = flags.load().expect_err("it is not there").to_string();
+    assert!(text.contains("cannot read /no/such.toml: No such file"), "{text}");
+}
+
+#[test]
+fn broken_rules_are_named_with_both_values() {
+    let rules = [
+        ("client_ttl_ms = 550", "stall_ms: upkeep_interval_ms + stall_ms is 550 and must be below client_ttl_ms"),
+        ("stream_window_bytes = 8000000", "stream_window_bytes: 8000000 must not exceed connection_window_bytes"),
+        ("connection_window_bytes = 1", "connection_window_bytes: 1, must be 65535 to"),
+        ("tail_bytes = 1", "tail_bytes: tail_bytes (1) must hold the largest entry"),
+        ("eviction_high_watermark = 1.5", "eviction_high_watermark: must be above 0 and at most 1"),
+        ("put_release_timeout_ms = 1", "put_release_timeout_ms: must not be below object_lease_ms"),
+        ("client_answers_max = 10", "client_answers_max: 10 must be at least 4096"),
+        ("stop_timeout_ms = 9000", "stop_timeout_ms: 9000, the limit is 4500"),
+        ("stop_linger_ms = 4000", "stop_linger_ms: 4000 must be below stop_timeout_ms"),
+        ("request_bytes_max = 5", "request_bytes_max: 5 must hold the largest request"),
+        ("admin_listen = \"7480\"", "admin_listen: \"7480\", must be ADDRESS:PORT, as 127.0.0.1:7480, or empty"),
+        ("admin_listen = \"127.0.0.1:7400\"", "admin_listen: 127.0.0.1:7400 must not be the same as listen"),
+        ("connections_max = 0", "connections_max: must be at least 1"),
+        ("finished_tasks_max = 100000", "finished_tasks_max: must be below tasks_max"),
+    ];
+    for (file, text) in rules {
+        let refused = refused(file);
+        assert!(refused.starts_with(text), "{file}: {refused}");
+    }
+}
+
+/// With every line of the sample taken in, the defaults come out.
+#[test]
+fn sample_file_says_the_defaults() {
+    let is_setting = |line: &&str| line.starts_with("# ") && line.contains(" = ") && !line.contains("Generated");
+    let sample = sample_toml();
+    let settings: Vec<_> = sample.lines().filter(is_setting).map(|line| &line[2..]).collect();
+    let config = load(Some(&settings.join("\n")), &[]).expect("the sample is valid");
+    assert_eq!(config, Config::default());
+    let known: usize = sections().iter().map(|section| section.fields.len()).sum();
+    assert_eq!(settings.len(), known);
+}
+
+#[test]
+fn variables_are_named_after_their_settings() {
+    let command = Flags::augment_args(Command::new("test"));
+    let mut names: Map<String, Dict> = Map::new();
+    for arg in command.get_arguments() {
+        let name = arg.get_id().as_str().to_owned();
+        let variable = arg.get_env().expect("every setting has one").to_string_lossy().into_owned();
+        assert_eq!(variable, format!("UNDERSTUDY_{}", name.to_uppercase()));
+        assert_eq!(arg.get_long(), Some(name.replace('_', "-").as_str()));
+        names.insert(name, Dict::new());
+    }
+    let known: usize = sections().iter().map(|section| section.fields.len()).sum();
+    assert_eq!(names.len(), known + 1);
+}

@@ -1,0 +1,346 @@
+//! What can be set: a struct per component, each setting with its unit in its name and its default beside it.
+//!
+//! Values come from the file named by `--config`, then from `UNDERSTUDY_*` variables, then from flags; the later one
+//! wins. `load` reads them, `validate` refuses what does not fit together and names the rule, `pages` writes the
+//! reference page and the sample file.
+//!
+//! Invariant: a [`Config`] that came from [`Flags::load`] is valid.
+//!
+//! Deliberately absent: bounds of the wire contract. They are in `proto::limits` and cannot be set.
+
+mod component;
+mod load;
+mod pages;
+mod validate;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use component::component;
+
+pub use load::{ConfigError, Flags};
+pub use pages::{page_markdown, sample_toml};
+
+/// How the segments of a put are chosen, after those that the caller prefers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacementStrategy {
+    Random,
+    FreeRatioFirst,
+}
+
+/// What the log looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+component! {
+    /// Serving
+    Serving, ServingFlags {
+        /// Address and port on which gRPC is served. Port 0: any free port, which is printed at the start.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)), "UNDERSTUDY_LISTEN";
+        /// Name of this node in `status` and in the log. Empty: the name of the host.
+        node_name: String = String::new(), "UNDERSTUDY_NODE_NAME";
+        /// Threads that serve calls. 0: one for each CPU.
+        worker_threads: usize = 0, "UNDERSTUDY_WORKER_THREADS";
+        /// Calls that may run for longer than a millisecond (removals by pattern, lists, very large batches) at the
+        /// same time; more are refused as OVERLOADED.
+        long_calls_max: usize = 16, "UNDERSTUDY_LONG_CALLS_MAX";
+        /// Connections at the same time; more are closed at once.
+        connections_max: usize = 4096, "UNDERSTUDY_CONNECTIONS_MAX";
+        /// Calls and sessions of one connection at the same time; a client waits with more.
+        connection_streams_max: u32 = 1024, "UNDERSTUDY_CONNECTION_STREAMS_MAX";
+        /// Bytes that a client may send on one call or session before they are read.
+        stream_window_bytes: u32 = 1 << 20, "UNDERSTUDY_STREAM_WINDOW_BYTES";
+        /// Bytes that a client may send on one connection before they are read.
+        connection_window_bytes: u32 = 4 << 20, "UNDERSTUDY_CONNECTION_WINDOW_BYTES";
+        /// Bytes of all requests together that have arrived in part, or are large and being worked on; more are
+        /// refused as OVERLOADED.
+        request_bytes_max: usize = 512 << 20, "UNDERSTUDY_REQUEST_BYTES_MAX";
+        /// Answers of one session that wait for their commit; at the bound the session is not read any further.
+        session_answers_max: usize = 4096, "UNDERSTUDY_SESSION_ANSWERS_MAX";
+        /// Bytes of those answers, likewise.
+        session_answer_bytes_max: usize = 8 << 20, "UNDERSTUDY_SESSION_ANSWER_BYTES_MAX";
+        /// Milliseconds of silence on a connection after which the client is asked whether it is still there.
+        keepalive_interval_ms: u64 = 30_000, "UNDERSTUDY_KEEPALIVE_INTERVAL_MS";
+        /// Milliseconds that it has to answer before the connection is closed.
+        keepalive_timeout_ms: u64 = 10_000, "UNDERSTUDY_KEEPALIVE_TIMEOUT_MS";
+        /// Milliseconds after a stop was asked for in which new calls are still refused with a clear answer; then
+        /// connections are closed.
+        stop_linger_ms: u64 = 250, "UNDERSTUDY_STOP_LINGER_MS";
+        /// Milliseconds after which a stop no longer waits for calls under way.
+        stop_timeout_ms: u64 = 4000, "UNDERSTUDY_STOP_TIMEOUT_MS";
+    }
+}
+
+component! {
+    /// Admin HTTP
+    AdminHttp, AdminHttpFlags {
+        /// Address and port for `/metrics`, `/livez`, `/readyz`, `/promotable`, `/status` and a page for people. Port 0:
+        /// any free port, which is printed at the start. Empty: none of that is served. Who can connect can read it all.
+        admin_listen: String = String::new(), "UNDERSTUDY_ADMIN_LISTEN";
+    }
+}
+
+component! {
+    /// Log of this process
+    Logging, LoggingFlags {
+        /// What is logged: error, warn, info, debug or trace, also by module (`info,master=debug`).
+        log_level: String = "info".to_owned(), "UNDERSTUDY_LOG_LEVEL";
+        /// Lines for people (text) or for programs (json).
+        log_format: LogFormat = LogFormat::Text, "UNDERSTUDY_LOG_FORMAT";
+    }
+}
+
+/// What becomes of a cluster of which every member that held anything is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum UncleanStart {
+    /// Stay down.
+    Wait,
+    /// Begin with nothing.
+    Cold,
+}
+
+/// What an answer to a change waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ack {
+    /// Every member of the in-sync set has received it.
+    Committed,
+    /// It is in the primary's own log.
+    Local,
+}
+
+component! {
+    /// Cluster: primary and standbys
+    Cluster, ClusterFlags {
+        /// Who keeps the record of roles: `file:DIR` (members on one host), `etcd:http://HOST:PORT,...`, or empty: this
+        /// node is alone.
+        coordinator: String = String::new(), "UNDERSTUDY_COORDINATOR";
+        /// Which cluster, where a coordinator serves several.
+        cluster_name: String = "default".to_owned(), "UNDERSTUDY_CLUSTER_NAME";
+        /// `host:port` at which clients find this member. Empty: the address that it listens on.
+        advertise: String = String::new(), "UNDERSTUDY_ADVERTISE";
+        /// Address and port for other members. 0.0.0.0 stands for the address of `listen`; port 0: any free port, which
+        /// others learn from the coordinator.
+        peer_listen: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0), "UNDERSTUDY_PEER_LISTEN";
+        /// `host:port` at which other members find this one. Empty: the address that it listens on for them.
+        peer_advertise: String = String::new(), "UNDERSTUDY_PEER_ADVERTISE";
+        /// Milliseconds that the coordinator has for one answer.
+        coordinator_timeout_ms: u64 = 1000, "UNDERSTUDY_COORDINATOR_TIMEOUT_MS";
+        /// User at etcd. Empty: none.
+        etcd_user: String = String::new(), "UNDERSTUDY_ETCD_USER";
+        /// Its password. Better in the environment than on the command line.
+        etcd_password: String = String::new(), "UNDERSTUDY_ETCD_PASSWORD";
+        /// File with the certificates (PEM) that etcd's is checked against. Empty: no TLS.
+        etcd_ca_file: String = String::new(), "UNDERSTUDY_ETCD_CA_FILE";
+        /// File with this member's own certificate (PEM) for etcd. Empty: none.
+        etcd_cert_file: String = String::new(), "UNDERSTUDY_ETCD_CERT_FILE";
+        /// File with its key (PEM).
+        etcd_key_file: String = String::new(), "UNDERSTUDY_ETCD_KEY_FILE";
+        /// Seconds after which etcd forgets a member that has fallen silent.
+        etcd_lease_ttl_s: u64 = 5, "UNDERSTUDY_ETCD_LEASE_TTL_S";
+        /// What an answer to a change waits for, where the caller does not say: `committed` (every member of the in-sync
+        /// set has received it) or `local` (it is in the primary's own log, and may be lost with it).
+        ack: Ack = Ack::Committed, "UNDERSTUDY_ACK";
+        /// What happens once every member that held anything has provably ended: `cold` (another one begins with nothing)
+        /// or `wait` (until a person decides).
+        unclean: UncleanStart = UncleanStart::Cold, "UNDERSTUDY_UNCLEAN";
+        /// Milliseconds for which the primary may answer after it sent the newest message that each in-sync peer has
+        /// answered. After a failure that nobody can prove, a takeover waits about this long.
+        tenure_ms: u64 = 500, "UNDERSTUDY_TENURE_MS";
+        /// Milliseconds between two messages of the primary to each peer, at most.
+        beacon_ms: u64 = 50, "UNDERSTUDY_BEACON_MS";
+        /// Milliseconds of silence after which a peer is to leave the in-sync set.
+        drop_after_ms: u64 = 300, "UNDERSTUDY_DROP_AFTER_MS";
+        /// Milliseconds that a peer has to come back after its connection broke, before it is to leave the in-sync set.
+        reconnect_within_ms: u64 = 100, "UNDERSTUDY_RECONNECT_WITHIN_MS";
+        /// Milliseconds of silence after which a standby suspects its primary.
+        silence_ms: u64 = 200, "UNDERSTUDY_SILENCE_MS";
+        /// Milliseconds between two questions to a coordinator or a peer that has not helped.
+        ask_again_ms: u64 = 50, "UNDERSTUDY_ASK_AGAIN_MS";
+        /// Entries by which a peer may lag when it is to join the in-sync set.
+        join_lag_ops: u64 = 1000, "UNDERSTUDY_JOIN_LAG_OPS";
+        /// Entries by which a peer may lag before it leaves the in-sync set.
+        lag_ops_max: u64 = 100_000, "UNDERSTUDY_LAG_OPS_MAX";
+        /// Milliseconds for which it may lack an entry before it leaves the in-sync set.
+        lag_ms_max: u64 = 1000, "UNDERSTUDY_LAG_MS_MAX";
+        /// Milliseconds for which a peer that was too slow is not let in again.
+        slow_pause_ms: u64 = 2000, "UNDERSTUDY_SLOW_PAUSE_MS";
+        /// Milliseconds that a new primary waits before it serves. Nothing rests on it; for those who want the rule of one
+        /// lease.
+        safety_window_ms: u64 = 0, "UNDERSTUDY_SAFETY_WINDOW_MS";
+        /// Entries of one message to a peer.
+        batch_entries: usize = 512, "UNDERSTUDY_BATCH_ENTRIES";
+        /// Bytes of one message to a peer, unless a single entry is larger.
+        batch_bytes: usize = 1 << 20, "UNDERSTUDY_BATCH_BYTES";
+        /// Entries on their way to a peer that it has not confirmed, at most.
+        window_entries: u64 = 8192, "UNDERSTUDY_WINDOW_ENTRIES";
+        /// Bytes per second of a full sync. 0: as fast as it goes.
+        full_sync_bytes_per_s: u64 = 0, "UNDERSTUDY_FULL_SYNC_BYTES_PER_S";
+    }
+}
+
+component! {
+    /// Tail of the op log, in memory
+    TailSettings, TailFlags {
+        /// Entries kept at most.
+        tail_entries: usize = 1_000_000, "UNDERSTUDY_TAIL_ENTRIES";
+        /// Bytes kept at most, with 112 bytes for each entry counted in.
+        tail_bytes: usize = 256 << 20, "UNDERSTUDY_TAIL_BYTES";
+        /// Calls that wait for their commit at the same time.
+        tail_waiters: usize = 1_000_000, "UNDERSTUDY_TAIL_WAITERS";
+    }
+}
+
+component! {
+    /// Objects, segments, clients
+    StateSettings, StateFlags {
+        /// How segments are chosen, after those that the caller prefers: `random`, or `free-ratio-first` (of a few at
+        /// random, the emptiest).
+        placement_strategy: PlacementStrategy = PlacementStrategy::Random, "UNDERSTUDY_PLACEMENT_STRATEGY";
+        /// Seed of that choice. 0: another one at each start.
+        placement_seed: u64 = 0, "UNDERSTUDY_PLACEMENT_SEED";
+        /// Milliseconds of silence after which a client is expired: its segments and unfinished puts go.
+        client_ttl_ms: u64 = 10_000, "UNDERSTUDY_CLIENT_TTL_MS";
+        /// Milliseconds for which a lookup or an existence check keeps an object where it is.
+        object_lease_ms: u64 = 10_000, "UNDERSTUDY_OBJECT_LEASE_MS";
+        /// Milliseconds that a soft pin lasts where the caller does not say.
+        soft_pin_ttl_ms: u32 = 30 * 60_000, "UNDERSTUDY_SOFT_PIN_TTL_MS";
+        /// Milliseconds after which a put or a transfer that has not ended is discarded.
+        put_start_timeout_ms: u64 = 30_000, "UNDERSTUDY_PUT_START_TIMEOUT_MS";
+        /// Milliseconds after a discard before the space is used again: its writer may still be writing.
+        put_release_timeout_ms: u64 = 10 * 60_000, "UNDERSTUDY_PUT_RELEASE_TIMEOUT_MS";
+        /// Milliseconds after which a task that a client has fetched and not completed waits for a client again.
+        task_timeout_ms: u64 = 5 * 60_000, "UNDERSTUDY_TASK_TIMEOUT_MS";
+        /// Share of the memory (0 to 1) at which eviction starts.
+        eviction_high_watermark: f64 = 0.90, "UNDERSTUDY_EVICTION_HIGH_WATERMARK";
+        /// Share of the memory that an eviction makes free below the watermark.
+        eviction_ratio: f64 = 0.05, "UNDERSTUDY_EVICTION_RATIO";
+        /// Answers kept for one client, in case it asks again.
+        client_answers_max: usize = 4096, "UNDERSTUDY_CLIENT_ANSWERS_MAX";
+        /// Bytes of those answers; the newest is kept whatever its size.
+        client_answer_bytes_max: usize = 64 << 20, "UNDERSTUDY_CLIENT_ANSWER_BYTES_MAX";
+        /// Objects at most.
+        objects_max: u64 = 100_000_000, "UNDERSTUDY_OBJECTS_MAX";
+        /// Clients at most.
+        clients_max: usize = 65_536, "UNDERSTUDY_CLIENTS_MAX";
+        /// Mounted segments at most.
+        segments_max: usize = 65_536, "UNDERSTUDY_SEGMENTS_MAX";
+        /// Tenants at most, the default one counted in.
+        tenants_max: usize = 4096, "UNDERSTUDY_TENANTS_MAX";
+        /// Tasks at most.
+        tasks_max: usize = 100_000, "UNDERSTUDY_TASKS_MAX";
+        /// Finished tasks among them that can still be listed.
+        finished_tasks_max: usize = 10_000, "UNDERSTUDY_FINISHED_TASKS_MAX";
+        /// Clients that are gone, of which is remembered which requests they had sent.
+        tombstones_max: usize = 65_536, "UNDERSTUDY_TOMBSTONES_MAX";
+    }
+}
+
+component! {
+    /// What the node does by itself
+    Upkeep, UpkeepFlags {
+        /// Milliseconds between two rounds of expiry, unmounts and eviction.
+        upkeep_interval_ms: u64 = 50, "UNDERSTUDY_UPKEEP_INTERVAL_MS";
+        /// Milliseconds that a round may be late. Beyond that this process stood still, and every time-out is extended
+        /// by the rest.
+        stall_ms: u64 = 500, "UNDERSTUDY_STALL_MS";
+    }
+}
+
+/// All settings of a node.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Config {
+    pub serving: Serving,
+    pub admin: AdminHttp,
+    pub cluster: Cluster,
+    pub logging: Logging,
+    pub tail: TailSettings,
+    pub state: StateSettings,
+    pub upkeep: Upkeep,
+}
+
+impl AdminHttp {
+    /// `None`: nothing is served, or what is set is no address; `validate` refuses that.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.admin_listen.parse().ok()
+    }
+}
+
+impl Cluster {
+    /// Whether there are, or may be, other members.
+    pub fn is_on(&self) -> bool {
+        !self.coordinator.is_empty()
+    }
+
+    /// How long the coordinator may go on to see a member that has ended without a word. `None`: it knows at once.
+    pub(crate) fn lease_outlives_process(&self) -> Option<std::time::Duration> {
+        self.coordinator.starts_with("etcd:").then(|| std::time::Duration::from_secs(self.etcd_lease_ttl_s))
+    }
+
+    pub(crate) fn timing(&self) -> election::Timing {
+        election::Timing {
+            tenure_ms: self.tenure_ms,
+            beacon_ms: self.beacon_ms,
+            drop_after_ms: self.drop_after_ms,
+            reconnect_within_ms: self.reconnect_within_ms,
+            silence_ms: self.silence_ms,
+            join_lag_ops: self.join_lag_ops,
+            lag_ops_max: self.lag_ops_max,
+            lag_ms_max: self.lag_ms_max,
+            slow_pause_ms: self.slow_pause_ms,
+            ask_again_ms: self.ask_again_ms,
+        }
+    }
+}
+
+impl From<UncleanStart> for election::Unclean {
+    fn from(start: UncleanStart) -> election::Unclean {
+        match start {
+            UncleanStart::Wait => election::Unclean::Wait,
+            UncleanStart::Cold => election::Unclean::Cold,
+        }
+    }
+}
+
+impl TailSettings {
+    pub(crate) fn to_oplog(&self) -> oplog::TailConfig {
+        let TailSettings { tail_entries, tail_bytes, tail_waiters } = *self;
+        oplog::TailConfig { entries_max: tail_entries, bytes_max: tail_bytes, waiters_max: tail_waiters }
+    }
+}
+
+impl StateSettings {
+    /// But for the seed, where none is set, and the clock.
+    pub(crate) fn to_metadata(&self) -> metadata::Config {
+        metadata::Config {
+            strategy: match self.placement_strategy {
+                PlacementStrategy::Random => metadata::Strategy::Random,
+                PlacementStrategy::FreeRatioFirst => metadata::Strategy::FreeRatioFirst,
+            },
+            client_ttl_ms: self.client_ttl_ms,
+            object_lease_ms: self.object_lease_ms,
+            soft_pin_ttl_ms: self.soft_pin_ttl_ms,
+            put_start_timeout_ms: self.put_start_timeout_ms,
+            put_release_timeout_ms: self.put_release_timeout_ms,
+            task_timeout_ms: self.task_timeout_ms,
+            eviction_high_watermark: self.eviction_high_watermark,
+            eviction_ratio: self.eviction_ratio,
+            answers_max: self.client_answers_max,
+            answer_bytes_max: self.client_answer_bytes_max,
+            objects_max: self.objects_max,
+            clients_max: self.clients_max,
+            segments_max: self.segments_max,
+            tenants_max: self.tenants_max,
+            tasks_max: self.tasks_max,
+            finished_tasks_max: self.finished_tasks_max,
+            tombstones_max: self.tombstones_max,
+            seed: self.placement_seed,
+            ..metadata::Config::default()
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Rules between settings, each refused with the name of the setting and both values.
+
+use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX};
+
+use super::{AdminHttp, Cluster, Config, ConfigError, Serving, StateSettings, TailSettings, Upkeep};
+
+/// HTTP/2 knows no larger window.
+const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
+const WINDOW_BYTES_MIN: u32 = 65_535;
+const WORKER_THREADS_MAX: usize = 1024;
+/// A stop is over within 5 s in all cases.
+const STOP_MS_MAX: u64 = 4500;
+
+type Checked = Result<(), ConfigError>;
+
+fn rule(holds: bool, field: &'static str, rule: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(ConfigError::Rule { field, rule: rule() }) }
+}
+
+impl Config {
+    pub fn validate(&self) -> Checked {
+        self.serving.validate()?;
+        self.admin.validate(&self.serving)?;
+        self.cluster.validate(&self.tail)?;
+        self.tail.to_oplog().validate().map_err(|error| {
+            let field = match error {
+                oplog::TailConfigError::BytesBelowOneEntry { .. } => "tail_bytes",
+                oplog::TailConfigError::NoEntries => "tail_entries",
+                oplog::TailConfigError::NoWaiters => "tail_waiters",
+            };
+            ConfigError::Rule { field, rule: error.to_string() }
+        })?;
+        self.upkeep.validate(&self.state)?;
+        self.state.validate()
+    }
+}
+
+impl Serving {
+    fn validate(&self) -> Checked {
+        rule(self.worker_threads <= WORKER_THREADS_MAX, "worker_threads", || {
+            format!("{}, the limit is {WORKER_THREADS_MAX}", self.worker_threads)
+        })?;
+        let at_least_one = [
+            ("long_calls_max", self.long_calls_max),
+            ("connections_max", self.connections_max),
+            ("connection_streams_max", self.connection_streams_max as usize),
+            ("session_answers_max", self.session_answers_max),
+            ("session_answer_bytes_max", self.session_answer_bytes_max),
+        ];
+        for (field, value) in at_least_one {
+            rule(value >= 1, field, || "must be at least 1".to_owned())?;
+        }
+        let windows = [
+            ("stream_window_bytes", self.stream_window_bytes),
+            ("connection_window_bytes", self.connection_window_bytes),
+        ];
+        for (field, bytes) in windows {
+            rule((WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX).contains(&bytes), field, || {
+                format!("{bytes}, must be {WINDOW_BYTES_MIN} to {WINDOW_BYTES_MAX}")
+            })?;
+        }
+        rule(self.stream_window_bytes <= self.connection_window_bytes, "stream_window_bytes", || {
+            let Serving { stream_window_bytes, connection_window_bytes, .. } = self;
+            format!("{stream_window_bytes} must not exceed connection_window_bytes, which is {connection_window_bytes}")
+        })?;
+        rule(self.request_bytes_max >= MESSAGE_BYTES_MAX, "request_bytes_max", || {
+            format!("{} must hold the largest request, {MESSAGE_BYTES_MAX}", self.request_bytes_max)
+        })?;
+        for (field, value) in
+            [("keepalive_interval_ms", self.keepalive_interval_ms), ("keepalive_timeout_ms", self.keepalive_timeout_ms)]
+        {
+            rule(value >= 1, field, || "must be above 0".to_owned())?;
+        }
+        rule(self.stop_timeout_ms <= STOP_MS_MAX, "stop_timeout_ms", || {
+            format!("{}, the limit is {STOP_MS_MAX}", self.stop_timeout_ms)
+        })?;
+        rule(self.stop_linger_ms < self.stop_timeout_ms, "stop_linger_ms", || {
+            format!("{} must be below stop_timeout_ms, which is {}", self.stop_linger_ms, self.stop_timeout_ms)
+        })
+    }
+}
+
+impl AdminHttp {
+    fn validate(&self, serving: &Serving) -> Checked {
+        let Some(address) = self.address() else {
+            return rule(self.admin_listen.is_empty(), "admin_listen", || {
+                format!("{:?}, must be ADDRESS:PORT, as 127.0.0.1:7480, or empty", self.admin_listen)
+            });
+        };
+        rule(address != serving.listen || address.port() == 0, "admin_listen", || {
+            format!("{address} must not be the same as listen: clients are served there")
+        })
+    }
+}
+
+impl Cluster {
+    fn validate(&self, tail: &TailSettings) -> Checked {
+        let ahead = self.window_entries.saturating_add(self.join_lag_ops);
+        rule(!self.is_on() || ahead < tail.tail_entries as u64, "tail_entries", || {
+            let have = tail.tail_entries;
+            format!("{have} must be above window_entries + join_lag_ops, which is {ahead}: a standby holds that much")
+        })?;
+        let is_path = |rest: &str| !rest.is_empty();
+        let known = match self.coordinator.split_once(':') {
+            Some(("file", rest)) => is_path(rest),
+            Some(("etcd", rest)) => {
+                rest.split(',').all(|url| url.starts_with("http://") || url.starts_with("https://"))
+            }
+            _ => self.coordinator.is_empty(),
+        };
+        rule(known, "coordinator", || {
+            format!("{:?}, must be file:DIR, etcd:http://HOST:PORT[,...] or empty", self.coordinator)
+        })?;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        rule(!self.cluster_name.is_empty() && self.cluster_name.chars().all(is_word), "cluster_name", || {
+            format!("{:?}, must be letters, digits, '-', '_' and '.'", self.cluster_name)
+        })?;
+        let key_and_cert = self.etcd_cert_file.is_empty() == self.etcd_key_file.is_empty();
+        rule(key_and_cert, "etcd_cert_file", || "must be set together with etcd_key_file".to_owned())?;
+        let at_least_one = [
+            ("coordinator_timeout_ms", self.coordinator_timeout_ms),
+            ("etcd_lease_ttl_s", self.etcd_lease_ttl_s),
+            ("beacon_ms", self.beacon_ms),
+            ("batch_entries", self.batch_entries as u64),
+            ("batch_bytes", self.batch_bytes as u64),
+            ("window_entries", self.window_entries),
+        ];
+        for (field, value) in at_least_one {
+            rule(value >= 1, field, || "must be at least 1".to_owned())?;
+        }
+        // The rule names the settings: they have the same names there.
+        self.timing().validate().map_err(|error| ConfigError::Rule { field: "tenure_ms", rule: error.to_string() })
+    }
+}
+
+impl Upkeep {
+    fn validate(&self, state: &StateSettings) -> Checked {
+        rule(self.upkeep_interval_ms >= 1, "upkeep_interval_ms", || "must be above 0".to_owned())?;
+        let step_ms = self.upkeep_interval_ms.saturating_add(self.stall_ms);
+        rule(step_ms < state.client_ttl_ms, "stall_ms", || {
+            let ttl_ms = state.client_ttl_ms;
+            format!("upkeep_interval_ms + stall_ms is {step_ms} and must be below client_ttl_ms, which is {ttl_ms}")
+        })
+    }
+}
+
+impl StateSettings {
+    fn validate(&self) -> Checked {
+        rule(self.client_answers_max as u64 >= REQUEST_SPAN_MAX, "client_answers_max", || {
+            let have = self.client_answers_max;
+            format!("{have} must be at least {REQUEST_SPAN_MAX}, the requests that a client may have under way")
+        })?;
+        self.to_metadata().validate().map_err(|refused| match refused {
+            metadata::CallRefused::Invalid { field, what } => ConfigError::Rule { field: known(&field), rule: what },
+            other => ConfigError::Rule { field: "state", rule: other.to_string() },
+        })
+    }
+}
+
+/// The settings that the state has rules for have the same names here as there.
+fn known(field: &str) -> &'static str {
+    let fields = StateSettings::section().fields;
+    fields.iter().find(|known| known.name == field).map_or("state", |known| known.name)
+}

@@ -1,0 +1,43 @@
+//! From a call that has run to an answer that may go out: its commit. The gate is asked once more after that.
+//!
+//! Invariant: a mutation that has run is never refused with a reason that says it did not run.
+
+use oplog::{CloseReason, WaitError};
+use proto::status;
+use proto::v1::CallError;
+
+use crate::gate::{Effect, deposed};
+use crate::grpc::reply::Reply;
+use crate::node::Node;
+
+pub(crate) fn is_committed(node: &Node, reply: &Reply) -> bool {
+    node.tail().committed().get() >= reply.wait_seq
+}
+
+pub(crate) async fn committed(node: &Node, reply: &Reply) -> Result<(), CallError> {
+    let tail = node.tail();
+    // The tail is the one that it ran on, or another one was put in its place, and then the gate knows that.
+    node.gate.check_answer(reply.effect, reply.epoch)?;
+    tail.committed().wait(reply.wait_seq).await.map_err(|why| never_committed(reply.effect, why))
+}
+
+/// Why an answer will not go out.
+pub(crate) fn never_committed(effect: Effect, why: WaitError) -> CallError {
+    match (effect, why) {
+        (Effect::Reads, WaitError::Overloaded(full)) => status::overloaded_at("tail_waiters", full.retry_after_ms),
+        (Effect::Mutates, WaitError::Overloaded(full)) => CallError {
+            retry_after_ms: full.retry_after_ms,
+            ..status::outcome_unknown(format_args!("it ran, but nobody could wait for its commit: {full}"))
+        },
+        (Effect::Reads, WaitError::Closed(CloseReason::ShuttingDown)) => status::shutting_down(),
+        (Effect::Mutates, WaitError::Closed(why @ CloseReason::ShuttingDown)) => {
+            status::outcome_unknown(format_args!("it ran, but was not committed: {why}"))
+        }
+        (Effect::Reads, WaitError::Closed(CloseReason::NoTenure)) => status::not_primary("", 0),
+        (Effect::Mutates, WaitError::Closed(why @ CloseReason::NoTenure)) => {
+            status::outcome_unknown(format_args!("it ran, but was not committed: {why}"))
+        }
+        (Effect::Reads, WaitError::Closed(CloseReason::Deposed { epoch })) => status::not_primary("", epoch),
+        (Effect::Mutates, WaitError::Closed(CloseReason::Deposed { epoch })) => deposed(epoch),
+    }
+}

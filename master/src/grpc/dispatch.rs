@@ -1,0 +1,231 @@
+//! The way of every request, from its name to the state and back as an answer. Unary calls and sessions share it.
+//!
+//! Invariants: a call runs only while the gate is open; what it appended is committed by the node's rule before its
+//! answer is looked at; nothing here looks into what a call means.
+//!
+//! Deliberately absent: waiting. A call runs to its end on the thread that it is given; who waits for the commit of
+//! its answer is `unary`'s and `session`'s affair.
+
+use bytes::{Bytes, BytesMut};
+use metadata::TransferKind;
+use prost::{DecodeError, Message};
+use proto::v1::session_request::Call;
+use proto::v1::session_response::Answer;
+use proto::v1::{self, CallError};
+
+use crate::config;
+use crate::gate::Effect;
+use crate::grpc::framing::put_message;
+use crate::grpc::reply::{Reply, check_size};
+use crate::grpc::transfer::Finish;
+use crate::grpc::{put, read, remove, segments, task, transfer};
+use crate::metrics::Taken;
+use crate::node::Node;
+
+/// Where a call may run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Weight {
+    /// Between other calls; about so many microseconds.
+    Inline(usize),
+    /// For longer than a millisecond, maybe: on a thread of its own.
+    Long,
+}
+
+/// Items of a call that still run inline.
+const INLINE_ITEMS_MAX: usize = 1000;
+
+/// The request of a unary call; `None`: there is no such method.
+pub(crate) fn decode(method: &str, message: Bytes) -> Option<Result<Call, DecodeError>> {
+    fn as_call<R: Message + Default>(message: Bytes, call: fn(R) -> Call) -> Result<Call, DecodeError> {
+        R::decode(message).map(call)
+    }
+    Some(match method {
+        "Heartbeat" => as_call(message, Call::Heartbeat),
+        "MountSegment" => as_call(message, Call::MountSegment),
+        "RemountSegments" => as_call(message, Call::RemountSegments),
+        "UnmountSegment" => as_call(message, Call::UnmountSegment),
+        "ListSegments" => as_call(message, Call::ListSegments),
+        "PutStart" => as_call(message, Call::PutStart),
+        "PutEnd" => as_call(message, Call::PutEnd),
+        "PutRevoke" => as_call(message, Call::PutRevoke),
+        "GetReplicas" => as_call(message, Call::GetReplicas),
+        "Exists" => as_call(message, Call::Exists),
+        "Remove" => as_call(message, Call::Remove),
+        "RemoveMatching" => as_call(message, Call::RemoveMatching),
+        "RemoveAll" => as_call(message, Call::RemoveAll),
+        "ListKeys" => as_call(message, Call::ListKeys),
+        "Pin" => as_call(message, Call::Pin),
+        "Unpin" => as_call(message, Call::Unpin),
+        "CopyStart" => as_call(message, Call::CopyStart),
+        "CopyEnd" => as_call(message, Call::CopyEnd),
+        "CopyRevoke" => as_call(message, Call::CopyRevoke),
+        "MoveStart" => as_call(message, Call::MoveStart),
+        "MoveEnd" => as_call(message, Call::MoveEnd),
+        "MoveRevoke" => as_call(message, Call::MoveRevoke),
+        "CreateTask" => as_call(message, Call::CreateTask),
+        "FetchTasks" => as_call(message, Call::FetchTasks),
+        "CompleteTask" => as_call(message, Call::CompleteTask),
+        "ListTasks" => as_call(message, Call::ListTasks),
+        _ => return None,
+    })
+}
+
+pub(crate) fn weight(call: &Call) -> Weight {
+    let items = match call {
+        Call::Heartbeat(_) => 1,
+        Call::MountSegment(request) => request.segments.len(),
+        Call::RemountSegments(request) => request.segments.len(),
+        Call::UnmountSegment(request) => request.segment_ids.len(),
+        Call::PutStart(request) => request.items.len(),
+        Call::PutEnd(request) => request.items.len(),
+        Call::PutRevoke(request) => request.items.len(),
+        Call::GetReplicas(request) => request.keys.len(),
+        Call::Exists(request) => request.keys.len(),
+        Call::Remove(request) => request.keys.len(),
+        Call::Pin(request) => request.keys.len(),
+        Call::Unpin(request) => request.keys.len(),
+        Call::CopyStart(request) => request.items.len(),
+        Call::MoveStart(request) => request.items.len(),
+        Call::CopyEnd(request) | Call::CopyRevoke(request) => request.items.len(),
+        Call::MoveEnd(request) | Call::MoveRevoke(request) => request.items.len(),
+        Call::CreateTask(request) => request.items.len(),
+        Call::CompleteTask(request) => request.items.len(),
+        // A client has few tasks; of all there are, it takes the first.
+        Call::FetchTasks(_) => 100,
+        // They go over everything that there is.
+        Call::ListSegments(_)
+        | Call::ListTasks(_)
+        | Call::ListKeys(_)
+        | Call::RemoveMatching(_)
+        | Call::RemoveAll(_) => return Weight::Long,
+    };
+    if items > INLINE_ITEMS_MAX { Weight::Long } else { Weight::Inline(1 + items) }
+}
+
+/// Runs a call to its end. The answer may have to wait for its commit; a refusal is counted here.
+pub(crate) fn run(node: &Node, call: &Call, taken: Taken) -> Result<Reply, CallError> {
+    match run_open(node, call) {
+        Ok(reply) => Ok(Reply { taken, ..reply }),
+        Err(error) => {
+            node.requests.refused(taken, &error);
+            Err(error)
+        }
+    }
+}
+
+fn run_open(node: &Node, call: &Call) -> Result<Reply, CallError> {
+    let epoch = node.gate.check_open()?;
+    let reply = execute(node, call);
+    // Also after a refusal: of a large batch, parts may be in the log.
+    node.commit_appended();
+    reply.map(|mut reply| {
+        reply.epoch = epoch;
+        if reply.effect == Effect::Mutates && is_local(node, call) {
+            reply.wait_seq = 0;
+        }
+        reply
+    })
+}
+
+/// Whether the answer waits for nobody but this member.
+fn is_local(node: &Node, call: &Call) -> bool {
+    let ack = caller_of(call).map_or(v1::Ack::ClusterDefault, v1::Caller::ack);
+    match ack {
+        v1::Ack::ClusterDefault => node.config.cluster.ack == config::Ack::Local,
+        v1::Ack::Committed => false,
+        v1::Ack::Local => true,
+    }
+}
+
+/// Of a call that may change something.
+fn caller_of(call: &Call) -> Option<&v1::Caller> {
+    let caller = match call {
+        Call::Heartbeat(request) => &request.caller,
+        Call::MountSegment(request) => &request.caller,
+        Call::RemountSegments(request) => &request.caller,
+        Call::UnmountSegment(request) => &request.caller,
+        Call::PutStart(request) => &request.caller,
+        Call::PutEnd(request) => &request.caller,
+        Call::PutRevoke(request) => &request.caller,
+        Call::Remove(request) => &request.caller,
+        Call::RemoveMatching(request) => &request.caller,
+        Call::RemoveAll(request) => &request.caller,
+        Call::Pin(request) => &request.caller,
+        Call::Unpin(request) => &request.caller,
+        Call::CopyStart(request) => &request.caller,
+        Call::MoveStart(request) => &request.caller,
+        Call::CopyEnd(request) | Call::CopyRevoke(request) => &request.caller,
+        Call::MoveEnd(request) | Call::MoveRevoke(request) => &request.caller,
+        Call::CreateTask(request) => &request.caller,
+        Call::FetchTasks(request) => &request.caller,
+        Call::CompleteTask(request) => &request.caller,
+        Call::ListSegments(_) | Call::GetReplicas(_) | Call::Exists(_) | Call::ListKeys(_) | Call::ListTasks(_) => {
+            return None;
+        }
+    };
+    caller.as_ref()
+}
+
+fn execute(node: &Node, call: &Call) -> Result<Reply, CallError> {
+    match call {
+        Call::Heartbeat(request) => segments::heartbeat(node, request),
+        Call::MountSegment(request) => segments::mount(node, request),
+        Call::RemountSegments(request) => segments::remount(node, request),
+        Call::UnmountSegment(request) => segments::unmount(node, request),
+        Call::ListSegments(request) => segments::list(node, request),
+        Call::PutStart(request) => put::start(node, request),
+        Call::PutEnd(request) => put::end(node, request),
+        Call::PutRevoke(request) => put::revoke(node, request),
+        Call::GetReplicas(request) => read::get_replicas(node, request),
+        Call::Exists(request) => read::exists(node, request),
+        Call::Remove(request) => remove::remove(node, request),
+        Call::RemoveMatching(request) => remove::remove_matching(node, request),
+        Call::RemoveAll(request) => remove::remove_all(node, request),
+        Call::ListKeys(request) => read::list_keys(node, request),
+        Call::Pin(request) => remove::set_pin(node, request),
+        Call::Unpin(request) => remove::unpin(node, request),
+        Call::CopyStart(request) => transfer::copy_start(node, request),
+        Call::CopyEnd(request) => transfer::finish(node, request, TransferKind::Copy, Finish::End),
+        Call::CopyRevoke(request) => transfer::finish(node, request, TransferKind::Copy, Finish::Revoke),
+        Call::MoveStart(request) => transfer::move_start(node, request),
+        Call::MoveEnd(request) => transfer::finish(node, request, TransferKind::Move, Finish::End),
+        Call::MoveRevoke(request) => transfer::finish(node, request, TransferKind::Move, Finish::Revoke),
+        Call::CreateTask(request) => task::create(node, request),
+        Call::FetchTasks(request) => task::fetch(node, request),
+        Call::CompleteTask(request) => task::complete(node, request),
+        Call::ListTasks(request) => task::list(node, request),
+    }
+}
+
+/// The answer to a unary call, framed.
+pub(crate) fn encode(reply: &Reply) -> Result<Bytes, CallError> {
+    fn framed(message: &impl Message, reply: &Reply) -> Result<Bytes, CallError> {
+        let length = message.encoded_len();
+        check_size(length, reply.effect)?;
+        let mut out = BytesMut::new();
+        put_message(&mut out, length, message);
+        Ok(out.freeze())
+    }
+    match &reply.answer {
+        Answer::Error(error) => Err(error.clone()),
+        Answer::Heartbeat(message) => framed(message, reply),
+        Answer::MountSegment(message) => framed(message, reply),
+        Answer::UnmountSegment(message) => framed(message, reply),
+        Answer::ListSegments(message) => framed(message, reply),
+        Answer::PutStart(message) => framed(message, reply),
+        Answer::PutEnd(message) => framed(message, reply),
+        Answer::PutRevoke(message) => framed(message, reply),
+        Answer::GetReplicas(message) => framed(message, reply),
+        Answer::Exists(message) => framed(message, reply),
+        Answer::Remove(message) => framed(message, reply),
+        Answer::RemoveMany(message) => framed(message, reply),
+        Answer::ListKeys(message) => framed(message, reply),
+        Answer::Pin(message) => framed(message, reply),
+        Answer::TransferStart(message) => framed(message, reply),
+        Answer::TransferFinish(message) => framed(message, reply),
+        Answer::CreateTask(message) => framed(message, reply),
+        Answer::FetchTasks(message) => framed(message, reply),
+        Answer::CompleteTask(message) => framed(message, reply),
+        Answer::ListTasks(message) => framed(message, reply),
+    }
+}

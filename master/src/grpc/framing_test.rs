@@ -1,0 +1,80 @@
+//! Messages in chunks of all sizes, and what is refused.
+
+use proto::v1::{ExistsRequest, Reason};
+
+use super::*;
+
+fn message(keys: usize) -> ExistsRequest {
+    ExistsRequest { keys: (0..keys).map(|key| Bytes::from(key.to_string())).collect(), ..ExistsRequest::default() }
+}
+
+fn framed(messages: &[ExistsRequest]) -> Bytes {
+    let mut out = BytesMut::new();
+    for message in messages {
+        put_message(&mut out, message.encoded_len(), message);
+    }
+    out.freeze()
+}
+
+/// All that can be read from these chunks.
+fn read(framing: &mut Framing, chunks: impl IntoIterator<Item = Bytes>) -> Result<Vec<Inbound>, CallError> {
+    let mut all = Vec::new();
+    for chunk in chunks {
+        framing.push(chunk);
+        while let Some(inbound) = framing.next()? {
+            all.push(inbound);
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn messages_come_out_whole_whatever_the_chunks() {
+    let sent = [message(3), message(0), message(1000), message(1)];
+    let bytes = framed(&sent);
+    for size in [1, 2, 4, 5, 6, 7, 100, 4096, bytes.len()] {
+        let budget = Budget::new(1 << 20);
+        let mut framing = Framing::new(budget.clone());
+        let chunks = bytes.chunks(size).map(Bytes::copy_from_slice);
+        let came = read(&mut framing, chunks).expect("they are valid");
+        let came: Vec<_> =
+            came.into_iter().map(|inbound| ExistsRequest::decode(inbound.bytes).expect("it is whole")).collect();
+        assert_eq!(came, sent, "in chunks of {size}");
+        assert!(framing.is_between_messages());
+        assert_eq!(budget.taken(), 0);
+    }
+}
+
+#[test]
+fn message_in_one_chunk_is_not_copied() {
+    let bytes = framed(&[message(2)]);
+    let came = read(&mut Framing::new(Budget::new(0)), [bytes.clone()]).expect("it needs no memory");
+    assert_eq!(came[0].bytes.as_ptr(), bytes[PREFIX_BYTES..].as_ptr());
+}
+
+#[test]
+fn message_in_parts_takes_its_memory_until_it_is_dropped() {
+    let bytes = framed(&[message(1000)]);
+    let budget = Budget::new(bytes.len());
+    let mut framing = Framing::new(budget.clone());
+    let came = read(&mut framing, bytes.chunks(64).map(Bytes::copy_from_slice)).expect("there is room");
+    assert_eq!(budget.taken(), bytes.len() - PREFIX_BYTES);
+    let mut other = Framing::new(budget.clone());
+    let refused = read(&mut other, bytes.chunks(64).map(Bytes::copy_from_slice)).expect_err("there is none left");
+    assert_eq!(refused.reason(), Reason::Overloaded);
+    assert!(refused.retry_after_ms > 0);
+    drop(came);
+    assert_eq!(budget.taken(), 0);
+}
+
+#[test]
+fn large_and_compressed_messages_are_refused_by_their_prefix() {
+    let mut framing = Framing::new(Budget::new(1 << 30));
+    let too_long = (MESSAGE_BYTES_MAX as u32 + 1).to_be_bytes();
+    let refused = read(&mut framing, [Bytes::from([&[0][..], &too_long[..]].concat())]).expect_err("it is too long");
+    assert_eq!(refused.reason(), Reason::InvalidArgument);
+    assert_eq!(refused.message, "request: 16777217 bytes, the limit is 16777216");
+    let mut framing = Framing::new(Budget::new(1 << 30));
+    let refused = read(&mut framing, [Bytes::from_static(&[1, 0, 0, 0, 0])]).expect_err("it is compressed");
+    assert_eq!(refused.reason(), Reason::InvalidArgument);
+}

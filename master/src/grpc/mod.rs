@@ -1,0 +1,42 @@
+//! The wire: gRPC over HTTP/2.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `server`, `connection` | the listener, connections, their end; where their requests run |
+//! | `router`, `body` | which service a request is for; what goes back |
+//! | `framing` | where messages begin and end, and what memory they take |
+//! | `unary`, `session` | one call, one answer; many calls over one stream |
+//! | `dispatch`, `long` | from a request to the state and back; what runs on a thread of its own |
+//! | `commit`, `parked`, `reply` | when an answer may go out |
+//! | `caller`, `refuse`, `segment_refs` | what many calls convert |
+//! | `put`, `read`, `remove`, `segments`, `transfer`, `task` | each call, converted by hand |
+//! | `admin`, `health` | what operators and orchestrators ask |
+//! | `in_process` | a session without a wire |
+//!
+//! The service `Metadata` is served without tonic's generated server: its calls are most of the load, and all of them
+//! go the same way. Client, contract and status are tonic's.
+
+pub(crate) mod admin;
+mod body;
+mod caller;
+mod commit;
+mod connection;
+mod dispatch;
+mod framing;
+mod health;
+pub mod in_process;
+mod long;
+mod parked;
+mod put;
+mod read;
+mod refuse;
+mod remove;
+mod reply;
+mod router;
+mod segment_refs;
+mod segments;
+pub(crate) mod server;
+mod session;
+mod task;
+mod transfer;
+mod unary;

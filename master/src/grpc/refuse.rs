@@ -1,0 +1,53 @@
+//! The state's refusals in the words of the contract.
+
+use metadata::{CallRefused, Outcome, Refusal};
+use proto::status;
+use proto::v1::{self, CallError, Reason};
+
+use crate::node::Node;
+
+/// Of a whole call.
+pub(crate) fn call(node: &Node, refused: CallRefused) -> CallError {
+    match refused {
+        CallRefused::Invalid { field, what } => status::invalid(field, what),
+        CallRefused::Overloaded { what, retry_after_ms } => {
+            CallError { retry_after_ms, ..status::call_error(Reason::Overloaded, what) }
+        }
+        // The gate was open a moment ago: nobody has told yet who is the primary now.
+        CallRefused::NotPrimary => status::not_primary("", node.gate.epoch()),
+        CallRefused::RequestReused { number } => status::request_reused(number),
+        CallRefused::RequestExpired { number, kept_from } => status::request_expired(number, kept_from),
+    }
+}
+
+/// Of one item.
+pub(crate) fn item(refusal: Refusal) -> v1::Refusal {
+    status::refusal(reason(refusal), refusal)
+}
+
+/// Of one item that says nothing else.
+pub(crate) fn refusal_of(outcome: Outcome<()>) -> Option<v1::Refusal> {
+    outcome.err().map(item)
+}
+
+fn reason(refusal: Refusal) -> Reason {
+    match refusal {
+        Refusal::NotFound => Reason::NotFound,
+        Refusal::AlreadyExists => Reason::AlreadyExists,
+        Refusal::NoSpace => Reason::NoSpace,
+        Refusal::Leased => Reason::Leased,
+        Refusal::NotOwner => Reason::NotOwner,
+        Refusal::SegmentNotFound => Reason::SegmentNotFound,
+        Refusal::SegmentConflict => Reason::SegmentConflict,
+        Refusal::SegmentBusy => Reason::SegmentBusy,
+        Refusal::WriteInProgress => Reason::WriteInProgress,
+        Refusal::NotWriting => Reason::NotWriting,
+        Refusal::Pinned => Reason::Pinned,
+        Refusal::QuotaExceeded => Reason::QuotaExceeded,
+        Refusal::TaskNotFound => Reason::TaskNotFound,
+        Refusal::ReplicaNotFound => Reason::ReplicaNotFound,
+        Refusal::ReplicaExists => Reason::ReplicaExists,
+        Refusal::StalePut => Reason::StalePut,
+        Refusal::Overloaded => Reason::Overloaded,
+    }
+}

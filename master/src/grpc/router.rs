@@ -1,0 +1,125 @@
+//! Which service a request is for.
+//!
+//! Invariant: calls of clients (`Metadata`) come first and are answered without a box or a copy of a service.
+//!
+//! Deliberately absent: other protocols on the same port.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use proto::v1::admin_server::{self, AdminServer};
+use proto::v1::metadata_server;
+use tonic::Status;
+use tonic::codegen::Service;
+use tonic_health::pb::health_server::{self, HealthServer};
+use tonic_health::server::{HealthReporter, HealthService};
+
+use crate::grpc::admin::AdminCalls;
+use crate::grpc::body::{Body, respond, respond_error};
+use crate::grpc::session::Session;
+use crate::grpc::unary;
+use crate::metrics::Method;
+use crate::node::Node;
+
+const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_V1_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
+/// A service of tonic, whatever its type.
+type Route = Box<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync>;
+
+pub(crate) struct Router {
+    node: Arc<Node>,
+    admin: Route,
+    health: Route,
+    reflection: Route,
+    reflection_alpha: Route,
+}
+
+impl Router {
+    pub(crate) fn new(node: Arc<Node>, health: HealthReporter) -> Router {
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        Router {
+            admin: route(AdminServer::new(AdminCalls::new(Arc::clone(&node)))),
+            health: route(HealthServer::new(HealthService::from_health_reporter(health))),
+            reflection: route(reflection().build_v1().expect("the descriptors were made by our own build")),
+            reflection_alpha: route(reflection().build_v1alpha().expect("the descriptors were made by our own build")),
+            node,
+        }
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(response) = refuse_what_is_not_grpc(&request) {
+            return response;
+        }
+        // Kept beside the request, which goes on to be read.
+        let uri = request.uri().clone();
+        let Some((service, method)) = uri.path().strip_prefix('/').and_then(|path| path.split_once('/')) else {
+            return unknown(uri.path());
+        };
+        match service {
+            metadata_server::SERVICE_NAME if method == "Session" => self.open_session(request),
+            metadata_server::SERVICE_NAME => unary::answer(&self.node, method, request).await,
+            admin_server::SERVICE_NAME => (self.admin)(request).await,
+            health_server::SERVICE_NAME => (self.health)(request).await,
+            REFLECTION_V1 => (self.reflection)(request).await,
+            REFLECTION_V1_ALPHA => (self.reflection_alpha)(request).await,
+            _ => unknown(uri.path()),
+        }
+    }
+
+    fn open_session(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.node.requests.count(Method::Session.into(), self.node.gate.check_open()) {
+            Ok(_) => respond(Body::Session(Box::new(Session::new(&self.node, request.into_body())))),
+            Err(error) => respond_error(error),
+        }
+    }
+}
+
+fn route<S>(service: S) -> Route
+where
+    S: Service<Request<Incoming>, Response = Response<tonic::body::Body>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    Box::new(move |request| {
+        let answer = service.clone().call(request);
+        Box::pin(async move {
+            match answer.await {
+                Ok(response) => response.map(Body::Tonic),
+                Err(never) => match never {},
+            }
+        })
+    })
+}
+
+fn unknown(path: &str) -> Response<Body> {
+    Status::unimplemented(format!("there is nothing at {path:?}")).into_http()
+}
+
+/// A browser, or a client that compresses.
+fn refuse_what_is_not_grpc(request: &Request<Incoming>) -> Option<Response<Body>> {
+    let headers = request.headers();
+    let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if !is_grpc {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Some(response);
+    }
+    match headers.get("grpc-encoding") {
+        Some(encoding) if encoding != "identity" => {
+            let mut response: Response<Body> = Status::unimplemented("requests must not be compressed").into_http();
+            let identity = http::HeaderValue::from_static("identity");
+            response.headers_mut().insert("grpc-accept-encoding", identity);
+            Some(response)
+        }
+        _ => None,
+    }
+}

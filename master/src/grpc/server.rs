@@ -1,0 +1,184 @@
+//! The listener and its connections, from the first to the last.
+//!
+//! A stop: for a while, what comes in is refused by the gate, with a clear answer; then nothing is accepted any more, and
+//! connections are told to go away, finish what is under way, and are cut off when time is up.
+//!
+//! Invariant: at most `connections_max` connections, each with bounded streams and windows.
+//!
+//! Deliberately absent: TLS.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tonic_health::server::HealthReporter;
+
+use crate::config::Serving;
+use crate::gate::Standing;
+use crate::grpc::connection::{Connection, Opened};
+use crate::grpc::health;
+use crate::grpc::router::Router;
+use crate::node::Node;
+
+/// After a failed accept: mostly there are no file descriptors left, and trying again at once would not help.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Of one frame in either direction: a batch of 1000 keys comes in one piece.
+const FRAME_BYTES_MAX: u32 = 64 << 10;
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(
+        "cannot listen on {address}: the port is taken by another process. Stop that one, or choose another port with \
+         --listen (port 0: any free one)"
+    )]
+    Taken { address: SocketAddr },
+    #[error("cannot listen on {address}: no interface of this host has this address. Choose another one with --listen")]
+    NotHere { address: SocketAddr },
+    #[error("cannot listen on {address}: {why}")]
+    Other { address: SocketAddr, why: io::Error },
+    /// Names its address and its setting.
+    #[error("{0}")]
+    Admin(String),
+}
+
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|why| BindError::of(address, why))
+}
+
+impl BindError {
+    pub(crate) fn of(address: SocketAddr, why: io::Error) -> BindError {
+        match why.kind() {
+            io::ErrorKind::AddrInUse => BindError::Taken { address },
+            io::ErrorKind::AddrNotAvailable => BindError::NotHere { address },
+            _ => BindError::Other { address, why },
+        }
+    }
+}
+
+/// Serves until `stop` is over, and then until all is answered, or the time for that is up.
+pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    let health = HealthReporter::new();
+    health::tell(&health, &node.gate.standing()).await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(health::follow(Arc::clone(&node), health.clone()));
+    let (go_away, _) = watch::channel(false);
+    let mut connections = Connections {
+        serving: node.config.serving.clone(),
+        router: Arc::new(Router::new(Arc::clone(&node), health.clone())),
+        go_away,
+        tasks: JoinSet::new(),
+    };
+    tokio::select! {
+        // A stop comes before new connections.
+        biased;
+        () = stop => {}
+        () = connections.accept(&listener) => {}
+    }
+    node.gate.set(Standing::Stopping);
+    let serving = &node.config.serving;
+    tokio::select! {
+        () = sleep(Duration::from_millis(serving.stop_linger_ms)) => {}
+        () = connections.accept(&listener) => {}
+    }
+    drop(listener);
+    health::close(health).await;
+    let rest = Duration::from_millis(serving.stop_timeout_ms - serving.stop_linger_ms);
+    connections.close(rest).await;
+}
+
+struct Connections {
+    serving: Serving,
+    router: Arc<Router>,
+    go_away: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Connections {
+    /// Does not end.
+    async fn accept(&mut self, listener: &TcpListener) {
+        loop {
+            tokio::select! {
+                // Those that have ended make room first.
+                biased;
+                Some(_) = self.tasks.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.take(stream, peer),
+                    Err(error) => {
+                        tracing::warn!("cannot accept a connection: {error}");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if self.tasks.len() >= self.serving.connections_max {
+            tracing::warn!(%peer, max = self.serving.connections_max, "connection closed at once: connections_max are open");
+            return;
+        }
+        // Small answers must not wait for each other. Without it they are late, not wrong.
+        let _ = stream.set_nodelay(true);
+        let router = Arc::clone(&self.router);
+        let service = service_fn(move |request| {
+            let router = Arc::clone(&router);
+            async move { Ok::<_, Infallible>(router.answer(request).await) }
+        });
+        let opened = Opened::default();
+        let connection = builder(&self.serving, opened.clone()).serve_connection(TokioIo::new(stream), service);
+        let mut connection = Connection::new(opened, connection);
+        let mut go_away = self.go_away.subscribe();
+        self.tasks.spawn(async move {
+            let ended = tokio::select! {
+                biased;
+                ended = &mut connection => ended,
+                () = told_to(&mut go_away) => {
+                    connection.inner().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, "connection ended: {error}");
+            }
+        });
+    }
+
+    /// Waits for what is under way, but not longer than `at_most`.
+    async fn close(mut self, at_most: Duration) {
+        self.go_away.send_replace(true);
+        let all_closed = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(at_most, all_closed).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "connections are cut off: they were not done in time");
+            self.tasks.abort_all();
+        }
+    }
+}
+
+async fn told_to(go_away: &mut watch::Receiver<bool>) {
+    // An error: the server is gone, and everything with it.
+    let _ = go_away.wait_for(|go_away| *go_away).await;
+}
+
+fn builder(serving: &Serving, opened: Opened) -> http2::Builder<Opened> {
+    let mut builder = http2::Builder::new(opened);
+    builder
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .initial_stream_window_size(serving.stream_window_bytes)
+        .initial_connection_window_size(serving.connection_window_bytes)
+        .max_concurrent_streams(serving.connection_streams_max)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .keep_alive_interval(Duration::from_millis(serving.keepalive_interval_ms))
+        .keep_alive_timeout(Duration::from_millis(serving.keepalive_timeout_ms));
+    builder
+}

@@ -1,0 +1,98 @@
+//! `serve --guarded`: a tiny parent that sees its member's process end, and says so.
+//!
+//! A standby must wait until no tenure can be left of a primary that fell silent. It need not when somebody knows that the
+//! process has ended: the parent does, from the kernel, which tells it only after the last thread is gone.
+//!
+//! Invariants: a death is reported only after the kernel has told it; the member ends when its parent does, however that
+//! ends. Silence, a broken stream or a stopped process is never reported.
+//!
+//! Deliberately absent: starting the member again. Whoever supervises this process does that.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use election::Incarnation;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::membership::{incarnation, open_coordinator};
+use crate::process::node_name;
+use crate::serve::StopSignals;
+
+/// Tries to report, one after the other.
+const REPORT_TRIES: u32 = 5;
+/// After which the coordinator is given up, and the standbys wait as they would without a guard.
+const REPORT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The flag that is not handed on to the member.
+pub(crate) const FLAG: &str = "--guarded";
+
+pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    if !config.cluster.is_on() {
+        anyhow::bail!("{FLAG} needs other members to tell: set --coordinator");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(guard(config))
+}
+
+async fn guard(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut signals = StopSignals::catch()?;
+    // Before there is anything to report, so that it is known to work.
+    let coordinator = open_coordinator(&config.cluster).await?;
+    let who = incarnation(&node_name(&config.serving.node_name));
+    let mut child = spawn(who)?;
+    // Held until the member has ended: the other end is its word that this process lives.
+    let held = child.stdin.take();
+    let pid = Pid::from_child(&child);
+    let mut ended = wait_for(child);
+    let status = loop {
+        tokio::select! {
+            biased;
+            status = &mut ended => break status.context("the wait for the member has ended by a fault")??,
+            name = signals.next() => {
+                tracing::info!("{name}: the member is told to stop");
+                // An error: it has ended just now.
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
+    };
+    drop(held);
+    let report = async {
+        for _ in 0..REPORT_TRIES {
+            match coordinator.report_dead(who).await {
+                Ok(()) => return tracing::info!(?who, %status, "the member has ended, and the others are told"),
+                Err(error) => tracing::warn!("the member's end could not be reported: {error}"),
+            }
+        }
+    };
+    if timeout(REPORT_WITHIN, report).await.is_err() {
+        tracing::warn!("the member's end could not be reported in time");
+    }
+    Ok(code(status))
+}
+
+fn spawn(who: Incarnation) -> anyhow::Result<Child> {
+    let program = std::env::current_exe().context("this program cannot find itself")?;
+    let words = std::env::args_os().skip(1).filter(|word| word != FLAG);
+    let ours = ["--until-stdin-ends".to_owned(), "--incarnation".to_owned(), who.number.to_string()];
+    let mut command = Command::new(program);
+    command.args(words).args(ours.map(OsString::from)).stdin(Stdio::piped());
+    command.spawn().context("the member cannot be started")
+}
+
+fn wait_for(mut child: Child) -> oneshot::Receiver<std::io::Result<ExitStatus>> {
+    let (ended, ends) = oneshot::channel();
+    std::thread::spawn(move || ended.send(child.wait()));
+    ends
+}
+
+/// As a shell would say it.
+fn code(status: ExitStatus) -> ExitCode {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

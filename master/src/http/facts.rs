@@ -1,0 +1,289 @@
+//! What there is to be seen of a node, taken at one time: for `/status`, `/metrics` and the page for people.
+//!
+//! Names and units are those of `understudy status --json`. What is not known, or not freshly, is `None`: never 0.
+//!
+//! Deliberately absent: how any of it is written down.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use proto::v1::{ClusterStatus, MemberStatus, Position, StatusResponse};
+use serde::Serialize;
+
+use crate::grpc::admin;
+use crate::http::probes::{self, Verdict};
+use crate::metrics::{Counted, Role};
+use crate::node::Node;
+use crate::pair::Pair;
+use crate::pair::peers::Peer;
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) status: Status,
+    pub(crate) role: Role,
+    pub(crate) appended: u64,
+    pub(crate) limits: Limits,
+    /// As the primary: nothing for others.
+    pub(crate) reign: Option<Reign>,
+    /// `None`: this node is alone.
+    pub(crate) mine: Option<Mine>,
+    pub(crate) requests: Vec<Counted>,
+}
+
+/// What is in use of what is bounded, and the bounds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) tail_entries_max: u64,
+    pub(crate) tail_bytes_max: u64,
+    pub(crate) window_entries_max: u64,
+    pub(crate) long_calls: u64,
+    pub(crate) long_calls_max: u64,
+    pub(crate) request_bytes: u64,
+    pub(crate) request_bytes_max: u64,
+}
+
+/// What only the primary knows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reign {
+    /// This member counted in.
+    pub(crate) insync: u64,
+    pub(crate) peers: Vec<Member>,
+    /// By the name of the peer: entries that were sent to it and not confirmed, of those that are connected.
+    pub(crate) windows: Vec<(String, u64)>,
+}
+
+/// What a member of a cluster knows of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mine {
+    pub(crate) lag_ops: Option<u64>,
+    /// Of a full sync that it receives: shards done, and all.
+    pub(crate) sync: Option<(u32, u32)>,
+    pub(crate) lost_data: u64,
+}
+
+/// `/status`, whole. Whether it is promotable stands outside of the cluster: a node that is alone is, too.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Status {
+    pub(crate) node: String,
+    pub(crate) version: String,
+    pub(crate) role: String,
+    pub(crate) ready: bool,
+    pub(crate) not_ready: Option<String>,
+    pub(crate) promotable: bool,
+    pub(crate) not_promotable: Option<String>,
+    pub(crate) position: Place,
+    pub(crate) committed_seq: u64,
+    pub(crate) uptime_ms: u64,
+    pub(crate) objects: u64,
+    pub(crate) objects_unfinished: u64,
+    pub(crate) segments: u64,
+    pub(crate) clients: u64,
+    pub(crate) capacity_bytes: u64,
+    pub(crate) used_bytes: u64,
+    pub(crate) retired_bytes: u64,
+    pub(crate) tasks: u64,
+    pub(crate) evicted_total: u64,
+    pub(crate) tail_first_seq: u64,
+    pub(crate) tail_entries: u64,
+    pub(crate) tail_bytes: u64,
+    /// In hex.
+    pub(crate) digest: String,
+    pub(crate) lock_held_us_max: u64,
+    pub(crate) memory_resident_bytes: u64,
+    pub(crate) cluster: Option<Cluster>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Place {
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cluster {
+    /// In hex; empty as long as no record was seen.
+    pub(crate) id: String,
+    pub(crate) epoch: u64,
+    pub(crate) primary: String,
+    pub(crate) revision: u64,
+    pub(crate) tenure_left_ms: Option<u64>,
+    pub(crate) takeovers: u64,
+    pub(crate) full_syncs: u64,
+    pub(crate) coordinator_errors: u64,
+    pub(crate) members: Vec<Member>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) role: String,
+    pub(crate) in_sync: bool,
+    pub(crate) state: String,
+    pub(crate) received: Option<u64>,
+    pub(crate) applied: Option<u64>,
+    pub(crate) lag_ops: Option<u64>,
+    pub(crate) lag_ms: Option<u64>,
+    pub(crate) sync_shards_done: Option<u32>,
+    pub(crate) sync_shards: Option<u32>,
+}
+
+impl Facts {
+    /// Takes locks of the state: for threads that may wait.
+    pub(crate) fn of(node: &Node) -> Facts {
+        let status = status(admin::look(node), probes::ready(node), probes::promotable(node));
+        let pair = node.pair();
+        let myself = status.cluster.iter().flat_map(|cluster| &cluster.members).find(|member| member.name == node.name);
+        Facts {
+            role: Role::of(&node.gate().standing()),
+            appended: node.tail().appended().get(),
+            limits: limits(node),
+            reign: pair.as_deref().and_then(|pair| reign(pair, &node.name, &status)),
+            mine: pair.as_deref().map(|pair| Mine {
+                lag_ops: myself.and_then(|member| member.lag_ops),
+                sync: myself.and_then(|member| member.sync_shards_done.zip(member.sync_shards)),
+                lost_data: pair.seat.counts.lost_data.load(Ordering::Relaxed),
+            }),
+            requests: node.requests.counted(),
+            status,
+        }
+    }
+}
+
+fn limits(node: &Node) -> Limits {
+    let config = node.config();
+    Limits {
+        tail_entries_max: config.tail.tail_entries as u64,
+        tail_bytes_max: config.tail.tail_bytes as u64,
+        window_entries_max: config.cluster.window_entries,
+        long_calls: config.serving.long_calls_max.saturating_sub(node.long_calls.available_permits()) as u64,
+        long_calls_max: config.serving.long_calls_max as u64,
+        request_bytes: node.request_bytes() as u64,
+        request_bytes_max: config.serving.request_bytes_max as u64,
+    }
+}
+
+fn reign(pair: &Pair, me: &str, status: &Status) -> Option<Reign> {
+    let record = pair.seat.record()?.record;
+    let members = status.cluster.iter().flat_map(|cluster| &cluster.members);
+    let window = |peer: &Arc<Peer>| {
+        let (sent, received) = (peer.sent.load(Ordering::Relaxed), peer.received.load(Ordering::Relaxed));
+        (peer.name.clone(), sent.saturating_sub(received))
+    };
+    Some(Reign {
+        insync: record.insync.len() as u64,
+        peers: members.filter(|member| member.name != me).cloned().collect(),
+        windows: pair.peers.list().iter().map(window).collect(),
+    })
+}
+
+/// Whatever is added to the contract has to be decided about here.
+fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
+    let StatusResponse {
+        node,
+        version,
+        role,
+        applied,
+        committed_seq,
+        uptime_ms,
+        objects,
+        objects_unfinished,
+        segments,
+        clients,
+        capacity_bytes,
+        used_bytes,
+        retired_bytes,
+        tasks,
+        evicted_total,
+        tail_first_seq,
+        tail_entries,
+        tail_bytes,
+        digest,
+        lock_held_us_max,
+        memory_resident_bytes,
+        cluster,
+    } = told;
+    let Position { epoch, seq } = applied.unwrap_or_default();
+    Status {
+        node,
+        version,
+        role,
+        ready: ready.is_ok(),
+        not_ready: ready.err(),
+        promotable: promotable.is_ok(),
+        not_promotable: promotable.err(),
+        position: Place { epoch, seq },
+        committed_seq,
+        uptime_ms,
+        objects,
+        objects_unfinished,
+        segments,
+        clients,
+        capacity_bytes,
+        used_bytes,
+        retired_bytes,
+        tasks,
+        evicted_total,
+        tail_first_seq,
+        tail_entries,
+        tail_bytes,
+        digest: hex(&digest),
+        lock_held_us_max,
+        memory_resident_bytes,
+        cluster: cluster.map(self::cluster),
+    }
+}
+
+fn cluster(told: ClusterStatus) -> Cluster {
+    let ClusterStatus {
+        cluster_id,
+        epoch,
+        primary,
+        revision,
+        tenure_left_ms,
+        promotable: _,
+        not_promotable: _,
+        members,
+        takeovers,
+        full_syncs,
+        coordinator_errors,
+    } = told;
+    let members = members.into_iter().map(member).collect();
+    let id = hex(&cluster_id);
+    Cluster { id, epoch, primary, revision, tenure_left_ms, takeovers, full_syncs, coordinator_errors, members }
+}
+
+fn member(told: MemberStatus) -> Member {
+    let MemberStatus {
+        name,
+        address,
+        role,
+        in_sync,
+        state,
+        received,
+        applied,
+        lag_ops,
+        lag_ms,
+        sync_shards_done,
+        sync_shards,
+    } = told;
+    let sync = Some((sync_shards_done, sync_shards)).filter(|(_, shards)| *shards > 0);
+    Member {
+        name,
+        address,
+        role,
+        in_sync,
+        state,
+        received,
+        applied,
+        lag_ops,
+        lag_ms,
+        sync_shards_done: sync.map(|(done, _)| done),
+        sync_shards: sync.map(|(_, shards)| shards),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

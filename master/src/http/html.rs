@@ -1,0 +1,182 @@
+//! The status as a page for people. It loads itself again every two seconds, and nothing else.
+//!
+//! Invariant: every text that comes from anywhere is escaped.
+
+use std::fmt::{self, Display, Write as _};
+
+use crate::http::facts::{Cluster, Facts, Member, Status};
+
+/// As text of a page.
+struct Text<T>(T);
+
+impl<T: Display> Display for Text<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.to_string().chars().try_for_each(|c| match c {
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '&' => f.write_str("&amp;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            c => f.write_char(c),
+        })
+    }
+}
+
+/// What is not known, is said to be so.
+fn known(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
+}
+
+fn verdict(holds: bool, why_not: Option<&str>) -> String {
+    match why_not {
+        None if holds => "yes".to_owned(),
+        why_not => format!("no: {}", why_not.unwrap_or("unknown")),
+    }
+}
+
+const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+<meta http-equiv=\"refresh\" content=\"2\"><meta name=\"viewport\" content=\"width=device-width\"><style>\
+body{font:15px/1.5 system-ui,sans-serif;margin:2em;color:#222;background:#fff}\
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em 1em .2em 0;text-align:left;border-bottom:1px solid #ddd}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}a{color:#8bf}}\
+</style>";
+
+pub(crate) fn page(facts: &Facts) -> String {
+    let mut page = HEAD.to_owned();
+    write(&mut page, facts).expect("a string takes what is written");
+    page
+}
+
+fn write(page: &mut String, facts: &Facts) -> fmt::Result {
+    let status = &facts.status;
+    let (node, role) = (Text(&status.node), Text(&status.role));
+    write!(page, "<title>{node}: {role}</title></head><body><h1>{node}: {role}</h1><table>")?;
+    for (name, value) in rows(facts) {
+        write!(page, "<tr><th>{name}</th><td>{}</td></tr>", Text(value))?;
+    }
+    page.push_str("</table>");
+    match &status.cluster {
+        Some(cluster) => write_cluster(page, cluster)?,
+        None => page.push_str("<p>This node is alone.</p>"),
+    }
+    page.push_str(
+        "<p><a href=\"/status\">status</a> · <a href=\"/metrics\">metrics</a> · <a href=\"/livez\">livez</a> · \
+         <a href=\"/readyz\">readyz</a> · <a href=\"/promotable\">promotable</a></p></body></html>\n",
+    );
+    Ok(())
+}
+
+fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
+    let Status { position, cluster, .. } = &facts.status;
+    let status = &facts.status;
+    let mut rows = vec![
+        ("version", format!("{}, up {} s", status.version, status.uptime_ms / 1000)),
+        ("ready", verdict(status.ready, status.not_ready.as_deref())),
+        ("promotable", verdict(status.promotable, status.not_promotable.as_deref())),
+        ("position", {
+            let Facts { appended, .. } = facts;
+            let (applied, committed) = (position.seq, status.committed_seq);
+            format!("epoch {}, applied {applied}, committed {committed}, appended {appended}", position.epoch)
+        }),
+        ("objects", format!("{} ({} unfinished)", status.objects, status.objects_unfinished)),
+        ("capacity", {
+            let (used, all, retired) =
+                (bytes(status.used_bytes), bytes(status.capacity_bytes), bytes(status.retired_bytes));
+            format!("{used} of {all} used, {retired} retired")
+        }),
+        ("segments", status.segments.to_string()),
+        ("clients", status.clients.to_string()),
+        ("tasks", status.tasks.to_string()),
+        ("evicted", status.evicted_total.to_string()),
+        ("log tail", {
+            let (entries, first) = (status.tail_entries, status.tail_first_seq);
+            format!("{entries} entries, {}, from seq {first}", bytes(status.tail_bytes))
+        }),
+        ("digest", status.digest.clone()),
+        ("longest lock", format!("{} µs", status.lock_held_us_max)),
+        ("memory", bytes(status.memory_resident_bytes)),
+    ];
+    if let Some(Cluster { epoch, primary, tenure_left_ms, .. }) = cluster {
+        let tenure = tenure_left_ms.map(|left| format!(", its tenure lasts {left} ms")).unwrap_or_default();
+        rows.insert(3, ("cluster", format!("epoch {epoch}, the primary is {primary:?}{tenure}")));
+    }
+    rows
+}
+
+fn write_cluster(page: &mut String, cluster: &Cluster) -> fmt::Result {
+    page.push_str(
+        "<h2>Members</h2><table><tr><th>name</th><th>address</th><th>role</th><th>in sync</th><th>state</th>\
+         <th>received</th><th>applied</th><th>lag, entries</th><th>lag, ms</th></tr>",
+    );
+    for member in &cluster.members {
+        write_member(page, member)?;
+    }
+    let Cluster { takeovers, full_syncs, coordinator_errors, .. } = cluster;
+    write!(
+        page,
+        "</table><p>Since the start: {takeovers} takeovers, {full_syncs} full syncs begun, {coordinator_errors} errors \
+         of the coordinator.</p>"
+    )
+}
+
+fn write_member(page: &mut String, member: &Member) -> fmt::Result {
+    let state = match (member.sync_shards_done, member.sync_shards) {
+        (Some(done), Some(shards)) => format!("{}, {done} of {shards} shards", member.state),
+        _ => member.state.clone(),
+    };
+    let in_sync = if member.in_sync { "yes" } else { "no" };
+    page.push_str("<tr>");
+    for text in [&member.name, &member.address, &member.role, in_sync, &state] {
+        write!(page, "<td>{}</td>", Text(text))?;
+    }
+    write!(page, "<td>{}</td><td>{}</td>", known(member.received), known(member.applied))?;
+    let lags = [member.lag_ops, member.lag_ms];
+    // A primary lags behind nobody.
+    let lags = lags.map(|lag| if member.role == "primary" { String::new() } else { known(lag) });
+    write!(page, "<td>{}</td><td>{}</td>", lags[0], lags[1])?;
+    page.write_str("</tr>")
+}
+
+/// With the largest unit that leaves something in front of it.
+fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = UNITS.iter().enumerate().rev().find(|(power, _)| bytes >= 1 << (10 * power));
+    match unit {
+        Some((power, unit)) if power > 0 => format!("{:.1} {unit}", bytes as f64 / (1_u64 << (10 * power)) as f64),
+        _ => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_cannot_leave_their_place() {
+        let text = Text("<b onclick=\"x\" & 'y'>").to_string();
+        assert_eq!(text, "&lt;b onclick=&quot;x&quot; &amp; &#39;y&#39;&gt;");
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        assert_eq!([bytes(0), bytes(1023), bytes(1024)], ["0 B", "1023 B", "1.0 KiB"]);
+        assert_eq!([bytes(3 << 29), bytes(u64::MAX)], ["1.5 GiB", "16777216.0 TiB"]);
+    }
+
+    #[test]
+    fn page_names_what_is_not_known() {
+        let mut facts = crate::metrics::example();
+        let page = page(&facts);
+        assert!(
+            page.contains("<h1>&lt;a&gt; &quot;1&quot;: primary</h1>") && page.contains("<td>unknown</td>"),
+            "{page}"
+        );
+        assert!(page.contains("the primary is &quot;a&quot;, its tenure lasts 400 ms"), "{page}");
+        assert!(
+            page.contains("full sync, 3 of 64 shards") && !page.contains("src=") && !page.contains("http:"),
+            "{page}"
+        );
+        facts.status.cluster = None;
+        assert!(super::page(&facts).contains("This node is alone."));
+    }
+}

@@ -1,0 +1,113 @@
+//! Which path gives what.
+//!
+//! Invariant: whatever goes wrong has an answer, with the reason as text.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::http::facts::Facts;
+use crate::http::html;
+use crate::http::probes::{self, Verdict};
+use crate::metrics;
+use crate::node::Node;
+
+/// How many may look at the same time. Each takes locks of the state for a moment.
+const LOOKS_MAX: usize = 2;
+/// For a place among them and the look itself.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+
+pub(crate) type Page = Response<Full<Bytes>>;
+
+pub(crate) struct Pages {
+    node: Arc<Node>,
+    /// The runtime that serves clients.
+    serving: Handle,
+    looks: Arc<Semaphore>,
+}
+
+impl Pages {
+    pub(crate) fn new(node: Arc<Node>, serving: Handle) -> Pages {
+        Pages { node, serving, looks: Arc::new(Semaphore::new(LOOKS_MAX)) }
+    }
+
+    /// The transport leaves the body of an answer to HEAD out.
+    pub(crate) async fn answer<B>(&self, request: &Request<B>) -> Page {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut page = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            page.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return page;
+        }
+        match request.uri().path() {
+            "/livez" => verdict(probes::alive(&self.node, &self.serving).await),
+            "/readyz" => verdict(probes::ready(&self.node)),
+            "/promotable" => verdict(probes::promotable(&self.node)),
+            "/metrics" => self.look(metrics::CONTENT_TYPE, metrics::render).await,
+            "/status" => self.look(JSON, json).await,
+            "/" => self.look(HTML, |facts| html::page(&facts)).await,
+            _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez, /readyz, /promotable, /status and /\n"),
+        }
+    }
+
+    async fn look(&self, kind: &'static str, write: fn(Facts) -> String) -> Page {
+        let (node, looks) = (Arc::clone(&self.node), Arc::clone(&self.looks));
+        let look = async {
+            let place = looks.acquire_owned().await.ok()?;
+            let looked = tokio::task::spawn_blocking(move || {
+                // Also when nobody waits any more: the place is free when the look is over.
+                let _place = place;
+                write(Facts::of(&node))
+            });
+            looked.await.ok()
+        };
+        match timeout(LOOK_WITHIN, look).await {
+            Ok(Some(text)) => page(StatusCode::OK, kind, text),
+            Ok(None) => text(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the master\n"),
+            Err(_) => {
+                let why = format!("the state could not be looked at within {} s\n", LOOK_WITHIN.as_secs());
+                text(StatusCode::SERVICE_UNAVAILABLE, why)
+            }
+        }
+    }
+}
+
+fn json(facts: Facts) -> String {
+    let mut text = serde_json::to_string_pretty(&facts.status).expect("it is made of plain values");
+    text.push('\n');
+    text
+}
+
+fn verdict(verdict: Verdict) -> Page {
+    match verdict {
+        Ok(yes) => text(StatusCode::OK, format!("{yes}\n")),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+fn text(code: StatusCode, text: impl Into<Bytes>) -> Page {
+    page(code, TEXT, text)
+}
+
+fn page(code: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Page {
+    let mut page = Response::new(Full::new(body.into()));
+    *page.status_mut() = code;
+    let headers = [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+    ];
+    page.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    page
+}

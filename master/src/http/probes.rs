@@ -1,0 +1,63 @@
+//! The questions of orchestrators: does it live, may calls be sent here, would it come up whole if it were promoted.
+//!
+//! Deliberately absent: probes that change anything, and those that need a lock of the state. They are asked often.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::clock::boot_ms;
+use crate::gate::Standing;
+use crate::node::Node;
+use crate::pair::Pair;
+
+/// Yes, and as what; or why not.
+pub(crate) type Verdict = Result<&'static str, String>;
+
+/// For the runtime that serves clients to run something new. It is late by milliseconds when it is busy.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+
+/// True of a standby as well, and of a node that is overloaded: restarting those helps nobody.
+pub(crate) async fn alive(node: &Node, serving: &Handle) -> Verdict {
+    if node.gate().standing() == Standing::Stopping {
+        return Err("it is stopping".to_owned());
+    }
+    match timeout(TURN_WITHIN, serving.spawn(async {})).await {
+        Ok(Ok(())) => Ok("alive"),
+        Ok(Err(_)) => Err("it has stopped".to_owned()),
+        Err(_) => Err(format!("nothing new was run for {} s by the threads that serve calls", TURN_WITHIN.as_secs())),
+    }
+}
+
+/// It serves calls, or it is ready to take over and hears of the primary.
+pub(crate) fn ready(node: &Node) -> Verdict {
+    match (node.gate().check_open(), node.gate().standing(), node.pair()) {
+        (Ok(_), _, _) => Ok("primary"),
+        (Err(_), Standing::NotPrimary { .. }, Some(pair)) => standby_ready(&pair),
+        (Err(closed), _, _) => Err(closed.message),
+    }
+}
+
+fn standby_ready(pair: &Pair) -> Verdict {
+    if let (false, why) = pair.promotable() {
+        return Err(why);
+    }
+    match pair.notes.last(boot_ms()) {
+        Some((_, age_ms)) if age_ms < pair.settings.tenure_ms => Ok("standby"),
+        Some((_, age_ms)) => Err(format!("nothing was heard of the primary for {age_ms} ms")),
+        None => Err("nothing was heard of the primary yet".to_owned()),
+    }
+}
+
+pub(crate) fn promotable(node: &Node) -> Verdict {
+    if node.gate().standing() == Standing::Stopping {
+        return Err("it is stopping".to_owned());
+    }
+    match node.pair().map(|pair| pair.promotable()) {
+        Some((true, _)) => Ok("yes"),
+        Some((false, why)) => Err(why),
+        None if node.config().cluster.is_on() => Err("it is not yet among the members of its cluster".to_owned()),
+        None => Ok("yes"),
+    }
+}

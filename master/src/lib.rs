@@ -1,0 +1,45 @@
+//! One node as a complete metadata master over gRPC, and the command line around it.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `config` | what can be set, where it comes from, what is refused, and the pages about it |
+//! | `clock` | times |
+//! | `gate` | whether a call may be taken, and its answer go out |
+//! | `node` | the state with its log, gate and clocks: one member |
+//! | `guard` | the parent that sees a member end, and says so |
+//! | `membership` | what a member says of itself, and to which coordinator |
+//! | `pair` | a member among others: the shell around election, replication, coordinator |
+//! | `upkeep` | when the state does what is due by itself |
+//! | `grpc` | the wire: connections, unary calls, sessions, and the way of each request to the state and back |
+//! | `http`, `metrics` | the admin HTTP; every metric, and what counts calls |
+//! | `serve` | a node from its configuration to its end: signals, graceful stop |
+//! | `budget`, `process`, `logging` | shared memory, this process, its log |
+//! | `cli` | the commands |
+//!
+//! *Invariant:* nothing here decides what a call means; it is carried to `metadata` and its answer back.
+//!
+//! Deliberately absent: what is promised of roles and logs; `election`, `replication` and `standby` decide that.
+
+mod budget;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod gate;
+mod grpc;
+mod guard;
+mod http;
+mod logging;
+mod membership;
+mod metrics;
+mod node;
+mod pair;
+mod process;
+pub mod serve;
+mod upkeep;
+
+pub use gate::{Gate, Standing};
+pub use grpc::in_process;
+pub use grpc::server::BindError;
+pub use node::{CommitRule, Node};
+pub use process::{abort_on_panic, avoid_huge_pages};
+pub use serve::Server;

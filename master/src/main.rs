@@ -1,0 +1,12 @@
+//! The command `understudy`.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    master::avoid_huge_pages();
+    master::abort_on_panic();
+    master::cli::main()
+}

@@ -1,0 +1,95 @@
+//! What a member says of itself, and the coordinator it says that to, from the settings.
+//!
+//! Invariant: two starts of one member never have the same incarnation: each counts from the moment that it began.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordinator::{Coordinator, EtcdCoordinator, EtcdOptions, EtcdTls, EtcdUser, FileCoordinator, MemberInfo};
+use election::{Incarnation, MemberId};
+use oplog::Appender;
+use tokio::net::TcpListener;
+
+use crate::clock;
+use crate::config::Cluster;
+use crate::grpc::server;
+use crate::node::Node;
+use crate::pair::Start;
+
+pub(crate) struct Membership {
+    coordinator: Arc<dyn Coordinator>,
+    listener: TcpListener,
+    me: MemberInfo,
+}
+
+impl Membership {
+    /// `listens`: where clients are served. `number`: of this incarnation, where somebody else knows it by that.
+    pub(crate) async fn open(node: &Node, listens: SocketAddr, number: Option<u64>) -> anyhow::Result<Membership> {
+        let settings = &node.config.cluster;
+        let coordinator = open_coordinator(settings).await?;
+        let mut address = settings.peer_listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(listens.ip());
+        }
+        let listener = server::bind(address).await?;
+        let me = MemberInfo {
+            who: Incarnation { number: number.unwrap_or_else(clock::wall_ns), ..incarnation(&node.name) },
+            name: node.name.clone(),
+            address: advertised("--advertise", &settings.advertise, listens)?,
+            peer_address: advertised("--peer-advertise", &settings.peer_advertise, listener.local_addr()?)?,
+        };
+        Ok(Membership { coordinator, listener, me })
+    }
+
+    pub(crate) fn into_start(self, node: Arc<Node>, log: Appender) -> Start {
+        let Membership { coordinator, listener, me } = self;
+        Start { node, log, coordinator, listener, me }
+    }
+}
+
+/// A new one.
+pub(crate) fn incarnation(name: &str) -> Incarnation {
+    Incarnation { member: MemberId(xxhash_rust::xxh3::xxh3_64(name.as_bytes())), number: clock::wall_ns() }
+}
+
+fn advertised(flag: &str, said: &str, listens: SocketAddr) -> anyhow::Result<String> {
+    if !said.is_empty() {
+        return Ok(said.to_owned());
+    }
+    if listens.ip().is_unspecified() {
+        anyhow::bail!("{listens} means every address of this host: say with {flag} where others find this member");
+    }
+    Ok(listens.to_string())
+}
+
+fn etcd_options(settings: &Cluster, endpoints: &str) -> EtcdOptions {
+    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    let Cluster { etcd_user, etcd_password, etcd_ca_file, etcd_cert_file, etcd_key_file, .. } = settings;
+    EtcdOptions {
+        endpoints: endpoints.split(',').map(str::to_owned).collect(),
+        cluster: settings.cluster_name.clone(),
+        request_timeout_ms: settings.coordinator_timeout_ms,
+        lease_ttl_s: u32::try_from(settings.etcd_lease_ttl_s).unwrap_or(u32::MAX),
+        user: (!etcd_user.is_empty()).then(|| EtcdUser { name: etcd_user.clone(), password: etcd_password.clone() }),
+        tls: file(etcd_ca_file).map(|ca_file| EtcdTls {
+            ca_file,
+            cert_file: file(etcd_cert_file),
+            key_file: file(etcd_key_file),
+            ..EtcdTls::default()
+        }),
+    }
+}
+
+pub(crate) async fn open_coordinator(settings: &Cluster) -> anyhow::Result<Arc<dyn Coordinator>> {
+    let timeout = Duration::from_millis(settings.coordinator_timeout_ms);
+    match settings.coordinator.split_once(':') {
+        Some(("file", dir)) => {
+            let dir = Path::new(dir).join(&settings.cluster_name);
+            Ok(Arc::new(FileCoordinator::open(&dir, timeout)?))
+        }
+        Some(("etcd", endpoints)) => Ok(Arc::new(EtcdCoordinator::connect(etcd_options(settings, endpoints)).await?)),
+        _ => anyhow::bail!("coordinator: {:?} names none", settings.coordinator),
+    }
+}

@@ -1,0 +1,285 @@
+//! Every metric of this crate: its name, its labels and their values, what it means, and where it is read.
+//!
+//! One table, [`METRICS`], from which the text for Prometheus (`text`) and docs/metrics.md (`page`) are made. What is
+//! read comes in one piece, as [`Facts`]; the registry lives as long as one answer, and the counters of calls
+//! (`requests`) belong to the node: nothing is shared between nodes of one process.
+//!
+//! Invariants: what is not known, or not freshly, has no sample, and never 0 in its place; names are unique.
+//!
+//! Deliberately absent: numbers of its own.
+
+mod page;
+mod requests;
+mod text;
+
+use std::fmt;
+
+use prometheus_client::metrics::MetricType;
+
+use crate::gate::Standing;
+use crate::http::Facts;
+pub(crate) use page::metrics_markdown;
+pub(crate) use requests::{Counted, Method, Requests, Taken};
+pub(crate) use text::{CONTENT_TYPE, render};
+use text::{Samples, flag, seconds};
+
+/// Of every name.
+const PREFIX: &str = "understudy";
+/// The result of a call that was not refused as a whole; else the name of the reason stands there.
+const OK: &str = "ok";
+
+/// What a node is, as a label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    Primary,
+    Standby,
+    Stopping,
+}
+
+impl Role {
+    const ALL: [Role; 3] = [Role::Primary, Role::Standby, Role::Stopping];
+
+    pub(crate) fn of(standing: &Standing) -> Role {
+        match standing {
+            Standing::Serving => Role::Primary,
+            Standing::NotPrimary { .. } => Role::Standby,
+            Standing::Stopping => Role::Stopping,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Role::Primary => "primary",
+            Role::Standby => "standby",
+            Role::Stopping => "stopping",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Info,
+    Gauge,
+    Counter,
+    Histogram,
+}
+
+struct Metric {
+    /// Without the prefix, and without what its kind puts behind it.
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: Read,
+}
+
+type Read = fn(&Facts, &mut Samples<'_>) -> fmt::Result;
+
+const fn metric(
+    kind: Kind,
+    labels: &'static [&'static str],
+    name: &'static str,
+    help: &'static str,
+    read: Read,
+) -> Metric {
+    Metric { name, kind, labels, help, read }
+}
+
+const fn gauge(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric(Kind::Gauge, &[], name, help, read)
+}
+
+const fn of_peer(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric(Kind::Gauge, &["peer"], name, help, read)
+}
+
+const fn counter(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric(Kind::Counter, &[], name, help, read)
+}
+
+static METRICS: &[Metric] = &[
+    metric(
+        Kind::Info,
+        &["node", "version"],
+        "node",
+        "The name of this node and the version of its program.",
+        |facts, out| out.info(&[("node", &facts.status.node), ("version", &facts.status.version)]),
+    ),
+    gauge("uptime_seconds", "Since this node was started.", |facts, out| out.one(seconds(facts.status.uptime_ms))),
+    metric(Kind::Gauge, &["role"], "role", "1 for what this node is, 0 for what it is not.", |facts, out| {
+        Role::ALL.iter().try_for_each(|role| out.of(&[("role", role.name())], flag(*role == facts.role)))
+    }),
+    gauge(
+        "ready",
+        "1: it serves calls, or is in sync with a primary that it hears of; as /readyz says.",
+        |facts, out| out.one(flag(facts.status.ready)),
+    ),
+    gauge("promotable", "1: promoted now, it would come up whole; as /promotable says.", |facts, out| {
+        out.one(flag(facts.status.promotable))
+    }),
+    gauge("epoch", "The newest epoch that this node knows of.", |facts, out| {
+        let known = facts.status.cluster.as_ref().map_or(0, |cluster| cluster.epoch);
+        out.one(known.max(facts.status.position.epoch))
+    }),
+    gauge("seq_appended", "Seq of the newest entry in this node's log.", |facts, out| out.one(facts.appended)),
+    gauge("seq_committed", "Seq up to which entries are committed, for all that this node knows.", |facts, out| {
+        out.one(facts.status.committed_seq)
+    }),
+    gauge("seq_applied", "Seq up to which entries are in this node's state.", |facts, out| {
+        out.one(facts.status.position.seq)
+    }),
+    gauge("tail_entries", "Entries of the log that are kept in memory.", |facts, out| {
+        out.one(facts.status.tail_entries)
+    }),
+    gauge("tail_entries_max", "The bound of tail_entries.", |facts, out| out.one(facts.limits.tail_entries_max)),
+    gauge("tail_bytes", "Bytes that they take.", |facts, out| out.one(facts.status.tail_bytes)),
+    gauge("tail_bytes_max", "The bound of tail_bytes.", |facts, out| out.one(facts.limits.tail_bytes_max)),
+    gauge("tail_seq_first", "Seq of the oldest of them.", |facts, out| out.one(facts.status.tail_first_seq)),
+    gauge(
+        "tenure_left_seconds",
+        "How long this primary may answer, for all that it knows now. Absent: without end, or it is not the primary.",
+        |facts, out| out.some(facts.status.cluster.as_ref().and_then(|cluster| cluster.tenure_left_ms).map(seconds)),
+    ),
+    gauge(
+        "lag_ops",
+        "Entries that this standby's primary has committed and it has not received. Absent: nothing fresh is known.",
+        |facts, out| out.some(facts.mine.as_ref().and_then(|mine| mine.lag_ops)),
+    ),
+    gauge(
+        "full_sync_shards_done",
+        "Shards of the full sync that this standby receives. Absent: none is under way.",
+        |facts, out| out.some(facts.mine.as_ref().and_then(|mine| mine.sync).map(|(done, _)| done)),
+    ),
+    gauge("full_sync_shards", "All shards of that full sync.", |facts, out| {
+        out.some(facts.mine.as_ref().and_then(|mine| mine.sync).map(|(_, shards)| shards))
+    }),
+    gauge(
+        "insync_members",
+        "Members of the in-sync set, the primary counted in. From the primary only.",
+        |facts, out| out.some(facts.reign.as_ref().map(|reign| reign.insync)),
+    ),
+    of_peer(
+        "peer_in_sync",
+        "1: this peer is in the in-sync set. This and all of peers: from the primary only.",
+        |facts, out| out.peers(facts, |peer| Some(flag(peer.in_sync))),
+    ),
+    of_peer(
+        "peer_seq_received",
+        "Seq up to which this peer has received the log. Absent: nothing fresh is known.",
+        |facts, out| out.peers(facts, |peer| peer.received),
+    ),
+    of_peer("peer_seq_applied", "Seq up to which it has applied it. Absent: nothing fresh is known.", |facts, out| {
+        out.peers(facts, |peer| peer.applied)
+    }),
+    of_peer(
+        "peer_lag_ops",
+        "Entries that this peer has not received. Absent: nothing fresh is known.",
+        |facts, out| out.peers(facts, |peer| peer.lag_ops),
+    ),
+    of_peer(
+        "peer_lag_seconds",
+        "For how long it has lacked the oldest of them. Absent: nothing fresh is known.",
+        |facts, out| out.peers(facts, |peer| peer.lag_ms.map(seconds)),
+    ),
+    of_peer("peer_window_entries", "Entries on their way to this peer. Absent: it is not connected.", |facts, out| {
+        let windows = facts.reign.iter().flat_map(|reign| &reign.windows);
+        windows.into_iter().try_for_each(|(peer, entries)| out.of(&[("peer", peer)], *entries))
+    }),
+    gauge("peer_window_entries_max", "The bound of peer_window_entries.", |facts, out| {
+        out.some(facts.reign.as_ref().map(|_| facts.limits.window_entries_max))
+    }),
+    of_peer(
+        "peer_full_sync_shards_done",
+        "Shards that were sent of a full sync to this peer. Absent: none is under way.",
+        |facts, out| out.peers(facts, |peer| peer.sync_shards_done),
+    ),
+    of_peer("peer_full_sync_shards", "All shards of that full sync.", |facts, out| {
+        out.peers(facts, |peer| peer.sync_shards)
+    }),
+    counter("takeovers", "Times that this node became the primary of its cluster.", |facts, out| {
+        out.some(facts.status.cluster.as_ref().map(|cluster| cluster.takeovers))
+    }),
+    counter("full_syncs", "Full syncs to other members that were begun.", |facts, out| {
+        out.some(facts.status.cluster.as_ref().map(|cluster| cluster.full_syncs))
+    }),
+    counter("coordinator_errors", "Questions to the coordinator that it did not answer.", |facts, out| {
+        out.some(facts.status.cluster.as_ref().map(|cluster| cluster.coordinator_errors))
+    }),
+    counter(
+        "coordinator_lost_data",
+        "Times that the coordinator was found to have forgotten an epoch. A person must look.",
+        |facts, out| out.some(facts.mine.as_ref().map(|mine| mine.lost_data)),
+    ),
+    gauge("objects", "Objects, those that are being written counted in.", |facts, out| out.one(facts.status.objects)),
+    gauge("objects_unfinished", "Of them, with a put or a transfer under way.", |facts, out| {
+        out.one(facts.status.objects_unfinished)
+    }),
+    gauge("segments", "Mounted segments.", |facts, out| out.one(facts.status.segments)),
+    gauge("clients", "Clients that are not expired.", |facts, out| out.one(facts.status.clients)),
+    gauge("tasks", "Tasks, finished ones that can still be listed counted in.", |facts, out| {
+        out.one(facts.status.tasks)
+    }),
+    gauge("capacity_bytes", "Memory of all segments.", |facts, out| out.one(facts.status.capacity_bytes)),
+    gauge("used_bytes", "Of it, in use.", |facts, out| out.one(facts.status.used_bytes)),
+    gauge(
+        "retired_bytes",
+        "Of what is in use, given up and waiting until nobody can write there any more.",
+        |facts, out| out.one(facts.status.retired_bytes),
+    ),
+    counter("evicted", "Objects that were evicted.", |facts, out| out.one(facts.status.evicted_total)),
+    gauge(
+        "lock_held_max_seconds",
+        "The longest time that a lock of the state was held since the start.",
+        |facts, out| out.one(facts.status.lock_held_us_max as f64 / 1e6),
+    ),
+    gauge("memory_resident_bytes", "Memory of this process.", |facts, out| out.one(facts.status.memory_resident_bytes)),
+    gauge("long_calls", "Calls that have a thread of their own now.", |facts, out| out.one(facts.limits.long_calls)),
+    gauge("long_calls_max", "The bound of long_calls.", |facts, out| out.one(facts.limits.long_calls_max)),
+    gauge(
+        "request_bytes",
+        "Bytes of requests that have arrived in part, or are large and being worked on.",
+        |facts, out| out.one(facts.limits.request_bytes),
+    ),
+    gauge("request_bytes_max", "The bound of request_bytes.", |facts, out| out.one(facts.limits.request_bytes_max)),
+    metric(
+        Kind::Counter,
+        &["method", "result"],
+        "requests",
+        "Answered calls of clients; the result is ok, or the reason for which the whole call was refused.",
+        |facts, out| facts.requests.iter().try_for_each(|counted| out.results(counted)),
+    ),
+    metric(
+        Kind::Histogram,
+        &["method"],
+        "request_seconds",
+        "From taking a call until its answer may go out; of those that were ok, every 8th of a method and a thread.",
+        |facts, out| facts.requests.iter().try_for_each(|counted| out.times(counted)),
+    ),
+];
+
+impl Metric {
+    fn kind(&self) -> MetricType {
+        match self.kind {
+            Kind::Info => MetricType::Info,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Counter => MetricType::Counter,
+            Kind::Histogram => MetricType::Histogram,
+        }
+    }
+
+    /// As one asks for it.
+    fn full_name(&self) -> String {
+        let end = match self.kind {
+            Kind::Info => "_info",
+            Kind::Counter => "_total",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        format!("{PREFIX}_{}{end}", self.name)
+    }
+}
+
+#[cfg(test)]
+#[path = "metrics_test.rs"]
+mod tests;
+#[cfg(test)]
+pub(crate) use tests::example;

@@ -1,0 +1,201 @@
+//! What the text says, and that it is in form.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::status;
+use proto::v1::ExistsRequest;
+use proto::v1::session_request::Call;
+
+use super::*;
+use crate::http::Member;
+use crate::http::{Cluster, Limits, Mine, Place, Reign, Status};
+
+fn member(name: &str, state: &str) -> Member {
+    Member {
+        name: name.to_owned(),
+        address: "10.0.0.1:7400".to_owned(),
+        role: "standby".to_owned(),
+        in_sync: false,
+        state: state.to_owned(),
+        received: None,
+        applied: None,
+        lag_ops: None,
+        lag_ms: None,
+        sync_shards_done: None,
+        sync_shards: None,
+    }
+}
+
+/// A primary with one peer in sync, one in a full sync, and one that is away.
+pub(crate) fn example() -> Facts {
+    let insync = Member {
+        in_sync: true,
+        received: Some(90),
+        applied: Some(80),
+        lag_ops: Some(10),
+        lag_ms: Some(1500),
+        ..member("b", "in sync")
+    };
+    let syncing = Member { sync_shards_done: Some(3), sync_shards: Some(64), ..member("c \"\\", "full sync") };
+    let peers = vec![insync, syncing, member("d", "not connected")];
+    let cluster = Cluster {
+        id: "00ff".to_owned(),
+        epoch: 7,
+        primary: "a".to_owned(),
+        revision: 12,
+        tenure_left_ms: Some(400),
+        takeovers: 2,
+        full_syncs: 5,
+        coordinator_errors: 1,
+        members: peers.clone(),
+    };
+    let requests = Requests::new();
+    let taken = requests.take(&Call::Exists(ExistsRequest::default()));
+    requests.answered(taken);
+    requests.refused(Method::PutStart, &status::overloaded(5));
+    Facts {
+        status: Status {
+            node: "<a> \"1\"".to_owned(),
+            version: "0.1.0".to_owned(),
+            role: "primary".to_owned(),
+            ready: true,
+            not_ready: None,
+            promotable: true,
+            not_promotable: None,
+            position: Place { epoch: 7, seq: 100 },
+            committed_seq: 90,
+            uptime_ms: 1250,
+            objects: 3,
+            objects_unfinished: 1,
+            segments: 2,
+            clients: 1,
+            capacity_bytes: 1 << 40,
+            used_bytes: 1 << 30,
+            retired_bytes: 0,
+            tasks: 0,
+            evicted_total: 9,
+            tail_first_seq: 1,
+            tail_entries: 100,
+            tail_bytes: 12_345,
+            digest: "ab".to_owned(),
+            lock_held_us_max: 250,
+            memory_resident_bytes: 1 << 24,
+            cluster: Some(cluster),
+        },
+        role: Role::Primary,
+        appended: 100,
+        limits: Limits::default(),
+        reign: Some(Reign { insync: 2, peers, windows: vec![("b".to_owned(), 4)] }),
+        mine: Some(Mine::default()),
+        requests: requests.counted(),
+    }
+}
+
+/// Samples by name and labels. Anything that is not in form panics.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let (mut samples, mut families, mut family) = (BTreeMap::new(), BTreeMap::new(), String::new());
+    let body = text.strip_suffix("# EOF\n").expect("it ends as it must");
+    for line in body.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, text) = help.split_once(' ').expect("a help has a text");
+            assert!(text.ends_with('.') && families.insert(name.to_owned(), None).is_none(), "{line}");
+            family = name.to_owned();
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a type is named");
+            assert!(name == family && families.insert(name.to_owned(), Some(kind.to_owned())) == Some(None), "{line}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').expect("a sample has a value");
+            let bare = name.split('{').next().expect("there is a first part");
+            let ends: &[&str] = match families[&family].as_deref().expect("TYPE comes before samples") {
+                "gauge" => &[""],
+                "counter" => &["_total"],
+                "info" => &["_info"],
+                "histogram" => &["_bucket", "_count", "_sum"],
+                other => panic!("{other} is no kind"),
+            };
+            assert!(ends.iter().any(|end| bare == format!("{family}{end}")), "{line} stands under {family}");
+            let value = value.parse().expect("a value is a number");
+            assert!(samples.insert(name.to_owned(), value).is_none(), "{line} stands twice");
+        }
+    }
+    assert!(families.values().all(Option::is_some));
+    assert_eq!(families.len(), METRICS.len());
+    samples
+}
+
+#[test]
+fn text_says_what_is_known() {
+    let samples = parse(&render(example()));
+    let expected = [
+        ("node_info{node=\"<a> \\\"1\\\"\",version=\"0.1.0\"}", 1.0),
+        ("uptime_seconds", 1.25),
+        ("role{role=\"primary\"}", 1.0),
+        ("role{role=\"standby\"}", 0.0),
+        ("role{role=\"stopping\"}", 0.0),
+        ("epoch", 7.0),
+        ("seq_appended", 100.0),
+        ("seq_committed", 90.0),
+        ("tenure_left_seconds", 0.4),
+        ("insync_members", 2.0),
+        ("peer_in_sync{peer=\"b\"}", 1.0),
+        ("peer_in_sync{peer=\"d\"}", 0.0),
+        ("peer_lag_ops{peer=\"b\"}", 10.0),
+        ("peer_lag_seconds{peer=\"b\"}", 1.5),
+        ("peer_window_entries{peer=\"b\"}", 4.0),
+        ("peer_full_sync_shards_done{peer=\"c \\\"\\\\\"}", 3.0),
+        ("takeovers_total", 2.0),
+        ("full_syncs_total", 5.0),
+        ("coordinator_errors_total", 1.0),
+        ("capacity_bytes", (1_u64 << 40) as f64),
+        ("evicted_total", 9.0),
+        ("lock_held_max_seconds", 0.00025),
+        ("requests_total{method=\"Exists\",result=\"ok\"}", 1.0),
+        ("requests_total{method=\"PutStart\",result=\"ok\"}", 0.0),
+        ("requests_total{method=\"PutStart\",result=\"OVERLOADED\"}", 1.0),
+        ("request_seconds_count{method=\"Exists\"}", 1.0),
+        ("request_seconds_bucket{le=\"+Inf\",method=\"Exists\"}", 1.0),
+    ];
+    for (name, value) in expected {
+        assert_eq!(samples.get(&format!("understudy_{name}")), Some(&value), "{name} in {samples:#?}");
+    }
+}
+
+#[test]
+fn what_is_not_known_has_no_sample() {
+    let mut facts = example();
+    let of = |samples: &BTreeMap<String, f64>, name: &str| samples.keys().filter(|key| key.contains(name)).count();
+    let samples = parse(&render(facts.clone()));
+    for (name, peers) in [("peer_lag_ops", 1), ("peer_lag_seconds", 1), ("peer_seq_received", 1), ("peer_in_sync", 3)] {
+        assert_eq!(of(&samples, name), peers, "{name}");
+    }
+    assert_eq!((of(&samples, "understudy_lag_ops"), of(&samples, "understudy_full_sync_shards")), (0, 0));
+    (facts.reign, facts.mine, facts.status.cluster) = (None, None, None);
+    let samples = parse(&render(facts));
+    for name in ["peer", "tenure", "insync", "takeovers", "full_syncs", "coordinator", "lag"] {
+        assert_eq!(of(&samples, name), 0, "{name}");
+    }
+}
+
+#[test]
+fn names_are_unique_and_labels_are_those_that_are_named() {
+    let names: BTreeSet<_> = METRICS.iter().map(Metric::full_name).collect();
+    assert_eq!(names.len(), METRICS.len());
+    for sample in parse(&render(example())).keys() {
+        let metric = METRICS.iter().rfind(|metric| {
+            let ends = ["", "_bucket", "_count", "_sum"];
+            let bare = sample.split('{').next().expect("there is a first part");
+            ends.iter().any(|end| bare == format!("{}{end}", metric.full_name()))
+        });
+        let metric = metric.unwrap_or_else(|| panic!("{sample} is in no table"));
+        for label in metric.labels {
+            assert!(sample.contains(&format!("{label}=\"")), "{sample} lacks {label}");
+        }
+    }
+}
+
+#[test]
+fn page_is_the_one_that_stands_in_the_docs() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let stands = std::fs::read_to_string(path).expect("the page is there");
+    assert!(stands == metrics_markdown(), "docs/metrics.md is old: cargo run -p understudy -- docs");
+}

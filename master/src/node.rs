@@ -1,0 +1,191 @@
+//! One member: its state, the tail of its log, its gate and its clocks.
+//!
+//! State and tail change hands together: a full sync and a change of role put others in their place. So a call that ran
+//! on one pair of them may be answered only in the epoch that it ran in; the gate sees to that.
+//!
+//! Invariant: what a call changed is in the log before the call returns, and its answer waits until `committed` has
+//! reached the seq that it rests on.
+//!
+//! Deliberately absent: sockets and threads.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use arc_swap::ArcSwap;
+use metadata::{CallRefused, Metadata, Steps};
+use oplog::{Appender, Position, Tail};
+use tokio::sync::Semaphore;
+
+use crate::budget::Budget;
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::metrics::Requests;
+use crate::pair::{Pair, Seat};
+use crate::process;
+
+/// Where the history of a member without peers begins. One with peers begins before any epoch.
+const BEGINNING: Position = Position { epoch: 1, seq: 0 };
+
+/// A state, and the newest part of the log that made it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) state: Arc<Metadata>,
+    pub(crate) tail: Arc<Tail>,
+}
+
+/// Who says what is committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommitRule {
+    /// There are no peers: what is appended is committed.
+    Alone,
+    /// Whoever hears of the peers moves `committed`.
+    Peers,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) name: String,
+    held: ArcSwap<Held>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Clock,
+    pub(crate) config: Config,
+    commit_rule: CommitRule,
+    /// Under `CommitRule::Peers`: who decides what is committed.
+    seat: OnceLock<Arc<Seat>>,
+    /// It holds this node.
+    pair: OnceLock<Weak<Pair>>,
+    lock_clock_ns: fn() -> u64,
+    /// Places for calls that run on threads of their own.
+    pub(crate) long_calls: Arc<Semaphore>,
+    /// Memory for requests that come in parts.
+    pub(crate) request_bytes: Budget,
+    pub(crate) requests: Requests,
+}
+
+impl Node {
+    /// A member without peers and without a past: the primary of epoch 1.
+    pub fn alone(config: Config) -> Arc<Node> {
+        Node::new(config, CommitRule::Alone)
+    }
+
+    /// A member without a past: the primary of epoch 1.
+    pub fn new(config: Config, commit_rule: CommitRule) -> Arc<Node> {
+        Node::with_lock_clock(config, commit_rule, clock::monotonic_ns)
+    }
+
+    /// As [`Node::new`], with a clock of one's own to measure how long locks are held. Where other processes want the
+    /// CPU too, only the CPU time of the thread tells what the node itself did under a lock.
+    pub fn with_lock_clock(config: Config, commit_rule: CommitRule, lock_clock_ns: fn() -> u64) -> Arc<Node> {
+        let gate = Gate::serving(BEGINNING.epoch);
+        let (node, log) = Node::at(config, commit_rule, lock_clock_ns, gate, BEGINNING);
+        node.state().lead(log, node.clock.now());
+        node
+    }
+
+    /// A member of a cluster: it holds nothing yet, and is nobody until the election says so.
+    pub(crate) fn member(config: Config) -> (Arc<Node>, Appender) {
+        Node::at(config, CommitRule::Peers, clock::monotonic_ns, Gate::closed(), Position::default())
+    }
+
+    fn at(
+        config: Config,
+        commit_rule: CommitRule,
+        lock_clock_ns: fn() -> u64,
+        gate: Gate,
+        beginning: Position,
+    ) -> (Arc<Node>, Appender) {
+        let (held, log) = empty(&config, lock_clock_ns, beginning);
+        let node = Arc::new(Node {
+            name: process::node_name(&config.serving.node_name),
+            held: ArcSwap::from_pointee(held),
+            gate: Arc::new(gate),
+            clock: Clock::start(config.upkeep.upkeep_interval_ms + config.upkeep.stall_ms),
+            long_calls: Arc::new(Semaphore::new(config.serving.long_calls_max)),
+            request_bytes: Budget::new(config.serving.request_bytes_max),
+            requests: Requests::new(),
+            config,
+            commit_rule,
+            seat: OnceLock::new(),
+            pair: OnceLock::new(),
+            lock_clock_ns,
+        });
+        (node, log)
+    }
+
+    /// A state and a log with nothing in them.
+    pub(crate) fn empty(&self) -> (Held, Appender) {
+        empty(&self.config, self.lock_clock_ns, Position::default())
+    }
+
+    /// From now on calls run on these.
+    pub(crate) fn hold(&self, held: Held) {
+        self.held.store(Arc::new(held));
+    }
+
+    /// What this member is among others; `None`: it is alone, or not yet among them.
+    pub(crate) fn pair(&self) -> Option<Arc<Pair>> {
+        self.pair.get().and_then(Weak::upgrade)
+    }
+
+    pub(crate) fn join_pair(&self, pair: &Arc<Pair>) {
+        assert!(self.pair.set(Arc::downgrade(pair)).is_ok(), "a node is in one pair");
+    }
+
+    pub(crate) fn take_seat(&self, seat: Arc<Seat>) {
+        assert!(self.seat.set(seat).is_ok(), "a node has one seat");
+    }
+
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(crate) fn gate_shared(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+
+    /// What calls run on now.
+    pub fn state(&self) -> Arc<Metadata> {
+        Arc::clone(&self.held.load().state)
+    }
+
+    /// The log of what calls do now.
+    pub fn tail(&self) -> Arc<Tail> {
+        Arc::clone(&self.held.load().tail)
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes of requests that have arrived in part, or are large and being worked on.
+    pub fn request_bytes(&self) -> usize {
+        self.request_bytes.taken()
+    }
+
+    /// One round of what the primary does of its own accord.
+    pub(crate) fn step(&self) -> Result<Steps, CallRefused> {
+        let steps = self.state().step(self.clock.now());
+        self.commit_appended();
+        steps
+    }
+
+    /// After everything that may have appended.
+    pub(crate) fn commit_appended(&self) {
+        let held = self.held.load();
+        match (self.commit_rule, self.seat.get()) {
+            (CommitRule::Alone, _) => held.tail.committed().advance(held.tail.appended().get()),
+            (CommitRule::Peers, Some(seat)) => seat.on_appended(&held.tail),
+            (CommitRule::Peers, None) => {}
+        }
+    }
+}
+
+fn empty(config: &Config, lock_clock_ns: fn() -> u64, beginning: Position) -> (Held, Appender) {
+    let seed = match config.state.placement_seed {
+        0 => clock::monotonic_ns() | 1,
+        seed => seed,
+    };
+    let settings = metadata::Config { seed, lock_clock_ns, ..config.state.to_metadata() };
+    let (tail, log) = Tail::new(config.tail.to_oplog(), beginning);
+    (Held { state: Arc::new(Metadata::new(settings, beginning)), tail }, log)
+}

@@ -1,0 +1,479 @@
+//! The primary's side of its streams: a standby says hello, gets what it lacks, and then every entry as it is appended.
+//!
+//! ```text
+//!   hello ──► plan ──► welcome ──► images? ──► batches, beacons ──► resigned?
+//!   receipts ────────────────────────────────► seat (commits, tenure), window
+//! ```
+//!
+//! Invariants: what is sent follows what was sent before; at most a window of entries is under way; a stream ends with the
+//! epoch that it began in.
+//!
+//! Deliberately absent: who is in the set. A peer that is not gets the same stream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use election::{Event, Incarnation, MemberId};
+use metadata::Metadata;
+use oplog::{Position, Tail};
+use parking_lot::Mutex;
+use proto::status::{not_primary, to_status};
+use proto::v1::from_primary::Message as Down;
+use proto::v1::from_standby::Message as Up;
+use proto::v1::replication_server::Replication;
+use proto::v1::{self, FromPrimary, FromStandby};
+use replication::{BatchLimits, Images, PeerLog, Start, SyncedPart, next_batch, plan};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::clock::boot_ms;
+use crate::config::Cluster;
+use crate::node::Node;
+use crate::pair::seat::{Role, Seat};
+
+/// A peer says hello at once or not at all.
+const HELLO_WITHIN: Duration = Duration::from_secs(2);
+/// Messages between this task and the transport. Few: what waits there is old when it leaves.
+const OUT_MAX: usize = 4;
+/// What was committed is told at the latest after this, where nothing else is to be sent.
+const COMMITTED_WITHIN: Duration = Duration::from_millis(5);
+/// A peer that answers nothing for so long has lost its way.
+const SILENT_MS_MAX: u64 = 5000;
+/// Peers at the same time.
+const PEERS_MAX: usize = 16;
+
+/// What the primary knows of a peer beyond the election: for windows, and for people.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) who: Incarnation,
+    pub(crate) name: String,
+    pub(crate) received: AtomicU64,
+    pub(crate) applied: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    /// On `boot_ms`; 0: never.
+    pub(crate) heard_ms: AtomicU64,
+    /// Shards of a full sync that were sent, and how many there are; 0 of 0: none is under way.
+    pub(crate) shards_sent: AtomicU64,
+    pub(crate) shards: AtomicU64,
+    window: Notify,
+}
+
+/// Those whose streams are open.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    open: Mutex<BTreeMap<MemberId, Arc<Peer>>>,
+}
+
+impl Peers {
+    pub(crate) fn list(&self) -> Vec<Arc<Peer>> {
+        self.open.lock().values().cloned().collect()
+    }
+
+    /// A second stream of the same member takes the place of its first.
+    fn enter(&self, peer: Arc<Peer>) -> Result<(), Status> {
+        let mut open = self.open.lock();
+        if open.len() >= PEERS_MAX && !open.contains_key(&peer.who.member) {
+            return Err(Status::resource_exhausted(format!("{PEERS_MAX} peers are connected already")));
+        }
+        open.insert(peer.who.member, peer);
+        Ok(())
+    }
+
+    fn is_open(&self, peer: &Arc<Peer>) -> bool {
+        self.open.lock().get(&peer.who.member).is_some_and(|open| Arc::ptr_eq(open, peer))
+    }
+
+    /// True: no other stream has taken its place.
+    fn leave(&self, peer: &Arc<Peer>) -> bool {
+        let mut open = self.open.lock();
+        let was_open = open.get(&peer.who.member).is_some_and(|open| Arc::ptr_eq(open, peer));
+        if was_open {
+            open.remove(&peer.who.member);
+        }
+        was_open
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct PeerCalls {
+    pub(crate) node: Arc<Node>,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) settings: Cluster,
+}
+
+#[tonic::async_trait]
+impl Replication for PeerCalls {
+    type SyncOpLogStream = ReceiverStream<Result<FromPrimary, Status>>;
+
+    async fn sync_op_log(
+        &self,
+        request: Request<Streaming<FromStandby>>,
+    ) -> Result<Response<Self::SyncOpLogStream>, Status> {
+        let mut incoming = request.into_inner();
+        let first = timeout(HELLO_WITHIN, incoming.message());
+        let first = first.await.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let Some(FromStandby { message: Some(Up::Hello(hello)) }) = first else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
+        };
+        let (who, epoch) = self.check(&hello)?;
+        let (state, tail) = (self.node.state(), self.node.tail());
+        if self.node.gate().epoch() != epoch {
+            // They may be those of another epoch, and what follows from them could make a peer drop what it must keep.
+            return Err(to_status(not_primary("", self.node.gate().epoch())));
+        }
+        let peer = Arc::new(Peer {
+            who,
+            name: hello.name.clone(),
+            received: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(0),
+            shards_sent: AtomicU64::new(0),
+            shards: AtomicU64::new(0),
+            window: Notify::new(),
+        });
+        self.peers.enter(Arc::clone(&peer))?;
+        tracing::info!(peer = peer.name, ?who, epoch, "a peer is connected");
+        let (out, outgoing) = mpsc::channel(OUT_MAX);
+        let stream = Stream {
+            seat: Arc::clone(&self.seat),
+            peers: Arc::clone(&self.peers),
+            state,
+            tail,
+            settings: self.settings.clone(),
+            epoch,
+            peer,
+            out,
+        };
+        tokio::spawn(stream.run(hello, incoming));
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+}
+
+impl PeerCalls {
+    fn check(&self, hello: &v1::Hello) -> Result<(Incarnation, u64), Status> {
+        let who = hello.who.as_ref().map(incarnation).ok_or_else(|| Status::invalid_argument("a hello says who"))?;
+        if who.member == self.seat.me.member {
+            return Err(Status::invalid_argument(format!("{:?} is this member itself", hello.name)));
+        }
+        let Some(known) = self.seat.record() else {
+            return Err(to_status(not_primary("", self.node.gate().epoch())));
+        };
+        if hello.cluster_id[..] != known.record.cluster_id.to_be_bytes() {
+            return Err(Status::failed_precondition(format!("{:?} belongs to another cluster", hello.name)));
+        }
+        let epoch = known.record.epoch;
+        if hello.epoch > epoch {
+            // Somebody knows of a later epoch: look at the record before anything else is said.
+            self.seat.event(Event::Heard { from: who, epoch: hello.epoch, sent_ms: 0 });
+            return Err(to_status(not_primary("", hello.epoch)));
+        }
+        // The gate opens when state and log of this epoch are in place; before that they are those of another one.
+        match self.node.gate().epoch() == epoch {
+            true => Ok((who, epoch)),
+            false => Err(to_status(not_primary("", epoch))),
+        }
+    }
+}
+
+pub(crate) fn incarnation(wire: &v1::Incarnation) -> Incarnation {
+    Incarnation { member: MemberId(wire.member), number: wire.number }
+}
+
+pub(crate) fn incarnation_to_wire(who: Incarnation) -> v1::Incarnation {
+    v1::Incarnation { member: who.member.0, number: who.number }
+}
+
+fn position(wire: &v1::Position) -> Position {
+    Position { epoch: wire.epoch, seq: wire.seq }
+}
+
+fn log_of(hello: &v1::Hello) -> PeerLog {
+    let partial = hello.partial.as_ref().and_then(|part| {
+        let (oldest, newest) = (position(part.oldest.as_ref()?), position(part.newest.as_ref()?));
+        Some(SyncedPart { next_shard: part.next_shard, oldest, newest })
+    });
+    let applied = hello.applied.as_ref().map(position).unwrap_or_default();
+    PeerLog { history: hello.history.iter().map(position).collect(), applied, partial }
+}
+
+/// Why a stream ended.
+enum End {
+    /// The epoch is over, or another stream has taken this one's place.
+    Over,
+    /// The other end is gone.
+    Gone,
+    /// It is there, and answers nothing. What it will take, it can ask for anew.
+    Silent,
+    /// The log has lost what is to be sent next: a new stream begins with a full sync.
+    Purged(oplog::TailError),
+}
+
+struct Stream {
+    seat: Arc<Seat>,
+    peers: Arc<Peers>,
+    state: Arc<Metadata>,
+    tail: Arc<Tail>,
+    settings: Cluster,
+    epoch: u64,
+    peer: Arc<Peer>,
+    out: mpsc::Sender<Result<FromPrimary, Status>>,
+}
+
+impl Stream {
+    async fn run(self, hello: v1::Hello, incoming: Streaming<FromStandby>) {
+        let end = tokio::select! {
+            biased;
+            end = self.take_receipts(incoming) => end,
+            end = self.send_all(&hello) => end,
+            // Also where the other end takes nothing, and nobody gets to look at the role.
+            () = self.epoch_over() => End::Over,
+        };
+        if self.peers.leave(&self.peer) {
+            self.seat.event(Event::PeerGone { who: self.peer.who, epoch: self.epoch });
+        }
+        let peer = &self.peer.name;
+        match end {
+            End::Over => tracing::info!(peer, epoch = self.epoch, "stream ended: the epoch is over here"),
+            End::Gone => tracing::info!(peer, epoch = self.epoch, "a peer is gone"),
+            End::Silent => {
+                tracing::warn!(peer, "a peer has answered nothing for {SILENT_MS_MAX} ms: its stream is closed")
+            }
+            End::Purged(why) => tracing::info!(peer, "a peer is too far behind for the log: {why}"),
+        }
+    }
+
+    /// And the time for a last word is up too.
+    async fn epoch_over(&self) {
+        let mut roles = self.seat.roles();
+        while self.seat.leads() == Some(self.epoch) {
+            if roles.changed().await.is_err() {
+                return;
+            }
+        }
+        sleep(HELLO_WITHIN).await;
+    }
+
+    async fn take_receipts(&self, mut incoming: Streaming<FromStandby>) -> End {
+        loop {
+            let receipt = match incoming.message().await {
+                Ok(Some(FromStandby { message: Some(Up::Receipt(receipt)) })) => receipt,
+                _ => return End::Gone,
+            };
+            if receipt.epoch != self.epoch || !self.peers.is_open(&self.peer) {
+                return End::Over;
+            }
+            // A member that says more than there is to hold is wrong, whatever it means by it.
+            let received = receipt.received.min(self.tail.appended().get());
+            let peer = &self.peer;
+            peer.received.fetch_max(received, Ordering::Relaxed);
+            peer.applied.store(receipt.applied, Ordering::Relaxed);
+            peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
+            let echo_ms = receipt.echo_ms.min(boot_ms());
+            if !receipt.syncing {
+                // What it still holds from before is no reason to wait for it.
+                self.seat.event(Event::Answered { from: peer.who, epoch: self.epoch, received, echo_ms });
+            }
+            peer.window.notify_one();
+        }
+    }
+
+    async fn send_all(&self, hello: &v1::Hello) -> End {
+        let first_seq = self.tail.first_seq();
+        let start = plan(&self.tail.history(), first_seq - 1, &log_of(hello));
+        let sent = match self.begin(start).await {
+            Ok(sent) => sent,
+            Err(end) => return end,
+        };
+        // What a peer had before counts for its window, not for commits: those wait for its own word.
+        self.peer.received.fetch_max(sent, Ordering::Relaxed);
+        self.send_log(sent).await
+    }
+
+    async fn begin(&self, start: Start) -> Result<u64, End> {
+        let primary = Some(incarnation_to_wire(self.seat.me));
+        let welcome = |start| Down::Welcome(v1::Welcome { primary, start: Some(start) });
+        match start {
+            Start::Log { fork_seq } => {
+                self.send(welcome(v1::welcome::Start::ForkSeq(fork_seq))).await?;
+                Ok(fork_seq)
+            }
+            Start::FullSync { first_shard, after } => {
+                let mut images = Images::new(Arc::clone(&self.state), first_shard);
+                let shards = images.shards();
+                self.send(welcome(v1::welcome::Start::FullSync(v1::FullSync { first_shard, shards }))).await?;
+                self.seat.counts.full_syncs.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(peer = self.peer.name, first_shard, shards, "full sync begins");
+                let began = Instant::now();
+                let sent = self.send_images(&mut images, after).await?;
+                tracing::info!(
+                    peer = self.peer.name,
+                    records = images.records(),
+                    ms = began.elapsed().as_millis() as u64,
+                    "full sync: all images are sent"
+                );
+                Ok(sent)
+            }
+        }
+    }
+
+    /// Images, and beside them the log from the oldest of them on: so that it need not be kept until all are sent. Tells how
+    /// far the log is sent.
+    async fn send_images(&self, images: &mut Images<Metadata>, after: Option<u64>) -> Result<u64, End> {
+        self.peer.shards.store(images.shards().into(), Ordering::Relaxed);
+        let mut pace = Pace::new(self.settings.full_sync_bytes_per_s);
+        let mut sent = after;
+        loop {
+            self.check_goes_on()?;
+            let mut taken = std::mem::replace(images, Images::new(Arc::clone(&self.state), u32::MAX));
+            let next = tokio::task::spawn_blocking(move || {
+                let message = taken.next_message();
+                (taken, message)
+            });
+            let (back, message) = next.await.map_err(|_| End::Over)?;
+            *images = back;
+            self.peer.shards_sent.store(images.shard().into(), Ordering::Relaxed);
+            let begins = sent.or(images.oldest().map(|at| at.seq));
+            let Some(message) = message else {
+                self.peer.shards.store(0, Ordering::Relaxed);
+                self.peer.shards_sent.store(0, Ordering::Relaxed);
+                let begins = begins.expect("images were sent, by this stream or by one before");
+                // Without a window, as beside every image: what is missing moves no window.
+                return self.send_log_beside(begins).await;
+            };
+            let bytes = message.chunk.len();
+            self.send(Down::Image(message)).await?;
+            sent = Some(self.send_log_beside(begins.expect("an image was just taken")).await?);
+            pace.sent(bytes);
+            while let Some(rest) = pace.ahead() {
+                sleep(rest.min(Duration::from_millis(self.settings.beacon_ms))).await;
+                self.send(Down::Entries(v1::Entries { frames: Bytes::new() })).await?;
+            }
+        }
+    }
+
+    /// What is in the log now.
+    async fn send_log_beside(&self, mut sent: u64) -> Result<u64, End> {
+        let upto = self.tail.appended().get();
+        while sent < upto {
+            match next_batch(&self.tail, sent, upto, self.limits()).map_err(End::Purged)? {
+                Some(batch) => {
+                    sent = batch.last_seq;
+                    self.send(Down::Entries(v1::Entries { frames: batch.frames })).await?;
+                }
+                None => return Ok(sent),
+            }
+        }
+        Ok(sent)
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { entries: self.settings.batch_entries, bytes: self.settings.batch_bytes }
+    }
+
+    fn check_goes_on(&self) -> Result<(), End> {
+        let goes_on = self.seat.leads() == Some(self.epoch) && self.peers.is_open(&self.peer);
+        if goes_on { Ok(()) } else { Err(End::Over) }
+    }
+
+    async fn send_log(&self, mut sent: u64) -> End {
+        let limits = self.limits();
+        let beacon = Duration::from_millis(self.settings.beacon_ms);
+        let mut roles = self.seat.roles();
+        let (mut committed_sent, mut sent_at, began_ms) = (0, Instant::now(), boot_ms());
+        loop {
+            roles.borrow_and_update();
+            if let Err(end) = self.check_goes_on() {
+                return self.end_of_reign(end).await;
+            }
+            if boot_ms() > self.peer.heard_ms.load(Ordering::Relaxed).max(began_ms) + SILENT_MS_MAX {
+                return End::Silent;
+            }
+            let window_end = self.peer.received.load(Ordering::Relaxed) + self.settings.window_entries;
+            let frames = match next_batch(&self.tail, sent, window_end, limits) {
+                Ok(Some(batch)) => {
+                    sent = batch.last_seq;
+                    self.peer.sent.store(sent, Ordering::Relaxed);
+                    batch.frames
+                }
+                Ok(None) => {
+                    let committed = self.tail.committed().get();
+                    let pause = if committed == committed_sent { beacon } else { COMMITTED_WITHIN };
+                    tokio::select! {
+                        biased;
+                        // The end of the epoch first; then what is to be sent; a beacon when there is nothing.
+                        _ = roles.changed() => continue,
+                        _ = self.tail.appended().wait(sent + 1), if sent < window_end => continue,
+                        () = self.peer.window.notified(), if sent >= window_end => continue,
+                        () = sleep_until(sent_at + pause) => Bytes::new(),
+                    }
+                }
+                Err(why) => return End::Purged(why),
+            };
+            committed_sent = self.tail.committed().get();
+            sent_at = Instant::now();
+            if let Err(end) = self.send(Down::Entries(v1::Entries { frames })).await {
+                return end;
+            }
+        }
+    }
+
+    async fn end_of_reign(&self, end: End) -> End {
+        if self.seat.heir() == Some(self.peer.who) && self.seat.leads().is_none() {
+            // Whether it arrives or not: nobody waits for it.
+            let _ = timeout(HELLO_WITHIN, self.send(Down::Resigned(v1::Resigned {}))).await;
+        }
+        end
+    }
+
+    async fn send(&self, message: Down) -> Result<(), End> {
+        let committed = self.tail.committed().get();
+        let (epoch, in_sync) = (self.epoch, self.seat.is_in_sync(self.peer.who));
+        let message = FromPrimary { epoch, sent_ms: boot_ms(), committed, in_sync, message: Some(message) };
+        match timeout(Duration::from_millis(SILENT_MS_MAX), self.out.send(Ok(message))).await {
+            Ok(sent) => sent.map_err(|_| End::Gone),
+            Err(_) => Err(End::Silent),
+        }
+    }
+}
+
+/// Keeps a full sync within its rate.
+struct Pace {
+    bytes_per_s: u64,
+    began: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(bytes_per_s: u64) -> Pace {
+        Pace { bytes_per_s, began: Instant::now(), bytes: 0 }
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// How much too early it is for more.
+    fn ahead(&self) -> Option<Duration> {
+        let due_ms = (self.bytes * 1000).checked_div(self.bytes_per_s)?;
+        Duration::from_millis(due_ms).checked_sub(self.began.elapsed()).filter(|rest| !rest.is_zero())
+    }
+}
+
+/// The lowest seq that a peer of the set still needs.
+pub(crate) fn floor(seat: &Seat) -> Option<u64> {
+    let known = seat.record()?;
+    let received = |who: &Incarnation| seat.peer(*who).map_or(0, |(received, _)| received);
+    known.record.insync.iter().filter(|who| **who != seat.me).map(received).min().map(|received| received + 1)
+}
+
+/// Of a role: whether this member is the primary.
+pub(crate) fn leads(role: Role) -> bool {
+    matches!(role, Role::Lead { .. } | Role::LeadReborn { .. })
+}

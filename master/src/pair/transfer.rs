@@ -1,0 +1,161 @@
+//! The place of the primary goes to another member, while both live: nothing is lost and nobody waits for a tenure.
+//!
+//! ```text
+//!   drain (nothing new is taken) ─► all that was taken is committed ─► resign ─► the heir takes over, the rest is redirected
+//! ```
+//!
+//! Invariants: the heir is told only after this member has stopped answering; if the heir does not take over, this member, or
+//! another one of the set, does after the usual wait.
+//!
+//! Deliberately absent: moving clients. They are redirected when they call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordinator::MemberInfo;
+use election::{Event, Incarnation};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::clock::boot_ms;
+use crate::pair::Pair;
+use crate::pair::seat::Role;
+
+/// For somebody to be in sync.
+const SYNC_WITHIN: Duration = Duration::from_secs(2);
+/// For what was taken to be committed.
+const DRAIN_WITHIN: Duration = Duration::from_millis(1000);
+/// For the heir to take over.
+const TAKEN_WITHIN: Duration = Duration::from_secs(3);
+
+/// Who leads now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Transferred {
+    pub(crate) to: String,
+    pub(crate) address: String,
+    pub(crate) epoch: u64,
+    /// From the first call that was not taken until the heir was seen to lead.
+    pub(crate) took: Duration,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NotTransferred {
+    #[error("this member is not the primary")]
+    NotPrimary,
+    #[error("{name:?} is the primary already")]
+    Already { name: String },
+    #[error("there is no member {name:?}; in sync are: {insync}")]
+    Unknown { name: String, insync: String },
+    #[error("no other member is in sync: nobody could take over without loss")]
+    NobodyInSync,
+    #[error("what was taken was not committed within {0:?}; this member goes on as the primary")]
+    NotDrained(Duration),
+    #[error("{to:?} has not taken over within {waited:?}; the members of the set elect a primary in the usual way")]
+    NotTaken { to: String, waited: Duration },
+}
+
+impl Pair {
+    /// To the member of this name, or to any, as soon as it is in sync.
+    pub(crate) async fn transfer(&self, to: Option<&str>) -> Result<Transferred, NotTransferred> {
+        let began = Instant::now();
+        loop {
+            match self.heir(to) {
+                // Right after a takeover nobody is, for a moment.
+                Err(NotTransferred::NobodyInSync | NotTransferred::Unknown { .. }) if began.elapsed() < SYNC_WITHIN => {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                Err(why) => return Err(why),
+                Ok((heir, info)) => return self.give_to(heir, info).await,
+            }
+        }
+    }
+
+    async fn give_to(&self, heir: Incarnation, info: MemberInfo) -> Result<Transferred, NotTransferred> {
+        let epoch = self.seat.leads().ok_or(NotTransferred::NotPrimary)?;
+        let began = Instant::now();
+        let gate = self.node.gate();
+        let draining = gate.drain();
+        if timeout(DRAIN_WITHIN, self.drained()).await.is_err() {
+            return Err(NotTransferred::NotDrained(DRAIN_WITHIN));
+        }
+        let mut roles = self.seat.roles();
+        if !self.seat.resign(epoch, heir) {
+            return Err(NotTransferred::NotPrimary);
+        }
+        drop(draining);
+        gate.hint(&info.address, epoch);
+        tracing::info!(to = info.name, epoch, "the place of the primary is given to another member");
+        let moved = roles.wait_for(|role| match *role {
+            Role::Follow { epoch: now, .. } | Role::Lead { epoch: now } | Role::LeadReborn { epoch: now } => {
+                now > epoch
+            }
+            Role::Starting | Role::Deposed { .. } => false,
+        });
+        let not_taken = || NotTransferred::NotTaken { to: info.name.clone(), waited: TAKEN_WITHIN };
+        match timeout(TAKEN_WITHIN, moved).await {
+            Ok(Ok(role)) if matches!(*role, Role::Follow { primary, .. } if primary == heir) => {}
+            _ => return Err(not_taken()),
+        }
+        let now = self.seat.known().map_or(epoch, |known| known.record.epoch);
+        Ok(Transferred { to: info.name, address: info.address, epoch: now, took: began.elapsed() })
+    }
+
+    /// Before this process ends: so that nobody has to wait. Best effort.
+    pub(crate) async fn hand_over(&self) {
+        if self.seat.leads().is_none() {
+            return self.seat.event(Event::Retire);
+        }
+        let given = match self.heir(None) {
+            Ok((heir, info)) => self.give_to(heir, info).await,
+            Err(why) => Err(why),
+        };
+        match given {
+            Ok(Transferred { to, epoch, .. }) => tracing::info!(to, epoch, "handed over before the stop"),
+            Err(NotTransferred::NobodyInSync) => tracing::info!("nobody is in sync: nobody takes over before the stop"),
+            Err(error) => tracing::warn!("not handed over before the stop: {error}"),
+        }
+        self.seat.event(Event::Retire);
+    }
+
+    fn heir(&self, to: Option<&str>) -> Result<(Incarnation, MemberInfo), NotTransferred> {
+        let known = self.seat.record().ok_or(NotTransferred::NotPrimary)?;
+        if to == Some(self.node.name.as_str()) {
+            return Err(NotTransferred::Already { name: self.node.name.clone() });
+        }
+        let members = self.members();
+        let fresh_ms = 4 * self.settings.beacon_ms;
+        let may_lead = |info: &&MemberInfo| {
+            // One that is about to end, or stands still, would not take over.
+            let is_heard = self.seat.peer(info.who).is_some_and(|(_, echo_ms)| boot_ms() < echo_ms + fresh_ms);
+            info.who != self.seat.me && known.record.insync.contains(&info.who) && is_heard
+        };
+        let insync: Vec<&MemberInfo> = members.iter().filter(may_lead).collect();
+        let found = match to {
+            Some(name) => insync.iter().find(|info| info.name == name),
+            None => insync.iter().max_by_key(|info| self.seat.peer(info.who)),
+        };
+        match (found, to) {
+            (Some(info), _) => Ok((info.who, (*info).clone())),
+            (None, Some(name)) => {
+                let names: Vec<&str> = insync.iter().map(|info| info.name.as_str()).collect();
+                Err(NotTransferred::Unknown { name: name.to_owned(), insync: names.join(", ") })
+            }
+            (None, None) => Err(NotTransferred::NobodyInSync),
+        }
+    }
+
+    /// Everything that was taken is committed. A call that was just being taken may still come; it waits for its answer
+    /// elsewhere then.
+    async fn drained(&self) {
+        let tail = Arc::clone(&self.node.tail());
+        loop {
+            let appended = tail.appended().get();
+            if tail.committed().wait(appended).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
+            if tail.appended().get() == appended {
+                return;
+            }
+        }
+    }
+}

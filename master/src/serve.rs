@@ -1,0 +1,213 @@
+//! A node from its configuration to its end.
+//!
+//! Invariant: a stop is over within five seconds in all cases; a second signal ends the process at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::grpc::server::{self, BindError};
+use crate::http::{self, AdminServer};
+use crate::membership::Membership;
+use crate::node::Node;
+use crate::pair::Pair;
+use crate::upkeep;
+
+/// What is left of the five seconds after `stop_timeout_ms`, for threads that are still at work.
+const RUNTIME_STOP: Duration = Duration::from_millis(300);
+
+/// For another member to take over first. Mostly it takes some milliseconds.
+const HAND_OVER_WITHIN: Duration = Duration::from_millis(600);
+
+/// A node with its listener, not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    node: Arc<Node>,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    /// It serves already.
+    admin: Option<AdminServer>,
+}
+
+impl Server {
+    /// Listens where the configuration says.
+    pub async fn bind(node: Arc<Node>) -> Result<Server, BindError> {
+        let address = node.config.serving.listen;
+        let listener = server::bind(address).await?;
+        let local_addr = listener.local_addr().map_err(|why| BindError::Other { address, why })?;
+        let admin = node.config.admin.address().map(|address| http::bind(Arc::clone(&node), address));
+        let admin = admin.transpose().map_err(BindError::Admin)?;
+        Ok(Server { node, listener, local_addr, admin })
+    }
+
+    /// With the port that was chosen for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Of the admin HTTP, likewise; `None`: it is not served.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminServer::local_addr)
+    }
+
+    /// Serves until `stop` is over and what is under way is answered.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(upkeep::run(Arc::clone(&self.node)));
+        server::serve(self.node, self.listener, stop).await;
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
+    }
+}
+
+/// The runtime that the configuration asks for.
+pub fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("understudy").max_blocking_threads(config.serving.long_calls_max + 16);
+    if config.serving.worker_threads > 0 {
+        builder.worker_threads(config.serving.worker_threads);
+    }
+    builder.build().context("the runtime cannot be started")
+}
+
+/// What stops a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopsAt {
+    Signal,
+    /// Or when standard input ends: whoever started it is gone.
+    SignalOrEndOfInput,
+}
+
+/// By whom a process was started: what only that one can say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Started {
+    pub stops_at: StopsAt,
+    /// The number of the member's incarnation, where its guard has chosen it.
+    pub incarnation: Option<u64>,
+}
+
+/// SIGTERM and Ctrl-C, and the end of standard input where that was asked for.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    input_ends: Option<oneshot::Receiver<()>>,
+}
+
+impl StopSignals {
+    /// From now on they no longer end the process by themselves.
+    pub fn catch() -> anyhow::Result<StopSignals> {
+        let catch = |kind| signal(kind).context("signals cannot be caught");
+        let (terminate, interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+        Ok(StopSignals { terminate, interrupt, input_ends: None })
+    }
+
+    fn or(mut self, until: StopsAt) -> StopSignals {
+        if until == StopsAt::SignalOrEndOfInput {
+            let (ended, ends) = oneshot::channel();
+            // Blocked for as long as the process lives: not one of the runtime's threads.
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                let _ = ended.send(());
+            });
+            self.input_ends = Some(ends);
+        }
+        self
+    }
+
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = async { self.input_ends.as_mut().expect("it is there").await }, if self.input_ends.is_some() => {
+                self.input_ends = None;
+                "end of standard input"
+            }
+        }
+    }
+
+    /// Over at the first signal. The second one ends the process.
+    pub async fn stop(mut self) {
+        let name = self.next().await;
+        tracing::info!("{name}: no new calls are taken, those under way are finished");
+        tokio::spawn(async move {
+            let name = self.next().await;
+            tracing::warn!("{name} again: ending now");
+            std::process::exit(1);
+        });
+    }
+}
+
+/// What the pair has beside the runtime that serves clients: beacons must not wait for them.
+fn pair_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("understudy-pair").worker_threads(1);
+    builder.build().context("the runtime of the pair cannot be started")
+}
+
+/// A member as a process; see [`run_process`].
+fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Server)) -> anyhow::Result<()> {
+    let (runtime, pairs) = (runtime(&config)?, pair_runtime()?);
+    let served = runtime.block_on(async {
+        let mut signals = StopSignals::catch()?.or(started.stops_at);
+        let (node, log) = Node::member(config);
+        let server = Server::bind(Arc::clone(&node)).await?;
+        let listens = server.local_addr();
+        // Sockets and tasks of the pair belong to its own runtime.
+        let starting = pairs.spawn(async move {
+            let member = Membership::open(&node, listens, started.incarnation).await?;
+            anyhow::Ok(Pair::start(member.into_start(node, log)).await?)
+        });
+        let running = tokio::select! {
+            biased;
+            name = signals.next() => {
+                tracing::info!("{name}: stopped before this member had joined");
+                return Ok(());
+            }
+            running = starting => running.context("the pair could not be started")??,
+        };
+        on_listening(&server);
+        let pair = Arc::clone(&running.pair);
+        server
+            .run(async move {
+                signals.stop().await;
+                if timeout(HAND_OVER_WITHIN, pair.hand_over()).await.is_err() {
+                    tracing::warn!("not handed over before the stop: it took too long");
+                }
+            })
+            .await;
+        drop(running);
+        Ok(())
+    });
+    // The presence has gone with its tasks; removals on long threads need not be waited for.
+    pairs.shutdown_background();
+    runtime.shutdown_timeout(RUNTIME_STOP);
+    served
+}
+
+/// A node as a process: prints where it listens once it does, serves until a signal, and returns when all is done.
+pub fn run_process(config: Config, started: Started, on_listening: impl FnOnce(&Server)) -> anyhow::Result<()> {
+    if config.cluster.is_on() {
+        return run_member(config, started, on_listening);
+    }
+    let runtime = runtime(&config)?;
+    let served = runtime.block_on(async {
+        let signals = StopSignals::catch()?.or(started.stops_at);
+        let server = Server::bind(Node::alone(config)).await?;
+        on_listening(&server);
+        server.run(signals.stop()).await;
+        Ok(())
+    });
+    // A removal of a hundred million objects need not be waited for.
+    runtime.shutdown_timeout(RUNTIME_STOP);
+    served
+}

@@ -1,0 +1,310 @@
+//! Members of one cluster as processes on this host, in a directory that stays when the test fails.
+//!
+//! Invariants: members are known by their name; one that is started again keeps its address and begins a log file of its
+//! own; when this is dropped, no process is left.
+//!
+//! Deliberately absent: clients, and what is right or wrong.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use proto::v1::admin_client::AdminClient;
+use proto::v1::{StatusRequest, StatusResponse, TransferRequest, TransferResponse};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use test_ports::Port;
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::process::Process;
+use crate::view::{View, count_in_sync, epoch, leader, says_in_sync};
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// A member that does not say how it is within this time is taken for one that cannot.
+const STATUS_WITHIN: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How the members of a cluster are started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spec {
+    /// `etcd:http://...`; empty: `file:`, in the directory of the cluster.
+    pub(crate) coordinator: String,
+    /// Of every member.
+    pub(crate) args: Vec<String>,
+}
+
+impl Spec {
+    pub(crate) fn with(args: &[&str]) -> Spec {
+        Spec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..Spec::default() }
+    }
+}
+
+#[derive(Debug)]
+struct Member {
+    port: Port,
+    /// Beyond those of the spec.
+    args: Vec<String>,
+    admin: AdminClient<Channel>,
+    process: Option<Process>,
+    starts: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    members: BTreeMap<String, Member>,
+    spec: Spec,
+    /// Dropped last: the members write into it.
+    dir: Dir,
+}
+
+impl Cluster {
+    /// The members, one after the other, and all of them in sync.
+    pub(crate) async fn start(names: &[&str], spec: Spec) -> Cluster {
+        let mut cluster = Cluster::empty(spec);
+        for name in names {
+            cluster.add(name, &[]);
+            cluster.wait_until("it is in sync", |view| says_in_sync(view, name)).await;
+        }
+        cluster.in_sync().await;
+        cluster
+    }
+
+    pub(crate) fn empty(spec: Spec) -> Cluster {
+        Cluster { members: BTreeMap::new(), spec, dir: Dir::new() }
+    }
+
+    /// Starts a member that was not there before.
+    fn add(&mut self, name: &str, args: &[&str]) {
+        self.plan(name, args);
+        self.restart(name);
+    }
+
+    /// A member that can be started later; clients may know its address before.
+    pub(crate) fn plan(&mut self, name: &str, args: &[&str]) {
+        let coordinator = self.coordinator();
+        self.plan_with(name, &coordinator, args);
+    }
+
+    /// As [`Cluster::plan`], with a way to the coordinator of its own.
+    pub(crate) fn plan_with(&mut self, name: &str, coordinator: &str, args: &[&str]) {
+        let port = test_ports::free_port();
+        let endpoint = Endpoint::from_shared(format!("http://{}", port.addr())).expect("it is an address");
+        let admin = AdminClient::new(endpoint.connect_timeout(STATUS_WITHIN).connect_lazy());
+        let args = ["--coordinator", coordinator].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+        self.members.insert(name.to_owned(), Member { port, args, admin, process: None, starts: 0 });
+    }
+
+    /// Starts a member that has ended, or was planned.
+    pub(crate) fn restart(&mut self, name: &str) {
+        let command = self.command(name);
+        let member = self.member_mut(name);
+        member.starts += 1;
+        let log = format!("{name}.{}.log", member.starts);
+        let process = Process::start(command, &self.dir.path.join(log));
+        self.member_mut(name).process = Some(process);
+    }
+
+    /// What starts a member.
+    fn command(&self, name: &str) -> Command {
+        let member = self.member(name);
+        let mut command = understudy();
+        command.args(["serve", "--node-name", name, "--listen", &member.port.addr().to_string()]);
+        command.args(&self.spec.args).args(&member.args);
+        command
+    }
+
+    /// Another copy of a member, at another address.
+    pub(crate) fn copy(&self, name: &str, port: &Port) -> Process {
+        let mut command = understudy();
+        command.args(["serve", "--node-name", name, "--listen", &port.addr().to_string()]);
+        command.args(["--coordinator", &self.coordinator()]);
+        Process::start(command, &self.dir.path.join(format!("{name}.copy.log")))
+    }
+
+    fn coordinator(&self) -> String {
+        match self.spec.coordinator.as_str() {
+            "" => format!("file:{}", self.dir.path.join("coordinator").display()),
+            coordinator => coordinator.to_owned(),
+        }
+    }
+
+    fn member(&self, name: &str) -> &Member {
+        self.members.get(name).unwrap_or_else(|| panic!("there is no member {name:?}"))
+    }
+
+    fn member_mut(&mut self, name: &str) -> &mut Member {
+        self.members.get_mut(name).unwrap_or_else(|| panic!("there is no member {name:?}"))
+    }
+
+    fn process(&mut self, name: &str) -> &mut Process {
+        let process = self.member_mut(name).process.as_mut();
+        process.unwrap_or_else(|| panic!("member {name:?} was killed before"))
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.members.keys().cloned().collect()
+    }
+
+    pub(crate) fn names_but(&self, not: &str) -> Vec<String> {
+        self.members.keys().filter(|name| *name != not).cloned().collect()
+    }
+
+    pub(crate) fn address(&self, name: &str) -> String {
+        self.member(name).port.addr().to_string()
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.members.keys().map(|name| self.address(name)).collect()
+    }
+
+    /// kill -9, and gone.
+    pub(crate) fn kill(&mut self, name: &str) {
+        self.process(name).kill();
+        self.member_mut(name).process = None;
+    }
+
+    /// kill -9 of the one process that this member has started.
+    pub(crate) fn kill_child(&mut self, name: &str) {
+        self.process(name).kill_child();
+    }
+
+    pub(crate) fn signal(&mut self, name: &str, signal: Signal) {
+        self.process(name).signal(signal);
+    }
+
+    pub(crate) async fn ended(&mut self, name: &str) -> ExitStatus {
+        let status = self.process(name).ended_within(PATIENCE).await;
+        self.member_mut(name).process = None;
+        status
+    }
+
+    pub(crate) async fn status(&self, name: &str) -> Option<StatusResponse> {
+        let mut admin = self.member(name).admin.clone();
+        let answer = timeout(STATUS_WITHIN, admin.status(StatusRequest {})).await;
+        answer.ok()?.ok().map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn transfer(&self, from: &str, to: &str) -> Result<TransferResponse, tonic::Status> {
+        let mut admin = self.member(from).admin.clone();
+        admin.transfer(TransferRequest { to: to.to_owned() }).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn view(&self) -> View {
+        let mut view = View::new();
+        for (name, member) in &self.members {
+            let status = if member.process.is_some() { self.status(name).await } else { None };
+            view.insert(name.clone(), status);
+        }
+        view
+    }
+
+    /// Until the members that run say so.
+    pub(crate) async fn wait_until(&self, what: &str, is_so: impl Fn(&View) -> bool) -> View {
+        let began = Instant::now();
+        loop {
+            let view = self.view().await;
+            if is_so(&view) {
+                return view;
+            }
+            self.check_alive();
+            assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {view:#?}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Nobody has ended by itself.
+    fn check_alive(&self) {
+        for (name, member) in &self.members {
+            let ended = member.process.as_ref().filter(|process| process.has_ended());
+            assert!(ended.is_none(), "member {name:?} has ended by itself; its log:\n{}", self.log(name));
+        }
+    }
+
+    /// Until one leads and all others that run are in sync with it, also by their own word; then its name and its epoch.
+    pub(crate) async fn in_sync(&self) -> (String, u64) {
+        let running = self.members.values().filter(|member| member.process.is_some()).count();
+        let all_in_sync = |view: &View| {
+            leader(view).is_some_and(|(_, status)| count_in_sync(status) == running)
+                && view.keys().all(|name| self.member(name).process.is_none() || says_in_sync(view, name))
+        };
+        let view = self.wait_until("one leads and all are in sync", all_in_sync).await;
+        let (name, status) = leader(&view).expect("that was waited for");
+        (name.to_owned(), epoch(status))
+    }
+
+    /// Until one of these leads. The others are not asked: they may be unable to answer.
+    pub(crate) async fn led_by_one_of(&self, names: &[String]) -> String {
+        let began = Instant::now();
+        loop {
+            for name in names {
+                if self.status(name).await.is_some_and(|status| status.role == "primary") {
+                    return name.clone();
+                }
+            }
+            assert!(began.elapsed() < PATIENCE, "none of {names:?} leads within {PATIENCE:?}");
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// The newest log of a member.
+    pub(crate) fn log(&self, name: &str) -> String {
+        let file = format!("{name}.{}.log", self.member(name).starts);
+        std::fs::read_to_string(self.dir.path.join(file)).expect("it was started")
+    }
+
+    /// All logs, by the name of their file.
+    pub(crate) fn logs(&self) -> BTreeMap<String, String> {
+        let files = std::fs::read_dir(&self.dir.path).expect("it is ours").map(|file| file.expect("it is ours").path());
+        let logs = files.filter(|path| path.extension().is_some_and(|end| end == "log"));
+        let named = |path: PathBuf| {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).expect("it is ours")).into_owned();
+            (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text)
+        };
+        logs.map(named).collect()
+    }
+
+    /// Nothing happened that a person must look at.
+    pub(crate) fn check_logs(&self) {
+        for (file, log) in self.logs() {
+            let bad = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+            let bad: Vec<&str> = log.lines().filter(bad).collect();
+            assert!(bad.is_empty(), "{file}: {bad:#?}");
+        }
+    }
+}
+
+/// The program, with nothing of the environment that it would look at.
+pub(crate) fn understudy() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("UNDERSTUDY_")) {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1");
+    command
+}
+
+#[derive(Debug)]
+struct Dir {
+    path: PathBuf,
+    temp: Option<TempDir>,
+}
+
+impl Dir {
+    fn new() -> Dir {
+        let temp = tempfile::Builder::new().prefix("understudy-failover-").tempdir().expect("there is room");
+        Dir { path: temp.path().to_owned(), temp: Some(temp) }
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(temp) = self.temp.take()
+        {
+            eprintln!("logs are kept in {}", temp.keep().display());
+        }
+    }
+}

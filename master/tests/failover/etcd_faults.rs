@@ -1,0 +1,236 @@
+//! The same deaths with a real etcd, and etcd's own troubles.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use crate::check::check;
+use crate::cluster::{Cluster, PATIENCE, Spec, understudy};
+use crate::etcd::Etcd;
+use crate::kills::primary_is_killed;
+use crate::load::Load;
+use crate::pauses::primary_stands_still;
+use crate::transfers::transfers;
+use crate::view::{View, epoch};
+
+const WRITERS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(2);
+const LEADER: &str = "/understudy/default/leader";
+const CHANGES_BETWEEN: u64 = 300;
+
+pub(crate) async fn pair(args: &[&str]) -> (Etcd, Cluster) {
+    let etcd = Etcd::start().await;
+    let spec = Spec { coordinator: etcd.coordinator(), ..Spec::with(args) };
+    let cluster = Cluster::start(&["a", "b"], spec).await;
+    (etcd, cluster)
+}
+
+/// How often, unless `FAILOVER_KILLS` says otherwise.
+fn kills(default: usize) -> usize {
+    let asked = std::env::var("FAILOVER_KILLS").ok();
+    asked.map_or(default, |times| times.parse().expect("FAILOVER_KILLS is a number"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_killed_under_etcd_loses_nothing() {
+    let (_etcd, cluster) = pair(&[]).await;
+    primary_is_killed(cluster, kills(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_primary_under_etcd_answers_nobody_when_it_wakes_up() {
+    let (_etcd, cluster) = pair(&[]).await;
+    primary_stands_still(cluster, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfers_under_etcd_show_no_client_an_error() {
+    let (_etcd, cluster) = pair(&[]).await;
+    transfers(cluster, 10).await;
+}
+
+/// As long as both members see each other, nobody needs etcd.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_away_for_ten_seconds_costs_a_pair_that_waits_nothing() {
+    let (mut etcd, cluster) = pair(&["--unclean", "wait"]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    let before = cluster.in_sync().await;
+    load.runs(CHANGES_BETWEEN).await;
+    let stopped = Instant::now();
+    etcd.kill();
+    sleep(Duration::from_secs(10)).await;
+    let started = Instant::now();
+    etcd.restart().await;
+    load.runs(CHANGES_BETWEEN).await;
+    // Its members join again, and everything goes on as it was.
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(cluster.in_sync().await, before, "nobody else leads");
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    println!("etcd away: longest pause {:.1?}", history.longest_pause(stopped, started));
+    let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
+    assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
+    check(&cluster, &history).await;
+}
+
+/// The standby dies while etcd is away: the primary cannot change the set, and answers nobody until it can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_killed_while_etcd_is_away() {
+    let (mut etcd, mut cluster) = pair(&["--unclean", "wait"]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    let (primary, epoch) = cluster.in_sync().await;
+    let standby = cluster.names_but(&primary).remove(0);
+    load.runs(CHANGES_BETWEEN).await;
+    etcd.kill();
+    sleep(Duration::from_millis(200)).await;
+    cluster.kill(&standby);
+    sleep(Duration::from_secs(1)).await;
+    let (before, rest) = (load.acknowledged(), Duration::from_secs(2));
+    sleep(rest).await;
+    assert_eq!(load.acknowledged(), before, "acknowledged alone, though somebody else may be promoted");
+    etcd.restart().await;
+    load.runs(CHANGES_BETWEEN).await;
+    assert_eq!(cluster.in_sync().await, (primary, epoch));
+    cluster.restart(&standby);
+    cluster.in_sync().await;
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    check(&cluster, &history).await;
+}
+
+/// The primary dies while etcd is away: the standby cannot be promoted before it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_killed_while_etcd_is_away() {
+    let (mut etcd, mut cluster) = pair(&["--unclean", "wait"]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    let (primary, epoch) = cluster.in_sync().await;
+    load.runs(CHANGES_BETWEEN).await;
+    etcd.kill();
+    sleep(Duration::from_millis(200)).await;
+    cluster.kill(&primary);
+    let before = load.acknowledged();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(load.acknowledged(), before, "somebody leads whom nobody elected");
+    etcd.restart().await;
+    load.goes_on_after(epoch).await;
+    cluster.restart(&primary);
+    cluster.in_sync().await;
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    check(&cluster, &history).await;
+}
+
+/// It is for discovery, and the record says who leads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leader_key_deleted_by_hand_changes_nothing() {
+    let (etcd, cluster) = pair(&[]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    let before = cluster.in_sync().await;
+    for _ in 0..3 {
+        load.runs(CHANGES_BETWEEN).await;
+        let deleted = etcd.ctl(&["del", LEADER]).expect("etcd answers");
+        assert_eq!(deleted.trim(), "1", "there was a leader key");
+        let began = Instant::now();
+        while etcd.ctl(&["get", LEADER, "--keys-only"]).is_none_or(|found| found.trim().is_empty()) {
+            assert!(began.elapsed() < PATIENCE, "nobody puts the leader key back");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(cluster.in_sync().await, before, "nobody else leads");
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
+    assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
+    check(&cluster, &history).await;
+}
+
+/// Revisions that a watch would begin at are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compaction_under_the_watches_changes_nothing() {
+    let (etcd, mut cluster) = pair(&[]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    for _ in 0..3 {
+        let (primary, epoch) = cluster.in_sync().await;
+        load.runs(CHANGES_BETWEEN).await;
+        let status = etcd.ctl(&["get", "/understudy/", "--prefix", "-w", "json"]).expect("etcd answers");
+        let status: serde_json::Value = serde_json::from_str(&status).expect("it is JSON");
+        let revision = status["header"]["revision"].as_u64().expect("it has a revision").to_string();
+        etcd.ctl(&["compact", "--physical", &revision]).expect("etcd answers");
+        cluster.kill(&primary);
+        load.goes_on_after(epoch).await;
+        cluster.restart(&primary);
+    }
+    cluster.in_sync().await;
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    check(&cluster, &history).await;
+}
+
+/// A member that is started while etcd is away waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_started_while_etcd_is_away_wait_for_it() {
+    let (mut etcd, mut cluster) = pair(&["--unclean", "cold"]).await;
+    let (primary, _) = cluster.in_sync().await;
+    let standby = cluster.names_but(&primary).remove(0);
+    cluster.signal(&standby, Signal::TERM);
+    cluster.ended(&standby).await;
+    etcd.kill();
+    cluster.restart(&standby);
+    sleep(Duration::from_secs(3)).await;
+    etcd.restart().await;
+    cluster.in_sync().await;
+    cluster.check_logs();
+}
+
+/// A guard has seen the member end, so nobody waits until its tenure must be over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guarded_primary_that_is_killed_is_not_waited_for() {
+    let (_etcd, mut cluster) = pair(&["--guarded"]).await;
+    let (primary, before) = cluster.in_sync().await;
+    let other = cluster.names_but(&primary).remove(0);
+    let began = Instant::now();
+    cluster.kill_child(&primary);
+    let leads = |view: &View| view[&other].as_ref().is_some_and(|status| status.role == "primary");
+    cluster.wait_until("the other one leads", leads).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(450), "{took:?}, the tenure alone is 500 ms");
+    println!("guarded: another one leads after {took:?}");
+    let status = cluster.ended(&primary).await;
+    assert_eq!(status.code(), Some(128 + 9), "the guard ends as its member did");
+    // Its name is free at once.
+    cluster.restart(&primary);
+    let (_, epoch) = cluster.in_sync().await;
+    assert_eq!(epoch, before + 1);
+}
+
+/// Nobody saw them end, so nobody goes on, until a person says that they have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_nobody_saw_end_are_declared_dead_by_a_person() {
+    let (etcd, mut cluster) = pair(&[]).await;
+    let (_, before) = cluster.in_sync().await;
+    let recover = |words: &[&str]| {
+        let mut command = understudy();
+        command.args(["recover", "--coordinator", &etcd.coordinator()]).args(words);
+        let ran = command.output().expect("it runs");
+        (ran.status.code(), String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned())
+    };
+    let (code, said) = recover(&["--yes"]);
+    assert!(code == Some(1) && said.contains("is running"), "{said}");
+    for name in cluster.names() {
+        cluster.kill(&name);
+    }
+    cluster.restart("a");
+    // Beyond the lease of its last process, and every wait of an election.
+    cluster.wait_until("a answers", |view| view["a"].is_some()).await;
+    sleep(Duration::from_secs(2)).await;
+    let status = cluster.status("a").await.expect("it answers");
+    assert_eq!(status.role, "standby", "{status:#?}");
+    let (code, said) = recover(&[]);
+    assert!(code == Some(1) && said.contains("NO objects") && said.contains("--yes"), "{said}");
+    let (code, said) = recover(&["--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    let leads =
+        |view: &View| view["a"].as_ref().is_some_and(|status| status.role == "primary" && epoch(status) > before);
+    cluster.wait_until("a begins anew", leads).await;
+}

@@ -1,0 +1,184 @@
+//! A member that comes when the log alone no longer helps: it gets the whole state, whatever happens meanwhile.
+
+use std::time::{Duration, Instant};
+
+use client::{Client, PutEndItem, PutOptions, PutStartItem, ReplicaScope, Segment};
+use tokio::task::JoinSet;
+
+use crate::check::{all_keys, check, converged};
+use crate::cluster::{Cluster, Spec};
+use crate::load::{Load, SEGMENT_BYTES, connect};
+use crate::view::{View, epoch, leader};
+
+const OBJECTS: usize = 50_000;
+/// Objects of one call: so few that the log has far more entries than the tail keeps.
+const AT_ONCE: usize = 10;
+const CALLS_IN_FLIGHT: usize = 64;
+/// A log that holds a second of what the load writes.
+const SHORT_LOG: [&str; 6] = ["--tail-entries", "1000", "--window-entries", "400", "--join-lag-ops", "100"];
+const WRITERS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(4);
+/// Calls at once, of two entries each, where the log has room for fewer.
+const BURST: usize = 800;
+/// So slow that a test can look at it: some seconds for all objects.
+const SLOW: &str = "2000000";
+
+/// Members that keep a short log and hold many objects, and one that comes later. The client keeps the objects alive.
+async fn full(names: &[&str], later: &str, args: &[&str]) -> (Cluster, Client) {
+    let args = [&SHORT_LOG, args].concat();
+    let mut cluster = Cluster::start(names, Spec::with(&args)).await;
+    cluster.plan(later, &[]);
+    let client = connect(&cluster.addresses()).await;
+    let segment = Segment::memory("full", 1 << 60, SEGMENT_BYTES, "10.0.1.1:1");
+    client.mount_segment(&segment).await.expect("the segment is new");
+    let mut puts = JoinSet::new();
+    for call in 0..OBJECTS / AT_ONCE {
+        if puts.len() == CALLS_IN_FLIGHT {
+            puts.join_next().await.expect("there are some").expect("a put does not panic");
+        }
+        puts.spawn(put_some(client.clone(), call));
+    }
+    puts.join_all().await;
+    (cluster, client)
+}
+
+async fn put_some(client: Client, call: usize) {
+    let items: Vec<_> =
+        (0..AT_ONCE).map(|item| PutStartItem::new(format!("full/{:08}", call * AT_ONCE + item), 4096)).collect();
+    let options = PutOptions { preferred_segments: vec!["full".to_owned()], ..PutOptions::default() };
+    let answer = client.put_start(&items, options).await.expect("there is room");
+    let ends: Vec<_> = items
+        .iter()
+        .zip(answer.results)
+        .map(|(item, started)| PutEndItem::new(&item.key, started.expect("it is new").put_id, None))
+        .collect();
+    let ended = client.put_end(&ends, ReplicaScope::All).await.expect("they were started");
+    ended.all().expect("they were started");
+}
+
+/// How far the full sync of a member is, by the primary's word.
+fn shards_synced(view: &View, name: &str) -> Option<u32> {
+    let members = view.values().flatten().filter(|status| status.role == "primary").flat_map(|status| &status.cluster);
+    let member = members.flat_map(|cluster| &cluster.members).find(|member| member.name == name)?;
+    (member.sync_shards > 0).then_some(member.sync_shards_done)
+}
+
+async fn half_synced(cluster: &Cluster, name: &str) -> u32 {
+    let view = cluster.wait_until("a full sync", |view| shards_synced(view, name).is_some_and(|done| done > 200)).await;
+    shards_synced(&view, name).expect("that was waited for")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn member_behind_the_log_gets_the_whole_state() {
+    let (mut cluster, client) = full(&["a"], "b", &[]).await;
+    let began = Instant::now();
+    cluster.restart("b");
+    cluster.in_sync().await;
+    println!("full sync of {OBJECTS} objects, with the start of the process: {:.1?}", began.elapsed());
+    assert!(cluster.log("b").contains("full sync is complete"), "{}", cluster.log("b"));
+    converged(&cluster).await;
+    cluster.kill("a");
+    cluster.led_by_one_of(&["b".to_owned()]).await;
+    assert_eq!(all_keys(&client).await.len(), OBJECTS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_sync_while_writes_go_on_then_the_primary_is_killed() {
+    let (mut cluster, client) = full(&["a"], "b", &[]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    load.runs(200).await;
+    cluster.restart("b");
+    cluster.in_sync().await;
+    load.runs(500).await;
+    let (primary, epoch) = cluster.in_sync().await;
+    assert!(cluster.log("b").contains("full sync is complete"), "{}", cluster.log("b"));
+    cluster.kill(&primary);
+    cluster.restart(&primary);
+    let (_, later) = cluster.in_sync().await;
+    assert!(later > epoch, "epoch {later} after {epoch}");
+    load.runs(500).await;
+    full_is_there(&client).await;
+    check_with_full(&cluster, load, client).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_killed_twice_in_the_middle_of_its_full_sync() {
+    let (mut cluster, client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    cluster.restart("b");
+    for _ in 0..2 {
+        let done = half_synced(&cluster, "b").await;
+        println!("killed after {done} shards");
+        cluster.kill("b");
+        load.runs(100).await;
+        cluster.restart("b");
+    }
+    cluster.in_sync().await;
+    assert!(cluster.log("b").contains("full sync is complete"), "{}", cluster.log("b"));
+    full_is_there(&client).await;
+    check_with_full(&cluster, load, client).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_killed_in_the_middle_of_a_full_sync_that_the_next_one_ends() {
+    let (mut cluster, client) = full(&["a", "b"], "c", &["--full-sync-bytes-per-s", SLOW]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    cluster.restart("c");
+    half_synced(&cluster, "c").await;
+    let view = cluster.view().await;
+    let (primary, status) = leader(&view).expect("it sends the images");
+    let (primary, epoch) = (primary.to_owned(), epoch(status));
+    cluster.kill(&primary);
+    let next = load.goes_on_after(epoch).await;
+    println!("epoch {} goes on; the full sync of c begins anew, or goes on", next.epoch);
+    cluster.in_sync().await;
+    cluster.restart(&primary);
+    cluster.in_sync().await;
+    full_is_there(&client).await;
+    check_with_full(&cluster, load, client).await;
+}
+
+/// Half a state is no state: nobody can be promoted with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lonely_primary_killed_in_the_middle_of_a_full_sync_leaves_nothing() {
+    let (mut cluster, _client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW]).await;
+    cluster.restart("b");
+    half_synced(&cluster, "b").await;
+    cluster.kill("a");
+    cluster.in_sync().await;
+    let status = cluster.status("b").await.expect("it leads");
+    assert_eq!((status.role.as_str(), status.objects, status.used_bytes), ("primary", 0, 0), "{status:#?}");
+    cluster.check_logs();
+}
+
+/// More is on its way than the standby's log has room for: it takes the rest when it has applied what it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_with_a_short_log_keeps_up_with_bursts() {
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&SHORT_LOG)).await;
+    let client = connect(&cluster.addresses()).await;
+    let segment = Segment::memory("full", 1 << 60, SEGMENT_BYTES, "10.0.1.1:1");
+    client.mount_segment(&segment).await.expect("the segment is new");
+    for burst in 0..10 {
+        let puts: JoinSet<()> = (0..BURST).map(|call| put_some(client.clone(), burst * BURST + call)).collect();
+        puts.join_all().await;
+    }
+    let (primary, epoch) = cluster.in_sync().await;
+    converged(&cluster).await;
+    cluster.kill(&primary);
+    cluster.led_by_one_of(&cluster.names_but(&primary)).await;
+    assert_eq!(all_keys(&client).await.len(), 10 * BURST * AT_ONCE, "after epoch {epoch}");
+}
+
+async fn full_is_there(client: &Client) {
+    let keys = all_keys(client).await;
+    assert_eq!(keys.iter().filter(|key| key.starts_with("full/")).count(), OBJECTS);
+}
+
+/// As `check`, with the many objects gone, which no history tells of.
+async fn check_with_full(cluster: &Cluster, load: Load, client: Client) {
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    let removed = client.remove_matching("^full/", client::Force::Yes).await.expect("a healthy pair removes");
+    assert_eq!((removed.removed, removed.refused), (OBJECTS as u64, 0));
+    check(cluster, &history).await;
+}

@@ -1,0 +1,89 @@
+//! Members that start when they should not, or when nobody else is left.
+
+use std::time::Duration;
+
+use client::{Client, Options};
+use tokio::time::sleep;
+
+use crate::check::{all_keys, check};
+use crate::cluster::{Cluster, PATIENCE, Spec};
+use crate::load::{Load, connect};
+use crate::view::epoch;
+
+const WRITERS: usize = 2;
+const PAUSE: Duration = Duration::from_millis(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_copy_of_a_member_is_refused_by_name() {
+    let cluster = Cluster::start(&["a", "b"], Spec::default()).await;
+    let before = cluster.in_sync().await;
+    for name in ["a", "b"] {
+        let port = test_ports::free_port();
+        let mut copy = cluster.copy(name, &port);
+        let status = copy.ended_within(PATIENCE).await;
+        let log = copy.log();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.lines().any(|line| line.starts_with("error: ")), "{log}");
+        for needed in [format!("{name:?}"), cluster.address(name)] {
+            assert!(log.contains(&needed), "{needed} is not named: {log}");
+        }
+    }
+    assert_eq!(cluster.in_sync().await, before, "nobody else noticed");
+    cluster.check_logs();
+}
+
+/// Kills all members of a cluster that holds something, the primary last; returns the primary and its epoch.
+async fn all_killed(cluster: &mut Cluster) -> (String, u64) {
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    load.runs(200).await;
+    let (primary, epoch) = cluster.in_sync().await;
+    let _ = load.stop().await;
+    // At the same moment, as far as it goes: the set still has both.
+    for name in cluster.names() {
+        cluster.kill(&name);
+    }
+    (primary, epoch)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_whose_members_are_all_killed_begins_anew_with_nothing() {
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--unclean", "cold"])).await;
+    let (primary, before) = all_killed(&mut cluster).await;
+    cluster.restart(&primary);
+    let (name, epoch) = cluster.in_sync().await;
+    assert!(name == primary && epoch > before, "{name} leads in epoch {epoch}; {primary} did in {before}");
+    let status = cluster.status(&primary).await.expect("it answers");
+    assert_eq!((status.objects, status.segments, status.clients), (0, 0, 0), "{status:#?}");
+    assert!(all_keys(&connect(&cluster.addresses()).await).await.is_empty());
+    for name in cluster.names().into_iter().filter(|name| *name != primary) {
+        cluster.restart(&name);
+    }
+    cluster.in_sync().await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    load.runs(200).await;
+    check(&cluster, &load.stop().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_that_waits_stays_down_when_all_are_killed_and_says_so() {
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--unclean", "wait"])).await;
+    let (_, before) = all_killed(&mut cluster).await;
+    for name in cluster.names() {
+        cluster.restart(&name);
+    }
+    let view = cluster.wait_until("both answer", |view| view.values().all(Option::is_some)).await;
+    assert!(view.values().flatten().all(|status| status.role == "standby"), "{view:#?}");
+    // Long enough for every wait of an election, several times over.
+    sleep(Duration::from_secs(3)).await;
+    let view = cluster.view().await;
+    for status in view.values() {
+        let status = status.as_ref().expect("it answered before");
+        let told = status.cluster.as_ref().expect("it is in a cluster");
+        assert_eq!((status.role.as_str(), epoch(status), told.promotable), ("standby", before, false), "{view:#?}");
+        assert!(!told.not_promotable.is_empty(), "{told:#?}");
+    }
+    let options = Options { deadline: Duration::from_millis(500), ..Options::new(cluster.addresses()) };
+    let client = Client::connect(options).await.expect("they listen");
+    let refused = client.get("client-00/00000000").await;
+    assert!(refused.is_err(), "somebody answered: {refused:?}");
+}

@@ -1,0 +1,72 @@
+//! The place of the primary changes hands while all live: no client sees an error.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::check::{check, report};
+use crate::cluster::{Cluster, Spec};
+use crate::load::Load;
+
+const WRITERS: usize = 6;
+const PAUSE: Duration = Duration::from_millis(2);
+const CHANGES_BETWEEN: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfers_under_load_show_no_client_an_error() {
+    let cluster = Cluster::start(&["a", "b"], Spec::default()).await;
+    transfers(cluster, 10).await;
+}
+
+pub(crate) async fn transfers(cluster: Cluster, times: usize) {
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    let (mut moments, mut took) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        let (primary, epoch) = cluster.in_sync().await;
+        load.runs(CHANGES_BETWEEN).await;
+        let began = Instant::now();
+        let to = cluster.names().into_iter().find(|name| *name != primary).expect("there is another one");
+        let answer = cluster.transfer(&primary, &to).await.expect("both are in sync");
+        assert_eq!((answer.to.as_str(), answer.epoch), (to.as_str(), epoch + 1), "{answer:?}");
+        took.push(Duration::from_micros(answer.took_us));
+        load.goes_on_after(epoch).await;
+        load.runs(CHANGES_BETWEEN / 3).await;
+        moments.push((began, Instant::now()));
+    }
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    report("transfer, by its own word", took);
+    let pauses = moments.into_iter().map(|(from, to)| history.longest_pause(from, to)).collect();
+    report("longest time without an acknowledged change around a transfer", pauses);
+    let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
+    assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
+    check(&cluster, &history).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_that_is_told_to_end_hands_over() {
+    let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    let mut moments = Vec::new();
+    for _ in 0..3 {
+        let (primary, epoch) = cluster.in_sync().await;
+        load.runs(CHANGES_BETWEEN).await;
+        let told = Instant::now();
+        cluster.signal(&primary, Signal::TERM);
+        load.goes_on_after(epoch).await;
+        let status = cluster.ended(&primary).await;
+        moments.push((told, epoch));
+        assert_eq!(status.code(), Some(0), "{}", cluster.log(&primary));
+        let log = cluster.log(&primary);
+        assert!(log.contains("handed over before the stop") && !log.contains("WARN"), "{log}");
+        cluster.restart(&primary);
+    }
+    cluster.in_sync().await;
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    let outages = moments.iter().map(|(at, epoch)| history.outage(*at, *epoch).expect("it was waited for"));
+    report("SIGTERM to the next acknowledged change", outages.collect());
+    let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
+    assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
+    check(&cluster, &history).await;
+}

@@ -1,0 +1,24 @@
+//! The master from outside: real gRPC against a node in this process, and against the real binary.
+//!
+//! | file | shows |
+//! |---|---|
+//! | `calls` | every method once, over both transports |
+//! | `refusals` | every reason for which one item is refused |
+//! | `limits` | what is refused before anyone looks at it |
+//! | `retries` | one run for each request number |
+//! | `sessions` | order, commits, slow readers, malformed requests |
+//! | `gate` | what a node says that stops, or is not the primary |
+//! | `admin` | status, tenants, health, reflection, other protocols |
+//! | `http` | metrics, probes and status over HTTP |
+//! | `process` | the binary: start, stop, errors |
+
+mod admin;
+mod calls;
+mod gate;
+mod http;
+mod limits;
+mod process;
+mod refusals;
+mod retries;
+mod sessions;
+mod support;

@@ -1,0 +1,243 @@
+//! How a change of one object is carried through: under its shard's lock, then, with that lock given back, in the
+//! directory. The primary goes this way right after it decided, a standby when it has received the entry, a rebuilt
+//! state when it catches up: there is no second way to change anything that is replicated.
+//!
+//! At most one shard lock is held at any time.
+//!
+//! An error here means that the log and this state disagree. What was applied of the entry stays applied, so the state
+//! is lost: it takes nothing more (a standby is rebuilt; a primary, which wrote the op itself, must not go on).
+//!
+//! Readers take no part in the writer lock, so between a decision and its application an object may have been promised
+//! to one. Where the decision counted on nobody reading, that is looked at again under the shard's lock; then nothing is
+//! changed, and the item is decided anew.
+//!
+//! Deliberately absent: what each op does to an object (`apply_object`) and to the directory (`apply_op`).
+
+use oplog::ClientId;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::directory::{Directory, Gone};
+use crate::fit::{check_size, require};
+use crate::hash::KeyHash;
+use crate::object::{Object, Replica, Replicas};
+use crate::op::{ReplicaMask, Retire};
+use crate::segments::{Moved, SegmentError};
+use crate::shard::Shard;
+use crate::types::{ItemId, Place, TenantIx};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Inconsistent {
+    #[error("{what}: no object {key:?} of tenant {tenant} in that state")]
+    Object { what: &'static str, tenant: TenantIx, key: Vec<u8> },
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    #[error("{0}")]
+    Other(String),
+    /// Only of an op that was just decided here; nothing has changed.
+    #[error("a reader was promised the object since it was decided about")]
+    PromisedSince,
+}
+
+pub(crate) fn no_object(what: &'static str, tenant: TenantIx, key: &[u8]) -> Inconsistent {
+    Inconsistent::Object { what, tenant, key: key.to_vec() }
+}
+
+pub(crate) type Applied = Result<(), Inconsistent>;
+
+/// Where an op comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// This member has just decided it, at this time of its TTL clock.
+    Decided { now_ms: u64, lease_ms: u64 },
+    /// The log says it. Deadlines start at this member's promotion.
+    Logged,
+}
+
+impl Source {
+    pub(crate) fn now_ms(self) -> u64 {
+        match self {
+            Source::Decided { now_ms, .. } => now_ms,
+            Source::Logged => 0,
+        }
+    }
+
+    /// When space that the object loses begins to wait. A lease may have been granted at a later time than the one that
+    /// the writer came with.
+    fn retired_ms(self, object: &Object) -> u64 {
+        match self {
+            Source::Decided { now_ms, lease_ms } => now_ms.max(object.lease_until_ms.saturating_sub(lease_ms)),
+            Source::Logged => 0,
+        }
+    }
+
+    /// For a change that counts on nobody reading.
+    pub(crate) fn check_unread(self, object: &Object) -> Result<(), Misfit> {
+        match self {
+            Source::Decided { now_ms, .. } if object.lease_until_ms > now_ms => Err(Misfit::Promised),
+            Source::Decided { .. } | Source::Logged => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_retire(self, retire: Retire, object: &Object) -> Result<(), Misfit> {
+        if retire == Retire::Now { self.check_unread(object) } else { Ok(()) }
+    }
+}
+
+/// Why an object was not changed. Nothing of the change has been made.
+#[derive(Debug)]
+pub(crate) enum Misfit {
+    /// It is not in the state that the change is for.
+    State,
+    Promised,
+}
+
+/// One entry being applied.
+pub(crate) struct Apply<'a> {
+    pub(crate) dir: &'a mut Directory,
+    pub(crate) shards: &'a [Mutex<Shard>],
+    pub(crate) seq: u64,
+    pub(crate) source: Source,
+}
+
+/// What is to do in the directory after an object has changed.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    gone: SmallVec<[Gone; 2]>,
+    pub(crate) ended: SmallVec<[(ClientId, ItemId); 1]>,
+    object_went: bool,
+    retired_ms: u64,
+}
+
+impl Aftermath {
+    pub(crate) fn lose(&mut self, replicas: Replicas, size: u64, retire: Retire) {
+        self.gone.extend(replicas.into_iter().map(|replica| Gone {
+            place: replica.place,
+            size,
+            index: replica.index,
+            retire,
+        }));
+    }
+}
+
+/// The bit of the n-th replica; none beyond what an object can have.
+pub(crate) fn replica_bit(at: usize) -> ReplicaMask {
+    u32::try_from(at).ok().and_then(|at| ReplicaMask::checked_shl(1, at)).unwrap_or(0)
+}
+
+pub(crate) fn covers(mask: ReplicaMask, at: usize) -> bool {
+    mask & replica_bit(at) != 0
+}
+
+/// Takes out the replicas that the mask covers.
+pub(crate) fn split(replicas: &mut Replicas, mask: ReplicaMask) -> Replicas {
+    let mut at = 0;
+    let mut taken = Replicas::new();
+    replicas.retain(|replica| {
+        let covered = covers(mask, at);
+        at += 1;
+        if covered {
+            taken.push(*replica);
+        }
+        !covered
+    });
+    taken
+}
+
+impl Apply<'_> {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.source.now_ms()
+    }
+
+    pub(crate) fn attach_all(
+        &mut self,
+        places: &[Place],
+        size: u64,
+        tenant: TenantIx,
+        hash: KeyHash,
+    ) -> Result<Replicas, Inconsistent> {
+        check_size(size)?;
+        require(!places.is_empty(), || "an object without a place".to_owned())?;
+        require(self.dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}"))?;
+        let mut replicas = Replicas::new();
+        for &place in places {
+            let index = self.dir.attach(place, size, tenant, hash)?;
+            replicas.push(Replica { place, index, complete: false });
+        }
+        Ok(replicas)
+    }
+
+    /// Changes one object and then what it implies. `Ok(false)`: the image that the shard came from held it already.
+    pub(crate) fn edit(
+        &mut self,
+        hash: KeyHash,
+        tenant: TenantIx,
+        key: &[u8],
+        what: &'static str,
+        change: impl FnOnce(&mut Object, &mut Aftermath) -> Result<(), Misfit>,
+    ) -> Result<bool, Inconsistent> {
+        let mut after = Aftermath::default();
+        {
+            let mut shard = self.shards[hash.shard()].lock();
+            if shard.holds(self.seq) {
+                return Ok(false);
+            }
+            let done = shard.edit(hash, tenant, key, self.seq, |object| {
+                after.retired_ms = self.source.retired_ms(object);
+                change(object, &mut after)?;
+                after.object_went = object.is_empty();
+                Ok(())
+            });
+            match done {
+                Some(Ok(())) => {}
+                Some(Err(Misfit::Promised)) => return Err(Inconsistent::PromisedSince),
+                Some(Err(Misfit::State)) | None => return Err(no_object(what, tenant, key)),
+            }
+        }
+        self.finish(tenant, after)?;
+        Ok(true)
+    }
+
+    fn finish(&mut self, tenant: TenantIx, after: Aftermath) -> Applied {
+        let Aftermath { mut gone, ended, object_went, retired_ms } = after;
+        for (client, id) in ended {
+            self.dir.work_ended(client, id);
+        }
+        if object_went {
+            self.dir.object_went(tenant);
+        }
+        for at in 0..gone.len() {
+            let moved = self.dir.detach(&gone[at], tenant, retired_ms)?;
+            if let Some(moved) = moved {
+                self.tell(moved, &mut gone[at + 1..])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment has moved a holder to another index: either one of those that are about to go, or an object's.
+    fn tell(&mut self, moved: Moved, going: &mut [Gone]) -> Applied {
+        let is_it = |segment, index| segment == moved.segment && index == moved.from;
+        if let Some(gone) = going.iter_mut().find(|gone| is_it(gone.place.segment, gone.index)) {
+            gone.index = moved.to;
+            return Ok(());
+        }
+        let mut shard = self.shards[moved.holder.shard()].lock();
+        let holds = |object: &Object| object.all_replicas().any(|(r, _)| is_it(r.place.segment, r.index));
+        let replica = shard
+            .find_volatile_by(moved.holder, holds)
+            .and_then(|object| object.all_replicas_mut().find(|r| is_it(r.place.segment, r.index)));
+        match replica {
+            Some(replica) => replica.index = moved.to,
+            None => {
+                let Moved { segment, from, .. } = moved;
+                return Err(Inconsistent::Other(format!("segment {segment} names no object at {from}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "apply_test.rs"]
+mod tests;

@@ -1,0 +1,301 @@
+//! From an entry's payload to [`Apply`]: one arm for each op. An op that is not known is refused, never skipped.
+
+use oplog::{ApplyError, ClientId, DecodeError, Domain, Entry, OP_TYPE_NEVER, RequestStamp};
+
+use crate::apply::{Apply, Inconsistent};
+use crate::calls::pin::SetPin;
+use crate::calls::put::{PutEnd, PutRevoke, PutStart};
+use crate::calls::remove::Remove;
+use crate::calls::segment::{Mount, Unmount};
+use crate::calls::task::{CompleteTask, CreateTask, FetchTask};
+use crate::calls::transfer::{TransferFinish, TransferStart};
+use crate::calls::{ItemCall, Who};
+use crate::directory::Mode;
+use crate::fit::{check_segment, require};
+use crate::op::{
+    ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, Mounted, OpType, ReleaseOp, RemoveManyOp, SegmentOp,
+    TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantOp, Unmounted,
+};
+use crate::segments::SegmentState;
+use crate::tasks::{Task, TaskState};
+use crate::types::{ENTRY_ITEMS_MAX, ItemId, SegmentIx};
+
+/// Why an op was not applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+}
+
+impl OpError {
+    pub(crate) fn at(self, seq: u64) -> ApplyError {
+        match self {
+            OpError::Decode(error) => ApplyError::Decode(error),
+            OpError::Inconsistent(error) => ApplyError::Inconsistent { seq, what: error.to_string() },
+        }
+    }
+}
+
+/// The op of an entry of this domain, or of the engine's (`None`: it changes nothing here).
+pub(crate) fn op_type_of(entry: &Entry) -> Result<Option<OpType>, ApplyError> {
+    match entry.domain {
+        Domain::METADATA => OpType::from_number(entry.op_type)
+            .map(Some)
+            .ok_or(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
+        Domain::ENGINE if entry.op_type != OP_TYPE_NEVER => Ok(None),
+        Domain::ENGINE => Err(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
+        _ => Err(ApplyError::UnknownDomain),
+    }
+}
+
+impl Apply<'_> {
+    /// An op that may be the answer to a request.
+    pub(crate) fn stamped_op(
+        &mut self,
+        op: OpType,
+        payload: &[u8],
+        stamp: Option<&RequestStamp>,
+    ) -> Result<u64, OpError> {
+        if let Some(stamp) = stamp {
+            require(op.is_of_request(), || format!("{op:?} is nobody's request"))?;
+            self.dir.clients.check_stamp(stamp, op)?;
+        }
+        self.op(op, payload)
+    }
+
+    /// Applies one op; the answer is how many items of a request it did.
+    pub(crate) fn op(&mut self, op: OpType, payload: &[u8]) -> Result<u64, OpError> {
+        match op {
+            OpType::PutStart => self.items::<PutStart<'_>>(payload),
+            OpType::PutEnd => self.items::<PutEnd>(payload),
+            OpType::PutRevoke => self.items::<PutRevoke>(payload),
+            OpType::Remove => self.items::<Remove>(payload),
+            OpType::Pin => self.items::<SetPin>(payload),
+            OpType::TransferStart => self.items::<TransferStart>(payload),
+            OpType::TransferFinish => self.items::<TransferFinish>(payload),
+            OpType::Eviction => {
+                let op: EvictionOp<'_> = oplog::decode_payload(payload)?;
+                op.items.iter().try_for_each(|item| self.evict(item))?;
+                Ok(0)
+            }
+            OpType::DropReplicas => {
+                let op: DropReplicasOp<'_> = oplog::decode_payload(payload)?;
+                op.objects.iter().try_for_each(|object| self.drop_replicas(op.segment, object))?;
+                Ok(0)
+            }
+            OpType::Discard => {
+                let op: DiscardOp<'_> = oplog::decode_payload(payload)?;
+                op.items.iter().try_for_each(|(object, id)| self.discard(object, *id))?;
+                Ok(0)
+            }
+            OpType::RemoveMany => {
+                let op: RemoveManyOp<'_> = oplog::decode_payload(payload)?;
+                op.removed.iter().try_for_each(|item| self.remove(op.tenant, item))?;
+                Ok(u64::from(op.finished))
+            }
+            // From here on the directory alone. While it is rebuilt, its image holds all of this already.
+            OpType::MountSegment
+            | OpType::RemountSegments
+            | OpType::UnmountSegment
+            | OpType::TaskCreate
+            | OpType::TaskAssign
+            | OpType::TaskComplete
+            | OpType::Drain
+            | OpType::SegmentGone
+            | OpType::ClientExpire
+            | OpType::ClientGone
+            | OpType::Release
+            | OpType::TaskUpdate
+            | OpType::Tenant
+                if self.dir.mode == Mode::Rebuilding =>
+            {
+                Ok(0)
+            }
+            OpType::MountSegment => self.items::<Mount<false>>(payload),
+            OpType::RemountSegments => self.items::<Mount<true>>(payload),
+            OpType::UnmountSegment => self.items::<Unmount>(payload),
+            OpType::TaskCreate => self.items::<CreateTask>(payload),
+            OpType::TaskAssign => self.items::<FetchTask>(payload),
+            OpType::TaskComplete => self.items::<CompleteTask>(payload),
+            OpType::Drain => {
+                let op: SegmentOp = oplog::decode_payload(payload)?;
+                self.set_state(op.segment, SegmentState::Unmounting)?;
+                Ok(0)
+            }
+            OpType::SegmentGone => {
+                let op: SegmentOp = oplog::decode_payload(payload)?;
+                self.segment_gone(op.segment)?;
+                Ok(0)
+            }
+            OpType::ClientExpire => {
+                let op: ClientLeftOp = oplog::decode_payload(payload)?;
+                self.client_expire(ClientId(op.client))?;
+                Ok(0)
+            }
+            OpType::ClientGone => {
+                let op: ClientLeftOp = oplog::decode_payload(payload)?;
+                let id = ClientId(op.client);
+                let bare = self.dir.clients.get(id).is_some_and(|client| client.expired && client.is_bare());
+                require(bare, || format!("no client {id} that has expired and holds nothing"))?;
+                self.dir.clients.remove(id, self.dir.tombstones_max);
+                Ok(0)
+            }
+            OpType::Release => {
+                let op: ReleaseOp = oplog::decode_payload(payload)?;
+                self.dir.segments.release(op.segment, op.retire, op.count).map_err(Inconsistent::from)?;
+                Ok(0)
+            }
+            OpType::TaskUpdate => {
+                let op: TaskUpdateOp = oplog::decode_payload(payload)?;
+                op.updates.iter().try_for_each(|update| self.task_update(update))?;
+                Ok(0)
+            }
+            OpType::Tenant => {
+                let op: TenantOp = oplog::decode_payload(payload)?;
+                let fits = self.dir.tenants.set(op.tenant, &op.name, op.quota_bytes);
+                require(fits, || format!("tenant {} is not the next one, nor {:?}", op.tenant, op.name))?;
+                self.dir.view_stale = true;
+                Ok(0)
+            }
+        }
+    }
+
+    fn items<C: ItemCall>(&mut self, payload: &[u8]) -> Result<u64, OpError> {
+        let op: ClientOp<C::Done<'_>> = oplog::decode_payload(payload)?;
+        require(op.items.len() <= ENTRY_ITEMS_MAX, || format!("{} items in one entry", op.items.len()))?;
+        let who = Who { client: op.client(), tenant: op.tenant };
+        self.begin::<C>(who);
+        for (at, outcome) in op.items.iter().enumerate() {
+            if let Ok(done) = outcome {
+                C::apply(self, who, ItemId::new(self.seq, at), done)?;
+            }
+        }
+        Ok(op.items.len() as u64)
+    }
+
+    /// What an entry does apart from its items.
+    pub(crate) fn begin<C: ItemCall>(&mut self, who: Who) {
+        if C::INTRODUCES {
+            self.dir.clients.introduce(who.client, self.now_ms());
+        }
+    }
+
+    pub(crate) fn mount(&mut self, client: ClientId, mounted: &Mounted) -> Result<(), Inconsistent> {
+        self.dir.clients.ensure(client, self.now_ms());
+        if let Mounted::New { ix, record } = mounted {
+            check_segment(record)?;
+            require(*ix >= self.dir.segments.next_ix(), || format!("segment {ix} has been there before"))?;
+            self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted)?;
+            if let Some(owner) = self.dir.clients.get_mut(client) {
+                owner.segments.insert(*ix);
+                if owner.host.is_empty() {
+                    owner.host.clone_from(&record.host);
+                }
+            }
+            self.dir.view_stale = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unmount(&mut self, unmounted: &Unmounted) -> Result<(), Inconsistent> {
+        let state = match unmounted.grace_ms {
+            0 => SegmentState::Unmounting,
+            grace_ms => SegmentState::Draining { grace_ms },
+        };
+        self.set_state(unmounted.ix, state)
+    }
+
+    fn set_state(&mut self, ix: SegmentIx, state: SegmentState) -> Result<(), Inconsistent> {
+        self.dir.view_stale = true;
+        Ok(self.dir.segments.set_state(ix, state, self.source.now_ms())?)
+    }
+
+    fn segment_gone(&mut self, ix: SegmentIx) -> Result<(), Inconsistent> {
+        let info = self.dir.segments.remove(ix)?;
+        if let Some(owner) = self.dir.clients.get_mut(info.client) {
+            owner.segments.remove(&ix);
+        }
+        self.dir.view_stale = true;
+        Ok(())
+    }
+
+    /// Its segments can't be read from now on; dropping what lies in them follows in steps.
+    fn client_expire(&mut self, id: ClientId) -> Result<(), Inconsistent> {
+        let Some(client) = self.dir.clients.expire(id) else {
+            return Err(Inconsistent::Other(format!("no client {id}")));
+        };
+        let segments: Vec<SegmentIx> = client.segments.iter().copied().collect();
+        segments.into_iter().try_for_each(|ix| self.set_state(ix, SegmentState::Unmounting))
+    }
+
+    pub(crate) fn task_create(&mut self, created: &TaskCreated) -> Result<(), Inconsistent> {
+        let source = self.dir.segments.get(created.source);
+        let task = Task {
+            id: created.id,
+            kind: created.kind,
+            tenant: created.tenant,
+            key: created.key.clone(),
+            source: created.source,
+            source_name: source.map_or_else(String::new, |segment| segment.info.name.clone()),
+            targets: created.targets.clone(),
+            assignee: created.assignee,
+            state: TaskState::Waiting,
+            message: String::new(),
+            since_ms: self.now_ms(),
+        };
+        self.dir.clients.ensure(task.assignee(), 0).tasks.insert(task.id);
+        require(self.dir.tasks.insert(task), || format!("task {} is there already", created.id))
+    }
+
+    pub(crate) fn task_assign(&mut self, assigned: &TaskAssigned) -> Result<(), Inconsistent> {
+        let now_ms = self.now_ms();
+        for &id in &assigned.ids {
+            let waits = self.dir.tasks.get(id).is_some_and(|task| task.state == TaskState::Waiting);
+            require(waits, || format!("no task {id} that waits"))?;
+            self.dir.tasks.edit(id, |task| {
+                task.state = TaskState::Assigned;
+                task.since_ms = now_ms;
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn task_complete(&mut self, done: &TaskCompleted) -> Result<(), Inconsistent> {
+        let state = if done.failed { TaskState::Failed } else { TaskState::Done };
+        self.task_finish(done.id, state, &done.message)
+    }
+
+    fn task_finish(&mut self, id: u64, state: TaskState, message: &str) -> Result<(), Inconsistent> {
+        let open = self.dir.tasks.get(id).is_some_and(|task| !task.is_finished());
+        require(open, || format!("no task {id} that is open"))?;
+        let task = self.dir.tasks.edit(id, |task| {
+            task.state = state;
+            task.message = message.to_owned();
+        });
+        let Some(task) = task else { return Err(Inconsistent::Other(format!("no task {id}"))) };
+        if let Some(client) = self.dir.clients.get_mut(task.assignee()) {
+            client.tasks.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn task_update(&mut self, update: &TaskUpdate) -> Result<(), Inconsistent> {
+        match update {
+            TaskUpdate::Requeue(id) => {
+                let assigned = self.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Assigned);
+                require(assigned, || format!("no task {id} that is assigned"))?;
+                self.dir.tasks.edit(*id, |task| task.state = TaskState::Waiting);
+                Ok(())
+            }
+            TaskUpdate::Fail(id) => self.task_finish(*id, TaskState::Failed, "the client that held the source is gone"),
+            TaskUpdate::Forget(id) => {
+                let finished = self.dir.tasks.get(*id).is_some_and(Task::is_finished);
+                require(finished, || format!("no task {id} that is finished"))?;
+                self.dir.tasks.remove(*id);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The calls that change something. Each is decided item by item under the writer lock, and every item is applied
+//! before the next one is decided; then one entry tells the log what became of all of them.
+//!
+//! ```text
+//!   known request? ──► reserve a slot ──► for each item: decide, apply ──► append ──► keep the answer
+//!                      (or Overloaded,                                     (cannot fail)
+//!                       nothing changed)
+//! ```
+//!
+//! A call of more than [`ENTRY_ITEMS_MAX`] items takes several such rounds and gives the lock back in between. Its
+//! record under the request number says how far it got, so a retry, or a second copy of the request that runs at the
+//! same time, goes on from there. Without a number the answer tells what was done, and that the rest was not.
+
+pub(crate) mod pin;
+pub(crate) mod place;
+pub(crate) mod put;
+pub(crate) mod remove;
+pub(crate) mod remove_many;
+pub(crate) mod segment;
+pub(crate) mod task;
+pub(crate) mod transfer;
+
+use bincode::{BorrowDecode, Encode};
+use oplog::ClientId;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::apply::{Apply, Inconsistent};
+use crate::clients::{AnswerRecord, Known};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::op::{ClientOp, OpType, TenantOp};
+use crate::rng::Rng;
+use crate::shard::Shard;
+use crate::state::{Metadata, WriterGuard, draft_of, own_op_failed, payload_of};
+use crate::types::{
+    Answer, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, KEY_BYTES_MAX, Now, Outcome, Refusal,
+    TEXT_BYTES_MAX, TenantIx,
+};
+
+/// Stands for a tenant that does not exist: no object is in it.
+pub(crate) const NO_TENANT: TenantIx = TenantIx::MAX;
+/// What an item takes in an entry beside its key.
+pub(crate) const ITEM_BYTES: usize = 64;
+
+/// One method that works on a list of items.
+pub(crate) trait ItemCall {
+    const OP: OpType;
+    /// Makes the tenant where it is new.
+    const MAKES_TENANT: bool = false;
+    /// The client has told all its segments with it.
+    const INTRODUCES: bool = false;
+    /// One item of the request.
+    type Item<'a>;
+    /// What the log says of an item that was not refused.
+    type Done<'a>: Encode + BorrowDecode<'a, ()>;
+    /// What the caller is told.
+    type Result;
+
+    /// Refuses what no state could accept, naming the field. Changes nothing.
+    fn check(&self, item: &Self::Item<'_>, field: &dyn Fn(&str) -> String) -> Result<(), CallRefused>;
+    /// Goes into the hash that tells a retry from another request under the same number.
+    fn fingerprint(&self, item: &Self::Item<'_>, into: &mut Fingerprint);
+    /// At least what the item takes in the entry.
+    fn bytes_max(&self, item: &Self::Item<'_>) -> usize;
+    fn decide<'a>(&self, cx: &mut Decide<'_>, id: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>>;
+    fn apply(cx: &mut Apply<'_>, who: Who, id: ItemId, done: &Self::Done<'_>) -> Result<(), Inconsistent>;
+    fn result(done: &Self::Done<'_>, id: ItemId) -> Self::Result;
+}
+
+/// In whose name an entry acts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who {
+    pub(crate) client: ClientId,
+    pub(crate) tenant: TenantIx,
+}
+
+/// All that a decision may look at.
+pub(crate) struct Decide<'a> {
+    pub(crate) dir: &'a Directory,
+    pub(crate) shards: &'a [Mutex<Shard>],
+    pub(crate) config: &'a Config,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) pressed: &'a mut bool,
+    pub(crate) who: Who,
+    pub(crate) now: Now,
+    pub(crate) grace_from_ms: Option<u64>,
+}
+
+impl Decide<'_> {
+    /// A reader may still rely on what it was told.
+    pub(crate) fn is_leased(&self, object: &crate::object::Object) -> bool {
+        let until = object.lease_until_ms.max(self.lease_grace_until());
+        until > self.now.ttl_ms
+    }
+
+    /// A member that was promoted does not know what was leased before: everything was, for one lease.
+    fn lease_grace_until(&self) -> u64 {
+        self.grace_from_ms.map_or(0, |from_ms| from_ms + self.config.object_lease_ms)
+    }
+}
+
+/// The body of a request as one number.
+pub(crate) struct Fingerprint(Box<Xxh3>);
+
+impl Fingerprint {
+    pub(crate) fn new(op: OpType, tenant: &str) -> Fingerprint {
+        let mut print = Fingerprint(Box::new(Xxh3::new()));
+        print.number(op as u64);
+        print.text(tenant.as_bytes());
+        print
+    }
+
+    pub(crate) fn number(&mut self, value: u64) {
+        self.0.update(&value.to_le_bytes());
+    }
+
+    pub(crate) fn text(&mut self, value: &[u8]) {
+        self.number(value.len() as u64);
+        self.0.update(value);
+    }
+
+    pub(crate) fn finish(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
+pub(crate) fn check_call(call: &Call<'_>) -> Result<(), CallRefused> {
+    if call.client == ClientId::default() {
+        return Err(CallRefused::invalid("caller.client_id", "16 bytes, not all zero, are needed"));
+    }
+    // The number after it is needed too: the first one that may still run.
+    if call.number == u64::MAX {
+        return Err(CallRefused::invalid("caller.request_number", format!("{}, the limit is one below", call.number)));
+    }
+    check_text("caller.tenant", call.tenant)
+}
+
+pub(crate) fn check_text(field: &str, text: &str) -> Result<(), CallRefused> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(CallRefused::invalid(field, format!("{} bytes, the limit is {TEXT_BYTES_MAX}", text.len())));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_key(key: &[u8], field: &dyn Fn(&str) -> String) -> Result<(), CallRefused> {
+    if key.is_empty() {
+        return Err(CallRefused::invalid(field("key"), "empty, at least 1 byte is needed"));
+    }
+    if key.len() > KEY_BYTES_MAX {
+        let what = format!("{} bytes, the limit is {KEY_BYTES_MAX}", key.len());
+        return Err(CallRefused::invalid(field("key"), what));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_count(count: usize) -> Result<(), CallRefused> {
+    if count > CALL_ITEMS_MAX {
+        return Err(CallRefused::invalid("items", format!("{count} items, the limit is {CALL_ITEMS_MAX}")));
+    }
+    Ok(())
+}
+
+impl Metadata {
+    pub(crate) fn run<C: ItemCall>(
+        &self,
+        call: &Call<'_>,
+        method: &C,
+        items: &[C::Item<'_>],
+    ) -> Result<Answer<Vec<Outcome<C::Result>>>, CallRefused> {
+        check_call(call)?;
+        check_count(items.len())?;
+        for (at, item) in items.iter().enumerate() {
+            method.check(item, &|name| format!("items[{at}].{name}"))?;
+        }
+        let body_hash = match call.number {
+            0 => 0,
+            _ => fingerprint(call, method, items),
+        };
+        let mut results = Vec::with_capacity(items.len());
+        let mut writer = self.write();
+        loop {
+            // A standby knows the answers too, but it may not give them.
+            writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+            if let Known::Begun(record) = self.known(&writer, call, body_hash)?
+                && record.items > results.len() as u64
+            {
+                replay::<C>(record, &mut results);
+            }
+            if results.len() >= items.len() {
+                return Ok(Answer { results, position: writer.applied });
+            }
+            let end = items.len().min(results.len() + ENTRY_ITEMS_MAX);
+            let part = &items[results.len()..end];
+            match self.run_part(&mut writer, call, method, body_hash, part, &mut results) {
+                // Without a number nobody could ask again how the first parts went.
+                Err(CallRefused::Overloaded { .. }) if call.number == 0 && !results.is_empty() => {
+                    results.resize_with(items.len(), || Err(Refusal::Overloaded));
+                }
+                done => done?,
+            }
+            if results.len() >= items.len() {
+                return Ok(Answer { results, position: writer.applied });
+            }
+            writer.step_aside();
+        }
+    }
+
+    pub(crate) fn known<'w>(
+        &self,
+        writer: &'w WriterGuard<'_>,
+        call: &Call<'_>,
+        body_hash: u64,
+    ) -> Result<Known<'w>, CallRefused> {
+        writer.dir.clients.known(call, body_hash, self.config.answers_max, self.config.answer_bytes_max)
+    }
+
+    fn run_part<C: ItemCall>(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        call: &Call<'_>,
+        method: &C,
+        body_hash: u64,
+        items: &[C::Item<'_>],
+        results: &mut Vec<Outcome<C::Result>>,
+    ) -> Result<(), CallRefused> {
+        self.check_client_bound(writer, call)?;
+        let tenant = self.tenant_for::<C>(writer, call)?;
+        let stamp = (call.number != 0)
+            .then(|| writer.dir.clients.stamp(call, body_hash, self.config.answers_max, self.config.answer_bytes_max));
+        let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
+        let w = &mut **writer;
+        let slot = w.log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
+        let seq = slot.seq();
+        let who = Who { client: call.client, tenant };
+        let mut op = ClientOp { client: call.client.0, tenant, items: Vec::with_capacity(items.len()) };
+        let source = self.decided(call.now);
+        for (at, item) in items.iter().enumerate() {
+            let id = ItemId::new(seq, at);
+            let mut promised = false;
+            let outcome = loop {
+                let mut decide = Decide {
+                    dir: &w.dir,
+                    shards: &self.shards,
+                    config: &self.config,
+                    rng: &mut w.rng,
+                    pressed: &mut w.pressed,
+                    who,
+                    now: call.now,
+                    grace_from_ms: w.grace_from_ms,
+                };
+                let outcome = method.decide(&mut decide, id, item);
+                let Ok(done) = &outcome else { break outcome };
+                let mut apply = Apply { dir: &mut w.dir, shards: &self.shards, seq, source };
+                match C::apply(&mut apply, who, id, done) {
+                    Ok(()) => break outcome,
+                    // From now on the object is leased for all of this call, so that this happens once at most.
+                    Err(Inconsistent::PromisedSince) if !promised => promised = true,
+                    Err(error) => own_op_failed(C::OP, seq, &error),
+                }
+            };
+            results.push(outcome.as_ref().map(|done| C::result(done, id)).map_err(|refusal| *refusal));
+            op.items.push(outcome);
+        }
+        if stamp.is_none() && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
+            return Ok(());
+        }
+        Apply { dir: &mut w.dir, shards: &self.shards, seq, source }.begin::<C>(who);
+        w.scratch.clear();
+        oplog::encode_payload(&op, &mut w.scratch);
+        let frame = slot.append(&draft_of(C::OP, call.now, stamp, &w.scratch));
+        if let Some(stamp) = stamp {
+            let payload = payload_of(&frame, w.scratch.len());
+            w.dir.clients.record(&stamp, C::OP, payload, items.len() as u64, (seq, call.now.ttl_ms));
+        }
+        writer.appended(&frame);
+        Ok(())
+    }
+
+    pub(crate) fn check_client_bound(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
+        let clients = &writer.dir.clients;
+        if clients.len() >= self.config.clients_max && clients.get(call.client).is_none() {
+            let what = format!("{} clients are known, the limit is {}", clients.len(), self.config.clients_max);
+            return Err(CallRefused::Overloaded { what, retry_after_ms: 1000 });
+        }
+        Ok(())
+    }
+
+    fn tenant_for<C: ItemCall>(&self, writer: &mut WriterGuard<'_>, call: &Call<'_>) -> Result<TenantIx, CallRefused> {
+        match writer.dir.tenants.ix_of(call.tenant) {
+            Some(ix) => Ok(ix),
+            None if C::MAKES_TENANT => self.make_tenant(writer, call.tenant, 0, call.now),
+            None => Ok(NO_TENANT),
+        }
+    }
+
+    pub(crate) fn make_tenant(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        name: &str,
+        quota_bytes: u64,
+        now: Now,
+    ) -> Result<TenantIx, CallRefused> {
+        let count = writer.dir.tenants.len();
+        if count >= self.config.tenants_max {
+            let what = format!("{count} tenants are known, the limit is {}", self.config.tenants_max);
+            return Err(CallRefused::Overloaded { what, retry_after_ms: 1000 });
+        }
+        let tenant = count as TenantIx;
+        writer.commit_op(OpType::Tenant, &TenantOp { tenant, name: name.to_owned(), quota_bytes }, now)?;
+        Ok(tenant)
+    }
+}
+
+fn fingerprint<C: ItemCall>(call: &Call<'_>, method: &C, items: &[C::Item<'_>]) -> u64 {
+    let mut print = Fingerprint::new(C::OP, call.tenant);
+    for item in items {
+        method.fingerprint(item, &mut print);
+    }
+    print.finish()
+}
+
+/// The answer that the entries of a request gave, beyond what is in `results` already.
+fn replay<C: ItemCall>(record: &AnswerRecord, results: &mut Vec<Outcome<C::Result>>) {
+    let mut at = 0;
+    for (_, seq, payload) in &record.parts {
+        let op: ClientOp<C::Done<'_>> =
+            oplog::decode_payload(payload).unwrap_or_else(|error| own_op_failed(C::OP, *seq, &error));
+        for (item, outcome) in op.items.iter().enumerate() {
+            if at == results.len() {
+                let id = ItemId::checked(*seq, item).unwrap_or_else(|| own_op_failed(C::OP, *seq, &"too many items"));
+                results.push(outcome.as_ref().map(|done| C::result(done, id)).map_err(|refusal| *refusal));
+            }
+            at += 1;
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Removal by pattern, or of all: shard by shard, in steps that others can slip between.
+//!
+//! How many there will be is not known beforehand. So each part of a numbered request says how many went so far, the
+//! last one says that it is and is the answer, and only the newest part is kept. A retry of a request that was cut off
+//! goes over the shards again and adds what is left; of two copies that run at the same time the one that is through
+//! first answers for both.
+
+use oplog::RequestStamp;
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::apply::{Apply, Inconsistent};
+use crate::calls::{Decide, Fingerprint, NO_TENANT, Who, check_call, check_text};
+use crate::clients::{AnswerRecord, Known};
+use crate::hash::KeyHash;
+use crate::op::{OpType, RemoveManyOp, Removed, Retire};
+use crate::state::{Metadata, WriterGuard, own_op_failed};
+use crate::types::{Answer, Call, CallRefused, ENTRY_ITEMS_MAX, TenantIx};
+
+/// Bounds of a compiled pattern; the engine is linear in the key.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// An entry holds no more than this of keys.
+const ENTRY_KEY_BYTES_MAX: usize = 256 << 10;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RemovedMany {
+    pub removed: u64,
+    /// Left, since leased, pinned or being written.
+    pub refused: u64,
+}
+
+pub(crate) fn pattern(field: &str, text: &str) -> Result<Regex, CallRefused> {
+    check_text(field, text)?;
+    RegexBuilder::new(text)
+        .size_limit(PATTERN_BYTES_MAX)
+        .dfa_size_limit(PATTERN_BYTES_MAX)
+        .build()
+        .map_err(|error| CallRefused::invalid(field, error.to_string()))
+}
+
+impl Metadata {
+    pub fn remove_matching(
+        &self,
+        call: &Call<'_>,
+        regex: &str,
+        force: bool,
+    ) -> Result<Answer<RemovedMany>, CallRefused> {
+        if regex.is_empty() {
+            return Err(CallRefused::invalid("regex", "empty, a pattern is needed (RemoveAll removes everything)"));
+        }
+        let matcher = pattern("regex", regex)?;
+        self.remove_many(call, regex, force, &|key| matcher.is_match(key))
+    }
+
+    pub fn remove_all(&self, call: &Call<'_>, force: bool) -> Result<Answer<RemovedMany>, CallRefused> {
+        self.remove_many(call, "", force, &|_| true)
+    }
+
+    fn remove_many(
+        &self,
+        call: &Call<'_>,
+        regex: &str,
+        force: bool,
+        matches: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Answer<RemovedMany>, CallRefused> {
+        check_call(call)?;
+        let mut print = Fingerprint::new(OpType::RemoveMany, call.tenant);
+        print.text(regex.as_bytes());
+        print.number(u64::from(force));
+        let body_hash = print.finish();
+        let tenant = {
+            let writer = self.write();
+            if call.number != 0 {
+                self.check_client_bound(&writer, call)?;
+            }
+            writer.dir.tenants.ix_of(call.tenant).unwrap_or(NO_TENANT)
+        };
+        let mut run = Run { call, body_hash, tenant, force, sum: RemovedMany::default() };
+        for shard in 0..self.shards.len() {
+            let mut keys = self.keys_of(shard, tenant);
+            // A pattern takes its time, so it runs without a lock.
+            keys.retain(|key| matches(key));
+            let mut rest = &keys[..];
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(count_that_fits(rest));
+                rest = later;
+                if let Some(answer) = self.remove_part(&mut run, now)? {
+                    return Ok(answer);
+                }
+            }
+        }
+        self.finish_many(&run)
+    }
+
+    fn keys_of(&self, shard: usize, tenant: TenantIx) -> Vec<Box<[u8]>> {
+        let shard = self.scan(shard);
+        shard.iter().filter(|object| object.tenant == tenant).map(|object| object.key.clone()).collect()
+    }
+
+    /// What the request has removed so far, in all of its runs; or its answer, when one of them is through.
+    fn look_up(
+        &self,
+        writer: &WriterGuard<'_>,
+        run: &Run<'_>,
+    ) -> Result<Result<u64, Answer<RemovedMany>>, CallRefused> {
+        writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+        let Known::Begun(record) = self.known(writer, run.call, run.body_hash)? else {
+            return Ok(Ok(if run.call.number == 0 { run.sum.removed } else { 0 }));
+        };
+        let last = last_part(record);
+        if last.finished {
+            let results = RemovedMany { removed: last.removed_so_far, refused: last.refused };
+            return Ok(Err(Answer { results, position: writer.applied }));
+        }
+        Ok(Ok(last.removed_so_far))
+    }
+
+    /// `Some`: another copy of the request is through.
+    fn remove_part(&self, run: &mut Run<'_>, keys: &[Box<[u8]>]) -> Result<Option<Answer<RemovedMany>>, CallRefused> {
+        let mut writer = self.write();
+        let before = match self.look_up(&writer, run)? {
+            Ok(before) => before,
+            Err(answer) => return Ok(Some(answer)),
+        };
+        let (removed, refused) = self.decide_many(&mut writer, run, keys);
+        run.sum.refused += refused;
+        if removed.is_empty() {
+            return Ok(None);
+        }
+        let stamp = self.stamp_many(&writer, run);
+        // Its size is reserved as it is now, so it counts what may yet be left out.
+        let so_far = before + removed.len() as u64;
+        let op = run.op(removed, so_far);
+        let op = writer.commit_items(OpType::RemoveMany, op, run.call.now, stamp, |op, apply| {
+            run.sum.refused += apply_part(op, apply, run.force)?;
+            op.removed_so_far = before + op.removed.len() as u64;
+            Ok(())
+        })?;
+        run.sum.removed += op.removed.len() as u64;
+        Ok(None)
+    }
+
+    /// The last part of a numbered request is its answer.
+    fn finish_many(&self, run: &Run<'_>) -> Result<Answer<RemovedMany>, CallRefused> {
+        let mut writer = self.write();
+        let removed = match self.look_up(&writer, run)? {
+            Ok(removed) => removed,
+            Err(answer) => return Ok(answer),
+        };
+        let results = RemovedMany { removed, refused: run.sum.refused };
+        if let Some(stamp) = self.stamp_many(&writer, run) {
+            let op = RemoveManyOp { refused: results.refused, finished: true, ..run.op(Vec::new(), removed) };
+            writer.commit_stamped(OpType::RemoveMany, &op, run.call.now, Some(stamp), 1)?;
+        }
+        Ok(Answer { results, position: writer.applied })
+    }
+
+    fn stamp_many(&self, writer: &WriterGuard<'_>, run: &Run<'_>) -> Option<RequestStamp> {
+        let Metadata { config, .. } = self;
+        (run.call.number != 0)
+            .then(|| writer.dir.clients.stamp(run.call, run.body_hash, config.answers_max, config.answer_bytes_max))
+    }
+
+    fn decide_many<'a>(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        run: &Run<'_>,
+        keys: &'a [Box<[u8]>],
+    ) -> (Vec<Removed<'a>>, u64) {
+        let w = &mut **writer;
+        let decide = Decide {
+            dir: &w.dir,
+            shards: &self.shards,
+            config: &self.config,
+            rng: &mut w.rng,
+            pressed: &mut w.pressed,
+            who: Who { client: run.call.client, tenant: run.tenant },
+            now: run.call.now,
+            grace_from_ms: w.grace_from_ms,
+        };
+        let mut removed = Vec::with_capacity(keys.len());
+        let mut refused = 0;
+        for key in keys {
+            let hash = KeyHash::of(run.tenant, key);
+            let shard = self.shards[hash.shard()].lock();
+            let Some(object) = shard.find(hash, run.tenant, key) else { continue };
+            match decide.may_remove(object, run.force) {
+                Ok(retire) => removed.push(Removed { key, retire }),
+                Err(_) => refused += 1,
+            }
+        }
+        (removed, refused)
+    }
+}
+
+/// One run of a request: of its first copy, or of a retry.
+struct Run<'a> {
+    call: &'a Call<'a>,
+    body_hash: u64,
+    tenant: TenantIx,
+    force: bool,
+    /// By this run alone.
+    sum: RemovedMany,
+}
+
+impl Run<'_> {
+    fn op<'k>(&self, removed: Vec<Removed<'k>>, removed_so_far: u64) -> RemoveManyOp<'k> {
+        let (client, tenant) = (self.call.client.0, self.tenant);
+        RemoveManyOp { client, tenant, removed, removed_so_far, refused: 0, finished: false }
+    }
+}
+
+fn count_that_fits(keys: &[Box<[u8]>]) -> usize {
+    let mut bytes = 0;
+    let sizes = keys.iter().take(ENTRY_ITEMS_MAX).map(|key| key.len());
+    let fit = sizes.take_while(|size| {
+        bytes += size;
+        bytes <= ENTRY_KEY_BYTES_MAX
+    });
+    fit.count()
+}
+
+/// Leaves out what was promised to a reader since it was decided about, or, by force, lets its space wait. Tells how
+/// many were left out.
+fn apply_part(op: &mut RemoveManyOp<'_>, apply: &mut Apply<'_>, force: bool) -> Result<u64, Inconsistent> {
+    let mut left_out = 0;
+    let mut failed = Ok(());
+    let tenant = op.tenant;
+    op.removed.retain_mut(|item| {
+        let mut done = apply.remove(tenant, item);
+        if matches!(done, Err(Inconsistent::PromisedSince)) {
+            if !force {
+                left_out += 1;
+                return false;
+            }
+            item.retire = Retire::AfterLease;
+            done = apply.remove(tenant, item);
+        }
+        failed = std::mem::replace(&mut failed, Ok(())).and(done);
+        true
+    });
+    failed.map(|()| left_out)
+}
+
+/// The one that is kept: each part says what came before it.
+fn last_part(record: &AnswerRecord) -> RemoveManyOp<'_> {
+    let (op_type, seq, payload) = record.parts.last().expect("a record has the part that made it");
+    oplog::decode_payload(payload).unwrap_or_else(|error| own_op_failed(*op_type, *seq, &error))
+}

@@ -1,0 +1,267 @@
+//! Segments and the liveness of their clients.
+
+use std::sync::Arc;
+
+use crate::apply::{Apply, Inconsistent};
+use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_call, check_text};
+use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
+use crate::segments::{SegmentInfo, SegmentState};
+use crate::state::Metadata;
+use crate::tasks::TaskState;
+use crate::types::{Answer, Call, CallRefused, ItemId, Outcome, Refusal, SPACE_UNIT, SegmentId, SegmentKind, TaskId};
+
+/// Largest segment: 1 EiB. How large all together may be, `Segments::have_room` says.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 60;
+
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentSpec<'a> {
+    pub id: SegmentId,
+    pub name: &'a str,
+    pub kind: SegmentKind,
+    pub base: u64,
+    pub size: u64,
+    pub endpoint: &'a str,
+    pub protocol: &'a str,
+    pub host: &'a str,
+    pub path: &'a str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct MountedAt {
+    /// It was there already, and so are its objects.
+    pub kept: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    pub known: bool,
+    pub tasks_waiting: bool,
+    pub position: oplog::Position,
+}
+
+/// A segment with what is in it.
+#[derive(Clone, Debug)]
+pub struct SegmentUsage {
+    pub info: Arc<SegmentInfo>,
+    pub used_bytes: u64,
+    pub objects: u64,
+    pub retired_bytes: u64,
+}
+
+impl Metadata {
+    /// A client that is not known must remount. `host`: empty where the client does not say.
+    pub fn heartbeat(&self, call: &Call<'_>, host: &str) -> Result<Heartbeat, CallRefused> {
+        check_call(call)?;
+        check_text("host", host)?;
+        let mut writer = self.write();
+        if writer.log.is_none() {
+            return Err(CallRefused::NotPrimary);
+        }
+        let known = writer.dir.clients.heard(call.client, call.now.ttl_ms);
+        let mut tasks_waiting = false;
+        if let Some(client) = writer.dir.clients.get_mut(call.client).filter(|client| client.host != host)
+            && !host.is_empty()
+        {
+            client.host = host.to_owned();
+        }
+        if let Some(client) = writer.dir.clients.get(call.client) {
+            let waits = |id: &TaskId| writer.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Waiting);
+            tasks_waiting = client.tasks.iter().any(waits);
+        }
+        Ok(Heartbeat { known, tasks_waiting, position: writer.applied })
+    }
+
+    pub fn mount(
+        &self,
+        call: &Call<'_>,
+        items: &[SegmentSpec<'_>],
+    ) -> Result<Answer<Vec<Outcome<MountedAt>>>, CallRefused> {
+        self.run(call, &Mount::<false>, items)
+    }
+
+    /// All segments of the client. What is mounted with the same range keeps its objects. It makes the client known.
+    pub fn remount(
+        &self,
+        call: &Call<'_>,
+        items: &[SegmentSpec<'_>],
+    ) -> Result<Answer<Vec<Outcome<MountedAt>>>, CallRefused> {
+        let answer = self.run(call, &Mount::<true>, items)?;
+        let mut writer = self.write();
+        if !writer.dir.clients.heard(call.client, call.now.ttl_ms) {
+            // There was no item, or this is a retry of what was said before the client expired: the log has nothing yet
+            // that makes it known.
+            self.check_client_bound(&writer, call)?;
+            let nothing: ClientOp<Mounted> = ClientOp { client: call.client.0, tenant: 0, items: Vec::new() };
+            writer.commit_op(OpType::RemountSegments, &nothing, call.now)?;
+        }
+        Ok(Answer { position: writer.applied, ..answer })
+    }
+
+    pub fn unmount(
+        &self,
+        call: &Call<'_>,
+        grace_ms: u64,
+        ids: &[SegmentId],
+    ) -> Result<Answer<Vec<Outcome<()>>>, CallRefused> {
+        self.run(call, &Unmount { grace_ms }, ids)
+    }
+
+    pub fn segments(&self, wanted: impl Fn(&SegmentInfo) -> bool) -> Answer<Vec<SegmentUsage>> {
+        let writer = self.write();
+        let results = writer.dir.segments.iter().filter(|segment| wanted(&segment.info));
+        let results = results.map(|segment| SegmentUsage {
+            info: segment.info.clone(),
+            used_bytes: segment.used_bytes(),
+            objects: segment.holders().len() as u64,
+            retired_bytes: segment.retired_bytes(),
+        });
+        Answer { results: results.collect(), position: writer.applied }
+    }
+}
+
+pub(crate) struct Mount<const REMOUNT: bool>;
+
+impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
+    const OP: OpType = if REMOUNT { OpType::RemountSegments } else { OpType::MountSegment };
+    const INTRODUCES: bool = REMOUNT;
+    type Item<'a> = SegmentSpec<'a>;
+    type Done<'a> = Mounted;
+    type Result = MountedAt;
+
+    fn check(&self, item: &SegmentSpec<'_>, field: &dyn Fn(&str) -> String) -> Result<(), CallRefused> {
+        if item.id == SegmentId([0; 16]) {
+            return Err(CallRefused::invalid(field("id"), "16 bytes, not all zero, are needed"));
+        }
+        if item.size < SPACE_UNIT || item.size > SEGMENT_BYTES_MAX {
+            let what = format!("{} bytes, from {SPACE_UNIT} to {SEGMENT_BYTES_MAX} are possible", item.size);
+            return Err(CallRefused::invalid(field("size"), what));
+        }
+        if item.base.checked_add(item.size).is_none() {
+            let what = format!("{:#x} + {} bytes is beyond the address space", item.base, item.size);
+            return Err(CallRefused::invalid(field("base"), what));
+        }
+        if item.name.is_empty() {
+            return Err(CallRefused::invalid(field("name"), "empty, a name is needed"));
+        }
+        if item.kind == SegmentKind::Disk && item.path.is_empty() {
+            return Err(CallRefused::invalid(field("path"), "empty, a disk segment needs its directory"));
+        }
+        let texts = [
+            ("name", item.name),
+            ("endpoint", item.endpoint),
+            ("protocol", item.protocol),
+            ("host", item.host),
+            ("path", item.path),
+        ];
+        texts.into_iter().try_for_each(|(name, text)| check_text(&field(name), text))
+    }
+
+    fn fingerprint(&self, item: &SegmentSpec<'_>, into: &mut Fingerprint) {
+        into.text(&item.id.0);
+        into.number(item.kind as u64);
+        into.number(item.base);
+        into.number(item.size);
+        for text in [item.name, item.endpoint, item.protocol, item.host, item.path] {
+            into.text(text.as_bytes());
+        }
+    }
+
+    fn bytes_max(&self, item: &SegmentSpec<'_>) -> usize {
+        let texts = [item.name, item.endpoint, item.protocol, item.host, item.path];
+        2 * ITEM_BYTES + texts.iter().map(|text| text.len() + 4).sum::<usize>()
+    }
+
+    fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
+        let record = SegmentRecord {
+            id: item.id,
+            name: item.name.to_owned(),
+            kind: item.kind,
+            base: item.base,
+            size: item.size,
+            endpoint: item.endpoint.to_owned(),
+            protocol: item.protocol.to_owned(),
+            host: item.host.to_owned(),
+            path: item.path.to_owned(),
+        };
+        let segments = &cx.dir.segments;
+        if let Some(known) = segments.ix_of(item.id).and_then(|ix| segments.get(ix)) {
+            let info = &known.info;
+            return match info.state {
+                _ if info.client != cx.who.client || info.record() != record => Err(Refusal::SegmentConflict),
+                SegmentState::Unmounting => Err(Refusal::SegmentBusy),
+                SegmentState::Mounted | SegmentState::Draining { .. } => Ok(Mounted::Kept { ix: info.ix }),
+            };
+        }
+        if segments.len() >= cx.config.segments_max || !segments.have_room(item.size) {
+            return Err(Refusal::Overloaded);
+        }
+        check_overlap(cx, item)?;
+        Ok(Mounted::New { ix: segments.next_ix(), record })
+    }
+
+    fn apply(cx: &mut Apply<'_>, who: Who, _: ItemId, done: &Mounted) -> Result<(), Inconsistent> {
+        cx.mount(who.client, done)
+    }
+
+    fn result(done: &Mounted, _: ItemId) -> MountedAt {
+        MountedAt { kept: matches!(done, Mounted::Kept { .. }) }
+    }
+}
+
+/// Addresses are a client's own: two clients may well have segments at the same ones.
+fn check_overlap(cx: &Decide<'_>, item: &SegmentSpec<'_>) -> Outcome<()> {
+    let own = cx.dir.clients.get(cx.who.client).map(|client| &client.segments);
+    for segment in own.into_iter().flatten().filter_map(|ix| cx.dir.segments.get(*ix)) {
+        let info = &segment.info;
+        let both_memory = info.kind == SegmentKind::Memory && item.kind == SegmentKind::Memory;
+        let both_disk = info.kind == SegmentKind::Disk && item.kind == SegmentKind::Disk;
+        let same_files = both_disk && info.path.trim_end_matches('/') == item.path.trim_end_matches('/');
+        let overlap = item.base < info.base + info.size && info.base < item.base + item.size;
+        if same_files || (both_memory && overlap) {
+            return Err(Refusal::SegmentConflict);
+        }
+    }
+    Ok(())
+}
+
+pub(crate) struct Unmount {
+    grace_ms: u64,
+}
+
+impl ItemCall for Unmount {
+    const OP: OpType = OpType::UnmountSegment;
+    type Item<'a> = SegmentId;
+    type Done<'a> = Unmounted;
+    type Result = ();
+
+    fn check(&self, _: &SegmentId, _: &dyn Fn(&str) -> String) -> Result<(), CallRefused> {
+        Ok(())
+    }
+
+    fn fingerprint(&self, item: &SegmentId, into: &mut Fingerprint) {
+        into.text(&item.0);
+        into.number(self.grace_ms);
+    }
+
+    fn bytes_max(&self, _: &SegmentId) -> usize {
+        ITEM_BYTES
+    }
+
+    fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
+        let segments = &cx.dir.segments;
+        let segment = segments.ix_of(*item).and_then(|ix| segments.get(ix)).ok_or(Refusal::SegmentNotFound)?;
+        if segment.info.client != cx.who.client {
+            return Err(Refusal::NotOwner);
+        }
+        if segment.info.state == SegmentState::Unmounting {
+            return Err(Refusal::SegmentBusy);
+        }
+        Ok(Unmounted { ix: segment.info.ix, grace_ms: self.grace_ms })
+    }
+
+    fn apply(cx: &mut Apply<'_>, _: Who, _: ItemId, done: &Unmounted) -> Result<(), Inconsistent> {
+        cx.unmount(done)
+    }
+
+    fn result(_: &Unmounted, _: ItemId) {}
+}

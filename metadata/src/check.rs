@@ -1,0 +1,144 @@
+//! Everything that the state holds twice, compared: digests with their records, segments with their objects, clients
+//! with their unfinished work, totals with what they count. For tests; it costs the whole state, under all locks.
+
+use std::collections::BTreeMap;
+
+use oplog::Digest;
+
+use crate::directory::Directory;
+use crate::op::Retire;
+use crate::state::{Metadata, Writer};
+use crate::types::{ItemId, SegmentIx, SegmentKind, TenantIx, extent};
+use crate::view::View;
+
+#[derive(Default)]
+struct Seen {
+    /// Start to end, per segment.
+    ranges: BTreeMap<SegmentIx, BTreeMap<u64, u64>>,
+    holders: BTreeMap<SegmentIx, usize>,
+    /// Owner, hash of the key, tenant.
+    unfinished: BTreeMap<ItemId, ([u8; 16], u64, TenantIx)>,
+    tenants: BTreeMap<TenantIx, (u64, u64)>,
+    objects: u64,
+}
+
+pub(crate) fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
+    let mut seen = Seen::default();
+    for (number, shard) in state.shards.iter().enumerate() {
+        let shard = shard.lock();
+        let mut sum = Digest::default();
+        for object in shard.iter() {
+            sum += object.digest();
+            see_object(writer, &mut seen, object)?;
+            if object.hash.shard() != number {
+                return Err(format!("key {:?} stands in shard {number}", object.key));
+            }
+        }
+        same("digest of a shard", sum, shard.digest())?;
+    }
+    for segment in writer.dir.segments.iter() {
+        check_segment(&mut seen, segment)?;
+    }
+    same("objects", seen.objects, writer.dir.objects)?;
+    let mut listed = BTreeMap::new();
+    for (id, client) in writer.dir.clients.iter() {
+        let work = client.unfinished.iter();
+        listed.extend(work.map(|(item, work)| (*item, (id.0, work.hash.0, work.tenant))));
+    }
+    same("unfinished work", &seen.unfinished, &listed)?;
+    check_directory(&writer.dir)?;
+    let fresh = View::of(&writer.dir, state.view().seq());
+    same("the view of readers", format!("{fresh:?}"), format!("{:?}", state.view()))?;
+    for (ix, tenant) in writer.dir.tenants.iter().enumerate() {
+        let (objects, bytes) = seen.tenants.get(&(ix as TenantIx)).copied().unwrap_or_default();
+        same("objects of a tenant", objects, tenant.objects)?;
+        same("bytes of a tenant", bytes, tenant.used_bytes)?;
+    }
+    Ok(())
+}
+
+/// What stands in the directory alone.
+fn check_directory(dir: &Directory) -> Result<(), String> {
+    dir.tenants.check()?;
+    dir.segments.check()?;
+    dir.clients.check()?;
+    dir.tasks.check()?;
+    for (id, client) in dir.clients.iter() {
+        let owned = dir.segments.iter().filter(|segment| segment.info.client == id).map(|segment| segment.info.ix);
+        same("segments of a client", owned.collect(), client.segments.clone())?;
+        let open = dir.tasks.iter().filter(|task| task.assignee() == id && !task.is_finished()).map(|task| task.id);
+        same("tasks of a client", open.collect(), client.tasks.clone())?;
+        if client.expired && dir.segments.iter().any(|s| s.info.client == id && s.info.is_living()) {
+            return Err(format!("client {id} has expired, and a segment of it can be read"));
+        }
+    }
+    let orphan = dir.segments.iter().find(|segment| dir.clients.get(segment.info.client).is_none());
+    same("a segment of nobody", orphan.map(|segment| segment.info.ix), None)?;
+    let orphan = dir.tasks.iter().find(|task| !task.is_finished() && dir.clients.get(task.assignee()).is_none());
+    same("an open task of nobody", orphan.map(|task| task.id), None)
+}
+
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, counted: T, kept: T) -> Result<(), String> {
+    if counted == kept { Ok(()) } else { Err(format!("{what}: {counted:?} counted, {kept:?} kept")) }
+}
+
+fn see_object(writer: &Writer, seen: &mut Seen, object: &crate::object::Object) -> Result<(), String> {
+    if object.is_empty() {
+        return Err(format!("{:?} has neither a replica nor a replacement", object.key));
+    }
+    seen.objects += 1;
+    let tenant = seen.tenants.entry(object.tenant).or_default();
+    tenant.0 += 1;
+    for (replica, size) in object.all_replicas() {
+        let ix = replica.place.segment;
+        let segment = writer.dir.segments.get(ix).ok_or_else(|| format!("{:?} lies in no segment", object.key))?;
+        same("holder", segment.holders().get(replica.index as usize), Some(object.hash))?;
+        *seen.holders.entry(ix).or_default() += 1;
+        tenant.1 += extent(size);
+        if segment.info.kind == SegmentKind::Memory {
+            add_range(seen.ranges.entry(ix).or_default(), replica.place.address, extent(size))?;
+        }
+    }
+    let open = object.replicas.iter().any(|replica| !replica.complete);
+    same("an open replica", open, !object.put.is_none())?;
+    let put = (!object.put.is_none()).then_some((object.put, object.owner));
+    let replacement = object.replacement().map(|new| (new.put, new.owner));
+    let transfer = object.transfer().map(|transfer| (transfer.id, transfer.owner));
+    let work = [put, replacement, transfer].into_iter().flatten();
+    seen.unfinished.extend(work.map(|(id, owner)| (id, (owner.0, object.hash.0, object.tenant))));
+    Ok(())
+}
+
+fn add_range(ranges: &mut BTreeMap<u64, u64>, start: u64, length: u64) -> Result<(), String> {
+    let end = start + length;
+    let before = ranges.range(..end).next_back();
+    if let Some((other_start, other_end)) = before.filter(|(_, other_end)| **other_end > start) {
+        return Err(format!("[{start}, {end}) overlaps [{other_start}, {other_end})"));
+    }
+    ranges.insert(start, end);
+    Ok(())
+}
+
+fn check_segment(seen: &mut Seen, segment: &crate::segments::Segment) -> Result<(), String> {
+    let info = &segment.info;
+    let ranges = seen.ranges.entry(info.ix).or_default();
+    let mut retired_bytes = 0;
+    for extent in [Retire::AfterLease, Retire::AfterPut].into_iter().flat_map(|retire| segment.retired(retire).iter()) {
+        retired_bytes += extent.bytes;
+        if info.kind == SegmentKind::Memory {
+            add_range(ranges, extent.address, extent.bytes)?;
+        }
+    }
+    same("retired bytes", retired_bytes, segment.retired_bytes())?;
+    same("holders", seen.holders.get(&info.ix).copied().unwrap_or(0), segment.holders().len())?;
+    if info.kind == SegmentKind::Memory {
+        if ranges.iter().any(|(start, end)| *start < info.base || *end > info.base + info.size) {
+            return Err(format!("a buffer lies outside of segment {}", info.ix));
+        }
+        let taken: u64 = ranges.iter().map(|(start, end)| end - start).sum();
+        same("used and retired bytes", taken, segment.used_bytes() + segment.retired_bytes())?;
+        same("free bytes", segment.usable_bytes() - taken, segment.free_bytes())?;
+    }
+    let empty = segment.holders().is_empty() && segment.retired_bytes() == 0;
+    same("an empty segment is one free range", empty, segment.is_whole())
+}

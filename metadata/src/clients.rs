@@ -1,0 +1,385 @@
+//! The clients: who is alive, what each owns and has under way, and the answers kept for its retries.
+//!
+//! Exactly once: an answer is kept, as the entries that gave it, until the client says that it has all answers below
+//! some number, or a bound is met. Whatever was forgotten is refused when it comes again, never run again. That holds
+//! beyond the client's life: a tombstone keeps the first number that may still run.
+//!
+//! Deliberately absent: when a client is expired, and which answers go; the primary decides and the log says it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use oplog::{ClientId, Digest, RequestStamp};
+use smallvec::SmallVec;
+
+use crate::apply::Inconsistent;
+use crate::check::same;
+use crate::fit::require;
+use crate::hash::{KeyHash, RecordHash, Table};
+use crate::op::OpType;
+use crate::types::{Call, CallRefused, ItemId, SegmentIx, TaskId, TenantIx};
+
+/// A request that has run, or is running, in one or more entries.
+#[derive(Clone, Debug)]
+pub(crate) struct AnswerRecord {
+    pub(crate) body_hash: u64,
+    /// Items done so far; for a removal by pattern 1 once it is finished.
+    pub(crate) items: u64,
+    /// Op, seq and payload of each; of a removal by pattern the newest alone.
+    pub(crate) parts: SmallVec<[(OpType, u64, Bytes); 1]>,
+    bytes: usize,
+    digest: Digest,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    /// Silent for too long; what it had is being cleaned up.
+    pub(crate) expired: bool,
+    /// It has told its segments since it was last unknown or expired.
+    pub(crate) introduced: bool,
+    /// Numbers below are refused.
+    pub(crate) kept_from: u64,
+    pub(crate) number_max: u64,
+    answers: BTreeMap<u64, AnswerRecord>,
+    answer_bytes: usize,
+    pub(crate) segments: BTreeSet<SegmentIx>,
+    /// Puts and transfers under way, oldest first, with where to find their objects.
+    pub(crate) unfinished: BTreeMap<ItemId, Unfinished>,
+    /// Waiting for it or assigned to it.
+    pub(crate) tasks: BTreeSet<TaskId>,
+    /// Volatile from here on.
+    pub(crate) heard_ms: u64,
+    pub(crate) host: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unfinished {
+    pub(crate) hash: KeyHash,
+    pub(crate) tenant: TenantIx,
+    /// Volatile.
+    pub(crate) since_ms: u64,
+}
+
+impl Client {
+    fn digest(&self, id: ClientId) -> Digest {
+        RecordHash::new(Table::Clients)
+            .text(&id.0)
+            .number(u64::from(self.expired) | (u64::from(self.introduced) << 1))
+            .number(self.kept_from)
+            .number(self.number_max)
+            .finish()
+    }
+
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (u64, &AnswerRecord)> {
+        self.answers.iter().map(|(number, record)| (*number, record))
+    }
+
+    /// Nothing of it is left to clean up but itself.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.segments.is_empty() && self.unfinished.is_empty() && self.tasks.is_empty()
+    }
+
+    fn is_full(&self, answers_max: usize, bytes_max: usize) -> bool {
+        self.answers.len() >= answers_max || (self.answers.len() > 1 && self.answer_bytes > bytes_max)
+    }
+
+    /// The number below which answers go, so that one more fits within the bounds. Costs what is dropped.
+    fn kept_from_within(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> u64 {
+        let mut kept_from = self.kept_from.max(call.answered_below.min(call.number));
+        // Its own record, where it has begun, is not one more.
+        let others = self.answers.len() - usize::from(self.answers.contains_key(&call.number));
+        let (mut count, mut bytes) = (others, self.answer_bytes);
+        for (&number, record) in &self.answers {
+            // The newest stays whatever its size: its client may be about to ask again.
+            let over = count >= answers_max || (count > 1 && bytes > bytes_max);
+            if number >= kept_from && (!over || number >= call.number) {
+                break;
+            }
+            kept_from = kept_from.max(number.saturating_add(1));
+            count -= 1;
+            bytes -= record.bytes;
+        }
+        kept_from
+    }
+}
+
+/// What is known of a request that comes in.
+#[derive(Debug)]
+pub(crate) enum Known<'a> {
+    New,
+    /// It has run up to here; the rest, if there is one, follows.
+    Begun(&'a AnswerRecord),
+}
+
+fn part_digest(stamp: &RequestStamp, op: OpType, seq: u64, payload: &[u8]) -> Digest {
+    RecordHash::new(Table::Answers)
+        .text(&stamp.client.0)
+        .number(stamp.number)
+        .number(stamp.body_hash)
+        .number(op as u64)
+        .number(seq)
+        .number(xxhash_rust::xxh3::xxh3_64(payload))
+        .finish()
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    /// Ordered, so that steps over it are the same in every run.
+    by_id: BTreeMap<ClientId, Client>,
+    pub(crate) expired: BTreeSet<ClientId>,
+    tombstones: BTreeMap<ClientId, u64>,
+    tombstone_order: VecDeque<ClientId>,
+    digest: Digest,
+}
+
+impl Clients {
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn get(&self, id: ClientId) -> Option<&Client> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.by_id.iter().map(|(id, client)| (*id, client))
+    }
+
+    /// Its volatile fields, and the sets that objects and segments imply.
+    pub(crate) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// A sign of life; `false`: the client must tell its segments.
+    pub(crate) fn heard(&mut self, id: ClientId, now_ms: u64) -> bool {
+        match self.by_id.get_mut(&id) {
+            Some(client) if !client.expired => {
+                client.heard_ms = client.heard_ms.max(now_ms);
+                client.introduced
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn introduce(&mut self, id: ClientId, now_ms: u64) {
+        if !self.ensure(id, now_ms).introduced {
+            self.set(id, |client| client.introduced = true);
+        }
+    }
+
+    fn set(&mut self, id: ClientId, change: impl FnOnce(&mut Client)) {
+        if let Some(client) = self.by_id.get_mut(&id) {
+            self.digest -= client.digest(id);
+            change(client);
+            self.digest += client.digest(id);
+        }
+    }
+
+    /// Whoever speaks through the log exists and is alive.
+    pub(crate) fn ensure(&mut self, id: ClientId, now_ms: u64) -> &mut Client {
+        if self.by_id.get(&id).is_none_or(|client| client.expired) {
+            let kept_from = self.take_tombstone(id);
+            self.by_id.entry(id).or_insert_with(|| {
+                let client = Client { kept_from, number_max: kept_from.saturating_sub(1), ..Client::default() };
+                self.digest += client.digest(id);
+                client
+            });
+            if self.expired.remove(&id) {
+                self.set(id, |client| client.expired = false);
+            }
+        }
+        let client = self.by_id.get_mut(&id).expect("it was just made sure of");
+        client.heard_ms = client.heard_ms.max(now_ms);
+        client
+    }
+
+    fn take_tombstone(&mut self, id: ClientId) -> u64 {
+        match self.tombstones.remove(&id) {
+            Some(kept_from) => {
+                self.digest -= tombstone_digest(id, kept_from);
+                self.tombstone_order.retain(|other| *other != id);
+                kept_from
+            }
+            None => 0,
+        }
+    }
+
+    /// Looks a request up by its number. One that is older than all answers that are kept is refused while these are
+    /// as many as may be: nothing is forgotten for its sake, so numbers that fall would be kept without end.
+    pub(crate) fn known(
+        &self,
+        call: &Call<'_>,
+        body_hash: u64,
+        answers_max: usize,
+        bytes_max: usize,
+    ) -> Result<Known<'_>, CallRefused> {
+        if call.number == 0 {
+            return Ok(Known::New);
+        }
+        let expired = |kept_from| CallRefused::RequestExpired { number: call.number, kept_from };
+        match (self.by_id.get(&call.client), self.tombstones.get(&call.client)) {
+            (Some(client), _) => match client.answers.get(&call.number) {
+                Some(record) if record.body_hash != body_hash => {
+                    Err(CallRefused::RequestReused { number: call.number })
+                }
+                Some(record) => Ok(Known::Begun(record)),
+                None if call.number < client.kept_from => Err(expired(client.kept_from)),
+                None => match client.answers.first_key_value() {
+                    Some((&oldest, _)) if call.number < oldest && client.is_full(answers_max, bytes_max) => {
+                        Err(expired(oldest))
+                    }
+                    _ => Ok(Known::New),
+                },
+            },
+            (None, Some(&kept_from)) if call.number < kept_from => Err(expired(kept_from)),
+            (None, _) => Ok(Known::New),
+        }
+    }
+
+    /// How the next entry of this request is stamped.
+    pub(crate) fn stamp(&self, call: &Call<'_>, body_hash: u64, answers_max: usize, bytes_max: usize) -> RequestStamp {
+        let forget_below = match self.by_id.get(&call.client) {
+            Some(client) => client.kept_from_within(call, answers_max, bytes_max),
+            None => self.tombstones.get(&call.client).copied().unwrap_or(0).max(call.answered_below.min(call.number)),
+        };
+        RequestStamp { client: call.client, number: call.number, body_hash, forget_below }
+    }
+
+    /// All parts of an answer are of one request, and nothing is answered that is forgotten.
+    pub(crate) fn check_stamp(&self, stamp: &RequestStamp, op: OpType) -> Result<(), Inconsistent> {
+        let client = self.by_id.get(&stamp.client);
+        let buried = self.tombstones.get(&stamp.client).copied().unwrap_or(0);
+        let kept_from = client.map_or(buried, |client| client.kept_from).max(stamp.forget_below);
+        let record = client.and_then(|client| client.answers.get(&stamp.number));
+        let is_one = record.is_none_or(|record| {
+            record.body_hash == stamp.body_hash && record.parts.iter().all(|(other, ..)| *other == op)
+        });
+        let fits = is_one && stamp.number >= kept_from && stamp.number != 0;
+        require(fits, || format!("request {} of client {} is another one", stamp.number, stamp.client))
+    }
+
+    /// An entry of a numbered request was applied: its payload is (a part of) the answer.
+    pub(crate) fn record(&mut self, stamp: &RequestStamp, op: OpType, payload: Bytes, items: u64, at: (u64, u64)) {
+        let (seq, now_ms) = at;
+        self.ensure(stamp.client, now_ms);
+        let client = self.by_id.get_mut(&stamp.client).expect("it was just made sure of");
+        self.digest -= client.digest(stamp.client);
+        while let Some(oldest) = client.answers.first_entry().filter(|oldest| *oldest.key() < stamp.forget_below) {
+            let record = oldest.remove();
+            self.digest -= record.digest;
+            client.answer_bytes -= record.bytes;
+        }
+        client.kept_from = client.kept_from.max(stamp.forget_below);
+        client.number_max = client.number_max.max(stamp.number);
+        self.digest += client.digest(stamp.client);
+        let digest = part_digest(stamp, op, seq, &payload);
+        self.digest += digest;
+        let record = client.answers.entry(stamp.number).or_insert_with(|| AnswerRecord {
+            body_hash: stamp.body_hash,
+            items: 0,
+            parts: SmallVec::new(),
+            bytes: 0,
+            digest: Digest::default(),
+        });
+        if op == OpType::RemoveMany {
+            // Each part of these says what came before it; all of them would be every key that was removed.
+            self.digest -= std::mem::take(&mut record.digest);
+            client.answer_bytes -= std::mem::take(&mut record.bytes);
+            record.parts.clear();
+        }
+        record.digest += digest;
+        record.items = record.items.saturating_add(items);
+        record.bytes += payload.len();
+        client.answer_bytes += payload.len();
+        record.parts.push((op, seq, payload));
+    }
+
+    /// `None`: no such client.
+    pub(crate) fn expire(&mut self, id: ClientId) -> Option<&Client> {
+        self.by_id.get(&id)?;
+        self.set(id, |client| {
+            client.expired = true;
+            client.introduced = false;
+        });
+        self.expired.insert(id);
+        self.by_id.get(&id)
+    }
+
+    /// An expired client of which nothing is left. Its number outlives it.
+    pub(crate) fn remove(&mut self, id: ClientId, tombstones_max: usize) -> bool {
+        let Some(client) = self.by_id.remove(&id) else { return false };
+        self.expired.remove(&id);
+        self.digest -= client.digest(id);
+        for record in client.answers.values() {
+            self.digest -= record.digest;
+        }
+        let kept_from = client.kept_from.max(client.number_max.saturating_add(1));
+        if kept_from > 1 {
+            self.bury(id, kept_from, tombstones_max);
+        }
+        true
+    }
+
+    pub(crate) fn is_buried(&self, id: ClientId) -> bool {
+        self.tombstones.contains_key(&id)
+    }
+
+    pub(crate) fn bury(&mut self, id: ClientId, kept_from: u64, tombstones_max: usize) {
+        self.digest += tombstone_digest(id, kept_from);
+        self.tombstones.insert(id, kept_from);
+        self.tombstone_order.push_back(id);
+        while self.tombstone_order.len() > tombstones_max {
+            let Some(oldest) = self.tombstone_order.pop_front() else { break };
+            if let Some(kept_from) = self.tombstones.remove(&oldest) {
+                self.digest -= tombstone_digest(oldest, kept_from);
+            }
+        }
+    }
+
+    /// Oldest first.
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (ClientId, u64)> {
+        self.tombstone_order.iter().filter_map(|id| Some((*id, *self.tombstones.get(id)?)))
+    }
+
+    /// What is kept twice, compared.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut digest: Digest = self.tombstones.iter().map(|(id, from)| tombstone_digest(*id, *from)).sum();
+        for (id, client) in &self.by_id {
+            digest += client.digest(*id);
+            same("the answers' bytes", client.answers.values().map(|record| record.bytes).sum(), client.answer_bytes)?;
+            for (&number, record) in &client.answers {
+                let stamp = RequestStamp { client: *id, number, body_hash: record.body_hash, forget_below: 0 };
+                let parts = record.parts.iter().map(|(op, seq, payload)| part_digest(&stamp, *op, *seq, payload));
+                same("digest of an answer", parts.sum(), record.digest)?;
+                same("bytes of an answer", record.parts.iter().map(|part| part.2.len()).sum(), record.bytes)?;
+                digest += record.digest;
+            }
+            let numbers = client.answers.first_key_value().zip(client.answers.last_key_value());
+            if numbers.is_some_and(|((first, _), (last, _))| *first < client.kept_from || *last > client.number_max) {
+                return Err(format!("client {id} has answers to numbers that it never sent, or that are forgotten"));
+            }
+            same("a client that is here and gone", self.tombstones.contains_key(id), false)?;
+            same("an expired client", client.expired, self.expired.contains(id))?;
+            same("an expired client that is introduced", client.expired && client.introduced, false)?;
+        }
+        same("digest of the clients", digest, self.digest)?;
+        let order: BTreeSet<&ClientId> = self.tombstone_order.iter().collect();
+        same("gone clients in order", order, self.tombstones.keys().collect())?;
+        same("gone clients", self.tombstone_order.len(), self.tombstones.len())
+    }
+
+    /// From an image: the client, then its answers, then whether it is expired.
+    pub(crate) fn install(&mut self, id: ClientId, kept_from: u64, number_max: u64, introduced: bool) -> bool {
+        let client = Client { kept_from, number_max, introduced, ..Client::default() };
+        self.digest += client.digest(id);
+        self.by_id.insert(id, client).is_none()
+    }
+}
+
+fn tombstone_digest(id: ClientId, kept_from: u64) -> Digest {
+    RecordHash::new(Table::Tombstones).text(&id.0).number(kept_from).finish()
+}

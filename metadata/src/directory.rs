@@ -1,0 +1,138 @@
+//! Everything that is not an object: tenants, segments, clients, tasks. It is the writer's side of the state: whoever
+//! holds the writer lock holds the directory.
+//!
+//! Objects imply part of it (who lies in which segment, what a client has under way, what a tenant uses). That part
+//! goes through a handful of methods here, which do nothing while the state is rebuilt from images ([`Mode`]); it is
+//! then built at once, from the objects.
+
+use oplog::{ClientId, Digest};
+
+use crate::clients::{Clients, Unfinished};
+use crate::hash::KeyHash;
+use crate::op::Retire;
+use crate::segments::{Moved, SegmentError, Segments};
+use crate::tasks::Tasks;
+use crate::tenants::Tenants;
+use crate::types::{ItemId, Place, TenantIx, extent};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Live,
+    /// Objects change, what they imply does not.
+    Rebuilding,
+}
+
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) tenants: Tenants,
+    pub(crate) segments: Segments,
+    pub(crate) clients: Clients,
+    pub(crate) tasks: Tasks,
+    pub(crate) mode: Mode,
+    pub(crate) objects: u64,
+    pub(crate) evicted_total: u64,
+    pub(crate) tombstones_max: usize,
+    /// What readers see of segments and tenants has changed.
+    pub(crate) view_stale: bool,
+}
+
+impl Directory {
+    pub(crate) fn new(tombstones_max: usize) -> Directory {
+        Directory {
+            tenants: Tenants::new(),
+            segments: Segments::default(),
+            clients: Clients::default(),
+            tasks: Tasks::default(),
+            mode: Mode::Live,
+            objects: 0,
+            evicted_total: 0,
+            tombstones_max,
+            view_stale: true,
+        }
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.tenants.digest() + self.segments.digest() + self.clients.digest() + self.tasks.digest()
+    }
+
+    /// A replica of an object of `size` bytes comes to lie at `place`; the answer is its index there.
+    pub(crate) fn attach(
+        &mut self,
+        place: Place,
+        size: u64,
+        tenant: TenantIx,
+        holder: KeyHash,
+    ) -> Result<u32, SegmentError> {
+        if self.mode == Mode::Rebuilding {
+            return Ok(0);
+        }
+        let index = self.segments.attach(place, size, holder)?;
+        if let Some(tenant) = self.tenants.usage_mut(tenant) {
+            tenant.used_bytes += extent(size);
+        }
+        Ok(index)
+    }
+
+    pub(crate) fn detach(
+        &mut self,
+        gone: &Gone,
+        tenant: TenantIx,
+        retired_ms: u64,
+    ) -> Result<Option<Moved>, SegmentError> {
+        if self.mode == Mode::Rebuilding {
+            return Ok(None);
+        }
+        if let Some(tenant) = self.tenants.usage_mut(tenant) {
+            tenant.used_bytes -= extent(gone.size);
+        }
+        self.segments.detach(gone.place, gone.size, gone.index, gone.retire, retired_ms)
+    }
+
+    pub(crate) fn object_came(&mut self, tenant: TenantIx) {
+        if self.mode == Mode::Live {
+            self.objects += 1;
+            if let Some(tenant) = self.tenants.usage_mut(tenant) {
+                tenant.objects += 1;
+            }
+        }
+    }
+
+    pub(crate) fn object_went(&mut self, tenant: TenantIx) {
+        if self.mode == Mode::Live {
+            self.objects -= 1;
+            if let Some(tenant) = self.tenants.usage_mut(tenant) {
+                tenant.objects -= 1;
+            }
+        }
+    }
+
+    /// While it is rebuilt, the directory's image has counted it.
+    pub(crate) fn object_evicted(&mut self) {
+        if self.mode == Mode::Live {
+            self.evicted_total += 1;
+        }
+    }
+
+    pub(crate) fn work_began(&mut self, client: ClientId, id: ItemId, work: Unfinished) {
+        if self.mode == Mode::Live {
+            self.clients.ensure(client, work.since_ms).unfinished.insert(id, work);
+        }
+    }
+
+    pub(crate) fn work_ended(&mut self, client: ClientId, id: ItemId) {
+        if self.mode == Mode::Live
+            && let Some(client) = self.clients.get_mut(client)
+        {
+            client.unfinished.remove(&id);
+        }
+    }
+}
+
+/// A replica that an object has lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    pub(crate) place: Place,
+    pub(crate) size: u64,
+    pub(crate) index: u32,
+    pub(crate) retire: Retire,
+}

@@ -1,0 +1,97 @@
+//! Long random histories of everything that can happen to a state, against a model; the conformance suite of the log on
+//! such a history; and threads that do all of it at once.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `request` | every mutating call as a value |
+//! | `draw` | from one number to one event |
+//! | `model`, `expect`, `expect_put`, `audit` | what should become of it |
+//! | `world`, `compare` | a primary, a follower and the model, kept in step |
+//! | `threads`, `promises` | many callers at once |
+//!
+//! Deliberately absent: single rules by name; those are told in `tests/state`.
+
+mod audit;
+mod compare;
+mod draw;
+mod expect;
+mod expect_put;
+mod model;
+mod promises;
+mod request;
+mod threads;
+mod world;
+
+use oplog::{Domain, Entry, Position, ReplicatedState};
+use proptest::prelude::*;
+
+use crate::op::OpType;
+use crate::rng::Rng;
+use crate::state::Metadata;
+use world::World;
+
+const EVENTS_MAX: usize = 250;
+
+fn live(seed: u64, numbers: &[u64]) -> Result<World, String> {
+    let mut world = World::new(seed);
+    numbers.iter().try_for_each(|number| world.happen(*number))?;
+    world.compare_all()?;
+    Ok(world)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_agrees_with_the_model(
+        seed in 0..4_u64,
+        numbers in prop::collection::vec(any::<u64>(), 1..EVENTS_MAX),
+    ) {
+        let lived = live(seed, &numbers).and_then(|mut world| world.empty());
+        prop_assert!(lived.is_ok(), "{}", lived.err().unwrap_or_default());
+    }
+}
+
+/// The log of one long history, with everything in it that the log can say.
+fn recorded() -> Vec<Entry> {
+    let mut rng = Rng::new(11);
+    let numbers: Vec<u64> = (0..900).map(|_| rng.next()).collect();
+    let mut world = live(1, &numbers).expect("a history that agrees with the model");
+    world.empty().expect("an end that agrees with the model");
+    let mut log = std::mem::take(&mut world.log);
+    // The engine's own entries come in between.
+    let last = log[log.len() - 1].position();
+    for n in 1..4 {
+        let (seq, epoch) = (last.seq + n, last.epoch + n);
+        let engine = Entry { seq, epoch, domain: Domain::ENGINE, op_type: 1, request: None, ..log[0].clone() };
+        log.push(engine);
+    }
+    log
+}
+
+#[test]
+fn the_state_keeps_the_contract_of_the_log() {
+    let log = recorded();
+    for number in 1..=24 {
+        let op = OpType::from_number(number).expect("ops are numbered without a gap");
+        let count = log.iter().filter(|entry| entry.domain == Domain::METADATA && entry.op_type == number).count();
+        assert!(count > 0, "{op:?} is not in the history: it would check nothing");
+    }
+    assert!(log.iter().filter(|entry| entry.request.is_some()).count() > 50);
+    let config = world::config(1);
+    oplog::conformance::run(|| Metadata::new(config.clone(), Position::default()), &log);
+    let state = Metadata::new(config, Position::default());
+    for entry in &log {
+        state.apply(entry).expect("a valid entry");
+    }
+    assert!(state.check().is_ok());
+}
+
+/// Equal calls at equal times give equal logs: nothing in the state depends on the process that it runs in.
+#[test]
+fn the_same_history_twice_gives_the_same_log() {
+    let mut rng = Rng::new(3);
+    let numbers: Vec<u64> = (0..300).map(|_| rng.next()).collect();
+    let log = |_| live(2, &numbers).expect("a history that agrees with the model").log.clone();
+    assert_eq!(log(1), log(2));
+}

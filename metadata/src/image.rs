@@ -1,0 +1,486 @@
+//! A shard as bytes for another member, and a state made from such images.
+//!
+//! ```text
+//!   image   u32 crc over the rest, then chunks: u32 length, payload (see `oplog::encode_payload`)
+//! ```
+//!
+//! Object shards are captured one after the other while writes go on, so each stands at a seq of its own; the
+//! directory comes last. A rebuild then replays the log from the oldest image on. Up to the directory's seq only
+//! objects change, each shard from its own seq on; there what objects imply is built at once, and the rest of the log is
+//! applied as usual.
+
+use bincode::{BorrowDecode, Decode, Encode};
+use bytes::Bytes;
+use oplog::{
+    ApplyError, ClientId, DecodeError, Digest, Entry, InstallError, Position, Rebuild, RequestStamp, ShardImage,
+};
+
+use crate::clients::{Client, Unfinished};
+use crate::config::Config;
+use crate::directory::{Directory, Mode};
+use crate::fit::{SEQ_MAX, check_answer, check_object, check_segment, require};
+use crate::object::{Object, ObjectImage};
+use crate::op::{OpType, Retire, SegmentRecord};
+use crate::replicated::check_next;
+use crate::segments::{Segment, SegmentState};
+use crate::shard::Shard;
+use crate::state::{Metadata, Writer};
+use crate::tasks::Task;
+use crate::types::{OBJECT_SHARDS, SegmentIx, TaskId, TenantIx};
+
+pub(crate) const DIRECTORY_SHARD: u32 = OBJECT_SHARDS as u32;
+/// Records of one chunk, so that no decoder has to claim memory for a whole shard.
+const CHUNK_RECORDS: usize = 1000;
+
+struct ImageWriter(Vec<u8>);
+
+impl ImageWriter {
+    fn new() -> ImageWriter {
+        ImageWriter(vec![0; 4])
+    }
+
+    fn chunk<T: Encode>(&mut self, value: &T) {
+        let start = self.0.len();
+        self.0.extend_from_slice(&[0; 4]);
+        oplog::encode_payload(value, &mut self.0);
+        let length = (self.0.len() - start - 4) as u32;
+        self.0[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    fn finish(mut self) -> Bytes {
+        let crc = crc32fast::hash(&self.0[4..]);
+        self.0[..4].copy_from_slice(&crc.to_le_bytes());
+        Bytes::from(self.0)
+    }
+}
+
+struct ImageReader<'a>(&'a [u8]);
+
+impl<'a> ImageReader<'a> {
+    fn new(bytes: &'a [u8]) -> Result<ImageReader<'a>, DecodeError> {
+        let (said, rest) = take_u32(bytes)?;
+        let found = crc32fast::hash(rest);
+        if said != found {
+            return Err(DecodeError::Checksum { what: "shard image", said, found });
+        }
+        Ok(ImageReader(rest))
+    }
+
+    fn next(&mut self) -> Option<Result<&'a [u8], DecodeError>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        Some(take_u32(self.0).and_then(|(length, rest)| {
+            let length = length as usize;
+            if rest.len() < length {
+                return Err(DecodeError::Truncated { what: "chunk of a shard image", need: length, have: rest.len() });
+            }
+            let (chunk, rest) = rest.split_at(length);
+            self.0 = rest;
+            Ok(chunk)
+        }))
+    }
+
+    fn chunk(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.next().unwrap_or(Err(DecodeError::Truncated { what: "shard image", need: 4, have: 0 }))
+    }
+}
+
+fn take_u32(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
+    match bytes.split_first_chunk::<4>() {
+        Some((number, rest)) => Ok((u32::from_le_bytes(*number), rest)),
+        None => Err(DecodeError::Truncated { what: "shard image", need: 4, have: bytes.len() }),
+    }
+}
+
+pub(crate) fn object_image(shard: &Shard, number: u32, at: Position) -> ShardImage {
+    let mut image = ImageWriter::new();
+    let mut chunk: Vec<ObjectImage<'_>> = Vec::with_capacity(CHUNK_RECORDS.min(shard.len()));
+    for object in shard.iter() {
+        chunk.push(ObjectImage::of(object));
+        if chunk.len() == CHUNK_RECORDS {
+            image.chunk(&chunk);
+            chunk.clear();
+        }
+    }
+    if !chunk.is_empty() {
+        image.chunk(&chunk);
+    }
+    let records = shard.len() as u64;
+    ShardImage { shard: number, at, records, digest: shard.digest(), bytes: image.finish() }
+}
+
+#[derive(Encode, Decode)]
+struct DirectoryHead {
+    next_segment: SegmentIx,
+    next_task: TaskId,
+    evicted_total: u64,
+}
+
+#[derive(Encode, Decode)]
+struct SegmentImage {
+    ix: SegmentIx,
+    client: [u8; 16],
+    record: SegmentRecord,
+    state: SegmentState,
+}
+
+/// Of one segment and kind, oldest first.
+#[derive(Encode, Decode)]
+struct RetiredImage {
+    segment: SegmentIx,
+    retire: Retire,
+    address: u64,
+    bytes: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct ClientImage<'a> {
+    id: [u8; 16],
+    kept_from: u64,
+    number_max: u64,
+    introduced: bool,
+    expired: bool,
+    answers: Vec<AnswerImage<'a>>,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct AnswerImage<'a> {
+    number: u64,
+    body_hash: u64,
+    parts: Vec<(u8, u64, &'a [u8])>,
+}
+
+pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
+    let dir = &writer.dir;
+    let mut image = ImageWriter::new();
+    let tenants: Vec<(&str, u64)> = dir.tenants.iter().map(|t| (t.name.as_str(), t.quota_bytes)).collect();
+    let segments: Vec<SegmentImage> = dir.segments.iter().map(segment_image).collect();
+    let retired: Vec<RetiredImage> = dir.segments.iter().flat_map(retired_images).collect();
+    let clients: Vec<ClientImage<'_>> = dir.clients.iter().map(|(id, client)| client_image(id, client)).collect();
+    let tombstones: Vec<([u8; 16], u64)> = dir.clients.tombstones().map(|(id, from)| (id.0, from)).collect();
+    let finished = dir.tasks.finished().iter().filter_map(|id| dir.tasks.get(*id));
+    let unfinished = dir.tasks.iter().filter(|task| !task.is_finished());
+    let tasks: Vec<Task> = finished.chain(unfinished).map(|task| Task { since_ms: 0, ..task.clone() }).collect();
+    image.chunk(&DirectoryHead {
+        next_segment: dir.segments.next_ix(),
+        next_task: dir.tasks.next_id_given(),
+        evicted_total: dir.evicted_total,
+    });
+    let counts = [tenants.len(), segments.len(), clients.len(), tombstones.len(), tasks.len()];
+    let records = counts.into_iter().sum::<usize>() as u64;
+    write_list(&mut image, &tenants, CHUNK_RECORDS);
+    write_list(&mut image, &tombstones, CHUNK_RECORDS);
+    write_list(&mut image, &segments, CHUNK_RECORDS);
+    write_list(&mut image, &retired, CHUNK_RECORDS);
+    // The answers of one client may be as large as a decoder takes at once.
+    write_list(&mut image, &clients, 1);
+    write_list(&mut image, &tasks, CHUNK_RECORDS);
+    ShardImage { shard: DIRECTORY_SHARD, at: writer.applied, records, digest: dir.digest(), bytes: image.finish() }
+}
+
+/// Its chunks, with their number before them.
+fn write_list<T: Encode>(image: &mut ImageWriter, list: &[T], per_chunk: usize) {
+    image.chunk(&(list.len().div_ceil(per_chunk) as u64));
+    list.chunks(per_chunk).for_each(|chunk| image.chunk(&chunk));
+}
+
+/// Tells how many there were.
+fn read_list<'a, T: BorrowDecode<'a, ()>>(
+    image: &mut ImageReader<'a>,
+    mut each: impl FnMut(T) -> Result<(), InstallError>,
+) -> Result<u64, InstallError> {
+    let chunks: u64 = oplog::decode_payload(image.chunk()?)?;
+    let mut count = 0;
+    for _ in 0..chunks {
+        let list: Vec<T> = oplog::decode_payload(image.chunk()?)?;
+        count += list.len() as u64;
+        list.into_iter().try_for_each(&mut each)?;
+    }
+    Ok(count)
+}
+
+fn segment_image(segment: &Segment) -> SegmentImage {
+    SegmentImage {
+        ix: segment.info.ix,
+        client: segment.info.client.0,
+        record: segment.info.record(),
+        state: segment.info.state,
+    }
+}
+
+fn retired_images(segment: &Segment) -> impl Iterator<Item = RetiredImage> {
+    let ix = segment.info.ix;
+    [Retire::AfterLease, Retire::AfterPut].into_iter().flat_map(move |retire| {
+        let extents = segment.retired(retire).iter();
+        extents.map(move |extent| RetiredImage { segment: ix, retire, address: extent.address, bytes: extent.bytes })
+    })
+}
+
+fn client_image(id: ClientId, client: &Client) -> ClientImage<'_> {
+    let answers = client.answers().map(|(number, record)| AnswerImage {
+        number,
+        body_hash: record.body_hash,
+        parts: record.parts.iter().map(|(op, seq, payload)| (*op as u8, *seq, &payload[..])).collect(),
+    });
+    ClientImage {
+        id: id.0,
+        kept_from: client.kept_from,
+        number_max: client.number_max,
+        introduced: client.introduced,
+        expired: client.expired,
+        answers: answers.collect(),
+    }
+}
+
+fn inconsistent(what: impl std::fmt::Display) -> InstallError {
+    InstallError::Inconsistent { what: what.to_string() }
+}
+
+fn read_directory(config: &Config, image: &ShardImage) -> Result<Directory, InstallError> {
+    let mut reader = ImageReader::new(&image.bytes)?;
+    let mut dir = Directory::new(config.tombstones_max);
+    let head: DirectoryHead = oplog::decode_payload(reader.chunk()?)?;
+    let mut tenant: TenantIx = 0;
+    let mut records = read_list(&mut reader, |(name, quota): (&str, u64)| {
+        let fits = dir.tenants.set(tenant, name, quota);
+        require(fits, || format!("tenant {tenant} {name:?} is there already")).map_err(inconsistent)?;
+        tenant += 1;
+        Ok(())
+    })?;
+    records += read_list(&mut reader, |(id, kept_from): ([u8; 16], u64)| {
+        let id = ClientId(id);
+        require(!dir.clients.is_buried(id), || format!("client {id} is gone twice")).map_err(inconsistent)?;
+        dir.clients.bury(id, kept_from, config.tombstones_max);
+        Ok(())
+    })?;
+    let mut owners = Vec::new();
+    records += read_list(&mut reader, |segment: SegmentImage| {
+        let client = ClientId(segment.client);
+        owners.push((client, segment.ix));
+        check_segment(&segment.record).map_err(inconsistent)?;
+        dir.segments.mount(segment.ix, client, segment.record, segment.state).map_err(inconsistent)
+    })?;
+    // What is retired is a segment's, not a record of its own.
+    read_list(&mut reader, |RetiredImage { segment, retire, address, bytes }| {
+        dir.segments.install_retired(segment, retire, (address, bytes)).map_err(inconsistent)
+    })?;
+    records += read_list(&mut reader, |client: ClientImage<'_>| install_client(&mut dir, client, image.at.seq))?;
+    for (owner, ix) in owners {
+        let client = dir.clients.get_mut(owner).ok_or_else(|| inconsistent(format!("no client {owner}")))?;
+        client.segments.insert(ix);
+    }
+    records += read_list(&mut reader, |task: Task| install_task(&mut dir, task))?;
+    check_records(image, records)?;
+    dir.segments.set_next_ix(head.next_segment);
+    dir.tasks.set_next_id(head.next_task);
+    dir.evicted_total = head.evicted_total;
+    dir.mode = Mode::Rebuilding;
+    match reader.next() {
+        None => Ok(dir),
+        Some(_) => Err(inconsistent("the directory's image goes on behind its end")),
+    }
+}
+
+fn install_client(dir: &mut Directory, client: ClientImage<'_>, at_seq: u64) -> Result<(), InstallError> {
+    let id = ClientId(client.id);
+    if dir.clients.is_buried(id) {
+        return Err(inconsistent(format!("client {id} is there and gone")));
+    }
+    if !dir.clients.install(id, client.kept_from, client.number_max, client.introduced) {
+        return Err(inconsistent(format!("client {id} is there twice")));
+    }
+    for answer in client.answers {
+        let stamp = RequestStamp { client: id, number: answer.number, body_hash: answer.body_hash, forget_below: 0 };
+        for (op, seq, payload) in answer.parts {
+            let op = OpType::from_number(op).ok_or_else(|| inconsistent(format!("an answer of op {op}")))?;
+            require(seq <= at_seq, || format!("an answer of seq {seq}, the image is of {at_seq}"))
+                .map_err(inconsistent)?;
+            dir.clients.check_stamp(&stamp, op).map_err(inconsistent)?;
+            let items = check_answer(op, payload).map_err(inconsistent)?;
+            dir.clients.record(&stamp, op, Bytes::copy_from_slice(payload), items, (seq, 0));
+        }
+    }
+    if client.expired {
+        dir.clients.expire(id);
+    }
+    Ok(())
+}
+
+fn install_task(dir: &mut Directory, task: Task) -> Result<(), InstallError> {
+    if !task.is_finished() {
+        let (id, assignee) = (task.id, task.assignee());
+        let client = dir.clients.get_mut(assignee).ok_or_else(|| inconsistent(format!("no client {assignee}")))?;
+        client.tasks.insert(id);
+    }
+    let id = task.id;
+    if dir.tasks.insert(task) { Ok(()) } else { Err(inconsistent(format!("task {id} is there twice"))) }
+}
+
+/// A state in the making.
+#[derive(Debug)]
+pub struct MetadataRebuild {
+    state: Metadata,
+    /// By number.
+    installed: Vec<bool>,
+    newest: Position,
+    oldest: Option<Position>,
+}
+
+impl MetadataRebuild {
+    pub(crate) fn new(config: Config) -> MetadataRebuild {
+        let state = Metadata::new(config, Position::default());
+        let installed = vec![false; DIRECTORY_SHARD as usize + 1];
+        MetadataRebuild { state, installed, newest: Position::default(), oldest: None }
+    }
+
+    fn missing(&self) -> Option<u32> {
+        self.installed.iter().position(|installed| !installed).map(|shard| shard as u32)
+    }
+
+    /// In rising order, each once. A hole is found when somebody counts on the whole.
+    fn check_order(&self, image: &ShardImage) -> Result<(), InstallError> {
+        let shard = image.shard as usize;
+        match self.installed.get(shard) {
+            None => Err(inconsistent(format!("there is no shard {shard}"))),
+            Some(true) => Err(InstallError::ShardTwice { shard: image.shard }),
+            Some(false) if self.installed[shard..].contains(&true) => {
+                Err(inconsistent(format!("shard {shard} comes after one that must follow it")))
+            }
+            Some(false) if image.at < self.newest => {
+                let newest = self.newest;
+                Err(inconsistent(format!("shard {shard} is of {}, one before of {newest}", image.at)))
+            }
+            Some(false) => Ok(()),
+        }
+    }
+
+    fn install_objects(&self, image: &ShardImage) -> Result<(), InstallError> {
+        let mut reader = ImageReader::new(&image.bytes)?;
+        let mut filled = Shard::default();
+        while let Some(chunk) = reader.next() {
+            let objects: Vec<ObjectImage<'_>> = oplog::decode_payload(chunk?)?;
+            for object in objects.into_iter().map(ObjectImage::into_object) {
+                if object.hash.shard() != image.shard as usize {
+                    return Err(inconsistent(format!("shard {} holds a key of another", image.shard)));
+                }
+                check_object(&object, image.at.seq).map_err(inconsistent)?;
+                if filled.find(object.hash, object.tenant, &object.key).is_some() {
+                    return Err(inconsistent(format!("shard {} holds a key twice", image.shard)));
+                }
+                filled.insert(object);
+            }
+        }
+        check_records(image, filled.len() as u64)?;
+        check_digest(image, filled.digest())?;
+        filled.mark_captured(image.at.seq);
+        *self.state.shards[image.shard as usize].lock() = filled;
+        Ok(())
+    }
+
+    /// What the objects imply, from all of them. From here on the state is live.
+    fn build_implied(&self, writer: &mut Writer) -> Result<(), InstallError> {
+        let dir = &mut writer.dir;
+        dir.mode = Mode::Live;
+        for shard in &self.state.shards {
+            for object in shard.lock().iter_volatile() {
+                imply(dir, object)?;
+            }
+        }
+        dir.view_stale = true;
+        Ok(())
+    }
+}
+
+fn imply(dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
+    let (tenant, hash) = (object.tenant, object.hash);
+    require(dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
+    let places: Vec<_> = object.all_replicas().map(|(replica, size)| (replica.place, size)).collect();
+    let mut indexes = Vec::with_capacity(places.len());
+    for (place, size) in places {
+        indexes.push(dir.attach(place, size, tenant, hash).map_err(inconsistent)?);
+    }
+    for (replica, index) in object.all_replicas_mut().zip(indexes) {
+        replica.index = index;
+    }
+    dir.object_came(tenant);
+    let put = (!object.put.is_none()).then_some((object.owner, object.put));
+    let replacement = object.replacement().map(|new| (new.owner, new.put));
+    let transfer = object.transfer().map(|transfer| (transfer.owner, transfer.id));
+    for (owner, id) in [put, replacement, transfer].into_iter().flatten() {
+        let client = dir.clients.get_mut(owner).ok_or_else(|| inconsistent(format!("no client {owner}")))?;
+        client.unfinished.insert(id, Unfinished { hash, tenant, since_ms: 0 });
+    }
+    Ok(())
+}
+
+fn check_records(image: &ShardImage, found: u64) -> Result<(), InstallError> {
+    let what = || format!("shard {} has {found} records, {} were said", image.shard, image.records);
+    require(image.records == found, what).map_err(inconsistent)
+}
+
+fn check_digest(image: &ShardImage, found: Digest) -> Result<(), InstallError> {
+    if image.digest == found {
+        return Ok(());
+    }
+    Err(InstallError::DigestMismatch { shard: image.shard, said: image.digest, found })
+}
+
+impl Rebuild for MetadataRebuild {
+    type State = Metadata;
+
+    fn install(&mut self, image: &ShardImage) -> Result<(), InstallError> {
+        self.check_order(image)?;
+        require(image.at.seq <= SEQ_MAX, || format!("seqs end at {SEQ_MAX}")).map_err(inconsistent)?;
+        if image.shard == DIRECTORY_SHARD {
+            let dir = read_directory(&self.state.config, image)?;
+            check_digest(image, dir.digest())?;
+            let mut writer = self.state.write();
+            writer.dir = dir;
+            writer.applied = self.oldest.unwrap_or(image.at);
+        } else {
+            self.install_objects(image)?;
+        }
+        self.installed[image.shard as usize] = true;
+        self.newest = image.at;
+        self.oldest.get_or_insert(image.at);
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), ApplyError> {
+        let mut writer = self.state.write();
+        let inconsistent = |what: String| ApplyError::Inconsistent { seq: entry.seq, what };
+        if let Some(missing) = self.missing() {
+            return Err(inconsistent(format!("shard {missing} has not been installed")));
+        }
+        check_next(writer.applied, entry)?;
+        if writer.dir.mode == Mode::Rebuilding && entry.seq > self.newest.seq {
+            self.build_implied(&mut writer).map_err(|error| {
+                let error = inconsistent(error.to_string());
+                writer.lost = Some(error.clone());
+                error
+            })?;
+        }
+        self.state.apply_next(&mut writer, entry)
+    }
+
+    fn finish(self) -> Result<Metadata, InstallError> {
+        if let Some(missing) = self.missing() {
+            return Err(InstallError::Incomplete { missing });
+        }
+        let mut writer = self.state.write();
+        if let Some(lost) = &writer.lost {
+            return Err(inconsistent(lost));
+        }
+        if writer.applied < self.newest {
+            let what = format!("the log ends at {}, the newest image is of {}", writer.applied, self.newest);
+            return Err(inconsistent(what));
+        }
+        if writer.dir.mode == Mode::Rebuilding {
+            self.build_implied(&mut writer)?;
+        }
+        writer.refresh_view();
+        drop(writer);
+        Ok(self.state)
+    }
+}

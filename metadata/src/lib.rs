@@ -1,0 +1,73 @@
+//! The replicated state of the master: which object lies where, who owns it, and how long it stays.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `types`, `config`, `hash`, `rng` | ids, bounds, hashes, random numbers |
+//! | `object`, `shard` | an object's record and its table, with their digest |
+//! | `space`, `segments`, `holders`, `queue` | free space, segments, who lies in them, what waits to be free |
+//! | `clients`, `tenants`, `tasks` | liveness and kept answers, quotas, work for clients |
+//! | `directory`, `view` | all of those together, and what readers see of them |
+//! | `op`, `apply`, `apply_object`, `apply_op` | what the log says, and what that does |
+//! | `fit` | what of an entry or an image is not believed |
+//! | `calls/*` | what clients ask for: decided item by item, logged, applied |
+//! | `steps/*` | what the primary does of its own accord: expiry, unmounts, eviction |
+//! | `read` | lookups, lists, totals |
+//! | `state` | the locks, and the way to lead or to follow |
+//! | `replicated`, `image` | the state as the engine sees it; a shard as bytes |
+//! | `check` | everything that is held twice, compared |
+//!
+//! *Invariant:* the primary decides, then applies what it decided through the same code as a standby; nothing else
+//! changes what is replicated.
+//!
+//! Deliberately absent: tokio, sockets, clocks, thread-local randomness, wire types. Times come as arguments.
+
+mod apply;
+mod apply_object;
+mod apply_op;
+mod calls;
+mod check;
+mod clients;
+mod config;
+mod directory;
+mod fit;
+mod hash;
+#[cfg(test)]
+mod history_test;
+mod holders;
+mod image;
+mod object;
+mod op;
+mod queue;
+mod read;
+mod replicated;
+mod rng;
+mod segments;
+mod shard;
+mod space;
+mod state;
+mod steps;
+mod tasks;
+mod tenants;
+mod types;
+mod view;
+
+pub use calls::place::Placement;
+pub use calls::put::{PutEndItem, PutRevokeItem, PutStart, PutStartItem, PutStartedAt};
+pub use calls::remove_many::RemovedMany;
+pub use calls::segment::{Heartbeat, MountedAt, SegmentSpec, SegmentUsage};
+pub use calls::task::{TaskDone, TaskInfo, TaskSpec};
+pub use calls::transfer::{TransferFinishItem, TransferItem, TransferStartedAt};
+pub use config::{Config, Strategy};
+pub use image::MetadataRebuild;
+pub use object::TransferKind;
+pub use op::OpType;
+pub use read::{Found, KeyInfo, ListKeys, Page, PageStart, TenantUsage, Totals};
+pub use segments::{SegmentInfo, SegmentState};
+pub use state::Metadata;
+pub use steps::Steps;
+pub use tasks::{Task, TaskState};
+pub use types::{
+    Answer, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX, Outcome, Pin, Place,
+    Places, REPLICAS_MAX, Refusal, Scope, SegmentId, SegmentIx, SegmentKind, TEXT_BYTES_MAX, TaskId,
+};
+pub use view::View;

@@ -1,0 +1,291 @@
+//! One object's record, and what of it is replicated.
+//!
+//! ```text
+//!   put_start ──► fresh put ──end──► whole ──replace──► whole + replacement ──end──► whole
+//!                    │                 └──replace in place──► fresh put again
+//!                 revoke / discard ──► gone                 whole + transfer (copy or move)
+//! ```
+//!
+//! `put` names the put whose replicas stand in `replicas` and are not all complete yet. A replacement and a transfer
+//! keep their replicas apart until they end, so that readers never see them. An object that has neither a replica nor
+//! a replacement does not exist.
+
+use bincode::{BorrowDecode, Decode, Encode};
+use oplog::{ClientId, Digest};
+use smallvec::SmallVec;
+
+use crate::hash::{KeyHash, RecordHash, Table};
+use crate::types::{ItemId, Pin, Place, SegmentIx, TenantIx};
+
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) hash: KeyHash,
+    pub(crate) size: u64,
+    /// Of the last change.
+    pub(crate) seq: u64,
+    /// Whoever started the newest put that is in `replicas`.
+    pub(crate) owner: ClientId,
+    pub(crate) put: ItemId,
+    pub(crate) checksum: Option<u64>,
+    pub(crate) replicas: Replicas,
+    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) tenant: TenantIx,
+    pub(crate) pin: Pin,
+    /// Volatile: on the TTL clock of this member, not replicated.
+    pub(crate) pinned_at_ms: u64,
+    pub(crate) lease_until_ms: u64,
+}
+
+pub(crate) type Replicas = SmallVec<[Replica; 1]>;
+
+/// What few objects have.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) replacement: Option<Replacement>,
+    pub(crate) transfer: Option<Transfer>,
+}
+
+/// A new version that is being written beside the old one.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    pub(crate) put: ItemId,
+    pub(crate) owner: ClientId,
+    pub(crate) size: u64,
+    pub(crate) pin: Pin,
+    pub(crate) replicas: Replicas,
+}
+
+/// A copy or a move that a client carries out.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) id: ItemId,
+    pub(crate) owner: ClientId,
+    pub(crate) kind: TransferKind,
+    pub(crate) source: SegmentIx,
+    pub(crate) targets: Replicas,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum TransferKind {
+    Copy,
+    Move,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replica {
+    pub(crate) place: Place,
+    /// Where the segment's index names this object. Volatile.
+    pub(crate) index: u32,
+    pub(crate) complete: bool,
+}
+
+impl Object {
+    /// A put, a replacement or a transfer is under way.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.put.is_none() || self.extra.is_some()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.replicas.is_empty() && self.replacement().is_none()
+    }
+
+    pub(crate) fn replacement(&self) -> Option<&Replacement> {
+        self.extra.as_ref().and_then(|extra| extra.replacement.as_ref())
+    }
+
+    pub(crate) fn transfer(&self) -> Option<&Transfer> {
+        self.extra.as_ref().and_then(|extra| extra.transfer.as_ref())
+    }
+
+    pub(crate) fn take_replacement(&mut self) -> Option<Replacement> {
+        let taken = self.extra.as_mut().and_then(|extra| extra.replacement.take());
+        self.drop_empty_extra();
+        taken
+    }
+
+    pub(crate) fn take_transfer(&mut self) -> Option<Transfer> {
+        let taken = self.extra.as_mut().and_then(|extra| extra.transfer.take());
+        self.drop_empty_extra();
+        taken
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    fn drop_empty_extra(&mut self) {
+        if self.extra.as_ref().is_some_and(|extra| extra.replacement.is_none() && extra.transfer.is_none()) {
+            self.extra = None;
+        }
+    }
+
+    /// Every replica with the size of its buffer: of the object, its replacement and its transfer.
+    pub(crate) fn all_replicas(&self) -> impl Iterator<Item = (&Replica, u64)> {
+        let own = self.replicas.iter().map(|replica| (replica, self.size));
+        let replacement =
+            self.replacement().into_iter().flat_map(|new| new.replicas.iter().map(|replica| (replica, new.size)));
+        let transfer = self.transfer().into_iter().flat_map(|t| t.targets.iter().map(|replica| (replica, self.size)));
+        own.chain(replacement).chain(transfer)
+    }
+
+    pub(crate) fn all_replicas_mut(&mut self) -> impl Iterator<Item = &mut Replica> {
+        let (replacement, transfer) = match self.extra.as_deref_mut() {
+            Some(extra) => (extra.replacement.as_mut(), extra.transfer.as_mut()),
+            None => (None, None),
+        };
+        let replacement = replacement.into_iter().flat_map(|new| new.replicas.iter_mut());
+        let transfer = transfer.into_iter().flat_map(|transfer| transfer.targets.iter_mut());
+        self.replicas.iter_mut().chain(replacement).chain(transfer)
+    }
+
+    /// Of everything about it that members must agree on.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut hash = RecordHash::new(Table::Objects);
+        let parts = u64::from(self.checksum.is_some())
+            | (u64::from(self.replacement().is_some()) << 1)
+            | (u64::from(self.transfer().is_some()) << 2)
+            | ((self.replicas.len() as u64) << 3);
+        hash.number((u64::from(self.tenant) << 32) | self.key.len() as u64)
+            .raw(&self.key)
+            .number(self.size)
+            .number(self.seq)
+            .raw(&self.owner.0)
+            .number(self.put.0)
+            .number((pin_code(self.pin) << 16) | parts);
+        hash_replicas(&mut hash, &self.replicas);
+        if let Some(checksum) = self.checksum {
+            hash.number(checksum);
+        }
+        if let Some(new) = self.replacement() {
+            hash.number(new.put.0).raw(&new.owner.0).number(new.size).number(pin_code(new.pin));
+            hash_replicas(hash.number(new.replicas.len() as u64), &new.replicas);
+        }
+        if let Some(transfer) = self.transfer() {
+            let kind = (u64::from(transfer.source) << 1) | transfer.kind as u64;
+            hash.number(transfer.id.0).raw(&transfer.owner.0).number(kind);
+            hash_replicas(hash.number(transfer.targets.len() as u64), &transfer.targets);
+        }
+        hash.finish()
+    }
+}
+
+fn hash_replicas(hash: &mut RecordHash, replicas: &Replicas) {
+    for replica in replicas {
+        hash.number((u64::from(replica.place.segment) << 1) | u64::from(replica.complete))
+            .number(replica.place.address);
+    }
+}
+
+fn pin_code(pin: Pin) -> u64 {
+    match pin {
+        Pin::None => 0,
+        Pin::Soft { ttl_ms } => (u64::from(ttl_ms) << 2) | 1,
+        Pin::Hard => 2,
+    }
+}
+
+/// An object as it goes into a shard's image.
+#[derive(Debug, Encode, BorrowDecode)]
+pub(crate) struct ObjectImage<'a> {
+    key: &'a [u8],
+    tenant: TenantIx,
+    size: u64,
+    seq: u64,
+    owner: [u8; 16],
+    put: ItemId,
+    checksum: Option<u64>,
+    pin: Pin,
+    replicas: Vec<(Place, bool)>,
+    replacement: Option<ReplacementImage>,
+    transfer: Option<TransferImage>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct ReplacementImage {
+    put: ItemId,
+    owner: [u8; 16],
+    size: u64,
+    pin: Pin,
+    replicas: Vec<(Place, bool)>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct TransferImage {
+    id: ItemId,
+    owner: [u8; 16],
+    kind: TransferKind,
+    source: SegmentIx,
+    targets: Vec<(Place, bool)>,
+}
+
+fn places_of(replicas: &Replicas) -> Vec<(Place, bool)> {
+    replicas.iter().map(|replica| (replica.place, replica.complete)).collect()
+}
+
+fn replicas_of(places: &[(Place, bool)]) -> Replicas {
+    places.iter().map(|&(place, complete)| Replica { place, index: 0, complete }).collect()
+}
+
+impl<'a> ObjectImage<'a> {
+    pub(crate) fn of(object: &'a Object) -> ObjectImage<'a> {
+        ObjectImage {
+            key: &object.key,
+            tenant: object.tenant,
+            size: object.size,
+            seq: object.seq,
+            owner: object.owner.0,
+            put: object.put,
+            checksum: object.checksum,
+            pin: object.pin,
+            replicas: places_of(&object.replicas),
+            replacement: object.replacement().map(|new| ReplacementImage {
+                put: new.put,
+                owner: new.owner.0,
+                size: new.size,
+                pin: new.pin,
+                replicas: places_of(&new.replicas),
+            }),
+            transfer: object.transfer().map(|transfer| TransferImage {
+                id: transfer.id,
+                owner: transfer.owner.0,
+                kind: transfer.kind,
+                source: transfer.source,
+                targets: places_of(&transfer.targets),
+            }),
+        }
+    }
+
+    pub(crate) fn into_object(self) -> Object {
+        let replacement = self.replacement.map(|new| Replacement {
+            put: new.put,
+            owner: ClientId(new.owner),
+            size: new.size,
+            pin: new.pin,
+            replicas: replicas_of(&new.replicas),
+        });
+        let transfer = self.transfer.map(|transfer| Transfer {
+            id: transfer.id,
+            owner: ClientId(transfer.owner),
+            kind: transfer.kind,
+            source: transfer.source,
+            targets: replicas_of(&transfer.targets),
+        });
+        let extra = (replacement.is_some() || transfer.is_some()).then(|| Box::new(Extra { replacement, transfer }));
+        Object {
+            hash: KeyHash::of(self.tenant, self.key),
+            key: self.key.into(),
+            size: self.size,
+            seq: self.seq,
+            owner: ClientId(self.owner),
+            put: self.put,
+            checksum: self.checksum,
+            replicas: replicas_of(&self.replicas),
+            extra,
+            tenant: self.tenant,
+            pin: self.pin,
+            pinned_at_ms: 0,
+            lease_until_ms: 0,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Reads: lookups, existence, lists, totals. None of them takes the writer lock but the totals.
+//!
+//! A read sees what is applied, which may not be committed yet. So each says which seq its answer waits for: of what it
+//! found, the last change; of what it did not find, the last change of the shard, since a removal may be on its way; of
+//! what a segment hides, the last change of the segments.
+
+use oplog::Position;
+use std::sync::Arc;
+
+use crate::calls::check_key;
+use crate::calls::remove_many::pattern;
+use crate::calls::{check_count, check_text};
+use crate::hash::KeyHash;
+use crate::object::Object;
+use crate::state::Metadata;
+use crate::types::{CALL_ITEMS_MAX, CallRefused, Now, OBJECT_SHARDS, Pin, Place, TenantIx};
+use crate::view::View;
+
+/// What a lookup tells about one key.
+#[derive(Debug)]
+pub struct Found<'a> {
+    object: &'a Object,
+    view: &'a View,
+}
+
+impl Found<'_> {
+    pub fn size(&self) -> u64 {
+        self.object.size
+    }
+
+    pub fn checksum(&self) -> Option<u64> {
+        self.object.checksum
+    }
+
+    /// Complete ones on living segments.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        readable_places(self.object, self.view)
+    }
+}
+
+fn readable_places<'a>(object: &'a Object, view: &'a View) -> impl Iterator<Item = Place> + 'a {
+    let living = |place: &Place| view.segment(place.segment).is_some_and(|info| info.is_living());
+    object.replicas.iter().filter(|replica| replica.complete).map(|replica| replica.place).filter(living)
+}
+
+/// Whether a whole replica can be told, and whether one can not, since its segment is going.
+fn visibility(object: &Object, view: &View) -> (bool, bool) {
+    let whole = object.replicas.iter().filter(|replica| replica.complete);
+    whole.fold((false, false), |(readable, hidden), replica| {
+        let living = view.segment(replica.place.segment).is_some_and(|info| info.is_living());
+        (readable || living, hidden || !living)
+    })
+}
+
+/// One key of a list.
+#[derive(Clone, Debug)]
+pub struct KeyInfo {
+    pub key: Box<[u8]>,
+    pub size: u64,
+    pub replicas: u32,
+    pub complete: bool,
+    pub pin: Pin,
+}
+
+/// Where the next page of a list begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageStart {
+    pub shard: u16,
+    /// The last key of that shard that was listed.
+    pub after: Box<[u8]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ListKeys<'a> {
+    pub tenant: &'a str,
+    pub prefix: &'a [u8],
+    /// Empty: all.
+    pub regex: &'a str,
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub keys: Vec<KeyInfo>,
+    pub next: Option<PageStart>,
+    pub wait_seq: u64,
+}
+
+/// Totals of the state.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    pub applied: Position,
+    pub digest: oplog::Digest,
+    pub objects: u64,
+    pub unfinished: u64,
+    pub segments: u64,
+    pub clients: u64,
+    pub tasks: u64,
+    pub tenants: u64,
+    pub memory_bytes: u64,
+    pub memory_used_bytes: u64,
+    pub retired_bytes: u64,
+    pub evicted_total: u64,
+}
+
+/// A tenant with what it holds.
+#[derive(Clone, Debug)]
+pub struct TenantUsage {
+    pub name: String,
+    pub quota_bytes: u64,
+    pub used_bytes: u64,
+    pub objects: u64,
+}
+
+impl Metadata {
+    /// Tells `found` about each key in turn (`None`: it is not there) and grants the objects' leases. The answer is the
+    /// seq that must be committed before any of it may be told.
+    pub fn lookup<'k>(
+        &self,
+        tenant: &str,
+        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+        now: Now,
+        mut found: impl FnMut(Option<Found<'_>>),
+    ) -> Result<u64, CallRefused> {
+        check_text("caller.tenant", tenant)?;
+        check_count(keys.len())?;
+        for (at, key) in keys.clone().enumerate() {
+            check_key(key, &|_| format!("keys[{at}]"))?;
+        }
+        let view = self.view();
+        let tenant = view.tenant(tenant).unwrap_or(TenantIx::MAX);
+        let lease_until_ms = now.ttl_ms + self.config.object_lease_ms;
+        let mut wait_seq = 0;
+        for key in keys {
+            let hash = KeyHash::of(tenant, key);
+            let mut shard = self.shards[hash.shard()].lock();
+            let last_seq = shard.last_seq();
+            let object = shard.find_volatile(hash, tenant, key);
+            let (readable, hidden) = object.as_ref().map_or((false, false), |object| visibility(object, &view));
+            if hidden {
+                wait_seq = wait_seq.max(view.seq());
+            }
+            match object.filter(|_| readable) {
+                Some(object) => {
+                    object.lease_until_ms = object.lease_until_ms.max(lease_until_ms);
+                    wait_seq = wait_seq.max(object.seq);
+                    found(Some(Found { object, view: &view }));
+                }
+                None => {
+                    wait_seq = wait_seq.max(last_seq);
+                    found(None);
+                }
+            }
+        }
+        Ok(wait_seq)
+    }
+
+    /// One page, in the order of shards and, within one, of keys.
+    pub fn list_keys(&self, what: &ListKeys<'_>, from: Option<&PageStart>) -> Result<Page, CallRefused> {
+        check_text("caller.tenant", what.tenant)?;
+        if what.limit == 0 || what.limit > CALL_ITEMS_MAX {
+            let text = format!("{}, from 1 to {CALL_ITEMS_MAX} are possible", what.limit);
+            return Err(CallRefused::invalid("limit", text));
+        }
+        let matcher = match what.regex {
+            "" => None,
+            regex => Some(pattern("regex", regex)?),
+        };
+        let view = self.view();
+        let tenant = view.tenant(what.tenant).unwrap_or(TenantIx::MAX);
+        let wanted = |object: &&Object| object.tenant == tenant && object.key.starts_with(what.prefix);
+        let mut page = Page { keys: Vec::new(), next: None, wait_seq: view.seq() };
+        let first = from.map_or(0, |from| usize::from(from.shard));
+        for at in first..OBJECT_SHARDS {
+            let after: &[u8] = from.filter(|from| usize::from(from.shard) == at).map_or(&[], |from| &from.after);
+            let mut keys: Vec<KeyInfo> = {
+                let shard = self.scan(at);
+                page.wait_seq = page.wait_seq.max(shard.last_seq());
+                let rest = shard.iter().filter(|object| *object.key > *after).filter(wanted);
+                rest.map(|object| key_info(object, &view)).collect()
+            };
+            // A pattern takes its time, so it runs without the lock.
+            keys.retain(|info| matcher.as_ref().is_none_or(|regex| regex.is_match(&info.key)));
+            keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            let room = what.limit - page.keys.len();
+            let cut = keys.len() > room;
+            keys.truncate(room);
+            page.keys.append(&mut keys);
+            if cut || page.keys.len() == what.limit {
+                let after = page.keys.last().map(|info| info.key.clone()).unwrap_or_default();
+                page.next = Some(PageStart { shard: at as u16, after });
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    pub fn totals(&self) -> Totals {
+        let writer = self.write();
+        let dir = &writer.dir;
+        Totals {
+            applied: writer.applied,
+            digest: self.digest_of(&writer),
+            objects: dir.objects,
+            unfinished: dir.clients.iter().map(|(_, client)| client.unfinished.len() as u64).sum(),
+            segments: dir.segments.len() as u64,
+            clients: dir.clients.len() as u64,
+            tasks: dir.tasks.len() as u64,
+            tenants: dir.tenants.len() as u64,
+            memory_bytes: dir.segments.memory_bytes(),
+            memory_used_bytes: dir.segments.memory_used_bytes(),
+            retired_bytes: dir.segments.retired_bytes(),
+            evicted_total: dir.evicted_total,
+        }
+    }
+
+    pub fn tenants(&self) -> (Position, Vec<TenantUsage>) {
+        let writer = self.write();
+        let usage = writer.dir.tenants.iter().map(|tenant| TenantUsage {
+            name: tenant.name.clone(),
+            quota_bytes: tenant.quota_bytes,
+            used_bytes: tenant.used_bytes,
+            objects: tenant.objects,
+        });
+        (writer.applied, usage.collect())
+    }
+
+    /// Makes the tenant where it is new. 0: no quota.
+    pub fn set_tenant_quota(&self, name: &str, quota_bytes: u64, now: Now) -> Result<Position, CallRefused> {
+        check_text("tenant", name)?;
+        let mut writer = self.write();
+        match writer.dir.tenants.ix_of(name) {
+            Some(tenant) => {
+                let op = crate::op::TenantOp { tenant, name: name.to_owned(), quota_bytes };
+                writer.commit_op(crate::op::OpType::Tenant, &op, now)?;
+            }
+            None => drop(self.make_tenant(&mut writer, name, quota_bytes, now)?),
+        }
+        Ok(writer.applied)
+    }
+}
+
+fn key_info(object: &Object, view: &Arc<View>) -> KeyInfo {
+    let replicas = readable_places(object, view).count() as u32;
+    KeyInfo { key: object.key.clone(), size: object.size, replicas, complete: replicas > 0, pin: object.pin }
+}

@@ -1,0 +1,549 @@
+//! The segments: what space there is, whose it is, and which objects lie in it.
+//!
+//! Each segment names the objects that lie in it (`holders`), so that an unmount costs what the segment holds. A
+//! replica knows its index there; taking one out moves the last one into its place, and the caller tells that one.
+//!
+//! Invariant: a byte of a memory segment is free, or in exactly one replica, or in exactly one retired extent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use oplog::{ClientId, Digest};
+
+use crate::check::same;
+use crate::hash::{KeyHash, RecordHash, Table};
+use crate::holders::Holders;
+use crate::op::{Retire, SegmentRecord};
+use crate::queue::Queue;
+use crate::space::{RangeError, Space};
+use crate::types::{Place, SegmentId, SegmentIx, SegmentKind, extent};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, bincode::Encode, bincode::Decode)]
+pub enum SegmentState {
+    Mounted,
+    Draining { grace_ms: u64 },
+    Unmounting,
+}
+
+/// What everybody may know of a segment. Replaced as a whole when its state changes.
+#[derive(Clone, Debug)]
+pub struct SegmentInfo {
+    pub ix: SegmentIx,
+    pub id: SegmentId,
+    pub client: ClientId,
+    pub name: String,
+    pub kind: SegmentKind,
+    pub base: u64,
+    pub size: u64,
+    pub endpoint: String,
+    pub protocol: String,
+    pub host: String,
+    pub path: String,
+    pub state: SegmentState,
+}
+
+impl SegmentInfo {
+    pub(crate) fn new(ix: SegmentIx, client: ClientId, record: SegmentRecord, state: SegmentState) -> SegmentInfo {
+        let SegmentRecord { id, name, kind, base, size, endpoint, protocol, host, path } = record;
+        SegmentInfo { ix, id, client, name, kind, base, size, endpoint, protocol, host, path, state }
+    }
+
+    pub(crate) fn record(&self) -> SegmentRecord {
+        SegmentRecord {
+            id: self.id,
+            name: self.name.clone(),
+            kind: self.kind,
+            base: self.base,
+            size: self.size,
+            endpoint: self.endpoint.clone(),
+            protocol: self.protocol.clone(),
+            host: self.host.clone(),
+            path: self.path.clone(),
+        }
+    }
+
+    /// Its replicas may be read.
+    pub fn is_living(&self) -> bool {
+        self.state != SegmentState::Unmounting
+    }
+
+    /// The file of a replica in a disk segment.
+    pub fn file_path(&self, address: u64) -> String {
+        format!("{}/{:016x}", self.path.trim_end_matches('/'), address)
+    }
+
+    fn digest(&self) -> Digest {
+        let state = match self.state {
+            SegmentState::Mounted => 0,
+            SegmentState::Unmounting => 1,
+            SegmentState::Draining { grace_ms } => grace_ms.saturating_add(2),
+        };
+        RecordHash::new(Table::Segments)
+            .number(u64::from(self.ix))
+            .text(&self.id.0)
+            .text(&self.client.0)
+            .text(self.name.as_bytes())
+            .number(self.kind as u64)
+            .number(self.base)
+            .number(self.size)
+            .text(self.endpoint.as_bytes())
+            .text(self.protocol.as_bytes())
+            .text(self.host.as_bytes())
+            .text(self.path.as_bytes())
+            .number(state)
+            .finish()
+    }
+}
+
+/// Space of something dropped that somebody may still read or write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retired {
+    pub(crate) address: u64,
+    pub(crate) bytes: u64,
+    /// Volatile.
+    pub(crate) since_ms: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) info: Arc<SegmentInfo>,
+    /// Of a memory segment.
+    space: Option<Space>,
+    used_bytes: u64,
+    holders: Holders,
+    after_lease: Queue<Retired>,
+    after_put: Queue<Retired>,
+    retired_bytes: u64,
+    /// Volatile: when the drain began.
+    pub(crate) draining_since_ms: u64,
+}
+
+impl Segment {
+    fn new(info: SegmentInfo) -> Segment {
+        let usable = info.size / crate::types::SPACE_UNIT * crate::types::SPACE_UNIT;
+        let space = (info.kind == SegmentKind::Memory).then(|| Space::new(info.base, usable));
+        Segment {
+            info: Arc::new(info),
+            space,
+            used_bytes: 0,
+            holders: Holders::default(),
+            after_lease: Queue::default(),
+            after_put: Queue::default(),
+            retired_bytes: 0,
+            draining_since_ms: 0,
+        }
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    pub(crate) fn retired_bytes(&self) -> u64 {
+        self.retired_bytes
+    }
+
+    pub(crate) fn holders(&self) -> &Holders {
+        &self.holders
+    }
+
+    pub(crate) fn usable_bytes(&self) -> u64 {
+        self.info.size / crate::types::SPACE_UNIT * crate::types::SPACE_UNIT
+    }
+
+    pub(crate) fn free_bytes(&self) -> u64 {
+        match &self.space {
+            Some(space) => space.free_bytes(),
+            None => self.info.size.saturating_sub(self.used_bytes + self.retired_bytes),
+        }
+    }
+
+    /// Nothing lies here and nothing is retired; the free space is one range.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.holders.is_empty() && self.retired_bytes == 0 && self.space.as_ref().is_none_or(Space::is_whole)
+    }
+
+    /// The address for an object of `size` bytes, if it fits. `file` names it on disk.
+    fn choose(&self, size: u64, file: u64) -> Option<u64> {
+        match &self.space {
+            Some(space) => space.choose(extent(size)),
+            None => (self.free_bytes() >= extent(size)).then_some(file),
+        }
+    }
+
+    pub(crate) fn retired(&self, retire: Retire) -> &Queue<Retired> {
+        match retire {
+            Retire::AfterPut => &self.after_put,
+            Retire::AfterLease | Retire::Now => &self.after_lease,
+        }
+    }
+
+    fn retired_mut(&mut self, retire: Retire) -> &mut Queue<Retired> {
+        match retire {
+            Retire::AfterPut => &mut self.after_put,
+            Retire::AfterLease | Retire::Now => &mut self.after_lease,
+        }
+    }
+}
+
+fn retired_digest(segment: SegmentIx, retire: Retire, retired: &Retired) -> Digest {
+    RecordHash::new(Table::Retired)
+        .number((u64::from(segment) << 2) | retire as u64)
+        .number(retired.address)
+        .number(retired.bytes)
+        .finish()
+}
+
+/// The index of a replica of another object has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved {
+    pub(crate) holder: KeyHash,
+    pub(crate) segment: SegmentIx,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SegmentError {
+    #[error("segment {0} is not there")]
+    Missing(SegmentIx),
+    #[error("segment {ix}: {error}")]
+    Range { ix: SegmentIx, error: RangeError },
+    #[error("segment {ix} names {len} objects, not one at {index}")]
+    Index { ix: SegmentIx, len: usize, index: u32 },
+    #[error("segment {ix} has {have} retired extents, {wanted} were to be released")]
+    Retired { ix: SegmentIx, have: usize, wanted: u32 },
+    #[error("segment {0} is there already")]
+    Twice(SegmentIx),
+    #[error("segment {ix} of {size} bytes is more than can be counted")]
+    NoNumber { ix: SegmentIx, size: u64 },
+    #[error("segment {ix} has no room for {bytes} bytes")]
+    Full { ix: SegmentIx, bytes: u64 },
+    #[error("segment {0} never retires space that is free at once")]
+    Never(SegmentIx),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    by_ix: BTreeMap<SegmentIx, Segment>,
+    by_id: BTreeMap<SegmentId, SegmentIx>,
+    by_name: BTreeMap<String, Vec<SegmentIx>>,
+    by_host: BTreeMap<String, Vec<SegmentIx>>,
+    /// Mounted ones, to choose from.
+    open_memory: Vec<SegmentIx>,
+    open_disk: Vec<SegmentIx>,
+    pub(crate) draining: BTreeSet<SegmentIx>,
+    pub(crate) unmounting: BTreeSet<SegmentIx>,
+    next_ix: SegmentIx,
+    digest: Digest,
+    /// Of all segments; so no sum over segments can overflow.
+    all_bytes: u64,
+    memory_bytes: u64,
+    memory_used_bytes: u64,
+    retired_bytes: u64,
+}
+
+impl Segments {
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest + RecordHash::new(Table::Counters).number(0).number(u64::from(self.next_ix)).finish()
+    }
+
+    pub(crate) fn next_ix(&self) -> SegmentIx {
+        self.next_ix
+    }
+
+    /// There is a number for one more segment of this size, and for the sum.
+    pub(crate) fn have_room(&self, size: u64) -> bool {
+        self.next_ix < SegmentIx::MAX && self.all_bytes.checked_add(size).is_some()
+    }
+
+    pub(crate) fn set_next_ix(&mut self, next: SegmentIx) {
+        self.next_ix = self.next_ix.max(next);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_ix.len()
+    }
+
+    /// Of all memory segments.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    pub(crate) fn memory_used_bytes(&self) -> u64 {
+        self.memory_used_bytes
+    }
+
+    pub(crate) fn retired_bytes(&self) -> u64 {
+        self.retired_bytes
+    }
+
+    pub(crate) fn open_memory(&self) -> &[SegmentIx] {
+        &self.open_memory
+    }
+
+    pub(crate) fn get(&self, ix: SegmentIx) -> Option<&Segment> {
+        self.by_ix.get(&ix)
+    }
+
+    pub(crate) fn ix_of(&self, id: SegmentId) -> Option<SegmentIx> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn named(&self, name: &str) -> &[SegmentIx] {
+        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn on_host(&self, host: &str) -> &[SegmentIx] {
+        self.by_host.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn open(&self, kind: SegmentKind) -> &[SegmentIx] {
+        match kind {
+            SegmentKind::Memory => &self.open_memory,
+            SegmentKind::Disk => &self.open_disk,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.by_ix.values()
+    }
+
+    /// Eviction could make room for so many replicas of an object of this size in memory.
+    pub(crate) fn could_hold(&self, size: u64, replicas: usize) -> bool {
+        let fits = |ix: &&SegmentIx| self.by_ix.get(ix).is_some_and(|segment| segment.usable_bytes() >= extent(size));
+        self.open_memory.iter().filter(fits).take(replicas).count() == replicas
+    }
+
+    /// Where in `ix` an object of `size` bytes would go, if the segment takes new objects of this kind.
+    pub(crate) fn place(&self, ix: SegmentIx, kind: SegmentKind, size: u64, file: u64) -> Option<Place> {
+        let segment = self.by_ix.get(&ix)?;
+        if segment.info.kind != kind || segment.info.state != SegmentState::Mounted {
+            return None;
+        }
+        segment.choose(size, file).map(|address| Place { segment: ix, address })
+    }
+
+    pub(crate) fn free_ratio(&self, ix: SegmentIx) -> f64 {
+        self.by_ix.get(&ix).map_or(0.0, |segment| segment.free_bytes() as f64 / segment.info.size as f64)
+    }
+
+    pub(crate) fn mount(
+        &mut self,
+        ix: SegmentIx,
+        client: ClientId,
+        record: SegmentRecord,
+        state: SegmentState,
+    ) -> Result<(), SegmentError> {
+        if self.by_ix.contains_key(&ix) || self.by_id.contains_key(&record.id) {
+            return Err(SegmentError::Twice(ix));
+        }
+        if ix == SegmentIx::MAX || !self.have_room(record.size) {
+            return Err(SegmentError::NoNumber { ix, size: record.size });
+        }
+        self.all_bytes += record.size;
+        let info = SegmentInfo::new(ix, client, record, state);
+        self.digest += info.digest();
+        self.by_id.insert(info.id, ix);
+        self.by_name.entry(info.name.clone()).or_default().push(ix);
+        self.by_host.entry(info.host.clone()).or_default().push(ix);
+        if info.kind == SegmentKind::Memory {
+            self.memory_bytes += info.size;
+        }
+        self.list(ix, info.kind, state);
+        self.by_ix.insert(ix, Segment::new(info));
+        self.next_ix = self.next_ix.max(ix + 1);
+        Ok(())
+    }
+
+    fn list(&mut self, ix: SegmentIx, kind: SegmentKind, state: SegmentState) {
+        match state {
+            SegmentState::Mounted if kind == SegmentKind::Memory => self.open_memory.push(ix),
+            SegmentState::Mounted => self.open_disk.push(ix),
+            SegmentState::Draining { .. } => drop(self.draining.insert(ix)),
+            SegmentState::Unmounting => drop(self.unmounting.insert(ix)),
+        }
+    }
+
+    fn unlist(&mut self, ix: SegmentIx) {
+        self.open_memory.retain(|listed| *listed != ix);
+        self.open_disk.retain(|listed| *listed != ix);
+        self.draining.remove(&ix);
+        self.unmounting.remove(&ix);
+    }
+
+    pub(crate) fn set_state(&mut self, ix: SegmentIx, state: SegmentState, now_ms: u64) -> Result<(), SegmentError> {
+        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
+        self.digest -= segment.info.digest();
+        let info = SegmentInfo { state, ..(*segment.info).clone() };
+        self.digest += info.digest();
+        let kind = info.kind;
+        segment.info = Arc::new(info);
+        segment.draining_since_ms = now_ms;
+        self.unlist(ix);
+        self.list(ix, kind, state);
+        Ok(())
+    }
+
+    /// It must hold nothing; what is retired in it goes with it.
+    pub(crate) fn remove(&mut self, ix: SegmentIx) -> Result<Arc<SegmentInfo>, SegmentError> {
+        let segment = self.by_ix.get(&ix).ok_or(SegmentError::Missing(ix))?;
+        if !segment.holders.is_empty() {
+            return Err(SegmentError::Index { ix, len: segment.holders.len(), index: 0 });
+        }
+        let segment = self.by_ix.remove(&ix).ok_or(SegmentError::Missing(ix))?;
+        for retire in [Retire::AfterLease, Retire::AfterPut] {
+            for retired in segment.retired(retire).iter() {
+                self.digest -= retired_digest(ix, retire, retired);
+                self.retired_bytes -= retired.bytes;
+            }
+        }
+        self.digest -= segment.info.digest();
+        self.all_bytes -= segment.info.size;
+        if segment.info.kind == SegmentKind::Memory {
+            self.memory_bytes -= segment.info.size;
+        }
+        self.unlist(ix);
+        self.by_id.remove(&segment.info.id);
+        forget(&mut self.by_name, &segment.info.name, ix);
+        forget(&mut self.by_host, &segment.info.host, ix);
+        Ok(segment.info)
+    }
+
+    /// A replica comes to lie at `place`; the answer is its index among the holders.
+    pub(crate) fn attach(&mut self, place: Place, size: u64, holder: KeyHash) -> Result<u32, SegmentError> {
+        let ix = place.segment;
+        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
+        let bytes = extent(size);
+        if let Some(space) = &mut segment.space {
+            space.take(place.address, bytes).map_err(|error| SegmentError::Range { ix, error })?;
+            self.memory_used_bytes += bytes;
+        } else if segment.free_bytes() < bytes {
+            return Err(SegmentError::Full { ix, bytes });
+        }
+        segment.used_bytes += bytes;
+        segment.holders.push(holder);
+        Ok((segment.holders.len() - 1) as u32)
+    }
+
+    /// A replica no longer lies at `place`. The caller tells the moved one.
+    pub(crate) fn detach(
+        &mut self,
+        place: Place,
+        size: u64,
+        index: u32,
+        retire: Retire,
+        retired_ms: u64,
+    ) -> Result<Option<Moved>, SegmentError> {
+        let ix = place.segment;
+        let bytes = extent(size);
+        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
+        if segment.holders.swap_remove(index as usize).is_none() {
+            return Err(SegmentError::Index { ix, len: segment.holders.len(), index });
+        }
+        segment.used_bytes -= bytes;
+        if segment.space.is_some() {
+            self.memory_used_bytes -= bytes;
+        }
+        let from = segment.holders.len() as u32;
+        // None where the last one went: nobody has moved.
+        let moved = segment.holders.get(index as usize);
+        let moved = moved.map(|holder| Moved { holder, segment: ix, from, to: index });
+        self.free_or_retire(ix, Retired { address: place.address, bytes, since_ms: retired_ms }, retire)?;
+        Ok(moved)
+    }
+
+    fn free_or_retire(&mut self, ix: SegmentIx, extent: Retired, retire: Retire) -> Result<(), SegmentError> {
+        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
+        match (retire, &mut segment.space) {
+            (Retire::Now, Some(space)) => {
+                space.give_back(extent.address, extent.bytes).map_err(|error| SegmentError::Range { ix, error })?;
+            }
+            (Retire::Now, None) => {}
+            (Retire::AfterLease | Retire::AfterPut, _) => {
+                self.digest += retired_digest(ix, retire, &extent);
+                self.retired_bytes += extent.bytes;
+                segment.retired_bytes += extent.bytes;
+                segment.retired_mut(retire).push_back(extent);
+            }
+        }
+        Ok(())
+    }
+
+    /// The oldest `count` retired extents become free.
+    pub(crate) fn release(&mut self, ix: SegmentIx, retire: Retire, count: u32) -> Result<(), SegmentError> {
+        if retire == Retire::Now {
+            return Err(SegmentError::Never(ix));
+        }
+        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
+        let have = segment.retired(retire).len();
+        if have < count as usize {
+            return Err(SegmentError::Retired { ix, have, wanted: count });
+        }
+        for _ in 0..count {
+            let Some(extent) = segment.retired_mut(retire).pop_front() else { break };
+            self.digest -= retired_digest(ix, retire, &extent);
+            self.retired_bytes -= extent.bytes;
+            segment.retired_bytes -= extent.bytes;
+            if let Some(space) = &mut segment.space {
+                space.give_back(extent.address, extent.bytes).map_err(|error| SegmentError::Range { ix, error })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is kept twice, compared.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let sum = |of: fn(&Segment) -> u64| self.by_ix.values().map(of).sum::<u64>();
+        let memory = |segment: &Segment| segment.info.kind == SegmentKind::Memory;
+        let of_memory = |of: fn(&Segment) -> u64| self.by_ix.values().filter(|s| memory(s)).map(of).sum::<u64>();
+        same("bytes of all segments", sum(|segment| segment.info.size), self.all_bytes)?;
+        same("bytes of memory", of_memory(|segment| segment.info.size), self.memory_bytes)?;
+        same("used bytes of memory", of_memory(|segment| segment.used_bytes), self.memory_used_bytes)?;
+        same("retired bytes", sum(|segment| segment.retired_bytes), self.retired_bytes)?;
+        let mut digest = Digest::default();
+        let mut again = Segments::default();
+        for (&ix, segment) in &self.by_ix {
+            let SegmentInfo { client, state, .. } = *segment.info;
+            digest += segment.info.digest();
+            for retire in [Retire::AfterLease, Retire::AfterPut] {
+                digest += segment.retired(retire).iter().map(|r| retired_digest(ix, retire, r)).sum::<Digest>();
+            }
+            again.mount(ix, client, segment.info.record(), state).map_err(|error| error.to_string())?;
+        }
+        same("digest of the segments", digest, self.digest)?;
+        same("segments by id", &again.by_id, &self.by_id)?;
+        same("segments by name", &again.by_name, &self.by_name)?;
+        same("segments by host", &again.by_host, &self.by_host)?;
+        same("open memory", &again.open_memory, &self.open_memory)?;
+        same("open disk", &again.open_disk, &self.open_disk)?;
+        same("draining segments", &again.draining, &self.draining)?;
+        same("unmounting segments", &again.unmounting, &self.unmounting)?;
+        same("a segment with a number to come", again.next_ix > self.next_ix, false)
+    }
+
+    /// While a state is rebuilt from an image: a retired extent as the image has it.
+    pub(crate) fn install_retired(
+        &mut self,
+        ix: SegmentIx,
+        retire: Retire,
+        at: (u64, u64),
+    ) -> Result<(), SegmentError> {
+        let (address, bytes) = at;
+        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
+        if let Some(space) = &mut segment.space {
+            space.take(address, bytes).map_err(|error| SegmentError::Range { ix, error })?;
+        } else if segment.free_bytes() < bytes {
+            return Err(SegmentError::Full { ix, bytes });
+        }
+        self.free_or_retire(ix, Retired { address, bytes, since_ms: 0 }, retire)
+    }
+}
+
+fn forget(index: &mut BTreeMap<String, Vec<SegmentIx>>, name: &str, ix: SegmentIx) {
+    if let Some(listed) = index.get_mut(name) {
+        listed.retain(|other| *other != ix);
+        if listed.is_empty() {
+            index.remove(name);
+        }
+    }
+}

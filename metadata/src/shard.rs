@@ -1,0 +1,117 @@
+//! One of the [`OBJECT_SHARDS`](crate::types::OBJECT_SHARDS) parts of the object table, with its digest.
+//!
+//! Invariant: `digest` is the sum of the digests of the records here. Every change of a record therefore goes through
+//! [`Shard::insert`] or [`Shard::edit`]; a lease is not a change.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use oplog::Digest;
+
+use crate::hash::KeyHash;
+use crate::object::Object;
+use crate::types::TenantIx;
+
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    table: HashTable<Box<Object>>,
+    digest: Digest,
+    /// Of the last change, also of an object that is gone since: what a "not found" must wait for.
+    last_seq: u64,
+    /// While the state is being rebuilt: the shard holds everything up to here, whatever the log says again.
+    captured_seq: u64,
+}
+
+impl Shard {
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    pub(crate) fn holds(&self, seq: u64) -> bool {
+        seq <= self.captured_seq
+    }
+
+    pub(crate) fn mark_captured(&mut self, seq: u64) {
+        self.captured_seq = seq;
+        self.last_seq = self.last_seq.max(seq);
+    }
+
+    pub(crate) fn find(&self, hash: KeyHash, tenant: TenantIx, key: &[u8]) -> Option<&Object> {
+        self.table.find(hash.0, |object| object.tenant == tenant && *object.key == *key).map(|found| &**found)
+    }
+
+    /// For what is not replicated: leases and places in an index.
+    pub(crate) fn find_volatile(&mut self, hash: KeyHash, tenant: TenantIx, key: &[u8]) -> Option<&mut Object> {
+        self.table.find_mut(hash.0, |object| object.tenant == tenant && *object.key == *key).map(|found| &mut **found)
+    }
+
+    /// The object that a segment's index, or a client's list of unfinished work, means.
+    pub(crate) fn find_by(&self, hash: KeyHash, is_it: impl Fn(&Object) -> bool) -> Option<&Object> {
+        self.table.find(hash.0, |object| is_it(object)).map(|found| &**found)
+    }
+
+    pub(crate) fn find_volatile_by(&mut self, hash: KeyHash, is_it: impl Fn(&Object) -> bool) -> Option<&mut Object> {
+        self.table.find_mut(hash.0, |object| is_it(object)).map(|found| &mut **found)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Object> {
+        self.table.iter().map(|object| &**object)
+    }
+
+    pub(crate) fn iter_volatile(&mut self) -> impl Iterator<Item = &mut Object> {
+        self.table.iter_mut().map(|object| &mut **object)
+    }
+
+    /// The caller has looked: there is none with this key.
+    pub(crate) fn insert(&mut self, object: Object) {
+        self.digest += object.digest();
+        self.last_seq = self.last_seq.max(object.seq);
+        self.table.insert_unique(object.hash.0, Box::new(object), |object| object.hash.0);
+    }
+
+    /// Changes one record at `seq`; it goes when the change leaves it empty. `None`: there is no such object. A change
+    /// that refuses must have changed nothing.
+    pub(crate) fn edit<R, E>(
+        &mut self,
+        hash: KeyHash,
+        tenant: TenantIx,
+        key: &[u8],
+        seq: u64,
+        change: impl FnOnce(&mut Object) -> Result<R, E>,
+    ) -> Option<Result<R, E>> {
+        let found =
+            self.table.entry(hash.0, |object| object.tenant == tenant && *object.key == *key, |object| object.hash.0);
+        let Entry::Occupied(mut found) = found else { return None };
+        let object = found.get_mut();
+        let before = object.digest();
+        let result = match change(object) {
+            Ok(result) => result,
+            Err(refused) => return Some(Err(refused)),
+        };
+        self.digest -= before;
+        object.seq = seq;
+        self.last_seq = self.last_seq.max(seq);
+        if object.is_empty() {
+            found.remove();
+            self.shrink();
+        } else {
+            self.digest += object.digest();
+        }
+        Some(Ok(result))
+    }
+
+    /// A table that has lost most of what it held gives the memory back.
+    fn shrink(&mut self) {
+        if self.table.capacity() > 64 && self.table.len() * 4 < self.table.capacity() {
+            let twice = self.table.len() * 2;
+            self.table.shrink_to(twice, |object| object.hash.0);
+        }
+    }
+}

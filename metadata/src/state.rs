@@ -1,0 +1,314 @@
+//! The state as a whole: 1024 object shards behind a lock each, the directory behind the writer lock.
+//!
+//! Whoever changes anything holds the writer lock, so the order of the log is the order of the changes. Readers take
+//! one shard lock at a time and never the writer's, so a long batch of writes does not stop them; what they see too
+//! early is held back by the seq that their answer waits for. Every use of the writer lock is a step of at most
+//! [`ENTRY_ITEMS_MAX`](crate::types::ENTRY_ITEMS_MAX) items.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oplog::{Appender, ApplyError, Digest, Domain, Draft, Frame, Position, RequestStamp, Slot};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::apply::{Apply, Inconsistent, Source};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::op::OpType;
+use crate::rng::Rng;
+use crate::shard::Shard;
+use crate::types::{CallRefused, Now, OBJECT_SHARDS};
+use crate::view::View;
+
+/// The metadata of one member.
+#[derive(Debug)]
+pub struct Metadata {
+    pub(crate) config: Config,
+    pub(crate) shards: Box<[Mutex<Shard>]>,
+    writer: Mutex<Writer>,
+    view: RwLock<Arc<View>>,
+    /// Longest time that one lock was held.
+    held_ns_max: AtomicU64,
+}
+
+/// All that only one at a time may touch.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) dir: Directory,
+    /// Of the primary; a standby has none, and so cannot write.
+    pub(crate) log: Option<Appender>,
+    pub(crate) applied: Position,
+    pub(crate) rng: Rng,
+    /// When this member became the primary: every TTL counts from then at the earliest. `None`: of an empty state.
+    pub(crate) grace_from_ms: Option<u64>,
+    /// A put found no space since the last round of eviction, and an eviction could help it.
+    pub(crate) pressed: bool,
+    /// An eviction that takes several steps goes on until no more memory than this is used.
+    pub(crate) evict_to: Option<u64>,
+    /// An entry did not fit and may have been applied in part: nothing more is taken.
+    pub(crate) lost: Option<ApplyError>,
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl Metadata {
+    /// Empty, at `applied`; a standby until [`Metadata::lead`].
+    pub fn new(config: Config, applied: Position) -> Metadata {
+        Metadata::with_directory(Directory::new(config.tombstones_max), config, applied)
+    }
+
+    pub(crate) fn with_directory(dir: Directory, config: Config, applied: Position) -> Metadata {
+        let rng = Rng::new(config.seed);
+        let view = RwLock::new(Arc::new(View::of(&dir, applied.seq)));
+        let writer = Writer {
+            dir,
+            log: None,
+            applied,
+            rng,
+            grace_from_ms: None,
+            pressed: false,
+            evict_to: None,
+            lost: None,
+            scratch: Vec::new(),
+        };
+        Metadata {
+            config,
+            shards: (0..OBJECT_SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
+            writer: Mutex::new(writer),
+            view,
+            held_ns_max: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on this member writes, into `log`. Costs the same however many objects there are: every TTL restarts by
+    /// one number.
+    pub fn lead(&self, log: Appender, now: Now) {
+        let mut writer = self.write();
+        assert_eq!(log.next_seq(), writer.applied.seq + 1, "the log must go on where the state stands");
+        assert!(log.epoch() >= writer.applied.epoch, "epoch {} after {}", log.epoch(), writer.applied.epoch);
+        if let Some(lost) = &writer.lost {
+            panic!("a state that is lost cannot lead: {lost}");
+        }
+        // Where nothing ever was, nobody holds anything.
+        writer.grace_from_ms = (writer.applied.seq > 0).then_some(now.ttl_ms);
+        (writer.pressed, writer.evict_to) = (false, None);
+        writer.log = Some(log);
+    }
+
+    /// From now on this member only applies.
+    pub fn follow(&self) -> Option<Appender> {
+        self.write().log.take()
+    }
+
+    /// Segments and tenants as readers see them.
+    pub fn view(&self) -> Arc<View> {
+        self.view.read().clone()
+    }
+
+    /// Longest time that a lock of this state was held so far. 0 without a clock.
+    pub fn lock_held_ns_max(&self) -> u64 {
+        self.held_ns_max.load(Ordering::Relaxed)
+    }
+
+    pub fn position(&self) -> Position {
+        self.write().applied
+    }
+
+    pub(crate) fn write(&self) -> WriterGuard<'_> {
+        let guard = self.writer.lock();
+        WriterGuard { held: Held::begin(self), state: self, guard }
+    }
+
+    /// Where ops come from that this member decides now.
+    pub(crate) fn decided(&self, now: Now) -> Source {
+        Source::Decided { now_ms: now.ttl_ms, lease_ms: self.config.object_lease_ms }
+    }
+
+    /// A shard's lock for more than one object.
+    pub(crate) fn scan(&self, shard: usize) -> ScanGuard<'_> {
+        let guard = self.shards[shard].lock();
+        ScanGuard { _held: Held::begin(self), guard }
+    }
+
+    pub(crate) fn digest_of(&self, writer: &Writer) -> Digest {
+        self.shards.iter().map(|shard| shard.lock().digest()).sum::<Digest>() + writer.dir.digest()
+    }
+
+    /// For tests of all kinds: everything that can be derived twice is, and compared. Costs the whole state.
+    pub fn check(&self) -> Result<(), String> {
+        crate::check::check(self, &self.write())
+    }
+}
+
+/// Measures how long a lock is held.
+struct Held<'a> {
+    state: &'a Metadata,
+    since_ns: u64,
+}
+
+impl<'a> Held<'a> {
+    fn begin(state: &'a Metadata) -> Held<'a> {
+        Held { state, since_ns: (state.config.lock_clock_ns)() }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let held = (self.state.config.lock_clock_ns)().saturating_sub(self.since_ns);
+        if held > self.state.held_ns_max.load(Ordering::Relaxed) {
+            self.state.held_ns_max.fetch_max(held, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The writer lock. Field order matters: the time is taken before the lock is given back.
+pub(crate) struct WriterGuard<'a> {
+    held: Held<'a>,
+    state: &'a Metadata,
+    guard: MutexGuard<'a, Writer>,
+}
+
+pub(crate) struct ScanGuard<'a> {
+    _held: Held<'a>,
+    guard: MutexGuard<'a, Shard>,
+}
+
+impl Deref for ScanGuard<'_> {
+    type Target = Shard;
+    fn deref(&self) -> &Shard {
+        &self.guard
+    }
+}
+
+impl Deref for WriterGuard<'_> {
+    type Target = Writer;
+    fn deref(&self) -> &Writer {
+        &self.guard
+    }
+}
+
+impl DerefMut for WriterGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.guard
+    }
+}
+
+impl WriterGuard<'_> {
+    /// Lets others in, between two steps of one piece of work.
+    pub(crate) fn step_aside(&mut self) {
+        let clock = self.state.config.lock_clock_ns;
+        drop(std::mem::replace(&mut self.held, Held { state: self.state, since_ns: u64::MAX }));
+        MutexGuard::unlocked_fair(&mut self.guard, || {});
+        self.held.since_ns = clock();
+    }
+
+    /// Logs one op of the master's own, and applies it like anybody else would.
+    pub(crate) fn commit_op<T: bincode::Encode>(&mut self, op: OpType, value: &T, now: Now) -> Result<(), CallRefused> {
+        self.commit_stamped(op, value, now, None, 0)
+    }
+
+    /// Refuses only before anything has changed: the slot is held from there on until the entry is in it.
+    pub(crate) fn commit_stamped<T: bincode::Encode>(
+        &mut self,
+        op: OpType,
+        value: &T,
+        now: Now,
+        stamp: Option<RequestStamp>,
+        items: u64,
+    ) -> Result<(), CallRefused> {
+        let source = self.state.decided(now);
+        let Writer { dir, log, scratch, .. } = &mut *self.guard;
+        let slot = reserve_for(log, scratch, value)?;
+        let seq = slot.seq();
+        let mut apply = Apply { dir, shards: &self.state.shards, seq, source };
+        if let Err(error) = apply.op(op, scratch) {
+            own_op_failed(op, seq, &error);
+        }
+        let frame = slot.append(&draft_of(op, now, stamp, scratch));
+        self.logged(op, &frame, now, stamp, items);
+        Ok(())
+    }
+
+    /// As [`WriterGuard::commit_stamped`], for an op of which some items may have been promised to readers since they
+    /// were chosen: `apply_items` applies them one by one, and leaves out those. It may make the op smaller, never
+    /// larger: its room in the log is taken before.
+    pub(crate) fn commit_items<T: bincode::Encode>(
+        &mut self,
+        op: OpType,
+        mut value: T,
+        now: Now,
+        stamp: Option<RequestStamp>,
+        apply_items: impl FnOnce(&mut T, &mut Apply<'_>) -> Result<(), Inconsistent>,
+    ) -> Result<T, CallRefused> {
+        let source = self.state.decided(now);
+        let Writer { dir, log, scratch, .. } = &mut *self.guard;
+        let slot = reserve_for(log, scratch, &value)?;
+        let (seq, room) = (slot.seq(), scratch.len());
+        if let Err(error) = apply_items(&mut value, &mut Apply { dir, shards: &self.state.shards, seq, source }) {
+            own_op_failed(op, seq, &error);
+        }
+        scratch.clear();
+        oplog::encode_payload(&value, scratch);
+        if scratch.len() > room {
+            own_op_failed(
+                op,
+                seq,
+                &format_args!("it grew from {room} to {} bytes while it was applied", scratch.len()),
+            );
+        }
+        let frame = slot.append(&draft_of(op, now, stamp, scratch));
+        self.logged(op, &frame, now, stamp, 0);
+        Ok(value)
+    }
+
+    fn logged(&mut self, op: OpType, frame: &Frame, now: Now, stamp: Option<RequestStamp>, items: u64) {
+        let Writer { dir, scratch, .. } = &mut *self.guard;
+        if let Some(stamp) = stamp {
+            let payload = payload_of(frame, scratch.len());
+            dir.clients.record(&stamp, op, payload, items, (frame.position().seq, now.ttl_ms));
+        }
+        self.appended(frame);
+    }
+
+    /// The entry is in the log and in the state.
+    pub(crate) fn appended(&mut self, frame: &Frame) {
+        self.guard.applied = frame.position();
+        self.refresh_view();
+    }
+
+    pub(crate) fn refresh_view(&mut self) {
+        if std::mem::take(&mut self.guard.dir.view_stale) {
+            *self.state.view.write() = Arc::new(View::of(&self.guard.dir, self.guard.applied.seq));
+        }
+    }
+}
+
+/// Encodes the value into the scratch and takes a place for it in the log. Where there is none, or no log, nothing has
+/// changed.
+fn reserve_for<'l, T: bincode::Encode>(
+    log: &'l mut Option<Appender>,
+    scratch: &mut Vec<u8>,
+    value: &T,
+) -> Result<Slot<'l>, CallRefused> {
+    let log = log.as_mut().ok_or(CallRefused::NotPrimary)?;
+    scratch.clear();
+    oplog::encode_payload(value, scratch);
+    Ok(log.reserve(scratch.len())?)
+}
+
+pub(crate) fn draft_of(op: OpType, now: Now, stamp: Option<RequestStamp>, payload: &[u8]) -> Draft<'_> {
+    let timestamp_ms = now.wall_ms;
+    Draft { domain: Domain::METADATA, op_type: op as u8, timestamp_ms, request: stamp, key: b"", payload }
+}
+
+/// The payload's bytes within a frame: they are its end.
+pub(crate) fn payload_of(frame: &Frame, length: usize) -> bytes::Bytes {
+    let bytes = frame.as_bytes();
+    bytes.slice(bytes.len() - length..)
+}
+
+/// The primary wrote an op that its own state refuses. Going on would spread it.
+#[cold]
+pub(crate) fn own_op_failed(op: OpType, seq: u64, error: &dyn std::fmt::Display) -> ! {
+    panic!("op {op:?} at seq {seq} does not fit the state that decided it: {error}")
+}

@@ -1,0 +1,108 @@
+//! Clients that are silent, what they leave behind, and puts, transfers and tasks that take too long.
+
+use oplog::ClientId;
+
+use crate::op::{ClientLeftOp, DiscardOp, KeyRef, OpType, TaskUpdate, TaskUpdateOp};
+use crate::steps::{STEP_OBJECTS_MAX, Stepping};
+use crate::tasks::TaskState;
+use crate::types::{CallRefused, ItemId, TenantIx};
+
+/// Clients looked at or expired at a time.
+const CLIENTS_MAX: usize = 64;
+
+impl Stepping<'_, '_> {
+    pub(super) fn expire_clients(&mut self) -> Result<(), CallRefused> {
+        let ttl_ms = self.state.config.client_ttl_ms;
+        let clients = self.writer.dir.clients.iter();
+        let silent = clients.filter(|(_, client)| !client.expired && self.is_over(client.heard_ms, ttl_ms));
+        let silent: Vec<ClientId> = silent.map(|(id, _)| id).take(CLIENTS_MAX).collect();
+        self.done.more |= silent.len() == CLIENTS_MAX;
+        for client in silent {
+            self.writer.commit_op(OpType::ClientExpire, &ClientLeftOp { client: client.0 }, self.now)?;
+            self.done.clients_expired += 1;
+        }
+        Ok(())
+    }
+
+    /// Unfinished work of expired clients, then their tasks, then themselves. Their segments go like any other.
+    pub(super) fn clean_up_after_clients(&mut self) -> Result<(), CallRefused> {
+        let expired: Vec<ClientId> = self.writer.dir.clients.expired.iter().take(CLIENTS_MAX).copied().collect();
+        for id in expired {
+            let Some(client) = self.writer.dir.clients.get(id) else { continue };
+            if client.is_bare() {
+                self.writer.commit_op(OpType::ClientGone, &ClientLeftOp { client: id.0 }, self.now)?;
+                self.done.more |= !self.writer.dir.clients.expired.is_empty();
+                continue;
+            }
+            if client.tasks.is_empty() && client.unfinished.is_empty() {
+                continue;
+            }
+            let tasks: Vec<_> = client.tasks.iter().take(STEP_OBJECTS_MAX).copied().collect();
+            if !tasks.is_empty() {
+                self.done.tasks_updated += tasks.len() as u64;
+                let updates = tasks.into_iter().map(TaskUpdate::Fail).collect();
+                self.writer.commit_op(OpType::TaskUpdate, &TaskUpdateOp { updates }, self.now)?;
+            }
+            self.discard_of(id, |_| true)?;
+            // One client's worth of work, and whatever is left of it comes next.
+            self.done.more = true;
+            break;
+        }
+        Ok(())
+    }
+
+    pub(super) fn discard_unfinished(&mut self) -> Result<(), CallRefused> {
+        let timeout_ms = self.state.config.put_start_timeout_ms;
+        let is_late = |step: &Self, since_ms| step.is_over(since_ms, timeout_ms);
+        // The oldest of each client decides: ids grow with time.
+        let late = self.writer.dir.clients.iter().filter(|(_, client)| {
+            client.unfinished.first_key_value().is_some_and(|(_, work)| is_late(self, work.since_ms))
+        });
+        let Some(id) = late.map(|(id, _)| id).next() else { return Ok(()) };
+        self.done.more = true;
+        let grace_from_ms = self.writer.grace_from_ms.unwrap_or(0);
+        let now_ms = self.now.ttl_ms;
+        self.discard_of(id, |since_ms| now_ms.saturating_sub(since_ms.max(grace_from_ms)) >= timeout_ms)
+    }
+
+    fn discard_of(&mut self, id: ClientId, is_late: impl Fn(u64) -> bool) -> Result<(), CallRefused> {
+        let Some(client) = self.writer.dir.clients.get(id) else { return Ok(()) };
+        let late = client.unfinished.iter().take_while(|(_, work)| is_late(work.since_ms)).take(STEP_OBJECTS_MAX);
+        let found: Vec<(TenantIx, Box<[u8]>, ItemId)> = late
+            .filter_map(|(item, work)| {
+                let shard = self.state.shards[work.hash.shard()].lock();
+                let object = shard.find_by(work.hash, |object| {
+                    object.tenant == work.tenant
+                        && (object.put == *item
+                            || object.replacement().is_some_and(|new| new.put == *item)
+                            || object.transfer().is_some_and(|transfer| transfer.id == *item))
+                })?;
+                Some((work.tenant, object.key.clone(), *item))
+            })
+            .collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.done.puts_discarded += found.len() as u64;
+        let items = found.iter().map(|(tenant, key, item)| (KeyRef { tenant: *tenant, key }, *item)).collect();
+        self.writer.commit_op(OpType::Discard, &DiscardOp { client: id.0, items }, self.now)
+    }
+
+    pub(super) fn update_tasks(&mut self) -> Result<(), CallRefused> {
+        let config = &self.state.config;
+        let tasks = &self.writer.dir.tasks;
+        let surplus = tasks.finished().len().saturating_sub(config.finished_tasks_max);
+        let mut updates: Vec<TaskUpdate> =
+            tasks.finished().iter().take(surplus.min(STEP_OBJECTS_MAX)).copied().map(TaskUpdate::Forget).collect();
+        let late = tasks
+            .iter()
+            .filter(|task| task.state == TaskState::Assigned && self.is_over(task.since_ms, config.task_timeout_ms));
+        updates.extend(late.take(STEP_OBJECTS_MAX).map(|task| TaskUpdate::Requeue(task.id)));
+        if updates.is_empty() {
+            return Ok(());
+        }
+        self.done.more |= updates.len() >= STEP_OBJECTS_MAX;
+        self.done.tasks_updated += updates.len() as u64;
+        self.writer.commit_op(OpType::TaskUpdate, &TaskUpdateOp { updates }, self.now)
+    }
+}

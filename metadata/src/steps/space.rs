@@ -1,0 +1,77 @@
+//! Segments that are going, and retired space that becomes free.
+
+use crate::holders::Holders;
+use crate::op::{DropReplicasOp, KeyRef, OpType, ReleaseOp, Retire, SegmentOp};
+use crate::segments::SegmentState;
+use crate::steps::{STEP_OBJECTS_MAX, Stepping};
+use crate::types::{CallRefused, SegmentIx, TenantIx};
+
+impl Stepping<'_, '_> {
+    pub(super) fn unmount(&mut self) -> Result<(), CallRefused> {
+        let segments = &self.writer.dir.segments;
+        let drained = segments.draining.iter().copied().find(|ix| {
+            segments.get(*ix).is_some_and(|segment| match segment.info.state {
+                SegmentState::Draining { grace_ms } => self.is_over(segment.draining_since_ms, grace_ms),
+                SegmentState::Mounted | SegmentState::Unmounting => false,
+            })
+        });
+        if let Some(segment) = drained {
+            self.writer.commit_op(OpType::Drain, &SegmentOp { segment }, self.now)?;
+        }
+        let Some(&ix) = self.writer.dir.segments.unmounting.first() else { return Ok(()) };
+        self.done.more = true;
+        self.unmount_step(ix)
+    }
+
+    /// The newest holders go first: the list shrinks from its end, and nobody has to move.
+    fn unmount_step(&mut self, segment: SegmentIx) -> Result<(), CallRefused> {
+        let holders = self.writer.dir.segments.get(segment).map(|segment| segment.holders());
+        let count = holders.map_or(0, Holders::len);
+        if count == 0 {
+            self.done.segments_gone += 1;
+            return self.writer.commit_op(OpType::SegmentGone, &SegmentOp { segment }, self.now);
+        }
+        let mut found: Vec<(TenantIx, Box<[u8]>)> = Vec::with_capacity(STEP_OBJECTS_MAX);
+        for at in (count.saturating_sub(STEP_OBJECTS_MAX)..count).rev() {
+            let Some(holder) = holders.and_then(|holders| holders.get(at)) else { continue };
+            let shard = self.state.shards[holder.shard()].lock();
+            let object = shard.find_by(holder, |object| {
+                object.all_replicas().any(|(r, _)| r.place.segment == segment && r.index as usize == at)
+            });
+            // One object may hold two places here, its own and its replacement's. One drop takes both.
+            if let Some(object) = object
+                && !found.iter().rev().take(8).any(|(tenant, key)| *tenant == object.tenant && *key == object.key)
+            {
+                found.push((object.tenant, object.key.clone()));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        self.done.replicas_dropped += found.len() as u64;
+        let objects = found.iter().map(|(tenant, key)| KeyRef { tenant: *tenant, key }).collect();
+        self.writer.commit_op(OpType::DropReplicas, &DropReplicasOp { segment, objects }, self.now)
+    }
+
+    pub(super) fn release(&mut self) -> Result<(), CallRefused> {
+        let config = &self.state.config;
+        let waits = [(Retire::AfterLease, config.object_lease_ms), (Retire::AfterPut, config.put_release_timeout_ms)];
+        let mut due: Vec<ReleaseOp> = Vec::new();
+        let mut budget = STEP_OBJECTS_MAX;
+        for segment in self.writer.dir.segments.iter().filter(|segment| segment.retired_bytes() > 0) {
+            for (retire, wait_ms) in waits {
+                let over = segment.retired(retire).iter().take_while(|extent| self.is_over(extent.since_ms, wait_ms));
+                let count = over.take(budget).count();
+                budget -= count;
+                if count > 0 {
+                    due.push(ReleaseOp { segment: segment.info.ix, retire, count: count as u32 });
+                }
+            }
+        }
+        self.done.more |= budget == 0;
+        for op in due {
+            self.done.extents_released += u64::from(op.count);
+            self.writer.commit_op(OpType::Release, &op, self.now)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! The small types that everything in this crate speaks: ids, sizes, refusals, the time of a call.
+//!
+//! Deliberately absent: wire types. The `master` converts by hand at its edge.
+
+use bincode::{BorrowDecode, Decode, Encode};
+use oplog::ClientId;
+use smallvec::SmallVec;
+
+/// Longest key.
+pub const KEY_BYTES_MAX: usize = 4096;
+/// Most items of one call.
+pub const CALL_ITEMS_MAX: usize = 10_000;
+/// Most items of one entry. A longer call becomes several entries, with the writer lock given back in between.
+pub(crate) const ENTRY_ITEMS_MAX: usize = 256;
+/// Shards of the object table. A power of two; part of the format, since a shard's digest is compared between members.
+pub(crate) const OBJECT_SHARDS: usize = 1024;
+/// Space is handed out in multiples of this, so that a buffer starts on a cache line of its own.
+pub(crate) const SPACE_UNIT: u64 = 64;
+/// Longest name, endpoint, host, path or pattern.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Most replicas of one object, memory and disk each.
+pub const REPLICAS_MAX: u32 = 16;
+/// Largest object: 1 PiB. Anything above is a mistake, and sums of sizes must not overflow.
+pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
+
+/// Bits of an [`ItemId`] that count the item within its entry.
+const ITEM_BITS: u32 = 12;
+
+/// A segment's id as its client made it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct SegmentId(pub [u8; 16]);
+
+impl std::fmt::Debug for SegmentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A segment's number in this state: small, given by the primary, never used again.
+pub type SegmentIx = u32;
+/// A tenant's number in this state. 0 is the default tenant.
+pub(crate) type TenantIx = u32;
+/// A task's number, never used again.
+pub type TaskId = u64;
+
+/// Names a put or a transfer: the seq of the entry that started it and its place in it, so it is never used again and
+/// grows with time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode)]
+pub struct ItemId(pub u64);
+
+impl ItemId {
+    /// Nothing is under way; in a request: the caller's current one.
+    pub const NONE: ItemId = ItemId(0);
+
+    pub(crate) fn new(seq: u64, item: usize) -> ItemId {
+        assert!(item < 1 << ITEM_BITS && seq < 1 << (64 - ITEM_BITS), "item {item} of seq {seq} has no id");
+        ItemId((seq << ITEM_BITS) | item as u64)
+    }
+
+    /// `None`: from an entry that no primary wrote.
+    pub(crate) fn checked(seq: u64, item: usize) -> Option<ItemId> {
+        (item < 1 << ITEM_BITS && seq < 1 << (64 - ITEM_BITS)).then(|| ItemId::new(seq, item))
+    }
+
+    /// Of the entry that began it.
+    pub(crate) fn seq(self) -> u64 {
+        self.0 >> ITEM_BITS
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self == ItemId::NONE
+    }
+}
+
+/// Why one item was refused. The numbers are part of the log's format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+pub enum Refusal {
+    #[error("not found")]
+    NotFound,
+    #[error("exists already")]
+    AlreadyExists,
+    #[error("no space for what was asked")]
+    NoSpace,
+    #[error("leased by a reader")]
+    Leased,
+    #[error("belongs to another client")]
+    NotOwner,
+    #[error("no such segment")]
+    SegmentNotFound,
+    #[error("another segment has this id or overlaps this range")]
+    SegmentConflict,
+    #[error("the segment is being unmounted")]
+    SegmentBusy,
+    #[error("a put or a transfer of this key is under way")]
+    WriteInProgress,
+    #[error("nothing is being written under this key")]
+    NotWriting,
+    #[error("hard pinned")]
+    Pinned,
+    #[error("over the tenant's quota")]
+    QuotaExceeded,
+    #[error("no such task of this client")]
+    TaskNotFound,
+    #[error("no complete replica there")]
+    ReplicaNotFound,
+    #[error("a replica is there already")]
+    ReplicaExists,
+    #[error("another put or transfer of this key has begun since")]
+    StalePut,
+    #[error("at a configured bound")]
+    Overloaded,
+}
+
+/// Why a whole call was refused. Nothing has changed, but where a long call with a number has run in part: its retry goes
+/// on from there, or tells that it cannot.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CallRefused {
+    #[error("{field}: {what}")]
+    Invalid { field: String, what: String },
+    #[error("overloaded: {what}")]
+    Overloaded { what: String, retry_after_ms: u32 },
+    #[error("this member is not the primary")]
+    NotPrimary,
+    #[error("request {number} was sent before with another body")]
+    RequestReused { number: u64 },
+    #[error("request {number} is older than the answers kept for this client (they start at {kept_from})")]
+    RequestExpired { number: u64, kept_from: u64 },
+}
+
+impl CallRefused {
+    pub(crate) fn invalid(field: impl Into<String>, what: impl Into<String>) -> CallRefused {
+        CallRefused::Invalid { field: field.into(), what: what.into() }
+    }
+}
+
+impl From<oplog::Overloaded> for CallRefused {
+    fn from(full: oplog::Overloaded) -> CallRefused {
+        CallRefused::Overloaded { retry_after_ms: full.retry_after_ms, what: full.to_string() }
+    }
+}
+
+/// The two times of a call, both given by the shell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Runs only while the master is well: its own stalls are left out. All deadlines are measured on it.
+    pub ttl_ms: u64,
+    /// For people who read the log. Decides nothing.
+    pub wall_ms: u64,
+}
+
+/// Who calls, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    pub client: ClientId,
+    /// 0: not protected against running twice.
+    pub number: u64,
+    pub answered_below: u64,
+    pub tenant: &'a str,
+    pub now: Now,
+}
+
+/// An answer and the seq that must be committed before it may go out.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    pub results: T,
+    pub position: oplog::Position,
+}
+
+/// How an item went.
+pub type Outcome<T> = Result<T, Refusal>;
+
+/// A pin. The TTL of a soft one runs on the primary's clock only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub enum Pin {
+    #[default]
+    None,
+    Soft {
+        ttl_ms: u32,
+    },
+    Hard,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub enum SegmentKind {
+    #[default]
+    Memory,
+    Disk,
+}
+
+/// Which replicas of a put an end or a revoke speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub enum Scope {
+    #[default]
+    All,
+    Memory,
+    Disk,
+}
+
+impl Scope {
+    pub(crate) fn covers(self, kind: SegmentKind) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Memory => kind == SegmentKind::Memory,
+            Scope::Disk => kind == SegmentKind::Disk,
+        }
+    }
+}
+
+/// Where a replica lies: an absolute address in memory, or a file's number in a disk segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Place {
+    pub segment: SegmentIx,
+    pub address: u64,
+}
+
+/// The places of one object, inline for the usual one or two.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Places(pub SmallVec<[Place; 2]>);
+
+impl std::ops::Deref for Places {
+    type Target = SmallVec<[Place; 2]>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Encode for Places {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        self.0[..].encode(encoder)
+    }
+}
+
+impl<'de, C> BorrowDecode<'de, C> for Places {
+    fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        let count = u64::decode(decoder)?;
+        if count > 2 * u64::from(REPLICAS_MAX) {
+            return Err(bincode::error::DecodeError::Other("more places than an object can have"));
+        }
+        (0..count).map(|_| Place::decode(decoder)).collect::<Result<_, _>>().map(Places)
+    }
+}
+
+/// Bytes that a buffer of `size` takes.
+pub(crate) fn extent(size: u64) -> u64 {
+    size.next_multiple_of(SPACE_UNIT)
+}

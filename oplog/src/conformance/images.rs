@@ -1,0 +1,101 @@
+//! Rule: images of all shards, and the log from the oldest of them on, give the state again, also when entries were
+//! applied between the captures; what is rebuilt goes on like any other state.
+
+use super::course::{Course, capture_one};
+use crate::state::{ApplyError, Rebuild, ReplicatedState, ShardImage};
+
+/// Captures with random steps between them, beside the ones that are chosen by hand.
+const RANDOM_RUNS: u64 = 16;
+
+/// Captured while nothing is applied.
+pub(super) fn still<S: ReplicatedState>(course: &Course<'_, S>) {
+    // Whoever takes a full sync has had a state of his own; nothing of it may come through.
+    let receivers = [(course.empty)(), course.state(course.len())];
+    for (i, held) in course.points().enumerate() {
+        let state = course.state(held);
+        let mut images = course.capture(&state);
+        for generation in ["a state from images", "a state from images of a state from images"] {
+            let mut rebuild = receivers[i % 2].rebuild();
+            course.install(&mut rebuild, &images, generation);
+            let rebuilt = course.finish(rebuild, generation);
+            course.compare(&rebuilt, held, generation);
+            images = course.capture(&rebuilt);
+            course.follow(&rebuilt, held, generation);
+        }
+    }
+}
+
+/// Captured while entries are applied.
+pub(super) fn moving<S: ReplicatedState>(course: &Course<'_, S>) {
+    let half = course.len() / 2;
+    let shards = course.shards;
+    // All at once, at one place: before the last shard, after the first, in the middle, after the last.
+    for place in [shards.saturating_sub(2), 0, shards / 2, shards - 1] {
+        for start in [0, half] {
+            move_through(course, start, |shard, left| if shard == place { left / 2 } else { 0 });
+        }
+    }
+    for seed in 0..RANDOM_RUNS {
+        let mut dice = Dice(seed);
+        let start = dice.below(course.len());
+        move_through(course, start, |shard, left| match dice.below(2) {
+            0 => 0,
+            _ => dice.below(2 * left / (shards - shard) as usize + 2),
+        });
+    }
+}
+
+fn move_through<S: ReplicatedState>(course: &Course<'_, S>, start: usize, steps: impl FnMut(u32, usize) -> usize) {
+    let what = "a state from images that were captured while entries were applied";
+    let (images, held) = capture_moving(course, start, steps);
+    let mut rebuild = (course.empty)().rebuild();
+    course.install(&mut rebuild, &images, what);
+    let oldest = course.held_at(images[0].at);
+    if oldest + 1 < held {
+        let refused = rebuild.apply(&course.history[oldest + 1]);
+        let named = matches!(refused, Err(ApplyError::NotNext { .. }));
+        assert!(named, "conformance: the log of a rebuild may begin after a gap at {}: {refused:?}", images[0].at);
+    }
+    for entry in &course.history[oldest..held] {
+        if let Err(why) = rebuild.apply(entry) {
+            panic!("conformance: {what} refuses the valid entry {}: {why}", entry.position());
+        }
+    }
+    let rebuilt = course.finish(rebuild, what);
+    course.compare(&rebuilt, held, what);
+    course.follow(&rebuilt, held, what);
+}
+
+/// `steps(shard, left)` entries are applied after the capture of each shard. Gives how many the state holds at the end.
+pub(super) fn capture_moving<S: ReplicatedState>(
+    course: &Course<'_, S>,
+    start: usize,
+    mut steps: impl FnMut(u32, usize) -> usize,
+) -> (Vec<ShardImage>, usize) {
+    let state = course.state(start);
+    let mut held = start;
+    let mut images = Vec::new();
+    for shard in 0..course.shards {
+        images.push(capture_one(&state, shard));
+        let left = course.len() - held;
+        let upto = held + steps(shard, left).min(left);
+        course.apply(&state, held, upto, "a state that is captured");
+        held = upto;
+    }
+    let rising = images.is_sorted_by_key(|image| image.at);
+    assert!(rising, "conformance: the image of a later shard is older than the one of an earlier shard");
+    (images, held)
+}
+
+/// SplitMix64: the same throws for the same seed, everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}

@@ -1,0 +1,83 @@
+//! Rule: what is not the next entry, or is not understood, is refused by its name, and nothing has changed then.
+
+use bytes::Bytes;
+
+use super::course::Course;
+use crate::entry::{Domain, Entry, OP_TYPE_NEVER};
+use crate::state::{ApplyError, ReplicatedState};
+
+pub(super) fn check<S: ReplicatedState>(course: &Course<'_, S>) {
+    for held in course.points().filter(|held| *held < course.len()) {
+        let state = course.state(held);
+        check_order(course, &state, held);
+        check_understanding(course, &state, held);
+        check_payloads(course, &state, held);
+        course.follow(&state, held, "a state that has refused entries");
+    }
+}
+
+fn check_order<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
+    let next = &course.history[held];
+    let not_next = |got| ApplyError::NotNext { expected: next.seq, got };
+    let gap = Entry { seq: next.seq + 1, ..next.clone() };
+    expect(course, state, held, "an entry after a gap", &gap, &not_next(gap.seq));
+    if let Some(last) = held.checked_sub(1) {
+        let (last, first) = (&course.history[last], &course.history[0]);
+        expect(course, state, held, "a repetition of the last entry", last, &not_next(last.seq));
+        expect(course, state, held, "a repetition of the first entry", first, &not_next(first.seq));
+    }
+    let have = state.applied().epoch;
+    if let Some(got) = have.checked_sub(1) {
+        let back = Entry { epoch: got, ..next.clone() };
+        expect(course, state, held, "an entry of an earlier epoch", &back, &ApplyError::EpochBack { have, got });
+    }
+}
+
+fn check_understanding<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
+    let next = &course.history[held];
+    let foreign = Entry { domain: Domain::NEVER, ..next.clone() };
+    expect(course, state, held, "an entry of an unknown domain", &foreign, &ApplyError::UnknownDomain);
+    let unknown = Entry { op_type: OP_TYPE_NEVER, ..next.clone() };
+    let refusal = ApplyError::UnknownOp { domain: next.domain, op_type: OP_TYPE_NEVER };
+    expect(course, state, held, "an entry with an unknown op", &unknown, &refusal);
+}
+
+/// Not for the engine's own entries: a state need not look into those.
+fn check_payloads<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
+    let next = &course.history[held];
+    if next.domain == Domain::ENGINE || next.payload.is_empty() {
+        return;
+    }
+    let mut other_version = next.payload.to_vec();
+    other_version[0] = u8::MAX;
+    let mut longer = next.payload.to_vec();
+    longer.push(0);
+    let cut = next.payload[..next.payload.len() - 1].to_vec();
+    for (what, payload) in [
+        ("a payload of an unknown version", other_version),
+        ("a payload with a byte too many", longer),
+        ("a payload that is cut off", cut),
+    ] {
+        let entry = Entry { payload: Bytes::from(payload), ..next.clone() };
+        let refused = state.apply(&entry);
+        let at = state.applied();
+        assert!(refused.is_err(), "conformance: {what} is taken by op {} at {at}", entry.op_type);
+        course.compare(state, held, &format!("a state that has refused {what}"));
+    }
+}
+
+fn expect<S: ReplicatedState>(
+    course: &Course<'_, S>,
+    state: &S,
+    held: usize,
+    what: &str,
+    entry: &Entry,
+    refusal: &ApplyError,
+) {
+    let at = course.position(held);
+    match state.apply(entry) {
+        Ok(()) => panic!("conformance: {what} ({}) is taken at {at}", entry.position()),
+        Err(why) => assert_eq!(&why, refusal, "conformance: {what} is refused at {at} for another reason"),
+    }
+    course.compare(state, held, &format!("a state that has refused {what}"));
+}

@@ -1,0 +1,41 @@
+//! The op log: what one replicated effect looks like, how its bytes are checked, where the newest ones stand in memory,
+//! who waits for which of them, and what a state must keep to be replicated by it.
+//!
+//! | file        | decides                                                                       |
+//! |-------------|-------------------------------------------------------------------------------|
+//! | `entry`     | the parts of an entry, and its place in history                               |
+//! | `frame`     | an entry as bytes: header, limits, CRC                                        |
+//! | `codec`     | a payload as bytes: the one caller of bincode                                 |
+//! | `cursor`    | how far a node is, under five names, and their order                          |
+//! | `watch`     | who wakes when a seq is reached                                               |
+//! | `ring`      | which frames are kept in memory (private, under the tail's lock)              |
+//! | `tail`      | the readers' side of the newest part of the log                               |
+//! | `appender`  | the one writer's side: a place is reserved before the state changes           |
+//! | `state`     | the contract between the engine and a replicated state                        |
+//! | `conformance` | the checks that every replicated state must pass (feature `conformance`)    |
+//!
+//! Absent on purpose: an async runtime, clocks, randomness, threads, files and sockets. Futures here use nothing but
+//! the standard waker; time stamps come in with the draft; nothing here knows what an op means.
+
+mod appender;
+mod codec;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod cursor;
+mod entry;
+mod error;
+mod frame;
+mod ring;
+mod state;
+mod tail;
+mod watch;
+
+pub use appender::{AppendFrameError, Appender, Slot};
+pub use codec::{PAYLOAD_VERSION, decode_payload, encode_payload};
+pub use cursor::{Cursor, CursorError, Cursors};
+pub use entry::{ClientId, Domain, Draft, Entry, OP_EPOCH_START, OP_TYPE_NEVER, Position, RequestStamp, prefix_hash};
+pub use error::{Bound, DecodeError, Overloaded};
+pub use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES_MAX, FRAME_VERSION, Frame};
+pub use state::{ApplyError, Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
+pub use tail::{FRAME_OVERHEAD_BYTES, Tail, TailConfig, TailConfigError, TailError, TailStats};
+pub use watch::{CloseReason, SeqWatch, Wait, WaitError, WaitOwned};

@@ -1,0 +1,256 @@
+//! The newest part of the log, in memory: one writer (`Appender`), many readers.
+//!
+//! Invariants: bounded by entries and by bytes, the handles counted in. What peers still need, from the floor on, is
+//! never dropped: the floor is in force when `set_floor` returns, before anything else can go. An entry can be read
+//! before `appended` reaches its seq, never the other way round. No lock is held for longer than one batch of frames.
+//!
+//! Absent on purpose: the decision what is committed (`committed` is moved by whoever decides it), files, peers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::appender::Appender;
+use crate::entry::Position;
+use crate::frame::{FRAME_BYTES_MAX, Frame};
+use crate::ring::{Ring, cost_of};
+use crate::watch::SeqWatch;
+
+/// Beside its bytes a frame takes a place in the ring (32, twice that while the ring has doubled and is half full),
+/// the count of those that hold it, and what the memory allocator adds.
+pub const FRAME_OVERHEAD_BYTES: usize = 112;
+
+/// How many frames are copied or taken out under one hold of the lock.
+pub(crate) const LOCKED_FRAMES_MAX: usize = 512;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TailConfig {
+    /// Entries kept at most. More keeps peers that were away from needing a full sync. Default 1,000,000.
+    pub entries_max: usize,
+    /// Bytes kept at most, `FRAME_OVERHEAD_BYTES` for each entry counted in. Default 256 MiB.
+    pub bytes_max: usize,
+    /// Futures that may wait on `appended`, and on `committed`, at once. Default 1,000,000.
+    pub waiters_max: usize,
+}
+
+impl Default for TailConfig {
+    fn default() -> TailConfig {
+        TailConfig { entries_max: 1_000_000, bytes_max: 256 << 20, waiters_max: 1_000_000 }
+    }
+}
+
+impl TailConfig {
+    /// For configuration that a person wrote. `Tail::new` takes smaller tails too, where large entries never fit.
+    pub fn validate(&self) -> Result<(), TailConfigError> {
+        let bytes_min = cost_of(FRAME_BYTES_MAX);
+        if self.bytes_max < bytes_min {
+            return Err(TailConfigError::BytesBelowOneEntry { bytes_max: self.bytes_max, bytes_min });
+        }
+        if self.entries_max == 0 {
+            return Err(TailConfigError::NoEntries);
+        }
+        if self.waiters_max == 0 {
+            return Err(TailConfigError::NoWaiters);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TailConfigError {
+    #[error("tail_bytes ({bytes_max}) must hold the largest entry ({bytes_min})")]
+    BytesBelowOneEntry { bytes_max: usize, bytes_min: usize },
+    #[error("tail_entries must be at least 1")]
+    NoEntries,
+    #[error("tail_waiters must be at least 1")]
+    NoWaiters,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TailStats {
+    pub entries: usize,
+    /// Overhead counted in.
+    pub bytes: usize,
+    /// Of the oldest entry that is held, or of the next one when none is.
+    pub first_seq: u64,
+    pub last: Position,
+}
+
+/// What was asked for is not here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TailError {
+    /// Older than the tail: only a full sync (or the log's files) helps.
+    #[error("entries after seq {asked} were asked for, the tail begins at seq {first}")]
+    Purged { first: u64, asked: u64 },
+    /// Newer than the log: whoever asks has another history.
+    #[error("entries after seq {asked} were asked for, the log ends at {last}")]
+    Ahead { last: Position, asked: u64 },
+}
+
+pub struct Tail {
+    pub(crate) config: TailConfig,
+    pub(crate) ring: Mutex<Ring>,
+    pub(crate) appended: Arc<SeqWatch>,
+    committed: Arc<SeqWatch>,
+}
+
+impl Tail {
+    /// An empty tail of a log that ends at `last` (`Position::default()`: a new log), which counts as committed.
+    /// There is one appender and there will be no other.
+    pub fn new(config: TailConfig, last: Position) -> (Arc<Tail>, Appender) {
+        let waiters_max = config.waiters_max;
+        let tail = Arc::new(Tail {
+            config,
+            ring: Mutex::new(Ring::new(last)),
+            appended: Arc::new(SeqWatch::new(last.seq, waiters_max)),
+            committed: Arc::new(SeqWatch::new(last.seq, waiters_max)),
+        });
+        let appender = Appender::new(Arc::clone(&tail), last);
+        (tail, appender)
+    }
+
+    /// Of the newest entry.
+    pub fn last(&self) -> Position {
+        self.ring.lock().last()
+    }
+
+    /// Of the oldest entry that is held, or of the next one when none is.
+    pub fn first_seq(&self) -> u64 {
+        self.ring.lock().first_seq()
+    }
+
+    pub fn stats(&self) -> TailStats {
+        let ring = self.ring.lock();
+        TailStats { entries: ring.entries(), bytes: ring.bytes(), first_seq: ring.first_seq(), last: ring.last() }
+    }
+
+    /// Frames after `after`, oldest first, at most `limit_entries` and (but for the first one) `limit_bytes` of frames.
+    /// Only an empty answer says that `after` is the last one: a short one may have met the oldest entries on their way
+    /// out.
+    pub fn entries_since(&self, after: u64, limit_entries: usize, limit_bytes: usize) -> Result<Vec<Frame>, TailError> {
+        let mut out = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let batch = (limit_entries - out.len()).min(LOCKED_FRAMES_MAX);
+            let seen = out.len();
+            let full = match self.copy_batch(after + seen as u64, batch, limit_bytes, &mut bytes, &mut out) {
+                Ok(full) => full,
+                Err(refused) if out.is_empty() => return Err(refused),
+                // Purged between two batches: what is copied is whole.
+                Err(_) => true,
+            };
+            if full || out.len() == limit_entries || out.len() - seen < batch {
+                return Ok(out);
+            }
+        }
+    }
+
+    /// The last position of each epoch, from the one before the oldest entry on. Two logs that both name an epoch hold the same
+    /// entries up to where the shorter one of them ends in it.
+    pub fn history(&self) -> Vec<Position> {
+        self.ring.lock().history()
+    }
+
+    /// Another tail with the same entries, but none after `seq`: for a log that goes on differently from there. All of them
+    /// but those after `committed` count as committed. This tail is not changed; nobody appends to it any more.
+    pub fn forked(&self, seq: u64, committed: u64) -> Result<(Arc<Tail>, Appender), TailError> {
+        let ring = self.ring.lock();
+        let (first, last) = (ring.first_seq(), ring.last());
+        if seq > last.seq {
+            return Err(TailError::Ahead { last, asked: seq });
+        }
+        if seq + 1 < first {
+            return Err(TailError::Purged { first, asked: seq });
+        }
+        let (base, frames) = ring.upto(seq);
+        drop(ring);
+        let mut fork = Ring::new(base);
+        frames.into_iter().for_each(|frame| fork.push(frame));
+        let last = fork.last();
+        let tail = Arc::new(Tail {
+            config: self.config.clone(),
+            ring: Mutex::new(fork),
+            appended: Arc::new(SeqWatch::new(last.seq, self.config.waiters_max)),
+            committed: Arc::new(SeqWatch::new(committed.min(last.seq), self.config.waiters_max)),
+        });
+        let appender = Appender::new(Arc::clone(&tail), last);
+        Ok((tail, appender))
+    }
+
+    /// Drops what is older than `seq`, but nothing that the floor keeps.
+    pub fn truncate_before(&self, seq: u64) {
+        let mut dropped = Vec::new();
+        loop {
+            self.ring.lock().drop_below(seq, LOCKED_FRAMES_MAX, &mut dropped);
+            if dropped.len() < LOCKED_FRAMES_MAX {
+                return;
+            }
+            dropped.clear();
+        }
+    }
+
+    /// The lowest seq that peers still need; None: nobody needs anything. A peer that comes in low may find that its
+    /// seq has gone before: set the floor first, then compare it with `first_seq`.
+    pub fn set_floor(&self, seq: Option<u64>) {
+        self.ring.lock().set_floor(seq);
+    }
+
+    /// Grows with each append.
+    pub fn appended(&self) -> &SeqWatch {
+        &self.appended
+    }
+
+    /// Grows by whoever decides commits; the tail does not move it.
+    pub fn committed(&self) -> &SeqWatch {
+        &self.committed
+    }
+
+    /// For tasks that outlive the borrow.
+    pub fn appended_shared(&self) -> Arc<SeqWatch> {
+        Arc::clone(&self.appended)
+    }
+
+    /// For tasks that outlive the borrow.
+    pub fn committed_shared(&self) -> Arc<SeqWatch> {
+        Arc::clone(&self.committed)
+    }
+
+    /// True: `limit_bytes` is met.
+    fn copy_batch(
+        &self,
+        after: u64,
+        limit_entries: usize,
+        limit_bytes: usize,
+        bytes: &mut usize,
+        out: &mut Vec<Frame>,
+    ) -> Result<bool, TailError> {
+        let ring = self.ring.lock();
+        let (first, last) = (ring.first_seq(), ring.last());
+        if after > last.seq {
+            return Err(TailError::Ahead { last, asked: after });
+        }
+        if after + 1 < first {
+            return Err(TailError::Purged { first, asked: after });
+        }
+        for frame in ring.range_from(after + 1).take(limit_entries) {
+            *bytes = bytes.saturating_add(frame.len());
+            if *bytes > limit_bytes && !out.is_empty() {
+                return Ok(true);
+            }
+            out.push(frame.clone());
+        }
+        Ok(false)
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TailStats { entries, bytes, first_seq, last } = self.stats();
+        write!(f, "Tail({entries} entries, {bytes} bytes, seq {first_seq} to {last})")
+    }
+}
+
+#[cfg(test)]
+#[path = "tail_test.rs"]
+mod tests;

@@ -1,0 +1,23 @@
+//! The wire contracts of Understudy: the types generated from `proto/understudy/v1/*.proto`, the one map between
+//! a failed call and its gRPC status ([`status`]), and the bounds of what is accepted ([`limits`]).
+//!
+//! Deliberately absent: any behaviour. Prost types stay at the edge; the core has types of its own.
+
+pub mod limits;
+mod reasons;
+pub mod status;
+
+/// Generated from `proto/understudy/v1`.
+#[allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated code"
+)]
+pub mod v1 {
+    tonic::include_proto!("understudy.v1");
+}
+
+/// The compiled descriptors, for the reflection service.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/understudy.v1.bin"));

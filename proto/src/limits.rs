@@ -1,0 +1,63 @@
+//! The bounds of the wire: what both sides refuse before they look any further.
+//!
+//! Invariants: a bound stands here once and is named in the refusal of what exceeds it. A larger value is a change of
+//! the wire contract, since an older peer goes on refusing it.
+//!
+//! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory).
+
+/// A client id.
+pub const CLIENT_ID_BYTES: usize = 16;
+/// A segment id.
+pub const SEGMENT_ID_BYTES: usize = 16;
+/// The digest of a state.
+pub const DIGEST_BYTES: usize = 16;
+
+/// A key; at least one byte.
+pub const KEY_BYTES_MAX: usize = 4096;
+/// Items of one call: keys, segments, tasks.
+pub const BATCH_ITEMS_MAX: usize = 10_000;
+/// One message in either direction, as encoded. An answer that would be larger ends early where it has pages, else the
+/// call is refused.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// A tenant's name; "" is the default tenant.
+pub const TENANT_BYTES_MAX: usize = 256;
+/// A segment's name, endpoint, protocol, host.
+pub const NAME_BYTES_MAX: usize = 256;
+/// A path on disk.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// A regular expression, as written.
+pub const REGEX_BYTES_MAX: usize = 4096;
+/// The words with which a client fails a task.
+pub const TASK_MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Replicas of one object, memory and disk together; targets of one copy.
+pub const REPLICAS_MAX: usize = 32;
+/// Segments named as preferred in one call.
+pub const PREFERRED_SEGMENTS_MAX: usize = 64;
+
+/// Keys of one page where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
+pub const LIST_KEYS_DEFAULT: usize = 1000;
+/// Tasks handed out at once where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
+pub const FETCH_TASKS_DEFAULT: usize = 100;
+
+/// From a client's lowest unanswered request number to its highest: how many answers a master keeps for one client.
+/// A client waits before it would reach further.
+pub const REQUEST_SPAN_MAX: u64 = 4096;
+
+/// The text of a failed call. It travels as an HTTP/2 trailer twice, once escaped to three times its length, and a
+/// peer takes 16 KiB of trailers at most; a longer text is cut.
+pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An escaped text, the same in base64, and the other fields fit into the trailers that hyper accepts.
+    #[test]
+    fn longest_error_fits_the_trailers() {
+        let escaped = 3 * ERROR_TEXT_BYTES_MAX;
+        let binary = (ERROR_TEXT_BYTES_MAX + NAME_BYTES_MAX + 64) * 4 / 3;
+        assert!(escaped + binary + 512 < 16 << 10, "{escaped} + {binary}");
+    }
+}

@@ -1,0 +1,232 @@
+//! What each reason means to a caller: its gRPC code, whether to try again, what to do. docs/errors.md is made from it.
+//!
+//! Invariants: every [`Reason`] has its row in [`REASONS`]: the one match over reasons has no `_`, so that a new reason
+//! fails to compile until someone decides.
+
+use std::fmt::Write as _;
+
+use tonic::Code;
+
+use crate::v1::Reason;
+
+/// Whether a refused request is worth sending again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Retry {
+    /// It would be refused again.
+    No,
+    /// The same request, with the same request number. It has not run, or the master finds its answer by the number.
+    SameNumber,
+    /// Later, as a new request with a number of its own: the refusal was the answer to this one.
+    NewNumber,
+}
+
+impl Retry {
+    /// As docs/errors.md says it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Retry::No => "no",
+            Retry::SameNumber => "same number",
+            Retry::NewNumber => "new number",
+        }
+    }
+}
+
+/// Every reason with its gRPC code, whether to retry, and what the caller should do. In the order of their numbers.
+pub const REASONS: &[(Reason, Code, Retry, &str)] = &[
+    row(Reason::Unspecified),
+    row(Reason::InvalidArgument),
+    row(Reason::NotFound),
+    row(Reason::AlreadyExists),
+    row(Reason::NoSpace),
+    row(Reason::Leased),
+    row(Reason::NotOwner),
+    row(Reason::SegmentNotFound),
+    row(Reason::SegmentConflict),
+    row(Reason::SegmentBusy),
+    row(Reason::Overloaded),
+    row(Reason::NotPrimary),
+    row(Reason::ShuttingDown),
+    row(Reason::WriteInProgress),
+    row(Reason::NotWriting),
+    row(Reason::Pinned),
+    row(Reason::QuotaExceeded),
+    row(Reason::RequestReused),
+    row(Reason::RequestExpired),
+    row(Reason::TaskNotFound),
+    row(Reason::ReplicaNotFound),
+    row(Reason::ReplicaExists),
+    row(Reason::StalePut),
+    row(Reason::Internal),
+    row(Reason::OutcomeUnknown),
+    row(Reason::NotInSync),
+];
+
+/// The gRPC code of a call that fails for this reason.
+pub const fn code(reason: Reason) -> Code {
+    row(reason).1
+}
+
+/// Whether a request that was refused for this reason is worth sending again.
+pub const fn retry(reason: Reason) -> Retry {
+    row(reason).2
+}
+
+/// What a caller should do about this reason.
+pub const fn what_to_do(reason: Reason) -> &'static str {
+    row(reason).3
+}
+
+const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
+    use Retry::{NewNumber, No, SameNumber};
+    let (code, retry, what) = match reason {
+        Reason::Unspecified => (
+            Code::Unknown,
+            No,
+            "Nothing ran. Decide by the gRPC code: the reason is one that this version does not know.",
+        ),
+        Reason::InvalidArgument => {
+            (Code::InvalidArgument, No, "Correct the request. The message names the field and the limit.")
+        }
+        Reason::NotFound => (Code::NotFound, No, "No complete object has this key. Write it, or do without."),
+        Reason::AlreadyExists => {
+            (Code::AlreadyExists, No, "Use what is there, or put with `if_exists = REPLACE`, or remove it first.")
+        }
+        Reason::NoSpace => (
+            Code::ResourceExhausted,
+            NewNumber,
+            "Wait for an eviction, ask for fewer replicas or `best_effort`, remove something, or mount more segments.",
+        ),
+        Reason::Leased => (
+            Code::FailedPrecondition,
+            NewNumber,
+            "A reader holds a lease. Try again once it has run out, or remove with `force`.",
+        ),
+        Reason::NotOwner => {
+            (Code::PermissionDenied, No, "Another client began this. Only that client can end or revoke it.")
+        }
+        Reason::SegmentNotFound => {
+            (Code::NotFound, No, "Mount the segment, or ask `ListSegments` for the names and ids that are mounted.")
+        }
+        Reason::SegmentConflict => (
+            Code::AlreadyExists,
+            No,
+            "Another mounted segment has this id, name or address range. Choose others, or unmount that one.",
+        ),
+        Reason::SegmentBusy => (
+            Code::FailedPrecondition,
+            NewNumber,
+            "The segment is draining or being unmounted. Wait until it is gone, or use another one.",
+        ),
+        Reason::Overloaded => {
+            (Code::Unavailable, SameNumber, "It did not run: a bound was reached. Try again after `retry_after_ms`.")
+        }
+        Reason::NotPrimary => (
+            Code::Unavailable,
+            SameNumber,
+            "It did not run here. Go to `primary_address`, unless `epoch` is lower than one seen before; without an \
+             address, try the other members.",
+        ),
+        Reason::ShuttingDown => (
+            Code::Unavailable,
+            SameNumber,
+            "It did not run: this member is stopping. Try another member, or this one when it is back.",
+        ),
+        Reason::WriteInProgress => (
+            Code::Aborted,
+            NewNumber,
+            "Somebody is writing this key. Try again when that put has ended, was revoked or has timed out.",
+        ),
+        Reason::NotWriting => (
+            Code::FailedPrecondition,
+            No,
+            "No put or transfer of this key is under way. It has ended, was revoked or has timed out: look at the \
+             object, then start anew.",
+        ),
+        Reason::Pinned => {
+            (Code::FailedPrecondition, No, "The object is pinned so that it stays. Unpin it, or remove with `force`.")
+        }
+        Reason::QuotaExceeded => {
+            (Code::ResourceExhausted, NewNumber, "The tenant is at its quota. Remove something, or raise the quota.")
+        }
+        Reason::RequestReused => (
+            Code::InvalidArgument,
+            No,
+            "This request number was used for another request. Two users share a client id, or numbers were started \
+             anew: take a new client id.",
+        ),
+        Reason::RequestExpired => (
+            Code::FailedPrecondition,
+            No,
+            "It did not run now, but its first attempt may have: the answer is forgotten. Look at the object, then \
+             send a new request if it is still needed.",
+        ),
+        Reason::TaskNotFound => {
+            (Code::NotFound, No, "The task is done and forgotten, or was given to another client. Drop it.")
+        }
+        Reason::ReplicaNotFound => {
+            (Code::NotFound, No, "The object has no complete replica there. Look up where it has one.")
+        }
+        Reason::ReplicaExists => (
+            Code::AlreadyExists,
+            No,
+            "The object has a replica on that segment already. Use it, or choose another one.",
+        ),
+        Reason::StalePut => (
+            Code::Aborted,
+            No,
+            "A later put has taken this one's place. What was written is dropped; start anew if needed.",
+        ),
+        Reason::Internal => (
+            Code::Internal,
+            No,
+            "A fault of the master, which has logged it. Look at the state before the request is sent again.",
+        ),
+        Reason::OutcomeUnknown => (
+            Code::Unknown,
+            SameNumber,
+            "It may have run. Send it again with the same request number to get its answer; after the deadline, look \
+             at the state.",
+        ),
+        Reason::NotInSync => (
+            Code::FailedPrecondition,
+            NewNumber,
+            "No other member could take over without loss: none is in sync, or not the one that was named. `understudy \
+             members` shows why; try again when one is.",
+        ),
+    };
+    (reason, code, retry, what)
+}
+
+/// docs/errors.md, whole.
+pub fn reasons_markdown() -> String {
+    let mut page = String::from(PAGE_HEAD);
+    for &(reason, code, retry, what) in REASONS {
+        writeln!(page, "| `{}` | {} | `{code:?}` | {} | {what} |", reason.as_str_name(), reason as i32, retry.as_str())
+            .expect("a string takes what is written");
+    }
+    page
+}
+
+const PAGE_HEAD: &str = "\
+<!-- Generated from proto/src/reasons.rs. Change it there, then: UPDATE_DOCS=1 cargo test -p understudy-proto -->
+
+# Errors
+
+Everything that is refused has a *reason*: stable, for programs. The message beside it is for people.
+
+- A **refusal** stands in the result of one item; the other items of the call are not affected.
+- A **failed call** was not looked at, or nobody knows its outcome. On a session it is a `CallError` in place of the \
+answer. Elsewhere it is a gRPC status with the code below, and the whole `CallError` is in the binary trailer \
+`understudy-error-bin`.
+
+*Retry* says what may be sent again. **no**: it would be refused again. **same number**: the same request with the same \
+`request_number`; it did not run, or the master finds its answer by the number. **new number**: later, as a new request, \
+since the refusal was the answer to this one. The Rust client does the retries of *same number* by itself.
+
+A gRPC status without the trailer comes from the transport or from something before the master. It counts as \
+`OUTCOME_UNKNOWN`, unless it proves that nothing ran (no connection was found, or the code is `InvalidArgument`, \
+`Unimplemented`, `Unauthenticated` or `PermissionDenied`).
+
+| reason | number | gRPC code | retry | what to do |
+|---|---|---|---|---|
+";

@@ -1,0 +1,193 @@
+//! The one map between a failed call and its gRPC status.
+//!
+//! A failed call is a [`CallError`]. On a session it travels as it is; elsewhere as a [`Status`] whose code follows from
+//! the reason, and which carries the whole error in the binary trailer [`TRAILER`], so that a client reads it back.
+//!
+//! Invariants:
+//! - the code of a reason stands once, in [`REASONS`];
+//! - `from_status(&to_status(error)) == error`, but for a text over its limit and a code that does not fit its reason;
+//! - a status without the trailer counts as [`Reason::OutcomeUnknown`], unless it proves that nothing ran: the request
+//!   did not leave, or was refused before anyone looked at it. Then it is [`Reason::Unspecified`] and the code decides.
+//!
+//! Deliberately absent: retries. What to do about a reason is said here, the client does it.
+
+use std::fmt::Display;
+
+use prost::Message as _;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, ConnectError, Status};
+
+use crate::limits::{ERROR_TEXT_BYTES_MAX, NAME_BYTES_MAX};
+use crate::v1::{CallError, Reason, Refusal};
+
+pub use crate::reasons::{REASONS, Retry, code, reasons_markdown, retry, what_to_do};
+
+/// The binary trailer with the whole [`CallError`].
+pub const TRAILER: &str = "understudy-error-bin";
+
+/// An error of a call as a whole, with the code that belongs to the reason.
+pub fn call_error(reason: Reason, message: impl Display) -> CallError {
+    CallError {
+        code: code(reason) as i32,
+        reason: reason as i32,
+        message: message.to_string(),
+        retry_after_ms: 0,
+        primary_address: String::new(),
+        epoch: 0,
+    }
+}
+
+/// The request cannot be looked at: `field` is not as it must be.
+pub fn invalid(field: impl Display, what: impl Display) -> CallError {
+    call_error(Reason::InvalidArgument, format_args!("{field}: {what}"))
+}
+
+/// `field` holds more than the contract allows.
+pub fn over_limit(field: impl Display, have: usize, limit: usize, unit: &str) -> CallError {
+    invalid(field, format_args!("{have} {unit}, the limit is {limit}"))
+}
+
+/// A bound was reached; nothing ran.
+pub fn overloaded(retry_after_ms: u32) -> CallError {
+    overloaded_at("the master", retry_after_ms)
+}
+
+/// The named bound was reached; nothing ran.
+pub fn overloaded_at(bound: impl Display, retry_after_ms: u32) -> CallError {
+    let message = format_args!("{bound} is at its limit, try again in {retry_after_ms} ms");
+    CallError { retry_after_ms, ..call_error(Reason::Overloaded, message) }
+}
+
+/// This member does not decide. An empty address: it does not know who does.
+pub fn not_primary(primary_address: impl Into<String>, epoch: u64) -> CallError {
+    let primary_address = primary_address.into();
+    let message = match primary_address.as_str() {
+        "" => format!("this member is not the primary of epoch {epoch} and does not know who is"),
+        address => format!("this member is not the primary of epoch {epoch}, which is thought to be at {address}"),
+    };
+    CallError { primary_address, epoch, ..call_error(Reason::NotPrimary, message) }
+}
+
+/// This member is stopping; nothing ran.
+pub fn shutting_down() -> CallError {
+    call_error(Reason::ShuttingDown, "this member is shutting down")
+}
+
+/// The request number stands for another request.
+pub fn request_reused(number: u64) -> CallError {
+    call_error(Reason::RequestReused, format_args!("request number {number} was used for another request"))
+}
+
+/// The answer to this request number is forgotten.
+pub fn request_expired(number: u64, forgotten_below: u64) -> CallError {
+    let message = format_args!("request number {number} is forgotten, as all below {forgotten_below} are");
+    call_error(Reason::RequestExpired, message)
+}
+
+/// Nobody could take over without loss.
+pub fn not_in_sync(what: impl Display) -> CallError {
+    call_error(Reason::NotInSync, what)
+}
+
+/// Nobody can say whether it ran.
+pub fn outcome_unknown(what: impl Display) -> CallError {
+    call_error(Reason::OutcomeUnknown, what)
+}
+
+/// A fault of the master.
+pub fn internal(what: impl Display) -> CallError {
+    call_error(Reason::Internal, what)
+}
+
+/// A refusal of one item.
+pub fn refusal(reason: Reason, message: impl Display) -> Refusal {
+    Refusal { reason: reason as i32, message: message.to_string() }
+}
+
+/// A failed call as a gRPC status. The code follows from the reason; an error without a known reason keeps its own.
+pub fn to_status(mut error: CallError) -> Status {
+    let code = match Reason::try_from(error.reason) {
+        Ok(Reason::Unspecified) | Err(_) => code_or_unknown(error.code),
+        Ok(reason) => code(reason),
+    };
+    error.code = code as i32;
+    cut(&mut error.message, ERROR_TEXT_BYTES_MAX);
+    cut(&mut error.primary_address, NAME_BYTES_MAX);
+    let mut status = Status::new(code, error.message.as_str());
+    status.metadata_mut().insert_bin(TRAILER, MetadataValue::from_bytes(&error.encode_to_vec()));
+    status
+}
+
+/// What a gRPC status says about the call: the error that it carries, else what can be told from the code and from
+/// where the status was made.
+pub fn from_status(status: &Status) -> CallError {
+    if let Some(error) = trailer(status) {
+        return error;
+    }
+    let reason = match nothing_ran(status) {
+        true => Reason::Unspecified,
+        false => Reason::OutcomeUnknown,
+    };
+    CallError { code: code_or_unknown(status.code() as i32) as i32, ..call_error(reason, status.message()) }
+}
+
+fn trailer(status: &Status) -> Option<CallError> {
+    let bytes = status.metadata().get_bin(TRAILER)?.to_bytes().ok()?;
+    let mut error = CallError::decode(bytes).ok()?;
+    if error.code == Code::Ok as i32 {
+        error.code = code_or_unknown(status.code() as i32) as i32;
+    }
+    Some(error)
+}
+
+/// Whether this status, which no master made, proves that the request did not run: it found no connection, or what
+/// stands before the service turned it away.
+fn nothing_ran(status: &Status) -> bool {
+    match status.code() {
+        Code::InvalidArgument | Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => true,
+        Code::Unavailable => found_no_connection(status),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Internal
+        | Code::DataLoss => false,
+    }
+}
+
+fn found_no_connection(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// A failure is never OK, whatever a peer writes.
+fn code_or_unknown(code: i32) -> Code {
+    match Code::from_i32(code) {
+        Code::Ok => Code::Unknown,
+        code => code,
+    }
+}
+
+fn cut(text: &mut String, bytes_max: usize) {
+    const MARK: &str = " …";
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max - MARK.len()));
+        text.push_str(MARK);
+    }
+}
+
+#[cfg(test)]
+#[path = "status_test.rs"]
+mod status_test;

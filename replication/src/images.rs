@@ -1,0 +1,80 @@
+//! A full sync as messages: shard by shard, each captured when its turn comes, each in chunks.
+//!
+//! Invariant: shards in rising order, none twice; the oldest capture is known before anything is sent of it, so that
+//! the log from there on can be kept in sight.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oplog::{Position, ReplicatedState, ShardImage};
+use proto::v1;
+
+/// Of one message: far below what a message may have, large enough that its frame costs nothing.
+const CHUNK_BYTES: usize = 256 << 10;
+
+#[derive(Debug)]
+pub struct Images<S> {
+    state: Arc<S>,
+    next_shard: u32,
+    shards: u32,
+    current: Option<(ShardImage, usize)>,
+    oldest: Option<Position>,
+    sent_records: u64,
+}
+
+impl<S: ReplicatedState> Images<S> {
+    pub fn new(state: Arc<S>, first_shard: u32) -> Images<S> {
+        let shards = state.shards();
+        Images { state, next_shard: first_shard.min(shards), shards, current: None, oldest: None, sent_records: 0 }
+    }
+
+    pub fn shards(&self) -> u32 {
+        self.shards
+    }
+
+    /// The shard whose turn it is.
+    pub fn shard(&self) -> u32 {
+        self.next_shard
+    }
+
+    /// Of the first image that was captured here.
+    pub fn oldest(&self) -> Option<Position> {
+        self.oldest
+    }
+
+    /// Records of the images that were sent whole.
+    pub fn records(&self) -> u64 {
+        self.sent_records
+    }
+
+    /// The next message; `None`: all of it is sent. Captures a shard now and then, under its lock: about a millisecond for each
+    /// few thousand records.
+    pub fn next_message(&mut self) -> Option<v1::ShardImage> {
+        if self.current.is_none() {
+            if self.next_shard >= self.shards {
+                return None;
+            }
+            let image = self.state.capture(self.next_shard);
+            self.oldest.get_or_insert(image.at);
+            self.current = Some((image, 0));
+        }
+        let (image, sent) = self.current.as_mut().expect("it was just set");
+        let end = (*sent + CHUNK_BYTES).min(image.bytes.len());
+        let last_chunk = end == image.bytes.len();
+        let message = v1::ShardImage {
+            shard: image.shard,
+            at: Some(v1::Position { epoch: image.at.epoch, seq: image.at.seq }),
+            records: image.records,
+            digest: Bytes::copy_from_slice(&image.digest.0.to_be_bytes()),
+            chunk: image.bytes.slice(*sent..end),
+            last_chunk,
+        };
+        *sent = end;
+        if last_chunk {
+            self.sent_records += image.records;
+            self.current = None;
+            self.next_shard += 1;
+        }
+        Some(message)
+    }
+}

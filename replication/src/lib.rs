@@ -1,0 +1,19 @@
+//! The primary's side of a pair, without the sockets: where a peer goes on, and what it is sent.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `plan` | what a peer and this log have in common, and so whether the log or a full sync helps it |
+//! | `batch` | which entries go into one message |
+//! | `images` | a full sync as messages: shard by shard, chunk by chunk |
+//!
+//! *Invariant:* knows the state through `oplog::ReplicatedState` alone. No clock, no task, no socket.
+//!
+//! Deliberately absent: who is in the set and what is committed (`election`), and the streams (`master`).
+
+mod batch;
+mod images;
+mod plan;
+
+pub use batch::{Batch, BatchLimits, next_batch};
+pub use images::Images;
+pub use plan::{PeerLog, Start, SyncedPart, plan};

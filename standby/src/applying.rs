@@ -1,0 +1,38 @@
+//! From the log into the state: what is committed, in order, each entry once.
+//!
+//! Invariant: nothing that is not committed is applied. A standby that lost its primary can therefore drop whatever the
+//! next one does not hold.
+
+use oplog::{ReplicatedState, Tail};
+
+use crate::error::StandbyError;
+
+/// How far a step came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Applied {
+    pub seq: u64,
+    pub entries: usize,
+}
+
+/// One step: at most `entries_max` entries of what is committed. An entry may hold hundreds of items.
+pub fn apply_committed<S: ReplicatedState>(
+    state: &S,
+    tail: &Tail,
+    entries_max: usize,
+) -> Result<Applied, StandbyError> {
+    let from = state.applied().seq;
+    let upto = tail.committed().get();
+    let count = upto.saturating_sub(from).min(entries_max as u64) as usize;
+    let frames = match count {
+        0 => Vec::new(),
+        _ => tail.entries_since(from, count, usize::MAX).map_err(|why| StandbyError::Fork { seq: from, why })?,
+    };
+    for frame in &frames {
+        let entry = frame.decode()?;
+        state.apply(&entry).map_err(|why| StandbyError::Apply { at: entry.position(), why })?;
+    }
+    if !frames.is_empty() {
+        tail.set_floor(Some(from + frames.len() as u64 + 1));
+    }
+    Ok(Applied { seq: from + frames.len() as u64, entries: frames.len() })
+}

@@ -1,0 +1,195 @@
+//! The log and the state of a member that follows: from the primary's messages to what is held.
+//!
+//! ```text
+//!   hello ──► welcome: the log ──► entries, entries, …
+//!        └──► welcome: full sync ──► images, and entries beside them ──► whole ──► entries, …
+//! ```
+//!
+//! Invariants: what was received is exactly the primary's log up to `received`; an entry is appended before it is counted as
+//! received; nothing that is applied is dropped; while a full sync is under way nothing counts as received.
+//!
+//! Deliberately absent: applying (see `applying`). It goes on beside this, up to what is committed, and must be stopped before
+//! [`Standby::on_welcome`], which may put another log or state in place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oplog::{Appender, Frame, ReplicatedState, Tail, TailConfig};
+use proto::v1;
+use replication::PeerLog;
+
+use crate::error::StandbyError;
+use crate::sink::Sink;
+
+/// Whether state and log are still those of before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Hand {
+    Kept,
+    /// Others are in their place: whoever holds the old ones must let go.
+    Changed,
+}
+
+/// Of a full sync.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncProgress {
+    pub shards_done: u32,
+    pub shards: u32,
+    pub records: u64,
+}
+
+pub struct Standby<S: ReplicatedState> {
+    state: Arc<S>,
+    tail: Arc<Tail>,
+    log: Appender,
+    tail_config: TailConfig,
+    /// Survives the stream that it came over.
+    sink: Option<Sink<S>>,
+}
+
+impl<S: ReplicatedState> Standby<S> {
+    pub fn new(state: Arc<S>, tail: Arc<Tail>, log: Appender, tail_config: TailConfig) -> Standby<S> {
+        let standby = Standby { state, tail, log, tail_config, sink: None };
+        standby.keep_unapplied();
+        standby
+    }
+
+    /// `applying` moves this on.
+    fn keep_unapplied(&self) {
+        self.tail.set_floor(Some(self.state.applied().seq + 1));
+    }
+
+    pub fn state(&self) -> &Arc<S> {
+        &self.state
+    }
+
+    pub fn tail(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
+    /// To lead with.
+    pub fn into_parts(self) -> (Arc<S>, Arc<Tail>, Appender) {
+        (self.state, self.tail, self.log)
+    }
+
+    /// What to say in a hello.
+    pub fn holds(&self) -> PeerLog {
+        PeerLog {
+            history: self.tail.history(),
+            applied: self.state.applied(),
+            partial: self.sink.as_ref().and_then(Sink::part),
+        }
+    }
+
+    /// For the election: how far the own log goes.
+    pub fn held(&self) -> u64 {
+        self.tail.last().seq
+    }
+
+    /// For the primary: how far its log is held here.
+    pub fn received(&self) -> u64 {
+        if self.sink.is_some() { 0 } else { self.held() }
+    }
+
+    pub fn syncing(&self) -> Option<SyncProgress> {
+        let sink = self.sink.as_ref()?;
+        let (shards_done, shards) = sink.shards_done();
+        Some(SyncProgress { shards_done, shards, records: sink.records })
+    }
+
+    pub fn on_welcome(&mut self, start: v1::welcome::Start) -> Result<Hand, StandbyError> {
+        match start {
+            v1::welcome::Start::ForkSeq(fork_seq) => self.fork(fork_seq),
+            v1::welcome::Start::FullSync(v1::FullSync { first_shard, shards }) => {
+                let resumes = self.sink.as_ref().is_some_and(|sink| sink.shards_done() == (first_shard, shards));
+                match &mut self.sink {
+                    Some(sink) if resumes => sink.resume(),
+                    _ if first_shard == 0 => self.sink = Some(self.new_sink(shards)),
+                    _ => return Err(StandbyError::Unexpected { what: "the middle of a full sync" }),
+                }
+                Ok(Hand::Kept)
+            }
+        }
+    }
+
+    fn new_sink(&self, shards: u32) -> Sink<S> {
+        Sink::new(self.state.rebuild(), shards, self.tail_config.bytes_max)
+    }
+
+    /// The log goes on from there; what came after was never committed.
+    fn fork(&mut self, fork_seq: u64) -> Result<Hand, StandbyError> {
+        self.sink = None;
+        let (last, applied) = (self.tail.last(), self.state.applied());
+        if fork_seq < applied.seq {
+            return Err(StandbyError::ForkBelowApplied { fork_seq, applied });
+        }
+        if fork_seq == last.seq && self.tail.committed().closed().is_none() {
+            return Ok(Hand::Kept);
+        }
+        let forked = self.tail.forked(fork_seq, applied.seq);
+        (self.tail, self.log) = forked.map_err(|why| StandbyError::Fork { seq: fork_seq, why })?;
+        self.keep_unapplied();
+        Ok(Hand::Changed)
+    }
+
+    pub fn on_image(&mut self, image: v1::ShardImage) -> Result<Hand, StandbyError> {
+        let sink = self.sink.as_mut().ok_or(StandbyError::Unexpected { what: "an image" })?;
+        sink.on_image(image)?;
+        self.finish_if_whole()
+    }
+
+    /// `Overloaded`: entries up to some seq were taken; when what is committed has been applied, the rest may be offered again.
+    pub fn on_frames(&mut self, frames: &mut Bytes) -> Result<Hand, StandbyError> {
+        let mut hand = Hand::Kept;
+        loop {
+            let mut rest = frames.clone();
+            let Some(frame) = Frame::split_first(&mut rest)? else { return Ok(hand) };
+            match &mut self.sink {
+                None => self.log.append_frame(frame)?,
+                Some(sink) => {
+                    sink.keep(frame)?;
+                    if self.finish_if_whole()? == Hand::Changed {
+                        hand = Hand::Changed;
+                    }
+                }
+            }
+            *frames = rest;
+        }
+    }
+
+    /// The primary says so. What is not here yet is not counted.
+    pub fn on_committed(&self, committed: u64) {
+        if self.sink.is_none() {
+            self.tail.committed().advance(committed.min(self.held()));
+        }
+    }
+
+    fn finish_if_whole(&mut self) -> Result<Hand, StandbyError> {
+        if let Some(sink) = &mut self.sink {
+            sink.catch_up()?;
+        }
+        match self.sink.take_if(|sink| sink.is_whole()) {
+            None => Ok(Hand::Kept),
+            Some(sink) => {
+                let (state, at, rest) = sink.finish()?;
+                self.state = Arc::new(state);
+                (self.tail, self.log) = Tail::new(self.tail_config.clone(), at);
+                self.keep_unapplied();
+                // They were within the bounds of the log that they go into now.
+                rest.into_iter().try_for_each(|frame| self.log.append_frame(frame))?;
+                Ok(Hand::Changed)
+            }
+        }
+    }
+}
+
+impl<S: ReplicatedState> fmt::Debug for Standby<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Standby({:?}, applied {}, {:?})", self.tail, self.state.applied(), self.syncing())
+    }
+}
+
+#[cfg(test)]
+#[path = "standby_test.rs"]
+mod tests;

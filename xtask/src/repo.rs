@@ -1,0 +1,79 @@
+//! Where things are: the root of the repository, the target directory, the caller's own directory; and how cargo is
+//! called.
+//!
+//! Invariant: a cargo started here sees the environment of the person who called `./x`, not that of the `cargo run`
+//! in between; otherwise build scripts would see other variables than in a cargo started by hand and run again and
+//! again.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Set by `x`: where the caller stands. Not named after the project, whose variables the server reads as settings.
+const CALLER_DIR: &str = "X_CALLER_DIR";
+
+/// All that follows is relative to the root.
+pub(crate) fn enter_root() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask/ lies in no directory")?;
+    env::set_current_dir(root).with_context(|| format!("{} cannot be entered; was it moved?", root.display()))
+}
+
+/// Where the caller stands; the root if that is gone.
+pub(crate) fn caller_dir() -> PathBuf {
+    env::var_os(CALLER_DIR).map(PathBuf::from).filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// The absolute path of a program that `cargo build --release` made: beside `debug/`, which holds this very program.
+pub(crate) fn release_program(name: &str) -> Result<PathBuf> {
+    let me = env::current_exe().context("this program's own path")?;
+    let target = me.ancestors().nth(2).context("this program lies in no target directory")?;
+    let program = target.join("release").join(name);
+    ensure!(program.is_file(), "{} was built, but is not there", program.display());
+    Ok(program)
+}
+
+/// The cargo that runs this program, hence of the pinned toolchain.
+pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    clean_environment(&mut command);
+    command
+}
+
+/// Takes out what `cargo run` and `x` put in.
+pub(crate) fn clean_environment(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == CALLER_DIR {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// Nobody is there to ask, and nothing may change by itself.
+pub(crate) fn is_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+/// As one would type it, for people to read and repeat.
+pub(crate) fn as_typed(command: &Command) -> String {
+    let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = [name].into_iter().chain(command.get_args());
+    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+#[path = "repo_test.rs"]
+mod repo_test;

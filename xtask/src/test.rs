@@ -1,0 +1,142 @@
+//! `./x test`: which checks there are and in which order: the quick ones first, so that a slip shows early.
+//!
+//! Invariants:
+//! - Without a filter and without `--quick` this is exactly what CI runs.
+//! - The test runner writes to our own output, so its closing lines are there to read.
+//!
+//! Absent on purpose: checks of speed (`./x bench` measures; a timed test only flickers).
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::steps::{self, Step};
+use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, MACHETE, NEXTEST};
+use crate::{fuzz, repo};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Format check, clippy and unit tests only.
+    #[arg(long)]
+    quick: bool,
+    /// Install what is missing without asking.
+    #[arg(long)]
+    yes: bool,
+    /// Run only the tests whose names contain one of these, and no other check.
+    filters: Vec<String>,
+}
+
+/// Seconds of each fuzz target within the run: enough to go through the stored corpus and a bit further.
+const FUZZ_SECONDS: u32 = 10;
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if !args.filters.is_empty() {
+        let scope = if args.quick { Scope::Unit } else { Scope::All };
+        return steps::run_all(vec![tests(scope, &args.filters)]);
+    }
+    if args.quick {
+        return steps::run_all(vec![format(), clippy(), tests(Scope::Unit, &[])]);
+    }
+    tools::ensure_here(&[CXX, ETCD, ETCDCTL], &[DENY, MACHETE], args.yes)?;
+    steps::run_all(full_run())
+}
+
+fn full_run() -> Vec<Step> {
+    vec![
+        format(),
+        clippy(),
+        docs(),
+        dependencies(),
+        unused_dependencies(),
+        generated_docs(),
+        tests(Scope::All, &[]),
+        doc_tests(),
+        short_fuzz(),
+    ]
+}
+
+/// Which tests: those that stand beside the code, or the integration tests too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Unit,
+    All,
+}
+
+fn format() -> Step {
+    let fuzz = ["fmt", "--manifest-path", fuzz::MANIFEST, "--check"];
+    let commands = vec![repo::cargo(["fmt", "--all", "--check"]), repo::cargo(fuzz)];
+    Step::commands("format", "run `cargo fmt --all` (for fuzz/: in that directory)", commands)
+}
+
+fn clippy() -> Step {
+    let args = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    let hint = "follow what clippy says; where it is wrong, `#[allow(…, reason = \"…\")]` on the smallest item";
+    Step::commands("clippy", hint, vec![repo::cargo(args)])
+}
+
+fn docs() -> Step {
+    let mut cargo = repo::cargo(["doc", "--workspace", "--all-features", "--no-deps"]);
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    Step::commands("docs", "fix the comment that rustdoc names", vec![cargo])
+}
+
+fn dependencies() -> Step {
+    let hint =
+        "take another dependency, or change deny.toml and say why there; `cargo deny check` shows who needs what";
+    Step::commands(
+        "cargo deny",
+        hint,
+        vec![repo::cargo(["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])],
+    )
+}
+
+fn unused_dependencies() -> Step {
+    let hint = "take the dependency out of the crate's Cargo.toml";
+    Step::commands("cargo machete", hint, vec![repo::cargo(["machete"])])
+}
+
+fn generated_docs() -> Step {
+    let check = ["run", "-q", "--profile", "checked", "-p", "understudy", "--", "docs", "--check"];
+    Step::commands("generated docs", "run `cargo run -p understudy -- docs`", vec![repo::cargo(check)])
+}
+
+fn tests(scope: Scope, filters: &[String]) -> Step {
+    let command = test_command(scope, filters, NEXTEST.is_here(), repo::is_ci());
+    Step::commands("tests", "`./x test NAME` runs only the tests whose names contain NAME", vec![command])
+}
+
+/// All tests run optimised and with every check on (profile `checked`); unit tests alone are quicker built than run,
+/// so they take the dev profile.
+fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Command {
+    let mut words: Vec<&str> = if nextest { vec!["nextest", "run"] } else { vec!["test"] };
+    words.extend(["--workspace", "--all-features"]);
+    words.extend(match scope {
+        Scope::Unit => ["--lib", "--bins"],
+        Scope::All => [if nextest { "--cargo-profile" } else { "--profile" }, "checked"],
+    });
+    if nextest {
+        words.extend(ci.then_some(["--profile", "ci"]).into_iter().flatten());
+    } else {
+        // Else it would run the doc tests too, which are a step of their own; and filters stand behind the dashes.
+        words.extend((scope == Scope::All).then_some("--tests"));
+        words.extend((!filters.is_empty()).then_some("--"));
+    }
+    words.extend(filters.iter().map(String::as_str));
+    repo::cargo(words)
+}
+
+/// Neither nextest nor `--tests` runs the examples in comments.
+fn doc_tests() -> Step {
+    let command = repo::cargo(["test", "--doc", "--workspace", "--all-features", "--profile", "checked"]);
+    Step::commands("doc tests", "fix the example that rustdoc names", vec![command])
+}
+
+fn short_fuzz() -> Step {
+    let hint =
+        "fix the bug that the input shows, then put the input into fuzz/corpus/TARGET so that every run replays it";
+    Step::new("fuzz", hint, || fuzz::lint().and_then(|()| fuzz::run_targets(&[], FUZZ_SECONDS)))
+}
+
+#[cfg(test)]
+#[path = "test_test.rs"]
+mod test_test;
