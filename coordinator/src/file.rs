@@ -10,19 +10,21 @@
 mod dir;
 mod disk;
 mod hint;
+mod lock;
+mod numbered;
 
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use election::{ConfigRecord, Incarnation, Versioned};
 use tokio::sync::watch;
 
 use self::dir::Dir;
-use self::disk::Locked;
 use self::hint::Hint;
+use self::lock::Locked;
 use crate::contract::{Answer, Coordinator, Error, MemberInfo, Presence, Swap};
 
 /// How often a presence makes sure that it is still what others look at.
@@ -55,13 +57,11 @@ impl Calls {
     fn run<T, F>(&self, what: &'static str, work: F) -> Answer<'static, T>
     where
         T: Send + 'static,
-        F: FnOnce(&Arc<Dir>, Instant) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Dir) -> Result<T, Error> + Send + 'static,
     {
         let Calls { dir, place, timeout } = self.clone();
         Box::pin(async move {
-            // The work gives up a little earlier, and knows better what it waited for.
-            let deadline = Instant::now() + timeout * 9 / 10;
-            let work = tokio::task::spawn_blocking(move || work(&dir, deadline));
+            let work = tokio::task::spawn_blocking(move || work(&dir));
             let why = match tokio::time::timeout(timeout, work).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -75,27 +75,27 @@ impl Calls {
 
 impl Coordinator for FileCoordinator {
     fn read(&self) -> Answer<'_, Option<Versioned>> {
-        self.calls.run("read", |dir, _| dir.read())
+        self.calls.run("read", Dir::read)
     }
 
     fn swap(&self, expect: Option<u64>, to: ConfigRecord) -> Answer<'_, Swap> {
-        self.calls.run("swap", move |dir, deadline| dir.swap(expect, &to, deadline))
+        self.calls.run("swap", move |dir| dir.swap(expect, &to))
     }
 
     fn join(&self, me: MemberInfo) -> Answer<'_, Box<dyn Presence>> {
         let calls = self.calls.clone();
-        self.calls.run("join", move |dir, deadline| {
-            let locked = dir.join(&me, deadline)?;
+        self.calls.run("join", move |dir| {
+            let locked = dir.join(&me)?;
             Ok(Box::new(FilePresence { calls, held: Arc::new((me, locked)) }) as Box<dyn Presence>)
         })
     }
 
     fn members(&self) -> Answer<'_, Vec<MemberInfo>> {
-        self.calls.run("members", |dir, deadline| dir.members(deadline))
+        self.calls.run("members", Dir::members)
     }
 
     fn is_dead(&self, who: Incarnation) -> Answer<'_, bool> {
-        self.calls.run("is_dead", move |dir, deadline| dir.is_dead(who, deadline))
+        self.calls.run("is_dead", move |dir| dir.is_dead(who))
     }
 
     /// The kernel has told everybody already: the lock is free.
@@ -104,7 +104,7 @@ impl Coordinator for FileCoordinator {
     }
 
     fn announced(&self) -> Answer<'_, Option<(u64, MemberInfo)>> {
-        self.calls.run("announced", |dir, deadline| dir.announced(deadline))
+        self.calls.run("announced", Dir::announced)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -125,7 +125,7 @@ impl Presence for FilePresence {
             loop {
                 tokio::time::sleep(CHECK_PRESENCE_EVERY).await;
                 let held = Arc::clone(&self.held);
-                let check = self.calls.run("presence", move |dir, _| Ok(dir.is_here(&held.0, &held.1)));
+                let check = self.calls.run("presence", move |dir| Ok(dir.is_here(&held.0, &held.1)));
                 // A disk that does not answer has not lost anything yet.
                 if let Ok(false) = check.await {
                     return;
@@ -136,12 +136,12 @@ impl Presence for FilePresence {
 
     fn announce(&self, epoch: u64) -> Answer<'_, ()> {
         let held = Arc::clone(&self.held);
-        self.calls.run("announce", move |dir, deadline| {
+        self.calls.run("announce", move |dir| {
             if !dir.is_here(&held.0, &held.1) {
-                let place = dir.members_path().display().to_string();
+                let place = dir.places()[2].display().to_string();
                 return Err(Error::Unavailable { what: "announce", place, why: "the presence is lost".to_owned() });
             }
-            dir.announce(epoch, &held.0, deadline)
+            dir.announce(epoch, &held.0)
         })
     }
 }

@@ -29,9 +29,6 @@ struct Who {
 #[derive(Serialize, Deserialize)]
 struct Record {
     format: u32,
-    /// Absent where the coordinator counts revisions itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    revision: Option<u64>,
     /// Hexadecimal: most readers of JSON can't hold 128 bits.
     cluster_id: String,
     epoch: u64,
@@ -91,10 +88,9 @@ fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     serde_json::from_slice(text).map_err(|error| error.to_string())
 }
 
-pub(crate) fn record_to_json(record: &ConfigRecord, revision: Option<u64>) -> Vec<u8> {
+pub(crate) fn record_to_json(record: &ConfigRecord) -> Vec<u8> {
     write(&Record {
         format: FORMAT,
-        revision,
         cluster_id: format!("{:032x}", record.cluster_id),
         epoch: record.epoch,
         primary: record.primary.into(),
@@ -104,10 +100,9 @@ pub(crate) fn record_to_json(record: &ConfigRecord, revision: Option<u64>) -> Ve
     })
 }
 
-/// `revision`: as the coordinator counts it; `None` if it must be in the text.
-pub(crate) fn record_from_json(text: &[u8], revision: Option<u64>) -> Result<Versioned, String> {
+/// `revision`: as the coordinator counts it.
+pub(crate) fn record_from_json(text: &[u8], revision: u64) -> Result<Versioned, String> {
     let found: Record = read(text)?;
-    let revision = revision.or(found.revision).ok_or("it has no revision")?;
     let cluster_id = u128::from_str_radix(&found.cluster_id, 16)
         .map_err(|error| format!("cluster_id {:?}: {error}", found.cluster_id))?;
     let record = ConfigRecord {
@@ -169,34 +164,31 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_went() {
-        let text = record_to_json(&record(), Some(u64::MAX));
-        assert_eq!(record_from_json(&text, None), Ok(Versioned { record: record(), revision: u64::MAX }));
-        let text = record_to_json(&record(), None);
-        assert_eq!(record_from_json(&text, Some(12)), Ok(Versioned { record: record(), revision: 12 }));
-        assert_eq!(record_from_json(&text, None), Err("it has no revision".into()));
+        let text = record_to_json(&record());
+        assert_eq!(record_from_json(&text, 12), Ok(Versioned { record: record(), revision: 12 }));
     }
 
     #[test]
     fn every_truncation_is_refused() {
-        let text = record_to_json(&record(), Some(4));
+        let text = record_to_json(&record());
         // The last byte is the newline, which nobody misses.
         for len in 0..text.len() - 1 {
-            assert!(record_from_json(&text[..len], None).is_err(), "{len} bytes");
+            assert!(record_from_json(&text[..len], 1).is_err(), "{len} bytes");
         }
     }
 
     #[test]
     fn another_format_is_refused_whatever_else_it_says() {
-        let error = record_from_json(br#"{"format":2,"all":"new"}"#, Some(1)).expect_err("format 2");
+        let error = record_from_json(br#"{"format":2,"all":"new"}"#, 1).expect_err("format 2");
         assert_eq!(error, "it is in format 2, and this version reads format 1");
     }
 
     #[test]
     fn a_record_that_contradicts_itself_is_refused() {
         let lone = ConfigRecord { insync: BTreeSet::from([who(3, 3)]), ..record() };
-        assert!(record_from_json(&record_to_json(&lone, Some(1)), None).is_err());
+        assert!(record_from_json(&record_to_json(&lone), 1).is_err());
         let unborn = ConfigRecord { born: 99, ..record() };
-        assert!(record_from_json(&record_to_json(&unborn, Some(1)), None).is_err());
+        assert!(record_from_json(&record_to_json(&unborn), 1).is_err());
     }
 
     #[test]

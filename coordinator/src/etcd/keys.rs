@@ -80,7 +80,7 @@ impl Keys {
         let found = self.link.read("read", async |mut client| Ok(client.get(self.config(), None).await?)).await?;
         let Some(kv) = found.kvs().first() else { return Ok(None) };
         let revision = revision(kv.mod_revision());
-        json::record_from_json(kv.value(), Some(revision)).map(Some).map_err(|why| self.damaged(kv, why))
+        json::record_from_json(kv.value(), revision).map(Some).map_err(|why| self.damaged(kv, why))
     }
 
     pub(super) async fn swap(&self, expect: Option<u64>, to: &ConfigRecord) -> Result<Swap, Error> {
@@ -91,7 +91,7 @@ impl Keys {
         };
         let txn = Txn::new()
             .when([Compare::mod_revision(self.config(), CompareOp::Equal, expect)])
-            .and_then([TxnOp::put(self.config(), json::record_to_json(to, None), None)]);
+            .and_then([TxnOp::put(self.config(), json::record_to_json(to), None)]);
         let answer = self
             .link
             .ask("swap", |mut client| {

@@ -1,20 +1,20 @@
 //! The directory: its record, its members and who announced itself, each call on the caller's thread.
 //!
 //! ```text
-//! lock                the record and `announced` are changed under it
-//! record, announced   JSON, replaced whole
-//! members.lock        exclusive to join, shared to look at the members' locks
+//! record/<revision>   JSON; the highest counts, and is added by compare-and-swap
+//! announced/<epoch>   JSON; the highest counts; written by the primary of that epoch
 //! members/<id>.lock   held by the living process that is this member, with the number of its incarnation
 //! members/<id>.json   which incarnation that is, and which ones before it have ended
 //! ```
 //!
 //! Why an incarnation that is called dead is dead: its number is in its member's JSON, so it has held the lock; and
-//! either the lock is free, or a later holder has put it among the ended, which it did while it had the lock itself.
-//! A process that has the lock and has not written its JSON yet is not called dead by anybody: the JSON still names the
-//! one before, and that one's lock is not free. Nor is the one before called here: the lock has another number in it.
+//! either the lock was free when it was looked at later, or a later holder has put it among the ended, which it did while it
+//! had the lock itself. A process that has the lock and has not written its JSON yet is not called dead by anybody: the JSON
+//! still names the one before, and that one's lock is not free. Nor is the one before called here, but for the moment in which
+//! the lock still has its number in it.
 //!
-//! To look whether a lock is free is to take it for a moment, and a member that joins just then would find it taken:
-//! hence `members.lock`. Looks at the same lock are shared, and don't disturb each other.
+//! *Invariant:* nobody ever waits for another process. One that is stopped, whatever it is doing, holds nobody up but those who
+//! want to be the same member.
 //!
 //! No lock file is ever removed: whoever removes one that another is opening breaks the exclusion.
 
@@ -23,11 +23,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use election::{ConfigRecord, Incarnation, MemberId, Versioned};
 
-use super::disk::{self, Lock, Locked};
+use super::disk::{self, Aside};
+use super::lock::{self, Locked};
+use super::numbered::Numbered;
 use crate::contract::{Error, MemberInfo, Swap};
 use crate::json;
 
@@ -36,7 +37,9 @@ const ENDED_MAX: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct Dir {
-    path: PathBuf,
+    records: Numbered,
+    announced: Numbered,
+    members: PathBuf,
 }
 
 impl Dir {
@@ -46,68 +49,45 @@ impl Dir {
         fs::create_dir_all(path).map_err(|error| disk::fault(what, path, &error))?;
         // Members and guards may change directory; what they mean must not.
         let path = path.canonicalize().map_err(|error| disk::fault(what, path, &error))?;
-        let dir = Dir { path };
-        fs::create_dir_all(dir.members_path()).map_err(|error| disk::fault(what, &dir.path, &error))?;
-        for name in ["lock", "members.lock"] {
-            let file = dir.path.join(name);
-            open_lock(&file).map_err(|error| disk::fault(what, &file, &error))?;
-        }
-        Ok(dir)
+        let members = path.join("members");
+        fs::create_dir_all(&members).map_err(|error| disk::fault(what, &members, &error))?;
+        let (records, announced) = (Numbered::make(path.join("record"))?, Numbered::make(path.join("announced"))?);
+        Ok(Dir { records, announced, members })
     }
 
-    pub(super) fn record_path(&self) -> PathBuf {
-        self.path.join("record")
-    }
-
-    pub(super) fn announced_path(&self) -> PathBuf {
-        self.path.join("announced")
-    }
-
-    pub(super) fn members_path(&self) -> PathBuf {
-        self.path.join("members")
-    }
-
-    pub(super) fn members_lock_path(&self) -> PathBuf {
-        self.path.join("members.lock")
-    }
-
-    fn lock_path(&self) -> PathBuf {
-        self.path.join("lock")
+    /// Where something changes whenever something changes.
+    pub(super) fn places(&self) -> [&Path; 3] {
+        [self.records.dir(), self.announced.dir(), &self.members]
     }
 
     pub(super) fn member_lock_path(&self, id: MemberId) -> PathBuf {
-        self.members_path().join(format!("{}.lock", id.0))
+        self.members.join(format!("{}.lock", id.0))
     }
 
     fn member_path(&self, id: MemberId) -> PathBuf {
-        self.members_path().join(format!("{}.json", id.0))
+        self.members.join(format!("{}.json", id.0))
     }
 
     pub(super) fn read(&self) -> Result<Option<Versioned>, Error> {
-        let path = self.record_path();
-        let Some(text) = disk::read("read", &path)? else {
-            // "There is no record" is an answer, and a removed directory does not give it.
-            fs::metadata(self.lock_path()).map_err(|error| disk::fault("read", &self.lock_path(), &error))?;
-            return Ok(None);
-        };
-        json::record_from_json(&text, None).map(Some).map_err(|why| damaged(&path, why))
+        let Some((revision, text)) = self.records.last("read")? else { return Ok(None) };
+        json::record_from_json(&text, revision).map(Some).map_err(|why| damaged(&self.records.path(revision), why))
     }
 
-    pub(super) fn swap(&self, expect: Option<u64>, to: &ConfigRecord, deadline: Instant) -> Result<Swap, Error> {
-        let _lock = disk::lock("swap", &self.lock_path(), Lock::Exclusive, deadline)?;
+    pub(super) fn swap(&self, expect: Option<u64>, to: &ConfigRecord) -> Result<Swap, Error> {
+        // Also to see that it is whole: a damaged record is not written over.
         let found = self.read()?.map(|found| found.revision);
         if found != expect {
             return Ok(Swap::Refused);
         }
         let revision = found.map_or(1, |found| found + 1);
-        disk::replace("swap", &self.record_path(), &json::record_to_json(to, Some(revision)))?;
-        Ok(Swap::Done { revision })
+        let swapped = self.records.add("swap", revision, &json::record_to_json(to))?;
+        Ok(if swapped { Swap::Done { revision } } else { Swap::Refused })
     }
 
     /// The lock is the presence.
-    pub(super) fn join(&self, me: &MemberInfo, deadline: Instant) -> Result<Locked, Error> {
+    pub(super) fn join(&self, me: &MemberInfo) -> Result<Locked, Error> {
         let id = me.who.member;
-        let Some(locked) = self.take(me.who, deadline)? else { return Err(self.taken(me)) };
+        let Some(locked) = self.take(me.who)? else { return Err(self.taken(me)) };
         let mut ended = BTreeSet::new();
         // What nobody can read says nothing of earlier ones: nothing is known of them then.
         if let Some((before, numbers)) = self.member(id).unwrap_or_default() {
@@ -118,26 +98,26 @@ impl Dir {
                 ended.pop_first();
             }
         }
-        disk::replace("join", &self.member_path(id), &json::member_to_json(me, ended))?;
+        Aside::write("join", &self.members, &json::member_to_json(me, ended))?
+            .replace("join", &self.member_path(id))?;
+        disk::sweep(&self.members);
         Ok(locked)
     }
 
-    /// Takes the member's lock, and says in it who has it. Not to be waited for by those who look: nothing is synced here.
-    fn take(&self, who: Incarnation, deadline: Instant) -> Result<Option<Locked>, Error> {
+    /// Takes the member's lock, and says in it who has it.
+    fn take(&self, who: Incarnation) -> Result<Option<Locked>, Error> {
         let path = self.member_lock_path(who.member);
         let fault = |error: io::Error| disk::fault("join", &path, &error);
-        let _members = disk::lock("join", &self.members_lock_path(), Lock::Exclusive, deadline)?;
         let file = open_lock(&path).map_err(fault)?;
-        let Some(locked) = disk::try_lock(file, Lock::Exclusive).map_err(fault)? else { return Ok(None) };
+        let Some(locked) = lock::take(file).map_err(fault)? else { return Ok(None) };
         locked.0.set_len(0).map_err(fault)?;
-        (&locked.0).write_all(who.number.to_string().as_bytes()).map_err(fault)?;
+        (&locked.0).write_all(format!("{}\n", who.number).as_bytes()).map_err(fault)?;
         Ok(Some(locked))
     }
 
     fn taken(&self, me: &MemberInfo) -> Error {
         let id = me.who.member;
-        // Only read: to look at the lock here, where others may join, could be in their way.
-        let number = fs::read_to_string(self.member_lock_path(id)).ok().and_then(|text| text.parse().ok());
+        let number = fs::read_to_string(self.member_lock_path(id)).ok().and_then(|text| number_in(&text));
         match (number, self.member(id)) {
             (Some(number), Ok(Some((last, _)))) if number == last.who.number => {
                 Error::Taken { name: last.name, who: last.who, address: last.address }
@@ -160,10 +140,8 @@ impl Dir {
         Ok(Some(found))
     }
 
-    pub(super) fn members(&self, deadline: Instant) -> Result<Vec<MemberInfo>, Error> {
-        let _members = disk::lock("members", &self.members_lock_path(), Lock::Shared, deadline)?;
-        let path = self.members_path();
-        let ids = self.member_ids().map_err(|error| disk::fault("members", &path, &error))?;
+    pub(super) fn members(&self) -> Result<Vec<MemberInfo>, Error> {
+        let ids = self.member_ids().map_err(|error| disk::fault("members", &self.members, &error))?;
         let mut found = Vec::new();
         for id in ids {
             if let Some(number) = self.holder(id)? {
@@ -176,7 +154,7 @@ impl Dir {
     /// All that ever joined.
     pub(super) fn member_ids(&self) -> io::Result<BTreeSet<MemberId>> {
         let mut ids = BTreeSet::new();
-        for entry in fs::read_dir(self.members_path())? {
+        for entry in fs::read_dir(&self.members)? {
             let name = entry?.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".lock")).and_then(|id| id.parse().ok());
             ids.extend(id.map(MemberId));
@@ -184,19 +162,22 @@ impl Dir {
         Ok(ids)
     }
 
-    /// Whether a process is this member. Asked under a shared `members.lock`.
+    /// Whether a process is this member.
     pub(super) fn is_held(&self, id: MemberId) -> Result<bool, Error> {
         Ok(self.held_lock(id)?.is_some())
     }
 
-    /// The incarnation that holds the member's lock, as it says. Asked likewise.
+    /// The incarnation that holds the member's lock, as it says.
     fn holder(&self, id: MemberId) -> Result<Option<u64>, Error> {
         let path = self.member_lock_path(id);
         let Some(mut file) = self.held_lock(id)? else { return Ok(None) };
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|error| disk::fault("members", &path, &error))?;
-        let number = text.parse().map_err(|error| damaged(&path, format!("{text:?} is no incarnation: {error}")))?;
-        Ok(Some(number))
+        // Without a whole line it is just being written: that member is not here yet.
+        match text.ends_with('\n') {
+            true => number_in(&text).map(Some).ok_or_else(|| damaged(&path, format!("{text:?} is no incarnation"))),
+            false => Ok(None),
+        }
     }
 
     fn held_lock(&self, id: MemberId) -> Result<Option<File>, Error> {
@@ -207,12 +188,11 @@ impl Dir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fault(error)),
         };
-        let look = file.try_clone().map_err(fault)?;
-        Ok(disk::try_lock(look, Lock::Shared).map_err(fault)?.is_none().then_some(file))
+        Ok(lock::is_taken(&file).map_err(fault)?.then_some(file))
     }
 
-    pub(super) fn is_dead(&self, who: Incarnation, deadline: Instant) -> Result<bool, Error> {
-        let _members = disk::lock("is_dead", &self.members_lock_path(), Lock::Shared, deadline)?;
+    /// First who is named, then the lock: whoever is named has had it by then.
+    pub(super) fn is_dead(&self, who: Incarnation) -> Result<bool, Error> {
         match self.member(who.member)? {
             Some((_, ended)) if ended.contains(&who.number) => Ok(true),
             Some((last, _)) if last.who == who => {
@@ -221,7 +201,11 @@ impl Dir {
                 fs::metadata(&path).map_err(|error| disk::fault("is_dead", &path, &error))?;
                 Ok(!self.is_held(who.member)?)
             }
-            Some(_) | None => Ok(false),
+            Some(_) => Ok(false),
+            // Nobody knows that one; a removed directory knows nobody.
+            None => fs::metadata(&self.members)
+                .map(|_| false)
+                .map_err(|error| disk::fault("is_dead", &self.members, &error)),
         }
     }
 
@@ -241,31 +225,32 @@ impl Dir {
         is_mine && is_named
     }
 
-    pub(super) fn announce(&self, epoch: u64, me: &MemberInfo, deadline: Instant) -> Result<(), Error> {
-        let path = self.announced_path();
-        let _lock = disk::lock("announce", &self.lock_path(), Lock::Exclusive, deadline)?;
-        if let Some((held, _)) = self.last_announced()?
+    pub(super) fn announce(&self, epoch: u64, me: &MemberInfo) -> Result<(), Error> {
+        if let Some((held, _)) = self.announced.last("announce")?
             && held > epoch
         {
-            let why = format!("epoch {epoch} offered, {held} held");
-            return Err(Error::Denied { what: "announce", place: path.display().to_string(), why });
+            let (place, why) =
+                (self.announced.dir().display().to_string(), format!("epoch {epoch} offered, {held} held"));
+            return Err(Error::Denied { what: "announce", place, why });
         }
-        disk::replace("announce", &path, &json::leader_to_json(epoch, me))
+        self.announced.set("announce", epoch, &json::leader_to_json(epoch, me))
     }
 
-    fn last_announced(&self) -> Result<Option<(u64, MemberInfo)>, Error> {
-        let path = self.announced_path();
-        let text = disk::read("announced", &path)?;
-        text.map(|text| json::leader_from_json(&text).map_err(|why| damaged(&path, why))).transpose()
-    }
-
-    pub(super) fn announced(&self, deadline: Instant) -> Result<Option<(u64, MemberInfo)>, Error> {
-        let _members = disk::lock("announced", &self.members_lock_path(), Lock::Shared, deadline)?;
-        let Some((epoch, info)) = self.last_announced()? else { return Ok(None) };
+    pub(super) fn announced(&self) -> Result<Option<(u64, MemberInfo)>, Error> {
+        let Some((epoch, text)) = self.announced.last("announced")? else { return Ok(None) };
+        let path = self.announced.path(epoch);
+        let (said, info) = json::leader_from_json(&text).map_err(|why| damaged(&path, why))?;
+        if said != epoch {
+            return Err(damaged(&path, format!("it speaks of epoch {said}")));
+        }
         let id = info.who.member;
         let is_here = self.holder(id)? == Some(info.who.number) && self.member(id)?.is_some_and(|(now, _)| now == info);
         Ok(is_here.then_some((epoch, info)))
     }
+}
+
+fn number_in(text: &str) -> Option<u64> {
+    text.trim_end().parse().ok()
 }
 
 /// Opened to be written too: to whom the disk does not give that, it must not give a lock either.

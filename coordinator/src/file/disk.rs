@@ -1,87 +1,100 @@
-//! Files and locks under a time limit, and what their errors mean.
+//! Files, and what their errors mean.
 //!
-//! Invariants: a file that is replaced holds the old text or the new one, whole, whenever it is looked at and whatever
-//! crashes; no lock is waited for longer than the deadline, be its holder stopped; no lock goes to a child process
-//! (every file is opened close-on-exec, which is std's rule).
+//! Invariant: a file that is put in its place holds its text, whole and on the disk, from the first moment it can be seen,
+//! whatever crashes or is stopped meanwhile.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::contract::Error;
 
-/// Between two looks at a lock that somebody else holds. They hold it for as long as a write to disk takes.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Lock {
-    Shared,
-    Exclusive,
-}
-
-/// A lock on a file, until this is dropped or the process ends.
-#[derive(Debug)]
-pub(super) struct Locked(pub(super) File);
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        // Not by closing alone: a child process between its fork and its exec has a copy of every open file.
-        if let Err(error) = self.0.unlock() {
-            tracing::error!(%error, "a lock could not be given back; it goes when the file is closed");
-        }
-    }
-}
-
-/// `None`: somebody else has it.
-pub(super) fn try_lock(file: File, kind: Lock) -> io::Result<Option<Locked>> {
-    let tried = match kind {
-        Lock::Shared => file.try_lock_shared(),
-        Lock::Exclusive => file.try_lock(),
-    };
-    match tried {
-        Ok(()) => Ok(Some(Locked(file))),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// The lock of the file at `path`, which must be there: whoever made the directory made it.
-pub(super) fn lock(what: &'static str, path: &Path, kind: Lock, deadline: Instant) -> Result<Locked, Error> {
-    loop {
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| fault(what, path, &error))?;
-        if let Some(locked) = try_lock(file, kind).map_err(|error| fault(what, path, &error))? {
-            return Ok(locked);
-        }
-        if Instant::now() >= deadline {
-            let why = "another process holds the lock, and may be stopped".to_owned();
-            return Err(Error::Unavailable { what, place: path.display().to_string(), why });
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-}
+/// What is written aside begins with this.
+const ASIDE: &str = "aside-";
+/// Whatever lies aside for so long belongs to a process that has ended, or that is told it has come too late.
+const ABANDONED_AFTER: Duration = Duration::from_secs(600);
 
 /// The text of a file, if there is one.
 pub(super) fn read(what: &'static str, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match std::fs::read(path) {
+    match fs::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(fault(what, path, &error)),
     }
 }
 
-/// Writes aside, and renames. Only one may do so at a time: whoever calls holds a lock.
-pub(super) fn replace(what: &'static str, path: &Path, text: &[u8]) -> Result<(), Error> {
-    let aside = path.with_extension("aside");
-    let write = || {
-        let mut file = File::create(&aside)?;
-        file.write_all(text)?;
-        file.sync_all()
-    };
-    write().map_err(|error| fault(what, &aside, &error))?;
-    std::fs::rename(&aside, path).map_err(|error| fault(what, path, &error))?;
+/// A file that is whole, and not in its place yet. Dropped, it goes.
+#[derive(Debug)]
+pub(super) struct Aside(PathBuf);
+
+impl Aside {
+    /// In the same directory as its place is in.
+    pub(super) fn write(what: &'static str, dir: &Path, text: &[u8]) -> Result<Aside, Error> {
+        let (path, mut file) = Aside::create(dir).map_err(|error| fault(what, dir, &error))?;
+        let written = file.write_all(text).and_then(|()| file.sync_all());
+        let aside = Aside(path);
+        written.map_err(|error| fault(what, &aside.0, &error))?;
+        Ok(aside)
+    }
+
+    /// Under a name of its own: others may write at the same time, and what a crash has left may lie there.
+    fn create(dir: &Path) -> io::Result<(PathBuf, File)> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = dir.join(format!("{ASIDE}{}-{number}", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                opened => return opened.map(|file| (path, file)),
+            }
+        }
+    }
+
+    /// In the place of what is there.
+    pub(super) fn replace(self, what: &'static str, path: &Path) -> Result<(), Error> {
+        fs::rename(&self.0, path).map_err(|error| fault(what, path, &error))?;
+        std::mem::forget(self);
+        sync_dir(what, path)
+    }
+
+    /// False: something is there. Of all who try, one wins, and nobody waits for anybody.
+    pub(super) fn put_new(self, what: &'static str, path: &Path) -> Result<bool, Error> {
+        match fs::hard_link(&self.0, path) {
+            Ok(()) => sync_dir(what, path).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(fault(what, path, &error)),
+        }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn sync_dir(what: &'static str, path: &Path) -> Result<(), Error> {
     let dir = path.parent().unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fault(what, dir, &error))
+}
+
+/// Removes what processes that were killed have left aside. What cannot be removed is in nobody's way.
+pub(super) fn sweep(dir: &Path) {
+    let is_abandoned = |entry: &fs::DirEntry| {
+        let written = entry.metadata().and_then(|data| data.modified()).ok();
+        let is_old = written.and_then(|written| written.elapsed().ok()).is_some_and(|age| age > ABANDONED_AFTER);
+        is_old && is_aside(&entry.file_name())
+    };
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(is_abandoned) {
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
+fn is_aside(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(ASIDE))
 }
 
 /// What is not ours to write is [`Error::Denied`]; all else may pass.
@@ -104,29 +117,47 @@ pub(super) fn fault(what: &'static str, path: &Path, error: &io::Error) -> Error
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_file_is_replaced_whole_and_what_a_crash_left_aside_does_not_matter() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("record");
-        std::fs::write(dir.path().join("record.aside"), "half of something longer than the new text").expect("written");
-        replace("test", &path, b"one").expect("replaced");
-        replace("test", &path, b"two").expect("replaced");
-        assert_eq!(read("test", &path).expect("read"), Some(b"two".to_vec()));
-        assert!(!dir.path().join("record.aside").exists());
+    fn aside(dir: &Path, text: &str) -> Aside {
+        Aside::write("test", dir, text.as_bytes()).expect("written")
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+        names.map(|name| name.into_string().expect("text")).collect()
     }
 
     #[test]
-    fn a_lock_that_is_held_is_waited_for_no_longer_than_the_deadline() {
+    fn a_file_is_replaced_whole_and_nothing_is_left_aside() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("lock");
-        File::create(&path).expect("made");
-        let soon = || Instant::now() + Duration::from_millis(30);
-        let held = lock("test", &path, Lock::Shared, soon()).expect("free");
-        lock("test", &path, Lock::Shared, soon()).expect("shared");
-        let error = lock("test", &path, Lock::Exclusive, soon()).expect_err("held");
-        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-        drop(held);
-        lock("test", &path, Lock::Exclusive, soon()).expect("free again");
+        let path = dir.path().join("file");
+        aside(dir.path(), "one, which is longer").replace("test", &path).expect("replaced");
+        aside(dir.path(), "two").replace("test", &path).expect("replaced");
+        assert_eq!(read("test", &path).expect("read"), Some(b"two".to_vec()));
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn of_two_that_are_put_in_one_place_the_first_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        let (one, two) = (aside(dir.path(), "one"), aside(dir.path(), "two"));
+        assert!(two.put_new("test", &path).expect("answered"));
+        assert!(!one.put_new("test", &path).expect("answered"));
+        assert_eq!(read("test", &path).expect("read"), Some(b"two".to_vec()));
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn only_what_was_left_aside_long_ago_is_swept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let young = aside(dir.path(), "young");
+        for name in ["aside-1-1", "record"] {
+            let old = File::create(dir.path().join(name)).expect("made");
+            old.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("set");
+        }
+        sweep(dir.path());
+        assert!(young.0.exists() && dir.path().join("record").exists());
+        assert_eq!(names(dir.path()).len(), 2);
     }
 
     #[test]

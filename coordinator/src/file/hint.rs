@@ -11,13 +11,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use election::MemberId;
 use tokio::sync::watch;
 
 use super::dir::Dir;
-use super::disk::{self, Lock};
 use crate::contract::Error;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -33,11 +32,11 @@ impl Hint {
     pub(super) fn start(dir: Arc<Dir>) -> Result<Hint, Error> {
         let (changes, receiver) = watch::channel(0);
         let (alive, ended) = sync_channel(0);
-        let mut seen = Seen::look(&dir, None);
+        let mut seen = Seen::look(&dir);
         let mut again = false;
         let run = move || {
             while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                let now = Seen::look(&dir, Some(&seen));
+                let now = Seen::look(&dir);
                 let changed = now != seen;
                 if changed || again {
                     changes.send_modify(|count| *count += 1);
@@ -63,22 +62,13 @@ type Stat = Option<(u64, u64, u64, i64, i64)>;
 
 #[derive(PartialEq, Eq, Clone, Debug)]
 struct Seen {
-    record: Stat,
-    announced: Stat,
-    members: Stat,
+    places: [Stat; 3],
     here: BTreeSet<MemberId>,
 }
 
 impl Seen {
-    fn look(dir: &Dir, before: Option<&Seen>) -> Seen {
-        // While somebody joins, the locks are left alone: the directory of the members tells of it anyway.
-        let here = here(dir).or_else(|| before.map(|before| before.here.clone())).unwrap_or_default();
-        Seen {
-            record: stat(&dir.record_path()),
-            announced: stat(&dir.announced_path()),
-            members: stat(&dir.members_path()),
-            here,
-        }
+    fn look(dir: &Dir) -> Seen {
+        Seen { places: dir.places().map(stat), here: here(dir).unwrap_or_default() }
     }
 }
 
@@ -88,7 +78,6 @@ fn stat(path: &Path) -> Stat {
 }
 
 fn here(dir: &Dir) -> Option<BTreeSet<MemberId>> {
-    let _members = disk::lock("changes", &dir.members_lock_path(), Lock::Shared, Instant::now()).ok()?;
     let ids = dir.member_ids().ok()?;
     Some(ids.into_iter().filter(|id| dir.is_held(*id).unwrap_or(false)).collect())
 }
