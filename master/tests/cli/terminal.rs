@@ -2,20 +2,62 @@
 //! `script`, of Debian's bsdutils, makes the terminal.
 
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
 
 use crate::world::{PROGRAM, World, clean};
 
-/// What a terminal shows, and the exit code.
-fn on_terminal(world: &World, words: &str, typed: &str, environment: &[(&str, &str)]) -> (String, Option<i32>) {
-    let line = format!("{PROGRAM} {words} --address {}", world.address());
-    let mut script = Command::new("script");
-    clean(&mut script);
-    script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").envs(environment.iter().copied());
-    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    script.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-    let ended = script.wait_with_output().unwrap();
-    (String::from_utf8_lossy(&ended.stdout).into_owned(), ended.status.code())
+/// A command on a terminal of its own.
+struct Terminal {
+    script: Child,
+    dir: TempDir,
+}
+
+impl Terminal {
+    /// The shell writes the exit code down: the one of `script` is a random number when its terminal closes a moment before
+    /// its child is seen to have ended (util-linux 2.38). It outlives Ctrl-C to do so.
+    fn run(words: &str, environment: &[(&str, &str)]) -> Terminal {
+        let dir = tempfile::tempdir().unwrap();
+        let code = dir.path().join("code");
+        let line = format!("stty cols 200; trap : INT; {PROGRAM} {words}; echo $? >'{}'", code.display());
+        let mut script = Command::new("script");
+        clean(&mut script);
+        script.args(["-qc", &line, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
+        script.envs(environment.iter().copied());
+        let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Terminal { script, dir }
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.script.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// What it shows from now on, up to `last`.
+    fn read_upto(&mut self, last: &str) -> String {
+        let (mut shown, mut more) = (String::new(), [0; 4096]);
+        while !shown.contains(last) {
+            let bytes = self.script.stdout.as_mut().unwrap().read(&mut more).unwrap();
+            assert!(bytes > 0, "it has ended: {shown}");
+            shown += &String::from_utf8_lossy(&more[..bytes]);
+        }
+        shown
+    }
+
+    /// The rest of what it shows, and the exit code.
+    fn end(mut self) -> (String, i32) {
+        let mut rest = Vec::new();
+        self.script.stdout.as_mut().unwrap().read_to_end(&mut rest).unwrap();
+        self.script.wait().unwrap();
+        let code = std::fs::read_to_string(self.dir.path().join("code")).unwrap();
+        (String::from_utf8_lossy(&rest).into_owned(), code.trim().parse().unwrap())
+    }
+}
+
+fn on_terminal(world: &World, words: &str, typed: &str, environment: &[(&str, &str)]) -> (String, i32) {
+    let mut terminal = Terminal::run(&format!("{words} --address {}", world.address()), environment);
+    terminal.type_in(typed);
+    terminal.end()
 }
 
 #[test]
@@ -23,10 +65,10 @@ fn everything_is_removed_only_when_somebody_agrees() {
     let world = World::with(&["seg"]);
     world.put("k");
     let (shown, code) = on_terminal(&world, "kv rm --all", "n\n", &[]);
-    assert!(code == Some(1) && shown.contains("[y/N]") && shown.contains("NOT_CONFIRMED"), "{shown}");
+    assert!(code == 1 && shown.contains("[y/N]") && shown.contains("NOT_CONFIRMED"), "{shown}");
     assert_eq!(world.json(&["status"])["objects"], 1);
     let (shown, code) = on_terminal(&world, "kv rm --all", "y\n", &[]);
-    assert!(code == Some(0) && shown.contains("removed 1"), "{shown}");
+    assert!(code == 0 && shown.contains("removed 1"), "{shown}");
     assert_eq!(world.json(&["status"])["objects"], 0);
 }
 
@@ -43,23 +85,11 @@ fn head_of_a_table_is_bold_on_a_terminal_unless_colors_are_off() {
 #[test]
 fn dev_shows_how_it_goes_and_ends_by_ctrl_c() {
     let ports = [test_ports::free_port(), test_ports::free_port()];
-    let mut script = Command::new("script");
-    clean(&mut script);
-    let line = format!("stty cols 200; exec {PROGRAM} dev --listen {},{}", ports[0].addr(), ports[1].addr());
-    script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
-    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut keyboard, mut screen) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
-    let mut shown = String::new();
-    let mut more = [0; 4096];
-    while !shown.contains("8 objects, 2 segments, 2 clients") {
-        let bytes = screen.read(&mut more).unwrap();
-        assert!(bytes > 0, "it has ended: {shown}");
-        shown += &String::from_utf8_lossy(&more[..bytes]);
-    }
-    keyboard.write_all(b"\x03").unwrap();
-    let mut rest = String::new();
-    screen.read_to_string(&mut rest).unwrap();
+    let mut terminal = Terminal::run(&format!("dev --listen {},{}", ports[0].addr(), ports[1].addr()), &[]);
+    terminal.read_upto("8 objects, 2 segments, 2 clients");
+    terminal.type_in("\x03");
+    let (rest, code) = terminal.end();
     const ERASED: &str = "\u{1b}[2K";
     assert_eq!(rest.rsplit_once(ERASED).unwrap().1.trim_end(), "stopping", "the line has gone: {rest:?}");
-    assert_eq!(script.wait().unwrap().code(), Some(0));
+    assert_eq!(code, 0);
 }
