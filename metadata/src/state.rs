@@ -6,6 +6,7 @@
 //! [`ENTRY_ITEMS_MAX`](crate::types::ENTRY_ITEMS_MAX) items.
 
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +31,8 @@ pub struct Metadata {
     view: RwLock<Arc<View>>,
     /// Longest time that one lock was held.
     held_ns_max: AtomicU64,
+    /// Where it was taken.
+    held_at: Mutex<Option<&'static Location<'static>>>,
 }
 
 /// All that only one at a time may touch.
@@ -77,6 +80,7 @@ impl Metadata {
             writer: Mutex::new(writer),
             view,
             held_ns_max: AtomicU64::new(0),
+            held_at: Mutex::new(None),
         }
     }
 
@@ -110,10 +114,16 @@ impl Metadata {
         self.held_ns_max.load(Ordering::Relaxed)
     }
 
+    /// Where the lock was taken that was held longest.
+    pub fn lock_held_at(&self) -> Option<&'static Location<'static>> {
+        *self.held_at.lock()
+    }
+
     pub fn position(&self) -> Position {
         self.write().applied
     }
 
+    #[track_caller]
     pub(crate) fn write(&self) -> WriterGuard<'_> {
         let guard = self.writer.lock();
         WriterGuard { held: Held::begin(self), state: self, guard }
@@ -125,6 +135,7 @@ impl Metadata {
     }
 
     /// A shard's lock for more than one object.
+    #[track_caller]
     pub(crate) fn scan(&self, shard: usize) -> ScanGuard<'_> {
         let guard = self.shards[shard].lock();
         ScanGuard { _held: Held::begin(self), guard }
@@ -134,9 +145,10 @@ impl Metadata {
         self.shards.iter().map(|shard| shard.lock().digest()).sum::<Digest>() + writer.dir.digest()
     }
 
-    /// For tests of all kinds: everything that can be derived twice is, and compared. Costs the whole state.
+    /// For tests of all kinds: everything that can be derived twice is, and compared. Costs the whole state, under its
+    /// locks; that hold is not one of the state's own, and is not counted as one.
     pub fn check(&self) -> Result<(), String> {
-        crate::check::check(self, &self.write())
+        crate::check::check(self, &self.writer.lock())
     }
 }
 
@@ -144,19 +156,23 @@ impl Metadata {
 struct Held<'a> {
     state: &'a Metadata,
     since_ns: u64,
+    at: &'static Location<'static>,
 }
 
 impl<'a> Held<'a> {
+    #[track_caller]
     fn begin(state: &'a Metadata) -> Held<'a> {
-        Held { state, since_ns: (state.config.lock_clock_ns)() }
+        Held { state, since_ns: (state.config.lock_clock_ns)(), at: Location::caller() }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let held = (self.state.config.lock_clock_ns)().saturating_sub(self.since_ns);
-        if held > self.state.held_ns_max.load(Ordering::Relaxed) {
-            self.state.held_ns_max.fetch_max(held, Ordering::Relaxed);
+        if held > self.state.held_ns_max.load(Ordering::Relaxed)
+            && held > self.state.held_ns_max.fetch_max(held, Ordering::Relaxed)
+        {
+            *self.state.held_at.lock() = Some(self.at);
         }
     }
 }
@@ -197,7 +213,8 @@ impl WriterGuard<'_> {
     /// Lets others in, between two steps of one piece of work.
     pub(crate) fn step_aside(&mut self) {
         let clock = self.state.config.lock_clock_ns;
-        drop(std::mem::replace(&mut self.held, Held { state: self.state, since_ns: u64::MAX }));
+        let at = self.held.at;
+        drop(std::mem::replace(&mut self.held, Held { state: self.state, since_ns: u64::MAX, at }));
         MutexGuard::unlocked_fair(&mut self.guard, || {});
         self.held.since_ns = clock();
     }
