@@ -6,6 +6,7 @@
 //!   the record. A peer is proposed only when it holds all that is committed, and commits wait for it from before then.
 //! - `committed` never goes back, and nothing beyond what all of those have received is in it.
 //! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure does not end.
+//! - A peer that says its state is not what its log says is in no record that is proposed.
 //! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer waited for.
 
 use std::collections::BTreeMap;
@@ -29,11 +30,15 @@ struct Peer {
     barred_until: Millis,
     /// Its stream broke, and nothing has come since.
     gone_since: Option<Millis>,
+    /// When it left the set for its silence.
+    dropped_at: Option<Millis>,
+    /// Its state is what its log says.
+    sound: bool,
 }
 
 impl Peer {
     fn new(mark: (u64, Millis)) -> Peer {
-        Peer { received: 0, echo_ms: 0, mark, barred_until: 0, gone_since: None }
+        Peer { received: 0, echo_ms: 0, mark, barred_until: 0, gone_since: None, dropped_at: None, sound: true }
     }
 
     fn is_silent(&self, now: Millis, timing: &Timing) -> bool {
@@ -107,12 +112,14 @@ impl Leading {
         self.required.is_empty() && self.advance()
     }
 
-    pub(crate) fn on_answered(&mut self, who: Incarnation, received: u64, echo_ms: Millis, now: Millis) -> bool {
+    /// `answer`: up to where it has received, the send time that it echoes, and whether it is sound.
+    pub(crate) fn on_answered(&mut self, who: Incarnation, answer: (u64, Millis, bool), now: Millis) -> bool {
+        let (received, echo_ms, sound) = answer;
         let mark = (self.appended, now);
         let peer = self.peers.entry(who).or_insert(Peer::new(mark));
         peer.received = peer.received.max(received);
         peer.echo_ms = peer.echo_ms.max(echo_ms);
-        peer.gone_since = None;
+        (peer.gone_since, peer.sound) = (None, sound);
         if peer.received >= peer.mark.0 {
             peer.mark = mark;
         }
@@ -156,7 +163,8 @@ impl Leading {
         let (appended, peers) = (self.appended, &self.peers);
         let is_gone = |who: &&Incarnation| {
             let peer = peers.get(who);
-            **who != self.me && peer.is_none_or(|peer| peer.is_silent(now, timing) || peer.lags(appended, now, timing))
+            let is_bad = |peer: &Peer| peer.is_silent(now, timing) || peer.lags(appended, now, timing) || !peer.sound;
+            **who != self.me && peer.is_none_or(is_bad)
         };
         if let Some(&who) = record.insync.iter().find(is_gone) {
             let without = record.without(who);
@@ -168,7 +176,8 @@ impl Leading {
         }
         self.forget_silent(now);
         let near = |peer: &Peer| {
-            peer.received + timing.join_lag_ops >= appended && !peer.is_silent(now, timing) && now >= peer.barred_until
+            let is_there = !peer.is_silent(now, timing) && now >= peer.barred_until && peer.sound;
+            is_there && peer.received + timing.join_lag_ops >= appended
         };
         let next = self.peers.iter().find(|(who, peer)| !self.known.record.insync.contains(who) && near(peer));
         self.joining = next.map(|(who, _)| *who);
@@ -183,7 +192,7 @@ impl Leading {
 
     /// The record with the one who joins, once it holds everything committed.
     fn joined(&mut self, who: Incarnation, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
-        let peer = self.peers.get(&who).filter(|peer| !peer.is_silent(now, timing));
+        let peer = self.peers.get(&who).filter(|peer| !peer.is_silent(now, timing) && peer.sound);
         if let Some(peer) = peer
             && peer.received >= self.committed
         {
@@ -201,9 +210,17 @@ impl Leading {
 
     fn bar(&mut self, who: Incarnation, now: Millis, timing: &Timing) {
         if let Some(peer) = self.peers.get_mut(&who) {
-            // A peer that went silent and speaks again may come back at once; one that was too slow may not.
-            let pause = if peer.is_silent(now, timing) { 0 } else { timing.slow_pause_ms };
-            peer.barred_until = now + pause;
+            // A peer that went silent and speaks again may come back at once; one that was too slow may not, nor one that falls
+            // silent again and again: that is what a link looks like which is too slow for its answers.
+            let is_silent = peer.is_silent(now, timing);
+            if !peer.sound {
+                // It says by itself when it is sound again.
+                return;
+            }
+            let before = peer.dropped_at.filter(|_| is_silent);
+            let is_first = is_silent && before.is_none_or(|at| now > at + 5 * timing.slow_pause_ms);
+            peer.dropped_at = if is_silent { Some(now) } else { peer.dropped_at };
+            peer.barred_until = now + if is_first { 0 } else { timing.slow_pause_ms };
         }
     }
 

@@ -15,6 +15,8 @@
 //! - A swap whose outcome is unknown may still happen, until the record has moved on. Nothing rests on its failure.
 //! - Only a primary that is known to answer nobody any more is not waited for: it said so itself, in its last message, or
 //!   the kernel says that its process has ended. Silence and broken streams prove nothing.
+//! - A member whose state is not what its log says claims nothing, and leaves the set.
+//! - A primary looks at the record now and then: somebody may have led since, of whom it has heard nothing.
 //! - Whoever was not in the set begins only when all who were are known to have ended, and with nothing.
 //!
 //! Deliberately absent: the log itself, connections, what a client sees.
@@ -31,6 +33,9 @@ pub enum Event {
     Tick,
     /// The coordinator's answer to [`Action::Read`].
     Read(Option<Versioned>),
+    /// There was no record, but somebody who is alive says at the coordinator that it leads this epoch. Comes before the
+    /// answer to the read.
+    Announced { epoch: u64 },
     /// [`Action::Swap`] has happened, with this revision.
     Swapped(u64),
     /// The record had another revision: this swap will never happen.
@@ -41,20 +46,23 @@ pub enum Event {
     Heard { from: Incarnation, epoch: u64, sent_ms: Millis },
     /// As a standby: the stream from the primary broke. A reason to hurry, no proof of anything.
     StreamBroken,
-    /// As the primary: a peer of this epoch holds everything up to `received`, and answers what was sent at `echo_ms`.
-    Answered { from: Incarnation, epoch: u64, received: u64, echo_ms: Millis },
+    /// As the primary: a peer of this epoch holds everything up to `received`, and answers what was sent at `echo_ms`. It is
+    /// not `sound` while its state is not what the log says: then it must not be in the set.
+    Answered { from: Incarnation, epoch: u64, received: u64, echo_ms: Millis, sound: bool },
     /// As the primary: the stream from a peer of this epoch broke, and no other one of it is open.
     PeerGone { who: Incarnation, epoch: u64 },
     /// As the primary: the own log reaches up to here.
     Appended(u64),
     /// As a standby: what is held now, on disk or in memory.
     Held(u64),
+    /// Whether this member's own state is what its log says, for all that is known. While it is not, it claims nothing.
+    Sound(bool),
     /// The record may have changed: a hint, which may come late, for nothing, or not at all.
     Hint,
     /// As the primary: lead no more. Somebody in the set is told so, and may take over at once.
     Resign,
     /// This process is about to end. Unless it leads: it answers nobody and claims nothing from here on, so that it leaves the
-    /// set while others can still take it out.
+    /// set while others can still take it out. It goes on to look who leads. A claim that is under way is decided all the same.
     Retire,
     /// As a standby: the primary of `epoch` said in its last message that it answers nobody any more, and left it to this
     /// member to take over.
@@ -161,6 +169,9 @@ pub struct Member {
     /// Those of the last record seen that have ended for good.
     dead: BTreeSet<Incarnation>,
     retired: bool,
+    sound: bool,
+    /// As the primary: when to look whether the record is still the one that it leads under.
+    look_at: Millis,
 }
 
 impl Member {
@@ -183,6 +194,8 @@ impl Member {
             vacant_epoch: 0,
             dead: BTreeSet::new(),
             retired: false,
+            sound: true,
+            look_at: now,
         }
     }
 
@@ -228,6 +241,11 @@ impl Member {
         self.leading().map(Leading::committed)
     }
 
+    /// A claim is under way: this member may come to lead yet, also after [`Event::Retire`].
+    pub fn claims(&self) -> bool {
+        self.claim.is_some()
+    }
+
     /// Whether a message of the primary of `epoch` would be taken and answered. Asked before its entries are touched.
     pub fn would_answer(&self, epoch: u64) -> bool {
         epoch >= self.epoch_max && self.claim.is_none() && self.leading().is_none() && !self.retired
@@ -244,10 +262,10 @@ impl Member {
             Event::StreamBroken => {
                 self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
             }
-            Event::Answered { from, epoch, received, echo_ms } => {
+            Event::Answered { from, epoch, received, echo_ms, sound } => {
                 if let Role::Leading(leading) = &mut self.role
                     && leading.epoch() == epoch
-                    && leading.on_answered(from, received, echo_ms, now)
+                    && leading.on_answered(from, (received, echo_ms, sound), now)
                 {
                     out.push(Action::Commit { upto: leading.committed() });
                 }
@@ -272,8 +290,11 @@ impl Member {
                 self.unsure = true;
                 self.ask_again_at = self.ask_again_at.min(now);
             }
-            // Its own swaps tell it all that there is to know, and fail when somebody else has led since.
-            Event::Hint => {}
+            // Its own swaps tell it nearly all that there is to know, and fail when somebody else has led since.
+            Event::Hint => self.look_at = self.look_at.min(now),
+            Event::Announced { epoch } if self.leading().is_none() => self.epoch_max = self.epoch_max.max(epoch),
+            Event::Announced { .. } => {}
+            Event::Sound(sound) => self.sound = sound,
             Event::Resign => self.on_resign(now, out),
             Event::Retire => self.retired = self.leading().is_none(),
             Event::Resigned { epoch } => self.on_vacant(epoch, now),
@@ -305,28 +326,29 @@ impl Member {
     }
 
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
-        // A claim that is under way must be decided, so that nobody leads without knowing it.
-        let is_over = self.retired && self.claim.is_none();
-        if is_over || self.asked != Asked::Nothing || now < self.ask_again_at {
+        if self.asked != Asked::Nothing || now < self.ask_again_at {
             return;
         }
         let silent = now >= self.heard_ms + self.timing.silence_ms;
         match &mut self.role {
-            _ if self.unsure => self.read(out),
-            Role::Starting => self.read(out),
-            Role::Following { .. } if silent || self.claim.is_some() => self.read(out),
+            _ if self.unsure => self.read(now, out),
+            Role::Starting => self.read(now, out),
+            Role::Following { .. } if silent || self.claim.is_some() => self.read(now, out),
             Role::Following { .. } => {}
             Role::Leading(leading) => {
                 if let Some(to) = leading.wanted_change(now, &self.timing) {
                     leading.on_proposed(to.clone());
                     let expect = Some(leading.known.revision);
                     self.swap(expect, to, out);
+                } else if now >= self.look_at {
+                    self.read(now, out);
                 }
             }
         }
     }
 
-    fn read(&mut self, out: &mut Vec<Action>) {
+    fn read(&mut self, now: Millis, out: &mut Vec<Action>) {
+        self.look_at = now + self.timing.look_every_ms;
         self.asked = Asked::Read { epoch: self.epoch_max };
         out.push(Action::Read);
     }
@@ -359,7 +381,7 @@ impl Member {
             self.unsure = true;
         } else if let Some(known) = found {
             self.learn(known, now, out);
-        } else {
+        } else if !self.retired {
             let to = ConfigRecord::first(self.cluster_id, self.me, 1);
             self.claim(None, to, out);
         }
@@ -395,7 +417,7 @@ impl Member {
     /// What a record that somebody else wrote means for this member.
     fn consider(&mut self, known: Versioned, now: Millis, out: &mut Vec<Action>) {
         let silent = now >= self.heard_ms + self.timing.silence_ms;
-        let may_claim = known.record.insync.contains(&self.me);
+        let may_claim = known.record.insync.contains(&self.me) && self.sound;
         self.dead.retain(|who| known.record.insync.contains(who));
         let all_lost = known.record.insync.iter().all(|who| self.dead.contains(who));
         let first_look = self.role == Role::Starting;
@@ -438,6 +460,7 @@ impl Member {
         let reborn = known.record.born == epoch && epoch > 1;
         if reborn {
             self.held = 0;
+            self.sound = true;
         }
         self.role = Role::Leading(Box::new(Leading::new(self.me, known, self.held)));
         out.push(if reborn { Action::LeadReborn { epoch } } else { Action::Lead { epoch } });

@@ -117,7 +117,7 @@ fn outside_of_the_set_nothing_is_claimed() {
 fn a_peer_enters_the_set_only_with_everything_committed_and_is_waited_for_from_before() {
     let mut member = leader();
     feed(&mut member, Event::Appended(5), 1003);
-    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms };
+    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
     feed(&mut member, answered(3, 1003), 1004);
     assert_eq!(feed(&mut member, Event::Tick, 1110), [], "it joins, and lacks what is committed");
     assert_eq!(feed(&mut member, Event::Appended(6), 1111), [], "commits wait for it from now on");
@@ -130,7 +130,7 @@ fn a_peer_enters_the_set_only_with_everything_committed_and_is_waited_for_from_b
 #[test]
 fn a_silent_peer_is_dropped_before_anything_is_acknowledged_without_it() {
     let mut member = leader();
-    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100 };
+    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100, sound: true };
     feed(&mut member, answered, 1101);
     feed(&mut member, Event::Tick, 1110);
     feed(&mut member, Event::Tick, 1111);
@@ -229,7 +229,7 @@ fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_en
 #[test]
 fn a_peer_that_holds_commits_up_for_too_long_leaves_the_set_and_stays_out_for_a_while() {
     let mut member = leader();
-    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms };
+    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
     feed(&mut member, answered(0, 1100), 1101);
     feed(&mut member, Event::Tick, 1110);
     feed(&mut member, Event::Tick, 1111);
@@ -239,7 +239,10 @@ fn a_peer_that_holds_commits_up_for_too_long_leaves_the_set_and_stays_out_for_a_
     let dropped = loop {
         feed(&mut member, answered(4, now), now);
         let actions = feed(&mut member, Event::Tick, now);
-        if !actions.is_empty() {
+        if actions == [Action::Read] {
+            let same = member.record().cloned();
+            feed(&mut member, Event::Read(same), now);
+        } else if !actions.is_empty() {
             break actions;
         }
         now += 50;
@@ -254,7 +257,7 @@ fn a_peer_that_holds_commits_up_for_too_long_leaves_the_set_and_stays_out_for_a_
 
 #[test]
 fn a_peer_whose_stream_broke_is_dropped_sooner_unless_it_speaks_again() {
-    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms };
+    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound: true };
     let in_sync = || {
         let mut member = leader();
         feed(&mut member, answered(1100), 1101);
@@ -280,10 +283,11 @@ fn a_standby_that_is_about_to_end_answers_nobody_and_claims_nothing() {
     feed(&mut member, Event::Retire, 1002);
     assert!(!member.would_answer(3));
     assert_eq!(feed(&mut member, Event::Heard { from: OTHER, epoch: 3, sent_ms: 90 }, 1010), []);
-    for event in [Event::StreamBroken, Event::ProvenDead(OTHER), Event::Resigned { epoch: 3 }, Event::Hint, Event::Tick]
-    {
+    for event in [Event::StreamBroken, Event::ProvenDead(OTHER), Event::Resigned { epoch: 3 }, Event::Hint] {
         assert_eq!(feed(&mut member, event, 9000), []);
     }
+    assert_eq!(feed(&mut member, Event::Tick, 9000), [Action::Read]);
+    assert_eq!(feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 9001), []);
     let mut primary = leader();
     feed(&mut primary, Event::Retire, 2000);
     assert!(primary.may_answer(2001), "somebody must");
@@ -300,4 +304,135 @@ fn a_claim_that_was_under_way_is_decided_before_the_end() {
     assert_eq!(feed(&mut member, Event::Tick, 1800), [Action::Read]);
     let found = Versioned { record: to.clone(), revision: 10 };
     assert_eq!(feed(&mut member, Event::Read(Some(found)), 1801), [Action::Lead { epoch: 4 }]);
+}
+
+#[test]
+fn a_member_whose_state_is_not_sound_claims_nothing_until_it_is() {
+    let mut member = standby();
+    let read = Event::Read(Some(others(&[ME, OTHER], 9)));
+    assert_eq!(feed(&mut member, Event::Sound(false), 1100), []);
+    feed(&mut member, Event::Tick, 9000);
+    assert_eq!(feed(&mut member, read.clone(), 9001), []);
+    assert_eq!(feed(&mut member, Event::Sound(true), 9002), []);
+    feed(&mut member, Event::Tick, 9100);
+    let to = others(&[ME, OTHER], 9).record.promoted(ME);
+    assert_eq!(feed(&mut member, read, 9101), [Action::Swap { expect: Some(9), to }]);
+}
+
+#[test]
+fn a_peer_that_is_not_sound_leaves_the_set_and_is_let_in_again_when_it_is() {
+    let mut member = leader();
+    let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound };
+    feed(&mut member, answered(1100, true), 1101);
+    feed(&mut member, Event::Tick, 1102);
+    let both = ConfigRecord::first(7, ME, 1).with(OTHER);
+    assert_eq!(feed(&mut member, Event::Tick, 1103), [Action::Swap { expect: Some(1), to: both.clone() }]);
+    feed(&mut member, Event::Swapped(2), 1104);
+    feed(&mut member, answered(1105, false), 1106);
+    let alone = both.without(OTHER);
+    assert_eq!(feed(&mut member, Event::Tick, 1107), [Action::Swap { expect: Some(2), to: alone }]);
+    feed(&mut member, Event::Swapped(3), 1108);
+    feed(&mut member, Event::Tick, 1109);
+    assert_eq!(feed(&mut member, Event::Tick, 1110), [], "it says that it is not");
+    feed(&mut member, answered(1111, true), 1112);
+    feed(&mut member, Event::Tick, 1113);
+    assert_eq!(feed(&mut member, Event::Tick, 1114), [Action::Swap { expect: Some(3), to: both }]);
+}
+
+#[test]
+fn a_primary_finds_out_by_itself_that_another_one_leads() {
+    let mut member = leader();
+    assert_eq!(feed(&mut member, Event::Tick, 1500), [], "it has looked a moment ago");
+    let look_at = 1000 + Timing::default().look_every_ms;
+    assert_eq!(feed(&mut member, Event::Tick, look_at), [Action::Read]);
+    let found = Event::Read(Some(others(&[OTHER], 9)));
+    let depose = Action::Depose { epoch: 1, by: 3 };
+    assert_eq!(
+        feed(&mut member, found, look_at + 1),
+        [depose, Action::Follow { primary: OTHER, epoch: 3 }],
+        "a person may have declared it dead"
+    );
+}
+
+#[test]
+fn a_primary_whose_record_is_gone_says_so_and_goes_on() {
+    let mut member = leader();
+    feed(&mut member, Event::Hint, 1100);
+    assert_eq!(feed(&mut member, Event::Tick, 1100), [Action::Read]);
+    assert_eq!(feed(&mut member, Event::Read(None), 1101), [Action::CoordinatorLostData { held: 1, found: 0 }]);
+    assert_eq!(member.leads(), Some(1));
+}
+
+#[test]
+fn whoever_is_new_creates_no_record_beside_a_primary_that_lives() {
+    let mut member = member();
+    feed(&mut member, Event::Tick, 1000);
+    feed(&mut member, Event::Announced { epoch: 7 }, 1001);
+    assert_eq!(feed(&mut member, Event::Read(None), 1001), []);
+    assert_eq!(feed(&mut member, Event::Tick, 1100), [Action::Read]);
+    assert_eq!(feed(&mut member, Event::Read(None), 1101), [Action::CoordinatorLostData { held: 7, found: 0 }]);
+}
+
+#[test]
+fn whoever_resigns_to_end_claims_nothing_any_more() {
+    let mut member = leader();
+    feed(&mut member, Event::Resign, 1100);
+    feed(&mut member, Event::Retire, 1100);
+    let mine = Versioned { record: ConfigRecord::first(7, ME, 1).with(OTHER), revision: 2 };
+    for now in (1100..9000).step_by(50) {
+        assert_eq!(feed(&mut member, Event::Tick, now), [Action::Read], "it looks who leads");
+        assert_eq!(feed(&mut member, Event::Read(Some(mine.clone())), now), []);
+    }
+    assert!(!member.claims() && !member.would_answer(1));
+    feed(&mut member, Event::Tick, 9000);
+    assert_eq!(
+        feed(&mut member, Event::Read(Some(others(&[OTHER], 9))), 9001),
+        [Action::Follow { primary: OTHER, epoch: 3 }]
+    );
+}
+
+#[test]
+fn a_peer_that_falls_silent_again_and_again_is_not_let_in_at_once() {
+    let mut member = leader();
+    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound: true };
+    let (mut revision, mut now) = (1, 2000);
+    let mut let_in = Vec::new();
+    for _ in 0..2 {
+        let spoke = now;
+        while member.record().is_some_and(|known| known.record.insync.len() == 1) {
+            feed(&mut member, answered(now), now);
+            settle(&mut member, now, &mut revision);
+            now += 10;
+        }
+        let_in.push(now - spoke);
+        while member.record().is_some_and(|known| known.record.insync.len() == 2) {
+            settle(&mut member, now, &mut revision);
+            now += 10;
+        }
+    }
+    let spoke = now;
+    while member.record().is_some_and(|known| known.record.insync.len() == 1) {
+        feed(&mut member, answered(now), now);
+        settle(&mut member, now, &mut revision);
+        now += 10;
+    }
+    assert!(let_in[1] < 100, "after the first silence at once: {let_in:?}");
+    assert!(now - spoke > Timing::default().slow_pause_ms - 500, "{}", now - spoke);
+}
+
+/// A tick, and whatever is asked of the coordinator is answered.
+fn settle(member: &mut Member, now: Millis, revision: &mut u64) {
+    for action in feed(member, Event::Tick, now) {
+        match action {
+            Action::Swap { .. } => {
+                *revision += 1;
+                feed(member, Event::Swapped(*revision), now);
+            }
+            Action::Read => {
+                let same = member.record().cloned();
+                feed(member, Event::Read(same), now);
+            }
+            _ => {}
+        }
+    }
 }

@@ -30,6 +30,8 @@ pub struct Timing {
     pub slow_pause_ms: u64,
     /// Between two questions to a coordinator that has not helped.
     pub ask_again_ms: u64,
+    /// How often a primary looks whether the record is still the one that it leads under.
+    pub look_every_ms: u64,
 }
 
 impl Default for Timing {
@@ -45,6 +47,7 @@ impl Default for Timing {
             lag_ms_max: 1000,
             slow_pause_ms: 2000,
             ask_again_ms: 50,
+            look_every_ms: 1000,
         }
     }
 }

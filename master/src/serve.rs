@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
 use crate::grpc::server::{self, BindError};
@@ -24,8 +24,8 @@ use crate::upkeep;
 /// What is left of the five seconds after `stop_timeout_ms`, for threads that are still at work.
 const RUNTIME_STOP: Duration = Duration::from_millis(300);
 
-/// For another member to take over first. Mostly it takes some milliseconds.
-const HAND_OVER_WITHIN: Duration = Duration::from_millis(600);
+/// For another member to take over first. Mostly it takes some milliseconds; more where one is just joining.
+const HAND_OVER_WITHIN: Duration = Duration::from_millis(2500);
 
 /// A node with its listener, not yet serving.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Server {
         self.admin.as_ref().map(AdminServer::local_addr)
     }
 
-    /// Serves until `stop` is over and what is under way is answered.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    /// Serves until `stop` is over and what is under way is answered. `stop` says when it was asked for.
+    pub async fn run(self, stop: impl Future<Output = Instant>) {
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep::run(Arc::clone(&self.node)));
         server::serve(self.node, self.listener, stop).await;
@@ -135,15 +135,17 @@ impl StopSignals {
         }
     }
 
-    /// Over at the first signal. The second one ends the process.
-    pub async fn stop(mut self) {
+    /// Over at the first signal, with the time of it. The second one ends the process.
+    pub async fn stop(mut self) -> Instant {
         let name = self.next().await;
+        let asked_at = Instant::now();
         tracing::info!("{name}: no new calls are taken, those under way are finished");
         tokio::spawn(async move {
             let name = self.next().await;
             tracing::warn!("{name} again: ending now");
             std::process::exit(1);
         });
+        asked_at
     }
 }
 
@@ -179,10 +181,11 @@ fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Serve
         let pair = Arc::clone(&running.pair);
         server
             .run(async move {
-                signals.stop().await;
+                let asked_at = signals.stop().await;
                 if timeout(HAND_OVER_WITHIN, pair.hand_over()).await.is_err() {
                     tracing::warn!("not handed over before the stop: it took too long");
                 }
+                asked_at
             })
             .await;
         drop(running);

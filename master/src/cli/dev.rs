@@ -80,7 +80,7 @@ async fn dev(args: &Args) -> anyhow::Result<()> {
     tokio::pin!(stop_signal);
     let ended = tokio::select! {
         biased;
-        () = &mut stop_signal => Ok(()),
+        _ = &mut stop_signal => Ok(()),
         ended = play(args, &mut members) => ended,
     };
     note("stopping");

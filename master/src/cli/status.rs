@@ -71,7 +71,7 @@ async fn watch(client: &Client, interval: Duration, out: &mut Output) -> Result<
     };
     tokio::select! {
         biased;
-        () = signals.stop() => Ok(Verdict::Yes),
+        _ = signals.stop() => Ok(Verdict::Yes),
         ended = rounds => ended,
     }
 }

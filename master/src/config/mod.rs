@@ -162,6 +162,8 @@ component! {
         silence_ms: u64 = 200, "UNDERSTUDY_SILENCE_MS";
         /// Milliseconds between two questions to a coordinator or a peer that has not helped.
         ask_again_ms: u64 = 50, "UNDERSTUDY_ASK_AGAIN_MS";
+        /// Milliseconds after which the primary looks whether the coordinator still has the record that it leads under.
+        look_every_ms: u64 = 1000, "UNDERSTUDY_LOOK_EVERY_MS";
         /// Entries by which a peer may lag when it is to join the in-sync set.
         join_lag_ops: u64 = 1000, "UNDERSTUDY_JOIN_LAG_OPS";
         /// Entries by which a peer may lag before it leaves the in-sync set.
@@ -294,6 +296,7 @@ impl Cluster {
             lag_ms_max: self.lag_ms_max,
             slow_pause_ms: self.slow_pause_ms,
             ask_again_ms: self.ask_again_ms,
+            look_every_ms: self.look_every_ms,
         }
     }
 }

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic_health::server::HealthReporter;
 
 use crate::config::Serving;
@@ -29,6 +29,8 @@ use crate::grpc::health;
 use crate::grpc::router::Router;
 use crate::node::Node;
 
+/// A stop is over within five seconds, and some of that is needed behind this.
+const STOP_WITHIN: Duration = Duration::from_millis(4500);
 /// After a failed accept: mostly there are no file descriptors left, and trying again at once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Of one frame in either direction: a batch of 1000 keys comes in one piece.
@@ -65,8 +67,8 @@ impl BindError {
     }
 }
 
-/// Serves until `stop` is over, and then until all is answered, or the time for that is up.
-pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Future<Output = ()>) {
+/// Serves until `stop` is over, and then until all is answered, or the time for that is up. `stop` says when it was asked for.
+pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Future<Output = Instant>) {
     let health = HealthReporter::new();
     health::tell(&health, &node.gate.standing()).await;
     let mut tasks = JoinSet::new();
@@ -78,12 +80,12 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Fut
         go_away,
         tasks: JoinSet::new(),
     };
-    tokio::select! {
+    let asked_at = tokio::select! {
         // A stop comes before new connections.
         biased;
-        () = stop => {}
-        () = connections.accept(&listener) => {}
-    }
+        asked_at = stop => asked_at,
+        () = connections.accept(&listener) => return,
+    };
     node.gate.set(Standing::Stopping);
     let serving = &node.config.serving;
     tokio::select! {
@@ -93,7 +95,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Fut
     drop(listener);
     health::close(health).await;
     let rest = Duration::from_millis(serving.stop_timeout_ms - serving.stop_linger_ms);
-    connections.close(rest).await;
+    connections.close(rest.min(STOP_WITHIN.saturating_sub(asked_at.elapsed()))).await;
 }
 
 struct Connections {

@@ -27,7 +27,7 @@ pub(crate) async fn run(seat: Arc<Seat>, coordinator: Arc<dyn Coordinator>, mut 
                 }
                 Ok(record) => {
                     look_for_proofs(&seat, &*coordinator, record.as_ref()).await;
-                    Ok(Event::Read(record))
+                    look_for_a_primary(&seat, &*coordinator, record.as_ref()).await.map(|()| Event::Read(record))
                 }
                 Err(error) => Err(error),
             },
@@ -60,6 +60,21 @@ async fn look_for_proofs(seat: &Seat, coordinator: &dyn Coordinator, record: Opt
             Err(error) => tracing::debug!(?who, "nobody can say whether it has ended: {error}"),
         }
     }
+}
+
+/// Where there is no record, somebody may lead all the same: then the record is lost, and this is no new cluster.
+async fn look_for_a_primary(
+    seat: &Seat,
+    coordinator: &dyn Coordinator,
+    record: Option<&Versioned>,
+) -> Result<(), coordinator::Error> {
+    if record.is_none()
+        && let Some((epoch, info)) = coordinator.announced().await?
+        && info.who != seat.me
+    {
+        seat.event(Event::Announced { epoch });
+    }
+    Ok(())
 }
 
 /// Says once that the coordinator is away, and once that it is back.

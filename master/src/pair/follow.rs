@@ -251,6 +251,8 @@ impl Ride<'_> {
             applied: self.applying.applied.load(Ordering::Relaxed),
             echo_ms: sent_ms,
             syncing: self.standby.syncing().is_some(),
+            unsound: false,
+            verified: 0,
         };
         out.send(FromStandby { message: Some(Up::Receipt(receipt)) })
             .await

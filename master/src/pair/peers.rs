@@ -278,7 +278,8 @@ impl Stream {
             let echo_ms = receipt.echo_ms.min(boot_ms());
             if !receipt.syncing {
                 // What it still holds from before is no reason to wait for it.
-                self.seat.event(Event::Answered { from: peer.who, epoch: self.epoch, received, echo_ms });
+                let sound = !receipt.unsound;
+                self.seat.event(Event::Answered { from: peer.who, epoch: self.epoch, received, echo_ms, sound });
             }
             peer.window.notify_one();
         }

@@ -47,6 +47,13 @@ pub(crate) enum Role {
     },
 }
 
+/// What a member does after it has resigned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Then {
+    Follow,
+    End,
+}
+
 pub(crate) struct Seat {
     pub(crate) me: Incarnation,
     gate: Arc<Gate>,
@@ -180,15 +187,24 @@ impl Seat {
         true
     }
 
-    /// Ends this member's reign of `epoch`; `heir` is told to take over at once. False: that reign is over already.
-    pub(crate) fn resign(&self, epoch: u64, heir: Incarnation) -> bool {
+    /// Ends this member's reign of `epoch`; `heir` is told to take over at once. False: that reign is over already. If this
+    /// process is about to end, it claims nothing from that same moment on: an heir that is slow must find its set as it was.
+    pub(crate) fn resign(&self, epoch: u64, heir: Incarnation, then: Then) -> bool {
         let mut core = self.core.lock();
         let reigns = core.member.leads() == Some(epoch);
         if reigns {
             core.heir = Some(heir);
             self.happen(&mut core, Event::Resign);
+            if then == Then::End {
+                self.happen(&mut core, Event::Retire);
+            }
         }
         reigns
+    }
+
+    /// A claim of this member may still come to be.
+    pub(crate) fn claims(&self) -> bool {
+        self.core.lock().member.claims()
     }
 
     pub(crate) fn heir(&self) -> Option<Incarnation> {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Invariants: the heir is told only after this member has stopped answering; if the heir does not take over, this member, or
-//! another one of the set, does after the usual wait.
+//! another one of the set, does after the usual wait; unless this member is about to end: then it claims nothing from the moment
+//! on at which it resigns, and what it held is left to those of its set.
 //!
 //! Deliberately absent: moving clients. They are redirected when they call.
 
@@ -18,8 +19,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::boot_ms;
 use crate::pair::Pair;
-use crate::pair::seat::Role;
+use crate::pair::seat::{Role, Then};
 
+/// Between two looks at who could take over.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// For somebody to be in sync.
 const SYNC_WITHIN: Duration = Duration::from_secs(2);
 /// For what was taken to be committed.
@@ -64,12 +67,12 @@ impl Pair {
                     sleep(Duration::from_millis(10)).await;
                 }
                 Err(why) => return Err(why),
-                Ok((heir, info)) => return self.give_to(heir, info).await,
+                Ok((heir, info)) => return self.give_to(heir, info, Then::Follow).await,
             }
         }
     }
 
-    async fn give_to(&self, heir: Incarnation, info: MemberInfo) -> Result<Transferred, NotTransferred> {
+    async fn give_to(&self, heir: Incarnation, info: MemberInfo, then: Then) -> Result<Transferred, NotTransferred> {
         let epoch = self.seat.leads().ok_or(NotTransferred::NotPrimary)?;
         let began = Instant::now();
         let gate = self.node.gate();
@@ -78,7 +81,7 @@ impl Pair {
             return Err(NotTransferred::NotDrained(DRAIN_WITHIN));
         }
         let mut roles = self.seat.roles();
-        if !self.seat.resign(epoch, heir) {
+        if !self.seat.resign(epoch, heir, then) {
             return Err(NotTransferred::NotPrimary);
         }
         drop(draining);
@@ -99,21 +102,41 @@ impl Pair {
         Ok(Transferred { to: info.name, address: info.address, epoch: now, took: began.elapsed() })
     }
 
-    /// Before this process ends: so that nobody has to wait. Best effort.
+    /// Before this process ends: so that nobody has to wait, and nothing is lost that another member could have held. Best
+    /// effort; whoever calls it bounds its time.
     pub(crate) async fn hand_over(&self) {
-        if self.seat.leads().is_none() {
-            return self.seat.event(Event::Retire);
+        loop {
+            self.seat.event(Event::Retire);
+            if self.seat.claims() {
+                // Whether it comes to be is not known yet.
+                sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            if self.seat.leads().is_none() {
+                return;
+            }
+            let given = match self.heir(None) {
+                Ok((heir, info)) => self.give_to(heir, info, Then::End).await,
+                Err(NotTransferred::NobodyInSync) if self.somebody_comes() => {
+                    // It needs a moment, and is all there will be.
+                    sleep(LOOK_AGAIN).await;
+                    continue;
+                }
+                Err(why) => Err(why),
+            };
+            return match given {
+                Ok(Transferred { to, epoch, .. }) => tracing::info!(to, epoch, "handed over before the stop"),
+                Err(NotTransferred::NobodyInSync) => {
+                    tracing::info!("there is no other member: nobody takes over before the stop");
+                }
+                Err(error) => tracing::warn!("not handed over before the stop: {error}"),
+            };
         }
-        let given = match self.heir(None) {
-            Ok((heir, info)) => self.give_to(heir, info).await,
-            Err(why) => Err(why),
-        };
-        match given {
-            Ok(Transferred { to, epoch, .. }) => tracing::info!(to, epoch, "handed over before the stop"),
-            Err(NotTransferred::NobodyInSync) => tracing::info!("nobody is in sync: nobody takes over before the stop"),
-            Err(error) => tracing::warn!("not handed over before the stop: {error}"),
-        }
-        self.seat.event(Event::Retire);
+    }
+
+    /// Some other member is connected to this one, and will be in sync.
+    fn somebody_comes(&self) -> bool {
+        !self.peers.list().is_empty()
     }
 
     fn heir(&self, to: Option<&str>) -> Result<(Incarnation, MemberInfo), NotTransferred> {

@@ -29,6 +29,7 @@ pub(crate) enum Message {
         received: u64,
         echo_ms: u64,
         asks_from: u64,
+        sound: bool,
     },
     /// The last word of a primary that has resigned.
     Resigned {
@@ -59,6 +60,11 @@ pub(crate) struct SimMember {
     pub(crate) restart_at: u64,
     /// It was asked to stop, and will have by then.
     pub(crate) stops_at: Option<u64>,
+    /// It was told that it ends, and had no claim under way: it must not come to lead any more.
+    pub(crate) retired: bool,
+    /// Its state was found to be another one than its log says, until then.
+    pub(crate) unsound_until: u64,
+    pub(crate) sound: bool,
     /// Per mille of the world's clock, and where it began.
     rate: u64,
     offset: u64,
@@ -79,6 +85,9 @@ impl SimMember {
             paused_until: 0,
             restart_at: 0,
             stops_at: None,
+            retired: false,
+            unsound_until: 0,
+            sound: true,
             rate,
             offset,
         }

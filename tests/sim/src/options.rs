@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) cut_link: u64,
     /// A member is asked to stop, and ends some time later.
     pub(crate) stop: u64,
+    /// A member finds that its state is not what its log says; some time later it is repaired.
+    pub(crate) unsound: u64,
     /// A member hears that a stream has broken, whatever is true of its other end.
     pub(crate) break_stream: u64,
     pub(crate) coordinator_down: u64,
@@ -46,6 +48,7 @@ impl Options {
         let transfer = sometimes(1);
         let break_stream = sometimes(5);
         let stop = sometimes(1);
+        let unsound = sometimes(1);
         Options {
             members: 2 + rng.below(3) as usize,
             delay_ms_max: 1 + rng.below(40),
@@ -55,6 +58,7 @@ impl Options {
             lose_all,
             transfer,
             stop,
+            unsound,
             break_stream,
             pause,
             cut_link,

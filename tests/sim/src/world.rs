@@ -141,8 +141,17 @@ impl World {
         if self.rng.per_mille(self.options.stop) {
             let at = self.rng.below(count) as usize;
             if self.members[at].runs(self.now) && self.may_lose(at) {
-                self.happen(at, Event::Retire);
-                self.members[at].stops_at = Some(self.now + self.rng.below(1_500));
+                self.stop(at);
+            }
+        }
+        if self.rng.per_mille(self.options.unsound) {
+            let at = self.rng.below(count) as usize;
+            let member = &self.members[at];
+            // Of a claim that is under way nobody can say any more that it is not to be.
+            let may_turn = member.core.leads().is_none() && !member.core.claims() && !member.log.is_empty();
+            if member.runs(self.now) && may_turn {
+                self.members[at].unsound_until = self.now + self.rng.below(1_000);
+                self.set_sound(at, false);
             }
         }
         if self.rng.per_mille(self.options.break_stream) {
@@ -163,6 +172,28 @@ impl World {
             self.members[at].up = false;
             self.members[at].restart_at = self.now + self.rng.below(1_000);
         }
+    }
+
+    /// As a process that is asked to end does: a primary leaves its place to somebody of the set, and claims nothing more.
+    fn stop(&mut self, at: usize) {
+        if let Some(epoch) = self.members[at].core.leads() {
+            let insync = self.members[at].core.record().map(|known| known.record.insync.clone()).unwrap_or_default();
+            let is_heir =
+                |to: &usize| *to != at && insync.contains(&self.members[*to].me) && self.stays(self.members[*to].me);
+            if let Some(to) = (0..self.members.len()).find(is_heir) {
+                self.happen(at, Event::Resign);
+                self.send_message(at, to, Message::Resigned { epoch });
+            }
+        }
+        self.happen(at, Event::Retire);
+        let member = &mut self.members[at];
+        member.retired = member.core.leads().is_none() && !member.core.claims();
+        member.stops_at = Some(self.now + self.rng.below(1_500));
+    }
+
+    fn set_sound(&mut self, at: usize, sound: bool) {
+        self.members[at].sound = sound;
+        self.happen(at, Event::Sound(sound));
     }
 
     /// To any other member, in the set or not, whatever it lacks: at worst it does not happen.
@@ -196,7 +227,8 @@ impl World {
     }
 
     fn stays(&self, who: Incarnation) -> bool {
-        self.members.iter().any(|member| member.up && member.me == who && member.stops_at.is_none())
+        // One that is not sound may never be, and then nobody can take over from it.
+        self.members.iter().any(|member| member.up && member.me == who && member.stops_at.is_none() && member.sound)
     }
 
     fn is_up(&self, who: Incarnation) -> bool {
@@ -231,6 +263,9 @@ impl World {
                 self.try_crash(at);
             }
             if self.members[at].runs(self.now) {
+                if !self.members[at].sound && self.now >= self.members[at].unsound_until {
+                    self.set_sound(at, true);
+                }
                 self.happen(at, Event::Tick);
                 self.lead(at);
             }
@@ -336,6 +371,8 @@ impl World {
             Action::Follow { .. } | Action::Answer { .. } => {}
             Action::Lead { epoch } => {
                 let member = &mut self.members[at];
+                assert!(!member.retired, "member {at} leads epoch {epoch} though it was told that it ends");
+                assert!(member.sound, "member {at} leads epoch {epoch} with a state that is not sound");
                 self.checks.leads(at, &member.log);
                 member.pending.clear();
                 member.next.clear();
@@ -345,6 +382,8 @@ impl World {
             Action::LeadReborn { epoch } => {
                 self.checks.reborn();
                 let member = &mut self.members[at];
+                assert!(!member.retired, "member {at} leads epoch {epoch} though it was told that it ends");
+                member.sound = true;
                 member.log.clear();
                 member.pending.clear();
                 member.next.clear();
@@ -453,7 +492,8 @@ impl World {
                     if let Action::Answer { epoch, echo_ms } = action {
                         let (received, asks_from) = (held.unwrap_or(0), held.unwrap_or_else(|have| have));
                         let from_me = self.members[to].me;
-                        let reply = Message::Holds { from: from_me, epoch, received, echo_ms, asks_from };
+                        let sound = self.members[to].sound;
+                        let reply = Message::Holds { from: from_me, epoch, received, echo_ms, asks_from, sound };
                         self.send_message(to, from.member.0 as usize, reply);
                     } else {
                         self.act(to, action);
@@ -461,10 +501,10 @@ impl World {
                 }
             }
             Message::Resigned { epoch } => self.happen(to, Event::Resigned { epoch }),
-            Message::Holds { from, epoch, received, echo_ms, asks_from } => {
+            Message::Holds { from, epoch, received, echo_ms, asks_from, sound } => {
                 if self.members[to].core.leads() == Some(epoch) {
                     self.members[to].next.insert(from.member, asks_from);
-                    self.happen(to, Event::Answered { from, epoch, received, echo_ms });
+                    self.happen(to, Event::Answered { from, epoch, received, echo_ms, sound });
                 }
             }
         }

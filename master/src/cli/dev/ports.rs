@@ -174,7 +174,10 @@ mod tests {
         config.serving.listen = port.addr();
         let server = crate::Server::bind(crate::Node::alone(config)).await.expect("the port is ours");
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
+        let serving = tokio::spawn(server.run(async {
+            drop(stopped.await);
+            tokio::time::Instant::now()
+        }));
         let holder = holder(port.addr()).await;
         assert!(holder.starts_with("an understudy node, "), "{holder}");
         drop(stop);

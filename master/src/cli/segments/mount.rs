@@ -81,7 +81,7 @@ pub(super) async fn mount(connect: &Connect, args: &Args, out: &mut Output) -> R
     out.flush()?;
     tokio::select! {
         biased;
-        () = signals.stop() => {}
+        _ = signals.stop() => {}
         fault = watch_over(&client, out) => return Err(fault),
     }
     unmount(&client, &segment, out).await

@@ -38,7 +38,10 @@ pub(crate) async fn start_with(rule: CommitRule, set: impl FnOnce(&mut Config)) 
     let server = Server::bind(Arc::clone(&node)).await.expect("the port is ours");
     let (stop, stopped) = oneshot::channel();
     let address = server.local_addr();
-    let served = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let served = tokio::spawn(server.run(async {
+        drop(stopped.await);
+        tokio::time::Instant::now()
+    }));
     Running { node, address, stop, served, _port: port }
 }
 

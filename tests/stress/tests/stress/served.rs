@@ -58,7 +58,10 @@ impl Served {
         let server = runtime.block_on(Server::bind(Arc::clone(&node))).expect("the port is ours");
         let address = server.local_addr();
         let (stop, asked) = oneshot::channel::<()>();
-        let ended = runtime.spawn(server.run(async { drop(asked.await) }));
+        let ended = runtime.spawn(server.run(async {
+            drop(asked.await);
+            tokio::time::Instant::now()
+        }));
         Served { node, address, runtime, stop, ended, _port: port }
     }
 
