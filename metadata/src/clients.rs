@@ -137,6 +137,33 @@ impl Clients {
         self.digest
     }
 
+    /// Clients and those that are gone, counted; of their answers, what each keeps of itself.
+    pub(crate) fn counted_digest(&self) -> Digest {
+        let gone = self.tombstones.iter().map(|(id, from)| tombstone_digest(*id, *from)).sum::<Digest>();
+        let here = self.by_id.iter().map(|(id, client)| {
+            client.digest(*id) + client.answers.values().map(|record| record.digest).sum::<Digest>()
+        });
+        gone + here.sum()
+    }
+
+    /// Whose sums are counted; an answer, whose digest is at hand, costs an eighth of a client.
+    pub(crate) fn records(&self) -> usize {
+        let answers: usize = self.by_id.values().map(|client| client.answers.len()).sum();
+        answers / 8 + self.by_id.len() + self.tombstones.len()
+    }
+
+    /// The answers of one client after the other, from the client `next` on. `None`: these were all.
+    pub(crate) fn check_next(&self, next: u128) -> Result<Option<u128>, String> {
+        let from = ClientId(next.to_be_bytes());
+        let Some((id, client)) = self.by_id.range(from..).next() else { return Ok(None) };
+        for (&number, record) in &client.answers {
+            let stamp = RequestStamp { client: *id, number, body_hash: record.body_hash, forget_below: 0 };
+            let parts = record.parts.iter().map(|(op, seq, payload)| part_digest(&stamp, *op, *seq, payload));
+            same(&format!("digest of the answer to request {number} of client {id}"), parts.sum(), record.digest)?;
+        }
+        Ok(u128::from_be_bytes(id.0).checked_add(1))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -370,6 +397,26 @@ impl Clients {
         let order: BTreeSet<&ClientId> = self.tombstone_order.iter().collect();
         same("gone clients in order", order, self.tombstones.keys().collect())?;
         same("gone clients", self.tombstone_order.len(), self.tombstones.len())
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn flip_a_bit(&mut self) -> Option<String> {
+        let (id, client) = self.by_id.iter_mut().find(|(_, client)| !client.answers.is_empty())?;
+        let (number, record) = client.answers.iter_mut().next()?;
+        let payload = &mut record.parts.first_mut()?.2;
+        let mut bytes = payload.to_vec();
+        *bytes.last_mut()? ^= 1;
+        *payload = bytes.into();
+        Some(format!("the answer to request {number} of client {id}"))
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn lose_an_answer(&mut self) -> Option<String> {
+        let (id, client) = self.by_id.iter_mut().find(|(_, client)| !client.answers.is_empty())?;
+        let (number, record) = client.answers.pop_first()?;
+        client.answer_bytes -= record.bytes;
+        self.digest -= record.digest;
+        Some(format!("the answer to request {number} of client {id}"))
     }
 
     /// From an image: the client, then its answers, then whether it is expired.

@@ -7,8 +7,9 @@
 
 use oplog::{ClientId, Digest};
 
+use crate::check::same;
 use crate::clients::{Clients, Unfinished};
-use crate::hash::KeyHash;
+use crate::hash::{KeyHash, RecordHash, Table};
 use crate::op::Retire;
 use crate::segments::{Moved, SegmentError, Segments};
 use crate::tasks::Tasks;
@@ -53,6 +54,34 @@ impl Directory {
 
     pub(crate) fn digest(&self) -> Digest {
         self.tenants.digest() + self.segments.digest() + self.clients.digest() + self.tasks.digest()
+    }
+
+    /// From the records themselves; of answers, from what each client keeps of them.
+    pub(crate) fn counted_digest(&self) -> Digest {
+        self.tenants.counted_digest()
+            + self.segments.counted_digest()
+            + self.clients.counted_digest()
+            + self.tasks.counted_digest()
+    }
+
+    /// Of what follows from the objects and is decided by: free space, what tenants hold, how many objects there are.
+    pub(crate) fn implied_digest(&self) -> Digest {
+        let objects = RecordHash::new(Table::Counters).number(2).number(self.objects).finish();
+        self.segments.free_digest() + self.tenants.usage_digest() + objects
+    }
+
+    /// How many the sums are over.
+    pub(crate) fn records(&self) -> usize {
+        self.tenants.len() + self.segments.len() + self.clients.records() + self.tasks.len()
+    }
+
+    /// The sums that are kept, counted again.
+    pub(crate) fn check_sums(&self) -> Result<(), String> {
+        same("digest of the tenants", self.tenants.counted_digest(), self.tenants.digest())?;
+        same("digest of the segments", self.segments.counted_digest(), self.segments.digest())?;
+        same("digest of the clients", self.clients.counted_digest(), self.clients.digest())?;
+        same("digest of the tasks", self.tasks.counted_digest(), self.tasks.digest())?;
+        self.segments.check_free()
     }
 
     /// A replica of an object of `size` bytes comes to lie at `place`; the answer is its index there.

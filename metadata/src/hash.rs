@@ -7,7 +7,7 @@
 use oplog::Digest;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use crate::types::{OBJECT_SHARDS, TenantIx};
+use crate::types::{OBJECT_SHARDS, SHARD_BUCKETS, TenantIx};
 
 /// Version of the encoding below; a part of every record's hash.
 const DIGEST_VERSION: u64 = 1;
@@ -24,6 +24,8 @@ pub(crate) enum Table {
     Tasks = 7,
     Retired = 8,
     Counters = 9,
+    Free = 10,
+    Usage = 11,
 }
 
 /// The hash of a key in its tenant.
@@ -38,6 +40,11 @@ impl KeyHash {
     /// Bits that the hash table within a shard does not use (it takes the lowest and the top seven).
     pub(crate) fn shard(self) -> usize {
         (self.0 >> 40) as usize & (OBJECT_SHARDS - 1)
+    }
+
+    /// Those of a shard that are compared and repaired together.
+    pub(crate) fn bucket(self) -> usize {
+        (self.0 >> 50) as usize & (SHARD_BUCKETS - 1)
     }
 }
 
@@ -95,9 +102,17 @@ impl RecordHash {
         self.heap.extend_from_slice(bytes);
     }
 
+    fn bytes(&self) -> &[u8] {
+        if self.length <= STACK_BYTES { &self.stack[..self.length] } else { &self.heap }
+    }
+
     pub(crate) fn finish(&self) -> Digest {
-        let bytes = if self.length <= STACK_BYTES { &self.stack[..self.length] } else { &self.heap };
-        Digest(xxh3_128_with_seed(bytes, (DIGEST_VERSION << 8) | self.table as u64))
+        Digest(xxh3_128_with_seed(self.bytes(), (DIGEST_VERSION << 8) | self.table as u64))
+    }
+
+    /// Of the same bytes by another function: what one of them does not see, the other one does.
+    pub(crate) fn crc32(&self) -> u32 {
+        crc32fast::hash(self.bytes())
     }
 }
 

@@ -12,7 +12,8 @@
 use bincode::{BorrowDecode, Decode, Encode};
 use bytes::Bytes;
 use oplog::{
-    ApplyError, ClientId, DecodeError, Digest, Entry, InstallError, Position, Rebuild, RequestStamp, ShardImage,
+    ApplyError, ClientId, DecodeError, Digest, Entry, InstallError, PartsImage, Position, Rebuild, RequestStamp,
+    ShardImage,
 };
 
 use crate::clients::{Client, Unfinished};
@@ -108,6 +109,39 @@ pub(crate) fn object_image(shard: &Shard, number: u32, at: Position) -> ShardIma
     }
     let records = shard.len() as u64;
     ShardImage { shard: number, at, records, digest: shard.digest(), bytes: image.finish() }
+}
+
+/// Records of some buckets, each with the number of its chunks before it.
+pub(crate) fn parts_image<'a>(parts: impl Iterator<Item = (&'a Shard, usize)>) -> Bytes {
+    let mut image = ImageWriter::new();
+    for (shard, bucket) in parts {
+        let objects: Vec<ObjectImage<'_>> =
+            shard.iter().filter(|object| object.hash.bucket() == bucket).map(ObjectImage::of).collect();
+        write_list(&mut image, &objects, CHUNK_RECORDS);
+    }
+    image.finish()
+}
+
+/// The records of each part in turn, none of them believed.
+pub(crate) fn read_parts(image: &PartsImage) -> Result<Vec<Vec<Object>>, InstallError> {
+    let mut reader = ImageReader::new(&image.bytes)?;
+    let mut parts = Vec::with_capacity(image.parts.len());
+    for part in &image.parts {
+        let mut objects = Vec::new();
+        read_list(&mut reader, |object: ObjectImage<'_>| {
+            let object = object.into_object();
+            let is_here = (object.hash.shard(), object.hash.bucket()) == (part.shard as usize, part.bucket as usize);
+            require(is_here, || format!("{part:?} holds a key of another one")).map_err(inconsistent)?;
+            check_object(&object, image.digests.at.seq).map_err(inconsistent)?;
+            objects.push(object);
+            Ok(())
+        })?;
+        parts.push(objects);
+    }
+    match reader.next() {
+        None => Ok(parts),
+        Some(_) => Err(inconsistent("the image goes on behind its last part")),
+    }
 }
 
 #[derive(Encode, Decode)]
@@ -237,7 +271,7 @@ fn inconsistent(what: impl std::fmt::Display) -> InstallError {
     InstallError::Inconsistent { what: what.to_string() }
 }
 
-fn read_directory(config: &Config, image: &ShardImage) -> Result<Directory, InstallError> {
+pub(crate) fn read_directory(config: &Config, image: &ShardImage) -> Result<Directory, InstallError> {
     let mut reader = ImageReader::new(&image.bytes)?;
     let mut dir = Directory::new(config.tombstones_max);
     let head: DirectoryHead = oplog::decode_payload(reader.chunk()?)?;
@@ -377,12 +411,13 @@ impl MetadataRebuild {
         *self.state.shards[image.shard as usize].lock() = filled;
         Ok(())
     }
+}
 
+impl Metadata {
     /// What the objects imply, from all of them. From here on the state is live.
-    fn build_implied(&self, writer: &mut Writer) -> Result<(), InstallError> {
-        let dir = &mut writer.dir;
+    pub(crate) fn build_implied(&self, dir: &mut Directory) -> Result<(), InstallError> {
         dir.mode = Mode::Live;
-        for shard in &self.state.shards {
+        for shard in &self.shards {
             for object in shard.lock().iter_volatile() {
                 imply(dir, object)?;
             }
@@ -392,7 +427,7 @@ impl MetadataRebuild {
     }
 }
 
-fn imply(dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
+pub(crate) fn imply(dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
     let (tenant, hash) = (object.tenant, object.hash);
     require(dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
     let places: Vec<_> = object.all_replicas().map(|(replica, size)| (replica.place, size)).collect();
@@ -404,10 +439,7 @@ fn imply(dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
         replica.index = index;
     }
     dir.object_came(tenant);
-    let put = (!object.put.is_none()).then_some((object.owner, object.put));
-    let replacement = object.replacement().map(|new| (new.owner, new.put));
-    let transfer = object.transfer().map(|transfer| (transfer.owner, transfer.id));
-    for (owner, id) in [put, replacement, transfer].into_iter().flatten() {
+    for (owner, id) in object.work().into_iter().flatten() {
         let client = dir.clients.get_mut(owner).ok_or_else(|| inconsistent(format!("no client {owner}")))?;
         client.unfinished.insert(id, Unfinished { hash, tenant, since_ms: 0 });
     }
@@ -419,7 +451,7 @@ fn check_records(image: &ShardImage, found: u64) -> Result<(), InstallError> {
     require(image.records == found, what).map_err(inconsistent)
 }
 
-fn check_digest(image: &ShardImage, found: Digest) -> Result<(), InstallError> {
+pub(crate) fn check_digest(image: &ShardImage, found: Digest) -> Result<(), InstallError> {
     if image.digest == found {
         return Ok(());
     }
@@ -455,7 +487,7 @@ impl Rebuild for MetadataRebuild {
         }
         check_next(writer.applied, entry)?;
         if writer.dir.mode == Mode::Rebuilding && entry.seq > self.newest.seq {
-            self.build_implied(&mut writer).map_err(|error| {
+            self.state.build_implied(&mut writer.dir).map_err(|error| {
                 let error = inconsistent(error.to_string());
                 writer.lost = Some(error.clone());
                 error
@@ -477,7 +509,7 @@ impl Rebuild for MetadataRebuild {
             return Err(inconsistent(what));
         }
         if writer.dir.mode == Mode::Rebuilding {
-            self.build_implied(&mut writer)?;
+            self.state.build_implied(&mut writer.dir)?;
         }
         writer.refresh_view();
         drop(writer);

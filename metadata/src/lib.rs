@@ -14,6 +14,8 @@
 //! | `read` | lookups, lists, totals |
 //! | `state` | the locks, and the way to lead or to follow |
 //! | `replicated`, `image` | the state as the engine sees it; a shard as bytes |
+//! | `verify`, `repair`, `scrub` | digests to compare, a repair of just what differs, records looked at again |
+//! | `faults` | what tests do to a state, to see it found (feature `faults`) |
 //! | `check` | everything that is held twice, compared |
 //!
 //! *Invariant:* the primary decides, then applies what it decided through the same code as a standby; nothing else
@@ -29,6 +31,8 @@ mod check;
 mod clients;
 mod config;
 mod directory;
+#[cfg(feature = "faults")]
+mod faults;
 mod fit;
 mod hash;
 #[cfg(test)]
@@ -39,8 +43,10 @@ mod object;
 mod op;
 mod queue;
 mod read;
+mod repair;
 mod replicated;
 mod rng;
+mod scrub;
 mod segments;
 mod shard;
 mod space;
@@ -49,6 +55,7 @@ mod steps;
 mod tasks;
 mod tenants;
 mod types;
+mod verify;
 mod view;
 
 pub use calls::place::Placement;
@@ -58,6 +65,8 @@ pub use calls::segment::{Heartbeat, MountedAt, SegmentSpec, SegmentUsage};
 pub use calls::task::{TaskDone, TaskInfo, TaskSpec};
 pub use calls::transfer::{TransferFinishItem, TransferItem, TransferStartedAt};
 pub use config::{Config, Strategy};
+#[cfg(feature = "faults")]
+pub use faults::Fault;
 pub use image::MetadataRebuild;
 pub use object::TransferKind;
 pub use op::OpType;

@@ -10,6 +10,8 @@
 //! keep their replicas apart until they end, so that readers never see them. An object that has neither a replica nor
 //! a replacement does not exist.
 
+use std::collections::BTreeMap;
+
 use bincode::{BorrowDecode, Decode, Encode};
 use oplog::{ClientId, Digest};
 use smallvec::SmallVec;
@@ -139,9 +141,70 @@ impl Object {
         self.replicas.iter_mut().chain(replacement).chain(transfer)
     }
 
+    /// As another member would have it.
+    pub(crate) fn copied(&self) -> Object {
+        ObjectImage::of(self).into_object()
+    }
+
+    /// What it implies: where it lies, and what its owners have under way.
+    pub(crate) fn footprint(&self) -> (TenantIx, Vec<(Place, u64)>, [Option<(ClientId, ItemId)>; 3]) {
+        let places = self.all_replicas().map(|(replica, size)| (replica.place, size)).collect();
+        (self.tenant, places, self.work())
+    }
+
+    /// A put, a replacement and a transfer that are under way, with whose they are.
+    pub(crate) fn work(&self) -> [Option<(ClientId, ItemId)>; 3] {
+        let put = (!self.put.is_none()).then_some((self.owner, self.put));
+        let replacement = self.replacement().map(|new| (new.owner, new.put));
+        let transfer = self.transfer().map(|transfer| (transfer.owner, transfer.id));
+        [put, replacement, transfer]
+    }
+
+    /// For people.
+    pub(crate) fn name(&self) -> String {
+        format!("object {:?} of tenant {}", String::from_utf8_lossy(&self.key), self.tenant)
+    }
+
+    /// For people: what the digest is made of, field by field.
+    pub(crate) fn fields(&self) -> BTreeMap<&'static str, String> {
+        let mut fields = BTreeMap::from([
+            ("size", self.size.to_string()),
+            ("seq", self.seq.to_string()),
+            ("owner", self.owner.to_string()),
+            ("put", format!("{:?}", self.put)),
+            ("checksum", format!("{:?}", self.checksum)),
+            ("pin", format!("{:?}", self.pin)),
+            ("replicas", format!("{:?}", places_of(&self.replicas))),
+        ]);
+        if let Some(new) = self.replacement() {
+            let Replacement { put, owner, size, pin, replicas } = new;
+            let text = format!("{put:?} of {owner}, {size} bytes, pin {pin:?}, at {:?}", places_of(replicas));
+            fields.insert("replacement", text);
+        }
+        if let Some(transfer) = self.transfer() {
+            let Transfer { id, owner, kind, source, targets } = transfer;
+            let text = format!("{kind:?} {id:?} by {owner} from segment {source} to {:?}", places_of(targets));
+            fields.insert("transfer", text);
+        }
+        fields
+    }
+
     /// Of everything about it that members must agree on.
     pub(crate) fn digest(&self) -> Digest {
         let mut hash = RecordHash::new(Table::Objects);
+        self.hash_into(&mut hash);
+        hash.finish()
+    }
+
+    /// The same, for samples.
+    pub(crate) fn checksum_of_record(&self) -> u32 {
+        let mut hash = RecordHash::new(Table::Objects);
+        self.hash_into(&mut hash);
+        hash.crc32()
+    }
+
+    #[inline]
+    fn hash_into(&self, hash: &mut RecordHash) {
         let parts = u64::from(self.checksum.is_some())
             | (u64::from(self.replacement().is_some()) << 1)
             | (u64::from(self.transfer().is_some()) << 2)
@@ -153,7 +216,7 @@ impl Object {
             .raw(&self.owner.0)
             .number(self.put.0)
             .number((pin_code(self.pin) << 16) | parts);
-        hash_replicas(&mut hash, &self.replicas);
+        hash_replicas(hash, &self.replicas);
         if let Some(checksum) = self.checksum {
             hash.number(checksum);
         }
@@ -166,7 +229,6 @@ impl Object {
             hash.number(transfer.id.0).raw(&transfer.owner.0).number(kind);
             hash_replicas(hash.number(transfer.targets.len() as u64), &transfer.targets);
         }
-        hash.finish()
     }
 }
 

@@ -95,6 +95,9 @@ impl SegmentInfo {
     }
 }
 
+/// Free ranges that are looked at under one hold of the lock.
+const CHECKED_AT_ONCE: usize = 2000;
+
 /// Space of something dropped that somebody may still read or write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retired {
@@ -121,7 +124,7 @@ pub(crate) struct Segment {
 impl Segment {
     fn new(info: SegmentInfo) -> Segment {
         let usable = info.size / crate::types::SPACE_UNIT * crate::types::SPACE_UNIT;
-        let space = (info.kind == SegmentKind::Memory).then(|| Space::new(info.base, usable));
+        let space = (info.kind == SegmentKind::Memory).then(|| Space::new(info.ix, info.base, usable));
         Segment {
             info: Arc::new(info),
             space,
@@ -136,6 +139,10 @@ impl Segment {
 
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes
+    }
+
+    fn free_digest(&self) -> Digest {
+        self.space.as_ref().map_or(Digest::default(), Space::digest)
     }
 
     pub(crate) fn retired_bytes(&self) -> u64 {
@@ -175,6 +182,11 @@ impl Segment {
             Retire::AfterPut => &self.after_put,
             Retire::AfterLease | Retire::Now => &self.after_lease,
         }
+    }
+
+    /// Retired extents and free ranges, a few at a time. `Ok(false)`: all are looked at, and are what is kept of them.
+    fn check_next(&mut self) -> Result<bool, String> {
+        self.space.as_mut().map_or(Ok(false), |space| space.check_next(CHECKED_AT_ONCE))
     }
 
     fn retired_mut(&mut self, retire: Retire) -> &mut Queue<Retired> {
@@ -235,6 +247,8 @@ pub(crate) struct Segments {
     pub(crate) unmounting: BTreeSet<SegmentIx>,
     next_ix: SegmentIx,
     digest: Digest,
+    /// Of the free ranges of all segments.
+    free_digest: Digest,
     /// Of all segments; so no sum over segments can overflow.
     all_bytes: u64,
     memory_bytes: u64,
@@ -245,6 +259,37 @@ pub(crate) struct Segments {
 impl Segments {
     pub(crate) fn digest(&self) -> Digest {
         self.digest + RecordHash::new(Table::Counters).number(0).number(u64::from(self.next_ix)).finish()
+    }
+
+    /// Of the free ranges of all segments: it follows from who lies where, and is kept by itself.
+    pub(crate) fn free_digest(&self) -> Digest {
+        self.free_digest
+    }
+
+    /// Infos and retired extents, counted.
+    pub(crate) fn counted_digest(&self) -> Digest {
+        let mut digest = RecordHash::new(Table::Counters).number(0).number(u64::from(self.next_ix)).finish();
+        for (&ix, segment) in &self.by_ix {
+            digest += segment.info.digest();
+            for retire in [Retire::AfterLease, Retire::AfterPut] {
+                digest += segment.retired(retire).iter().map(|r| retired_digest(ix, retire, r)).sum::<Digest>();
+            }
+        }
+        digest
+    }
+
+    /// The free ranges of one segment after the other, a few at a time, from the segment `next` on. `None`: these were all.
+    pub(crate) fn check_next(&mut self, next: u128) -> Result<Option<u128>, String> {
+        let from = SegmentIx::try_from(next).unwrap_or(SegmentIx::MAX);
+        let Some((&ix, segment)) = self.by_ix.range_mut(from..).next() else { return Ok(None) };
+        let more = segment.check_next().map_err(|what| format!("segment {ix}: {what}"))?;
+        Ok(Some(u128::from(ix) + u128::from(!more)))
+    }
+
+    /// What each keeps of its free ranges makes what is kept of all.
+    pub(crate) fn check_free(&self) -> Result<(), String> {
+        let sum = self.by_ix.values().filter_map(|segment| segment.space.as_ref()).map(Space::digest).sum();
+        same("digest of the free ranges of all segments", sum, self.free_digest)
     }
 
     pub(crate) fn next_ix(&self) -> SegmentIx {
@@ -350,7 +395,9 @@ impl Segments {
             self.memory_bytes += info.size;
         }
         self.list(ix, info.kind, state);
-        self.by_ix.insert(ix, Segment::new(info));
+        let segment = Segment::new(info);
+        self.free_digest += segment.free_digest();
+        self.by_ix.insert(ix, segment);
         self.next_ix = self.next_ix.max(ix + 1);
         Ok(())
     }
@@ -398,6 +445,7 @@ impl Segments {
             }
         }
         self.digest -= segment.info.digest();
+        self.free_digest -= segment.free_digest();
         self.all_bytes -= segment.info.size;
         if segment.info.kind == SegmentKind::Memory {
             self.memory_bytes -= segment.info.size;
@@ -415,7 +463,9 @@ impl Segments {
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
         let bytes = extent(size);
         if let Some(space) = &mut segment.space {
+            let before = space.digest();
             space.take(place.address, bytes).map_err(|error| SegmentError::Range { ix, error })?;
+            self.free_digest += space.digest() - before;
             self.memory_used_bytes += bytes;
         } else if segment.free_bytes() < bytes {
             return Err(SegmentError::Full { ix, bytes });
@@ -456,7 +506,9 @@ impl Segments {
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
         match (retire, &mut segment.space) {
             (Retire::Now, Some(space)) => {
+                let before = space.digest();
                 space.give_back(extent.address, extent.bytes).map_err(|error| SegmentError::Range { ix, error })?;
+                self.free_digest += space.digest() - before;
             }
             (Retire::Now, None) => {}
             (Retire::AfterLease | Retire::AfterPut, _) => {
@@ -485,7 +537,9 @@ impl Segments {
             self.retired_bytes -= extent.bytes;
             segment.retired_bytes -= extent.bytes;
             if let Some(space) = &mut segment.space {
+                let before = space.digest();
                 space.give_back(extent.address, extent.bytes).map_err(|error| SegmentError::Range { ix, error })?;
+                self.free_digest += space.digest() - before;
             }
         }
         Ok(())
@@ -511,6 +565,7 @@ impl Segments {
             again.mount(ix, client, segment.info.record(), state).map_err(|error| error.to_string())?;
         }
         same("digest of the segments", digest, self.digest)?;
+        self.check_free()?;
         same("segments by id", &again.by_id, &self.by_id)?;
         same("segments by name", &again.by_name, &self.by_name)?;
         same("segments by host", &again.by_host, &self.by_host)?;
@@ -519,6 +574,21 @@ impl Segments {
         same("draining segments", &again.draining, &self.draining)?;
         same("unmounting segments", &again.unmounting, &self.unmounting)?;
         same("a segment with a number to come", again.next_ix > self.next_ix, false)
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn first_space(&mut self) -> Option<&mut Space> {
+        self.by_ix.values_mut().find_map(|segment| segment.space.as_mut())
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn lose_free_space(&mut self) -> Option<String> {
+        let space = self.first_space()?;
+        let (before, start) = (space.digest(), space.choose(64)?);
+        space.take(start, 64).ok()?;
+        let change = space.digest() - before;
+        self.free_digest += change;
+        Some(format!("64 bytes at {start:#x}"))
     }
 
     /// While a state is rebuilt from an image: a retired extent as the image has it.
@@ -531,7 +601,9 @@ impl Segments {
         let (address, bytes) = at;
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
         if let Some(space) = &mut segment.space {
+            let before = space.digest();
             space.take(address, bytes).map_err(|error| SegmentError::Range { ix, error })?;
+            self.free_digest += space.digest() - before;
         } else if segment.free_bytes() < bytes {
             return Err(SegmentError::Full { ix, bytes });
         }

@@ -1,6 +1,6 @@
 //! One of the [`OBJECT_SHARDS`](crate::types::OBJECT_SHARDS) parts of the object table, with its digest.
 //!
-//! Invariant: `digest` is the sum of the digests of the records here. Every change of a record therefore goes through
+//! Invariant: `buckets` are the sums of the digests of the records here. Every change of a record therefore goes through
 //! [`Shard::insert`] or [`Shard::edit`]; a lease is not a change.
 
 use hashbrown::HashTable;
@@ -9,12 +9,15 @@ use oplog::Digest;
 
 use crate::hash::KeyHash;
 use crate::object::Object;
-use crate::types::TenantIx;
+use crate::types::{SHARD_BUCKETS, TenantIx};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     table: HashTable<Box<Object>>,
-    digest: Digest,
+    /// Kept, each the sum over a part of the records.
+    buckets: [Digest; SHARD_BUCKETS],
+    /// Counts changes: whoever looks at the records in several steps sees whether they are still the same.
+    changes: u64,
     /// Of the last change, also of an object that is gone since: what a "not found" must wait for.
     last_seq: u64,
     /// While the state is being rebuilt: the shard holds everything up to here, whatever the log says again.
@@ -27,7 +30,38 @@ impl Shard {
     }
 
     pub(crate) fn digest(&self) -> Digest {
-        self.digest
+        self.buckets.iter().copied().sum()
+    }
+
+    pub(crate) fn buckets(&self) -> &[Digest; SHARD_BUCKETS] {
+        &self.buckets
+    }
+
+    /// From the records themselves.
+    pub(crate) fn counted_buckets(&self) -> [Digest; SHARD_BUCKETS] {
+        let mut counted = [Digest::default(); SHARD_BUCKETS];
+        for object in self.iter() {
+            counted[object.hash.bucket()] += object.digest();
+        }
+        counted
+    }
+
+    /// After a repair: from now on the bucket is what its records are.
+    pub(crate) fn recount(&mut self, bucket: usize) {
+        self.buckets[bucket] = self.iter().filter(|o| o.hash.bucket() == bucket).map(Object::digest).sum();
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Slots of the table; a record keeps its own as long as nothing changes.
+    pub(crate) fn slots(&self) -> usize {
+        self.table.num_buckets()
+    }
+
+    pub(crate) fn slot(&self, at: usize) -> Option<&Object> {
+        self.table.get_bucket(at).map(|object| &**object)
     }
 
     pub(crate) fn last_seq(&self) -> u64 {
@@ -71,7 +105,8 @@ impl Shard {
 
     /// The caller has looked: there is none with this key.
     pub(crate) fn insert(&mut self, object: Object) {
-        self.digest += object.digest();
+        self.buckets[object.hash.bucket()] += object.digest();
+        self.changes += 1;
         self.last_seq = self.last_seq.max(object.seq);
         self.table.insert_unique(object.hash.0, Box::new(object), |object| object.hash.0);
     }
@@ -95,16 +130,27 @@ impl Shard {
             Ok(result) => result,
             Err(refused) => return Some(Err(refused)),
         };
-        self.digest -= before;
+        let bucket = &mut self.buckets[hash.bucket()];
+        *bucket -= before;
+        self.changes += 1;
         object.seq = seq;
         self.last_seq = self.last_seq.max(seq);
         if object.is_empty() {
             found.remove();
             self.shrink();
         } else {
-            self.digest += object.digest();
+            *bucket += object.digest();
         }
         Some(Ok(result))
+    }
+
+    /// Without what hangs on it: for a repair, which builds that anew. The digest is recounted after it.
+    pub(crate) fn take_out(&mut self, hash: KeyHash, tenant: TenantIx, key: &[u8]) {
+        let is_it = |object: &Object| object.tenant == tenant && *object.key == *key;
+        if let Ok(found) = self.table.find_entry(hash.0, |object| is_it(object)) {
+            found.remove();
+            self.changes += 1;
+        }
     }
 
     /// A table that has lost most of what it held gives the memory back.

@@ -8,6 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oplog::Digest;
+
+use crate::hash::{RecordHash, Table};
+use crate::types::SegmentIx;
+
 #[derive(Debug)]
 pub(crate) struct Space {
     base: u64,
@@ -16,6 +21,12 @@ pub(crate) struct Space {
     /// Start to length.
     by_start: BTreeMap<u64, u64>,
     by_length: BTreeSet<(u64, u64)>,
+    /// The segment's number: equal ranges of two segments are not the same.
+    segment: SegmentIx,
+    /// Kept, of all free ranges.
+    digest: Digest,
+    /// A scrub that is under way: up to which start the ranges are counted, and what they make by now.
+    counted: Option<(u64, Digest)>,
 }
 
 /// A range that cannot be taken or given back as asked: the log and this state disagree.
@@ -31,8 +42,17 @@ pub(crate) struct RangeError {
 
 impl Space {
     /// All of `[base, base + size)`, free.
-    pub(crate) fn new(base: u64, size: u64) -> Space {
-        let mut space = Space { base, size, free_bytes: 0, by_start: BTreeMap::new(), by_length: BTreeSet::new() };
+    pub(crate) fn new(segment: SegmentIx, base: u64, size: u64) -> Space {
+        let mut space = Space {
+            base,
+            size,
+            free_bytes: 0,
+            by_start: BTreeMap::new(),
+            by_length: BTreeSet::new(),
+            segment,
+            digest: Digest::default(),
+            counted: None,
+        };
         space.insert(base, size);
         space
     }
@@ -96,6 +116,11 @@ impl Space {
             self.by_start.insert(start, length);
             self.by_length.insert((length, start));
             self.free_bytes += length;
+            let digest = self.range_digest(start, length);
+            self.digest += digest;
+            if let Some((_, counted)) = self.counted.as_mut().filter(|(upto, _)| start < *upto) {
+                *counted += digest;
+            }
         }
     }
 
@@ -103,6 +128,56 @@ impl Space {
         self.by_start.remove(&start);
         self.by_length.remove(&(length, start));
         self.free_bytes -= length;
+        let digest = self.range_digest(start, length);
+        self.digest -= digest;
+        if let Some((_, counted)) = self.counted.as_mut().filter(|(upto, _)| start < *upto) {
+            *counted -= digest;
+        }
+    }
+
+    fn range_digest(&self, start: u64, length: u64) -> Digest {
+        RecordHash::new(Table::Free).number(u64::from(self.segment)).number(start).number(length).finish()
+    }
+
+    /// Of all free ranges, as kept.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Counts the next `max` ranges; ranges may come and go between two calls. `Ok(false)`: all are counted, and make what is
+    /// kept of them.
+    pub(crate) fn check_next(&mut self, max: usize) -> Result<bool, String> {
+        let (from, mut counted) = self.counted.take().unwrap_or_default();
+        let mut next = None;
+        for (at, (&start, &length)) in self.by_start.range(from..).take(max + 1).enumerate() {
+            if at == max {
+                next = Some(start);
+                break;
+            }
+            if !self.by_length.contains(&(length, start)) {
+                return Err(format!("the free range of {length} bytes at {start:#x} is not listed by its length"));
+            }
+            counted += self.range_digest(start, length);
+        }
+        match next {
+            Some(next) => self.counted = Some((next, counted)),
+            None if counted != self.digest => {
+                return Err(format!("the digest of the free ranges is {}, they make {counted}", self.digest));
+            }
+            None if self.by_length.len() != self.by_start.len() => {
+                let (by_start, by_length) = (self.by_start.len(), self.by_length.len());
+                return Err(format!("{by_start} free ranges by their start, {by_length} by their length"));
+            }
+            None => {}
+        }
+        Ok(next.is_some())
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn flip_a_bit(&mut self) -> Option<String> {
+        let (start, length) = self.by_start.iter_mut().next()?;
+        *length ^= 64;
+        Some(format!("the free range at {start:#x} of segment {}", self.segment))
     }
 
     #[cold]
@@ -119,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_fresh_space_is_one_free_range() {
-        let space = Space::new(4096, 1024);
+        let space = Space::new(1, 4096, 1024);
         assert!(space.is_whole());
         assert_eq!(space.choose(1024), Some(4096));
         assert_eq!(space.choose(1025), None);
@@ -127,7 +202,7 @@ mod tests {
 
     #[test]
     fn taking_twice_and_giving_back_twice_are_refused() {
-        let mut space = Space::new(0, 1024);
+        let mut space = Space::new(1, 0, 1024);
         space.take(64, 64).unwrap();
         assert!(space.take(64, 64).is_err());
         assert!(space.take(0, 65).is_err());
@@ -144,7 +219,7 @@ mod tests {
         #[test]
         fn agrees_with_a_bitmap(steps in prop::collection::vec((any::<bool>(), 1_u64..12, any::<prop::sample::Index>()), 1..300)) {
             const SIZE: u64 = 96;
-            let mut space = Space::new(1000, SIZE);
+            let mut space = Space::new(1, 1000, SIZE);
             let mut taken: Vec<(u64, u64)> = Vec::new();
             for (take, length, pick) in steps {
                 if take {
@@ -171,6 +246,8 @@ mod tests {
                     previous_end = Some(start + length);
                 }
                 prop_assert_eq!(space.by_start.len(), space.by_length.len());
+                // A scrub that goes on beside all this, two ranges at a time.
+                prop_assert!(space.check_next(2).is_ok());
             }
         }
     }

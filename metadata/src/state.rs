@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use oplog::{Appender, ApplyError, Digest, Domain, Draft, Frame, Position, RequestStamp, Slot};
+use oplog::{Appender, ApplyError, Digest, Digests, Domain, Draft, Frame, OP_DIGEST, Position, RequestStamp, Slot};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::apply::{Apply, Inconsistent, Source};
@@ -127,6 +127,35 @@ impl Metadata {
     pub(crate) fn write(&self) -> WriterGuard<'_> {
         let guard = self.writer.lock();
         WriterGuard { held: Held::begin(self), state: self, guard }
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn writer_for_faults(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock()
+    }
+
+    /// As the primary: logs the digests of the state as it stands, for every other member to compare with its own at the same
+    /// seq.
+    pub fn log_digests(&self, now: Now) -> Result<Digests, CallRefused> {
+        let mut writer = self.write();
+        let digests = self.digests_of(&writer);
+        let Writer { log, scratch, .. } = &mut *writer;
+        let log = log.as_mut().ok_or(CallRefused::NotPrimary)?;
+        scratch.clear();
+        digests.encode(scratch);
+        let slot = log.reserve(scratch.len())?;
+        let at = slot.position();
+        let draft = Draft {
+            domain: Domain::ENGINE,
+            op_type: OP_DIGEST,
+            timestamp_ms: now.wall_ms,
+            request: None,
+            key: b"",
+            payload: scratch,
+        };
+        let frame = slot.append(&draft);
+        writer.appended(&frame);
+        Ok(Digests { at, ..digests })
     }
 
     /// Where ops come from that this member decides now.

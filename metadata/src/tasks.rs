@@ -77,6 +77,11 @@ impl Tasks {
         self.digest + RecordHash::new(Table::Counters).number(1).number(self.next_id).finish()
     }
 
+    pub(crate) fn counted_digest(&self) -> Digest {
+        let counter = RecordHash::new(Table::Counters).number(1).number(self.next_id).finish();
+        self.by_id.values().map(Task::digest).sum::<Digest>() + counter
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -42,6 +42,20 @@ impl Tenants {
         self.digest
     }
 
+    /// Names and quotas, counted.
+    pub(crate) fn counted_digest(&self) -> Digest {
+        self.by_ix.iter().enumerate().map(|(ix, tenant)| tenant.digest(ix)).sum()
+    }
+
+    /// How much each holds: it follows from the objects.
+    pub(crate) fn usage_digest(&self) -> Digest {
+        let usage = |(ix, tenant): (usize, &Tenant)| {
+            let mut hash = RecordHash::new(Table::Usage);
+            hash.number(ix as u64).number(tenant.used_bytes).number(tenant.objects).finish()
+        };
+        self.by_ix.iter().enumerate().map(usage).sum()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_ix.len()
     }

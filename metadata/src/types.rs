@@ -14,6 +14,8 @@ pub const CALL_ITEMS_MAX: usize = 10_000;
 pub(crate) const ENTRY_ITEMS_MAX: usize = 256;
 /// Shards of the object table. A power of two; part of the format, since a shard's digest is compared between members.
 pub(crate) const OBJECT_SHARDS: usize = 1024;
+/// Buckets of a shard: what members compare, and repair, once a shard differs. A power of two; part of the format likewise.
+pub(crate) const SHARD_BUCKETS: usize = 16;
 /// Space is handed out in multiples of this, so that a buffer starts on a cache line of its own.
 pub(crate) const SPACE_UNIT: u64 = 64;
 /// Longest name, endpoint, host, path or pattern.

@@ -12,6 +12,7 @@
 //! | `tail`      | the readers' side of the newest part of the log                               |
 //! | `appender`  | the one writer's side: a place is reserved before the state changes           |
 //! | `state`     | the contract between the engine and a replicated state                        |
+//! | `verify`    | the contract for finding out that two states differ, and repairing just that        |
 //! | `conformance` | the checks that every replicated state must pass (feature `conformance`)    |
 //!
 //! Absent on purpose: an async runtime, clocks, randomness, threads, files and sockets. Futures here use nothing but
@@ -28,6 +29,7 @@ mod frame;
 mod ring;
 mod state;
 mod tail;
+mod verify;
 mod watch;
 
 pub use appender::{AppendFrameError, Appender, Slot};
@@ -38,4 +40,8 @@ pub use error::{Bound, DecodeError, Overloaded};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES_MAX, FRAME_VERSION, Frame};
 pub use state::{ApplyError, Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
 pub use tail::{FRAME_OVERHEAD_BYTES, Tail, TailConfig, TailConfigError, TailError, TailStats};
+pub use verify::{
+    Buckets, Difference, Digests, Mismatch, MismatchKind, OP_DIGEST, Part, PartsImage, RepairError, Sample,
+    SampleRecord, ScrubCursor, ScrubStep, Verifiable,
+};
 pub use watch::{CloseReason, SeqWatch, Wait, WaitError, WaitOwned};

@@ -25,3 +25,5 @@ mod segments;
 mod tasks;
 mod tenants;
 mod transfers;
+#[cfg(feature = "faults")]
+mod verify;

@@ -1,0 +1,214 @@
+//! A repair: what differs from another member's image, at the same seq, is replaced by what the image says.
+//!
+//! ```text
+//!   buckets alone:   what differs is taken out, with its space; then what the image has comes in
+//!   the directory:   it is replaced whole; what the objects imply is built anew, from all of them
+//! ```
+//!
+//! Where a record takes other space than it should, or has changed without an entry and does not say any more which it took, what
+//! is implied cannot be trusted: then the image must bring the directory too.
+//!
+//! Invariants: nothing changes before all of the image has been understood; afterwards each repaired bucket keeps the digest
+//! that its records have. What breaks off in the middle leaves a state that takes nothing more.
+//!
+//! Deliberately absent: whether the image is right. Whoever asks for a repair has made sure that its giver is sound.
+
+use std::collections::BTreeMap;
+
+use oplog::{Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, RepairError};
+
+use crate::apply::{Apply, Inconsistent, Misfit, Source, no_object};
+use crate::directory::Directory;
+use crate::image::{DIRECTORY_SHARD, check_digest, imply, read_directory, read_parts};
+use crate::object::Object;
+use crate::op::Retire;
+use crate::state::{Metadata, Writer};
+use crate::types::TenantIx;
+use crate::verify::{in_bucket, mismatch};
+
+type Key = (TenantIx, Box<[u8]>);
+
+/// What becomes of one bucket. Both lists are in the order of the keys, those that nobody else has last.
+#[derive(Default)]
+struct Plan {
+    part: Part,
+    /// Taken out, and then put in if the image has them.
+    wrong: Vec<Object>,
+    missing: Vec<Object>,
+}
+
+impl Plan {
+    fn needs_directory(&self, state: &Metadata) -> Option<&'static str> {
+        if !is_sound(state, self.part) {
+            return Some("its records are not what is kept of them");
+        }
+        let same = self.wrong.len() == self.missing.len()
+            && self.wrong.iter().zip(&self.missing).all(|(wrong, right)| wrong.footprint() == right.footprint());
+        (!same).then_some("its records take other space than they should")
+    }
+}
+
+pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -> Result<Vec<Mismatch>, RepairError> {
+    let mut writer = state.write();
+    assert!(writer.log.is_none(), "a primary repairs nothing: what it holds is what others are compared with");
+    let at = writer.applied;
+    if at != image.digests.at {
+        return Err(RepairError::Position { image: image.digests.at, state: at });
+    }
+    let parts = read_parts(image).map_err(not_fit)?;
+    let directory = match &image.whole {
+        Some(whole) => {
+            let directory = read_directory(&state.config, whole).map_err(not_fit)?;
+            check_digest(whole, directory.digest()).map_err(not_fit)?;
+            Some(directory)
+        }
+        None => None,
+    };
+    let mut found = Vec::new();
+    let mut plans = Vec::new();
+    for (part, theirs) in image.parts.iter().zip(parts) {
+        let (plan, mismatches) = compare(state, *part, theirs)?;
+        if directory.is_none()
+            && let Some(why) = plan.needs_directory(state)
+        {
+            return Err(RepairError::NeedsWhole { part: *part, why });
+        }
+        plans.push(plan);
+        found.extend(mismatches);
+    }
+    if found.len() > records_max {
+        return Err(RepairError::TooMany { found: found.len(), max: records_max });
+    }
+    let done = match directory {
+        Some(directory) => {
+            found.extend(directory_mismatch(&writer.dir, &directory));
+            replace_directory(state, &mut writer, directory, plans)
+        }
+        None => replace_objects(state, &mut writer, plans),
+    };
+    if let Err(what) = done {
+        writer.lost = Some(oplog::ApplyError::Inconsistent { seq: at.seq, what: what.clone() });
+        return Err(RepairError::Broken { what });
+    }
+    for part in &image.parts {
+        state.shards[part.shard as usize].lock().recount(part.bucket as usize);
+    }
+    writer.refresh_view();
+    Ok(found)
+}
+
+fn not_fit(error: InstallError) -> RepairError {
+    match error {
+        InstallError::Decode(error) => RepairError::Decode(error),
+        other => RepairError::Inconsistent { what: other.to_string() },
+    }
+}
+
+fn is_sound(state: &Metadata, part: Part) -> bool {
+    let shard = state.scan(part.shard as usize);
+    let counted: Digest = in_bucket(&shard, part.bucket).map(Object::digest).sum();
+    shard.buckets()[part.bucket as usize] == counted
+}
+
+fn compare(state: &Metadata, part: Part, theirs: Vec<Object>) -> Result<(Plan, Vec<Mismatch>), RepairError> {
+    let mut theirs_by_key: BTreeMap<Key, Object> = BTreeMap::new();
+    for object in theirs {
+        let key = (object.tenant, object.key.clone());
+        if theirs_by_key.insert(key, object).is_some() {
+            return Err(RepairError::Inconsistent { what: format!("{part:?} holds a key twice") });
+        }
+    }
+    let (mut found, mut wrong, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    let shard = state.scan(part.shard as usize);
+    let mut mine: BTreeMap<Key, &Object> = BTreeMap::new();
+    for object in in_bucket(&shard, part.bucket) {
+        mine.insert((object.tenant, object.key.clone()), object);
+    }
+    for (key, ours) in &mine {
+        let theirs = theirs_by_key.remove(key);
+        let Some(mismatch) = mismatch(part, Some(ours), theirs.as_ref()) else { continue };
+        found.push(mismatch);
+        wrong.push(ours.copied());
+        missing.extend(theirs);
+    }
+    for theirs in theirs_by_key.into_values() {
+        found.extend(mismatch(part, None, Some(&theirs)));
+        missing.push(theirs);
+    }
+    Ok((Plan { part, wrong, missing }, found))
+}
+
+fn replace_objects(state: &Metadata, writer: &mut Writer, plans: Vec<Plan>) -> Result<(), String> {
+    let seq = writer.applied.seq;
+    for plan in &plans {
+        for wrong in &plan.wrong {
+            take_out(state, &mut writer.dir, seq, wrong).map_err(|error| error.to_string())?;
+        }
+    }
+    // All that was wrong is out: its space may be what the right ones need.
+    for mut object in plans.into_iter().flat_map(|plan| plan.missing) {
+        imply(&mut writer.dir, &mut object).map_err(|error| error.to_string())?;
+        state.shards[object.hash.shard()].lock().insert(object);
+    }
+    Ok(())
+}
+
+fn take_out(state: &Metadata, dir: &mut Directory, seq: u64, wrong: &Object) -> Result<(), Inconsistent> {
+    let mut apply = Apply { dir, shards: &state.shards, seq, source: Source::Logged };
+    let done = apply.edit(wrong.hash, wrong.tenant, &wrong.key, "repair", |object, after| {
+        let (put, owner, size) = (object.put, object.owner, object.size);
+        if !put.is_none() {
+            after.ended.push((owner, put));
+        }
+        after.lose(std::mem::take(&mut object.replicas), size, Retire::Now);
+        if let Some(new) = object.take_replacement() {
+            after.ended.push((new.owner, new.put));
+            after.lose(new.replicas, new.size, Retire::Now);
+        }
+        if let Some(transfer) = object.take_transfer() {
+            after.ended.push((transfer.owner, transfer.id));
+            after.lose(transfer.targets, size, Retire::Now);
+        }
+        Ok::<(), Misfit>(())
+    })?;
+    if done { Ok(()) } else { Err(no_object("repair", wrong.tenant, &wrong.key)) }
+}
+
+fn replace_directory(
+    state: &Metadata,
+    writer: &mut Writer,
+    mut directory: Directory,
+    plans: Vec<Plan>,
+) -> Result<(), String> {
+    for plan in plans {
+        let mut shard = state.shards[plan.part.shard as usize].lock();
+        for wrong in &plan.wrong {
+            shard.take_out(wrong.hash, wrong.tenant, &wrong.key);
+        }
+        plan.missing.into_iter().for_each(|object| shard.insert(object));
+    }
+    state.build_implied(&mut directory).map_err(|error| error.to_string())?;
+    writer.dir = directory;
+    Ok(())
+}
+
+/// Its records hang together, so what is told is where they differ, not each of them.
+fn directory_mismatch(ours: &Directory, theirs: &Directory) -> Vec<Mismatch> {
+    let sums = |dir: &Directory| {
+        [
+            ("tenants", dir.tenants.counted_digest()),
+            ("segments", dir.segments.counted_digest()),
+            ("clients and their answers", dir.clients.counted_digest()),
+            ("tasks", dir.tasks.counted_digest()),
+        ]
+    };
+    let part = Part { shard: DIRECTORY_SHARD, bucket: 0 };
+    let differ = sums(ours).into_iter().zip(sums(theirs)).filter(|(ours, theirs)| ours != theirs);
+    let tell = |((name, ours), (_, theirs)): ((&str, Digest), (&str, Digest))| Mismatch {
+        part,
+        kind: MismatchKind::Checksum,
+        record: format!("directory: {name}"),
+        fields: vec![("digest".to_owned(), ours.to_string(), theirs.to_string())],
+    };
+    differ.map(tell).collect()
+}

@@ -1,0 +1,185 @@
+//! This state as the verification sees it: [`oplog::Verifiable`].
+//!
+//! An object shard is compared and repaired bucket by bucket; the directory, whose records hang together, as a whole.
+//!
+//! Deliberately absent: the way of a repair (`repair`) and of a scrub (`scrub`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oplog::{
+    Buckets, Digest, Digests, Mismatch, MismatchKind, Part, PartsImage, RepairError, ReplicatedState as _, Sample,
+    SampleRecord, ScrubCursor, ScrubStep, Verifiable,
+};
+
+use crate::image::{DIRECTORY_SHARD, directory_image, parts_image};
+use crate::object::Object;
+use crate::shard::Shard;
+use crate::state::{Metadata, Writer};
+use crate::types::SHARD_BUCKETS;
+
+impl Metadata {
+    /// Of every shard and of what they imply. Every shard's lock is taken for a moment.
+    pub(crate) fn digests_of(&self, writer: &Writer) -> Digests {
+        let mut shards: Vec<Digest> = self.shards.iter().map(|shard| shard.lock().digest()).collect();
+        shards.push(writer.dir.digest());
+        Digests { at: writer.applied, shards, implied: writer.dir.implied_digest() }
+    }
+}
+
+impl Verifiable for Metadata {
+    fn digests(&self) -> Digests {
+        self.digests_of(&self.write())
+    }
+
+    fn buckets(&self, shard: u32) -> Buckets {
+        let writer = self.write();
+        let at = writer.applied;
+        if shard == DIRECTORY_SHARD {
+            let (kept, counted) = (vec![writer.dir.digest()], vec![writer.dir.counted_digest()]);
+            return Buckets { at, shard, kept, counted };
+        }
+        // As in a capture: with the shard's lock the writers are free to go on elsewhere.
+        let objects = self.scan(shard as usize);
+        drop(writer);
+        Buckets { at, shard, kept: objects.buckets().to_vec(), counted: objects.counted_buckets().to_vec() }
+    }
+
+    fn capture_parts(&self, parts: &[Part]) -> PartsImage {
+        let parts: BTreeSet<Part> = parts.iter().copied().filter(|part| part.shard < self.shards()).collect();
+        let writer = self.write();
+        let digests = self.digests_of(&writer);
+        let whole = parts.iter().any(|part| part.shard == DIRECTORY_SHARD).then(|| directory_image(&writer));
+        let shards: BTreeSet<u32> = parts.iter().map(|part| part.shard).filter(|s| *s != DIRECTORY_SHARD).collect();
+        // In rising order: nobody else holds more than one.
+        let held: BTreeMap<u32, _> = shards.into_iter().map(|shard| (shard, self.scan(shard as usize))).collect();
+        drop(writer);
+        let of_objects: Vec<Part> = parts.iter().copied().filter(|part| part.shard != DIRECTORY_SHARD).collect();
+        let bytes = parts_image(of_objects.iter().map(|part| (&*held[&part.shard], part.bucket as usize)));
+        PartsImage { digests, parts: of_objects, bytes, whole }
+    }
+
+    fn repair(&self, image: &PartsImage, records_max: usize) -> Result<Vec<Mismatch>, RepairError> {
+        crate::repair::repair(self, image, records_max)
+    }
+
+    fn sample(&self, part: Part, around: u64, records_max: usize) -> Sample {
+        let writer = self.write();
+        let at = writer.applied;
+        let shard = (part.shard < DIRECTORY_SHARD).then(|| self.scan(part.shard as usize));
+        drop(writer);
+        let Some(shard) = shard else {
+            return Sample { at, part, hash_first: 0, hash_last: u64::MAX, records: Vec::new() };
+        };
+        let mut hashes: Vec<u64> = in_bucket(&shard, part.bucket).map(|object| object.hash.0).collect();
+        hashes.sort_unstable();
+        let (hash_first, hash_last) = range_around(&hashes, around, records_max);
+        let records = sample_records(&shard, part.bucket, hash_first, hash_last);
+        Sample { at, part, hash_first, hash_last, records: records.into_iter().map(|(record, _)| record).collect() }
+    }
+
+    fn check_sample(&self, sample: &Sample) -> Vec<(MismatchKind, u64)> {
+        let Sample { at, part, hash_first, hash_last, records } = sample;
+        if part.shard >= DIRECTORY_SHARD {
+            return Vec::new();
+        }
+        let writer = self.write();
+        let shard = self.scan(part.shard as usize);
+        drop(writer);
+        let mine: BTreeMap<(u64, u64), (SampleRecord, u64)> =
+            sample_records(&shard, part.bucket, *hash_first, *hash_last)
+                .into_iter()
+                .map(|(record, seq)| ((record.hash, record.prefix_hash), (record, seq)))
+                .collect();
+        let theirs: BTreeMap<(u64, u64), &SampleRecord> =
+            records.iter().map(|record| ((record.hash, record.prefix_hash), record)).collect();
+        let mut found = Vec::new();
+        for (key, (record, seq)) in &mine {
+            match theirs.get(key) {
+                // It has changed since, so nothing can be said of it.
+                _ if *seq > at.seq => {}
+                None => found.push((MismatchKind::KeyNotFound, record.hash)),
+                Some(theirs) if theirs.checksum != record.checksum => {
+                    found.push((MismatchKind::Checksum, record.hash));
+                }
+                Some(_) => {}
+            }
+        }
+        // It may have been removed since, if the shard has changed at all.
+        if shard.last_seq() <= at.seq {
+            let extra = theirs.keys().filter(|key| !mine.contains_key(*key));
+            found.extend(extra.map(|(hash, _)| (MismatchKind::ExtraKey, *hash)));
+        }
+        found
+    }
+
+    fn scrub(&self, at: ScrubCursor, records_max: usize) -> ScrubStep {
+        crate::scrub::step(self, at, records_max)
+    }
+}
+
+pub(crate) fn in_bucket(shard: &Shard, bucket: u32) -> impl Iterator<Item = &Object> {
+    shard.iter().filter(move |object| object.hash.bucket() == bucket as usize % SHARD_BUCKETS)
+}
+
+/// Of the sorted hashes, the range that begins at or after `around` and holds at most `max` of them. It goes on up to the next one
+/// that is not in it, so that gaps are looked at too.
+fn range_around(hashes: &[u64], around: u64, max: usize) -> (u64, u64) {
+    if hashes.len() <= max {
+        return (0, u64::MAX);
+    }
+    let start = hashes.partition_point(|hash| *hash < around).min(hashes.len() - max);
+    let first = if start == 0 { 0 } else { hashes[start - 1].saturating_add(1) };
+    let last = hashes.get(start + max).map_or(u64::MAX, |next| next.saturating_sub(1));
+    (first, last)
+}
+
+/// Sorted, each with the seq of its last change.
+fn sample_records(shard: &Shard, bucket: u32, first: u64, last: u64) -> Vec<(SampleRecord, u64)> {
+    let within = in_bucket(shard, bucket).filter(|object| (first..=last).contains(&object.hash.0));
+    let mut records: Vec<(SampleRecord, u64)> = within
+        .map(|object| {
+            let prefix_hash = oplog::prefix_hash(&object.key);
+            let record = SampleRecord { hash: object.hash.0, prefix_hash, checksum: object.checksum_of_record() };
+            (record, object.seq)
+        })
+        .collect();
+    records.sort_unstable();
+    records
+}
+
+/// One record of one part, as two members have it.
+pub(crate) fn mismatch(part: Part, ours: Option<&Object>, theirs: Option<&Object>) -> Option<Mismatch> {
+    let (kind, one) = match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours.digest() == theirs.digest() => return None,
+        (Some(ours), Some(_)) => (MismatchKind::Checksum, ours),
+        (None, Some(theirs)) => (MismatchKind::KeyNotFound, theirs),
+        (Some(ours), None) => (MismatchKind::ExtraKey, ours),
+        (None, None) => return None,
+    };
+    let (ours, theirs) = (ours.map(Object::fields).unwrap_or_default(), theirs.map(Object::fields).unwrap_or_default());
+    let names: BTreeSet<&'static str> = ours.keys().chain(theirs.keys()).copied().collect();
+    let field = |name| (String::from(name), value(&ours, name), value(&theirs, name));
+    let fields = names.into_iter().filter(|name| ours.get(name) != theirs.get(name)).map(field).collect();
+    Some(Mismatch { part, kind, record: one.name(), fields })
+}
+
+fn value(fields: &BTreeMap<&'static str, String>, name: &str) -> String {
+    fields.get(name).cloned().unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_holds_all_of_its_range_and_the_gaps_beside_it() {
+        let hashes = [10, 20, 30, 40, 50];
+        assert_eq!(range_around(&hashes, 0, 5), (0, u64::MAX));
+        assert_eq!(range_around(&hashes, 0, 2), (0, 29));
+        assert_eq!(range_around(&hashes, 25, 2), (21, 49));
+        assert_eq!(range_around(&hashes, 60, 2), (31, u64::MAX));
+        assert_eq!(range_around(&[], 60, 2), (0, u64::MAX));
+        // Equal hashes stay together: they are all within the range, whatever `max` says.
+        assert_eq!(range_around(&[7, 7, 7, 9], 7, 3), (0, 8));
+    }
+}
