@@ -201,11 +201,15 @@ fn calls_during_changes_of_the_role_leave_a_consistent_state() {
     let config = Config { answers_max: 50, ..config(1) };
     let (state, tail) = primary(config.clone());
     let (clock, done) = (AtomicU64::new(1000), AtomicBool::new(false));
+    // However late the thread that makes them gets its turn, the writers go on until there were some.
+    let changes = AtomicU64::new(0);
     let write = |seed: u64| {
         let mut rng = Rng::new(seed);
         let model = Model::new(config.clone(), 0);
         let mut refused = 0;
-        for _ in 0..3000 {
+        let mut calls = 0;
+        while calls < 3000 || changes.load(Ordering::SeqCst) < 10 {
+            calls += 1;
             let now_ms = clock.fetch_add(1, Ordering::SeqCst);
             let outcome = match draw(rng.next(), &model) {
                 Event::Call(from, _, request) => send(&state, &request, &from.call(now_ms)).map(drop),
@@ -233,6 +237,7 @@ fn calls_during_changes_of_the_role_leave_a_consistent_state() {
             some_calls();
             state.lead(appender, Now { ttl_ms: clock.load(Ordering::SeqCst), wall_ms: 0 });
             some_calls();
+            changes.fetch_add(1, Ordering::SeqCst);
         }
     };
     thread::scope(|scope| {
