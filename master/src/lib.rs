@@ -10,6 +10,8 @@
 //! | `membership` | what a member says of itself, and to which coordinator |
 //! | `pair` | a member among others: the shell around election, replication, coordinator |
 //! | `upkeep` | when the state does what is due by itself |
+//! | `faults` | what tests do to a member, to see it found (feature `faults`) |
+//! | `verify`, `scrub` | whether this member is what its log says; a look at all of its records now and then |
 //! | `grpc` | the wire: connections, unary calls, sessions, and the way of each request to the state and back |
 //! | `http`, `metrics` | the admin HTTP; every metric, and what counts calls |
 //! | `serve` | a node from its configuration to its end: signals, graceful stop |
@@ -24,6 +26,8 @@ mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "faults")]
+mod faults;
 pub mod gate;
 mod grpc;
 mod guard;
@@ -34,8 +38,10 @@ mod metrics;
 mod node;
 mod pair;
 mod process;
+mod scrub;
 pub mod serve;
 mod upkeep;
+mod verify;
 
 pub use gate::{Gate, Standing};
 pub use grpc::in_process;

@@ -210,6 +210,68 @@ static METRICS: &[Metric] = &[
         "Times that the coordinator was found to have forgotten an epoch. A person must look.",
         |facts, out| out.some(facts.mine.as_ref().map(|mine| mine.lost_data)),
     ),
+    gauge(
+        "sound",
+        "1: this member is what its log says, for all that is known; 0: it is being repaired.",
+        |facts, out| out.one(flag(facts.status.verification.condition == "sound")),
+    ),
+    gauge(
+        "verified_seq",
+        "The newest seq at which this standby was the same as its primary. Absent: none is known.",
+        |facts, out| out.some(facts.status.verification.verified),
+    ),
+    counter(
+        "verify_comparisons",
+        "Comparisons of the whole state with the primary's, at the same seq.",
+        |facts, out| out.one(facts.status.verification.compared),
+    ),
+    counter("verify_differences", "Of them, those that found a difference.", |facts, out| {
+        out.one(facts.status.verification.differed)
+    }),
+    counter("verify_samples", "Samples of records that were compared with the primary's.", |facts, out| {
+        out.one(facts.status.verification.samples)
+    }),
+    metric(
+        Kind::Counter,
+        &["kind"],
+        "verify_mismatches",
+        "Records that were found to differ from the primary's.",
+        |facts, out| {
+            let found = &facts.status.verification;
+            out.of(&[("kind", "checksum_mismatch")], found.checksum_mismatches)?;
+            out.of(&[("kind", "key_not_found")], found.keys_not_found)?;
+            out.of(&[("kind", "extra_key")], found.extra_keys)
+        },
+    ),
+    counter("verify_repaired", "Records that were repaired from the primary.", |facts, out| {
+        out.one(facts.status.verification.repaired)
+    }),
+    counter("verify_full_syncs", "Full syncs that were needed since a repair was not enough.", |facts, out| {
+        out.one(facts.status.verification.full_syncs)
+    }),
+    counter("scrub_rotten", "Shards whose records had changed without an entry. A person must look.", |facts, out| {
+        out.one(facts.status.verification.rotten)
+    }),
+    counter("verify_alarms", "Times that the primary was the suspect. A person must look.", |facts, out| {
+        out.one(facts.status.verification.alarms)
+    }),
+    counter("scrub_cycles", "Times that this member has looked at all of its records.", |facts, out| {
+        out.one(facts.status.verification.scrub_cycles)
+    }),
+    counter("scrub_shards", "Shards whose records were looked at and are what is kept of them.", |facts, out| {
+        out.one(facts.status.verification.scrubbed_shards)
+    }),
+    counter("scrub_skipped", "Shards that changed too fast to be looked at.", |facts, out| {
+        out.one(facts.status.verification.scrub_skipped)
+    }),
+    of_peer(
+        "peer_verified_seq",
+        "The newest seq at which this peer was the same as this primary. Absent: none is known.",
+        |facts, out| out.peers(facts, |peer| peer.verified),
+    ),
+    of_peer("peer_sound", "0: this peer was found to differ, and is not repaired yet.", |facts, out| {
+        out.peers(facts, |peer| Some(flag(peer.sound)))
+    }),
     gauge("objects", "Objects, those that are being written counted in.", |facts, out| out.one(facts.status.objects)),
     gauge("objects_unfinished", "Of them, with a put or a transfer under way.", |facts, out| {
         out.one(facts.status.objects_unfinished)

@@ -8,7 +8,7 @@ use proto::v1::session_request::Call;
 
 use super::*;
 use crate::http::Member;
-use crate::http::{Cluster, Limits, Mine, Place, Reign, Status};
+use crate::http::{Cluster, Limits, Mine, Place, Reign, Status, Verification};
 
 fn member(name: &str, state: &str) -> Member {
     Member {
@@ -23,6 +23,8 @@ fn member(name: &str, state: &str) -> Member {
         lag_ms: None,
         sync_shards_done: None,
         sync_shards: None,
+        verified: None,
+        sound: true,
     }
 }
 
@@ -80,6 +82,7 @@ pub(crate) fn example() -> Facts {
             digest: "ab".to_owned(),
             lock_held_us_max: 250,
             memory_resident_bytes: 1 << 24,
+            verification: Verification { condition: "sound".to_owned(), ..Verification::default() },
             cluster: Some(cluster),
         },
         role: Role::Primary,

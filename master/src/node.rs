@@ -22,6 +22,7 @@ use crate::gate::Gate;
 use crate::metrics::Requests;
 use crate::pair::{Pair, Seat};
 use crate::process;
+use crate::verify::{self, Verify};
 
 /// Where the history of a member without peers begins. One with peers begins before any epoch.
 const BEGINNING: Position = Position { epoch: 1, seq: 0 };
@@ -60,6 +61,9 @@ pub struct Node {
     /// Memory for requests that come in parts.
     pub(crate) request_bytes: Budget,
     pub(crate) requests: Requests,
+    pub(crate) verify: Verify,
+    #[cfg(feature = "faults")]
+    pub(crate) pending_fault: crate::faults::Pending,
 }
 
 impl Node {
@@ -95,6 +99,7 @@ impl Node {
         beginning: Position,
     ) -> (Arc<Node>, Appender) {
         let (held, log) = empty(&config, lock_clock_ns, beginning);
+        let shards = verify::shards_of(&held.state);
         let node = Arc::new(Node {
             name: process::node_name(&config.serving.node_name),
             held: ArcSwap::from_pointee(held),
@@ -103,6 +108,9 @@ impl Node {
             long_calls: Arc::new(Semaphore::new(config.serving.long_calls_max)),
             request_bytes: Budget::new(config.serving.request_bytes_max),
             requests: Requests::new(),
+            verify: Verify::new(shards),
+            #[cfg(feature = "faults")]
+            pending_fault: crate::faults::Pending::default(),
             config,
             commit_rule,
             seat: OnceLock::new(),
@@ -132,7 +140,13 @@ impl Node {
     }
 
     pub(crate) fn take_seat(&self, seat: Arc<Seat>) {
+        self.verify.take_seat(Arc::clone(&seat));
         assert!(self.seat.set(seat).is_ok(), "a node has one seat");
+    }
+
+    /// Whether others are compared with this member.
+    pub(crate) fn leads(&self) -> bool {
+        self.seat.get().is_none_or(|seat| seat.leads().is_some())
     }
 
     pub fn gate(&self) -> &Gate {
@@ -167,6 +181,16 @@ impl Node {
         let steps = self.state().step(self.clock.now());
         self.commit_appended();
         steps
+    }
+
+    /// As the primary: the digests of the state go into the log. Tells where.
+    pub(crate) fn log_digests(&self) -> Result<Position, CallRefused> {
+        let logged = self.state().log_digests(self.clock.now());
+        self.commit_appended();
+        let digests = logged?;
+        let at = digests.at;
+        self.verify.keep(digests);
+        Ok(at)
     }
 
     /// After everything that may have appended.

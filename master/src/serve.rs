@@ -19,6 +19,7 @@ use crate::http::{self, AdminServer};
 use crate::membership::Membership;
 use crate::node::Node;
 use crate::pair::Pair;
+use crate::scrub;
 use crate::upkeep;
 
 /// What is left of the five seconds after `stop_timeout_ms`, for threads that are still at work.
@@ -62,6 +63,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = Instant>) {
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep::run(Arc::clone(&self.node)));
+        tasks.spawn(scrub::run(Arc::clone(&self.node)));
         server::serve(self.node, self.listener, stop).await;
         if let Some(admin) = self.admin {
             admin.stop().await;

@@ -79,4 +79,5 @@ pub use types::{
     Answer, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX, Outcome, Pin, Place,
     Places, REPLICAS_MAX, Refusal, Scope, SegmentId, SegmentIx, SegmentKind, TEXT_BYTES_MAX, TaskId,
 };
+pub use verify::{PartsDifference, compare_parts};
 pub use view::View;

@@ -147,9 +147,9 @@ impl Object {
     }
 
     /// What it implies: where it lies, and what its owners have under way.
-    pub(crate) fn footprint(&self) -> (TenantIx, Vec<(Place, u64)>, [Option<(ClientId, ItemId)>; 3]) {
+    pub(crate) fn footprint(&self) -> Footprint {
         let places = self.all_replicas().map(|(replica, size)| (replica.place, size)).collect();
-        (self.tenant, places, self.work())
+        Footprint { tenant: self.tenant, places, work: self.work() }
     }
 
     /// A put, a replacement and a transfer that are under way, with whose they are.
@@ -230,6 +230,14 @@ impl Object {
             hash_replicas(hash.number(transfer.targets.len() as u64), &transfer.targets);
         }
     }
+}
+
+/// What an object implies.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Footprint {
+    tenant: TenantIx,
+    places: Vec<(Place, u64)>,
+    work: [Option<(ClientId, ItemId)>; 3],
 }
 
 fn hash_replicas(hash: &mut RecordHash, replicas: &Replicas) {

@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oplog::{
-    Buckets, Digest, Digests, Mismatch, MismatchKind, Part, PartsImage, RepairError, ReplicatedState as _, Sample,
-    SampleRecord, ScrubCursor, ScrubStep, Verifiable,
+    Buckets, Digest, Digests, InstallError, Mismatch, MismatchKind, Part, PartsImage, RepairError,
+    ReplicatedState as _, Sample, SampleRecord, ScrubCursor, ScrubStep, Verifiable,
 };
 
-use crate::image::{DIRECTORY_SHARD, directory_image, parts_image};
+use crate::image::{DIRECTORY_SHARD, directory_image, parts_image, read_parts};
 use crate::object::Object;
 use crate::shard::Shard;
 use crate::state::{Metadata, Writer};
-use crate::types::SHARD_BUCKETS;
+use crate::types::{SHARD_BUCKETS, TenantIx};
 
 impl Metadata {
     /// Of every shard and of what they imply. Every shard's lock is taken for a moment.
@@ -115,6 +115,45 @@ impl Verifiable for Metadata {
     fn scrub(&self, at: ScrubCursor, records_max: usize) -> ScrubStep {
         crate::scrub::step(self, at, records_max)
     }
+}
+
+/// What two members' records of the same parts differ in.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PartsDifference {
+    pub records: Vec<Mismatch>,
+    /// Of these nothing can be said: they have changed between the positions of the two images.
+    pub undecided: usize,
+}
+
+type ByKey = BTreeMap<(Part, TenantIx, Box<[u8]>), Object>;
+
+/// Compares two images of the same parts, whose positions may differ.
+pub fn compare_parts(ours: &PartsImage, theirs: &PartsImage) -> Result<PartsDifference, InstallError> {
+    let (mine, others) = (by_key(ours)?, by_key(theirs)?);
+    let (ours_at, theirs_at) = (ours.digests.at.seq, theirs.digests.at.seq);
+    let common = ours_at.min(theirs_at);
+    let mut found = PartsDifference::default();
+    let keys: BTreeSet<_> = mine.keys().chain(others.keys()).collect();
+    for key in keys {
+        let (one, other) = (mine.get(key), others.get(key));
+        // Whoever stands further may have removed since what it lacks.
+        let lacks_later = (one.is_none() && ours_at > common) || (other.is_none() && theirs_at > common);
+        let is_later = |object: &Object| object.seq > common;
+        let Some(mismatch) = mismatch(key.0, one, other) else { continue };
+        match lacks_later || one.is_some_and(is_later) || other.is_some_and(is_later) {
+            true => found.undecided += 1,
+            false => found.records.push(mismatch),
+        }
+    }
+    Ok(found)
+}
+
+fn by_key(image: &PartsImage) -> Result<ByKey, InstallError> {
+    let parts = image.parts.iter().zip(read_parts(image)?);
+    let keyed = parts.flat_map(|(part, objects)| {
+        objects.into_iter().map(|object| ((*part, object.tenant, object.key.clone()), object))
+    });
+    Ok(keyed.collect())
 }
 
 pub(crate) fn in_bucket(shard: &Shard, bucket: u32) -> impl Iterator<Item = &Object> {

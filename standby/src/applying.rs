@@ -1,9 +1,12 @@
 //! From the log into the state: what is committed, in order, each entry once.
 //!
+//! Each entry is shown to whoever asks right after it was applied, while the state stands exactly there: digests that the log carries
+//! are compared at that moment.
+//!
 //! Invariant: nothing that is not committed is applied. A standby that lost its primary can therefore drop whatever the
 //! next one does not hold.
 
-use oplog::{ReplicatedState, Tail};
+use oplog::{Entry, ReplicatedState, Tail};
 
 use crate::error::StandbyError;
 
@@ -14,14 +17,16 @@ pub struct Applied {
     pub entries: usize,
 }
 
-/// One step: at most `entries_max` entries of what is committed. An entry may hold hundreds of items.
+/// One step: at most `entries_max` entries of what is committed, and none after `upto`. An entry may hold hundreds of items.
 pub fn apply_committed<S: ReplicatedState>(
     state: &S,
     tail: &Tail,
     entries_max: usize,
+    upto: u64,
+    mut on_applied: impl FnMut(&Entry),
 ) -> Result<Applied, StandbyError> {
     let from = state.applied().seq;
-    let upto = tail.committed().get();
+    let upto = tail.committed().get().min(upto);
     let count = upto.saturating_sub(from).min(entries_max as u64) as usize;
     let frames = match count {
         0 => Vec::new(),
@@ -30,6 +35,7 @@ pub fn apply_committed<S: ReplicatedState>(
     for frame in &frames {
         let entry = frame.decode()?;
         state.apply(&entry).map_err(|why| StandbyError::Apply { at: entry.position(), why })?;
+        on_applied(&entry);
     }
     if !frames.is_empty() {
         tail.set_floor(Some(from + frames.len() as u64 + 1));

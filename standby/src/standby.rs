@@ -46,11 +46,13 @@ pub struct Standby<S: ReplicatedState> {
     tail_config: TailConfig,
     /// Survives the stream that it came over.
     sink: Option<Sink<S>>,
+    /// State and log are not what they should be: only a full sync helps.
+    distrusted: bool,
 }
 
 impl<S: ReplicatedState> Standby<S> {
     pub fn new(state: Arc<S>, tail: Arc<Tail>, log: Appender, tail_config: TailConfig) -> Standby<S> {
-        let standby = Standby { state, tail, log, tail_config, sink: None };
+        let standby = Standby { state, tail, log, tail_config, sink: None, distrusted: false };
         standby.keep_unapplied();
         standby
     }
@@ -73,8 +75,21 @@ impl<S: ReplicatedState> Standby<S> {
         (self.state, self.tail, self.log)
     }
 
+    /// From now on nothing that is held counts, until all of it has come anew.
+    pub fn distrust(&mut self) {
+        self.distrusted = true;
+    }
+
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted
+    }
+
     /// What to say in a hello.
     pub fn holds(&self) -> PeerLog {
+        if self.distrusted {
+            let partial = self.sink.as_ref().and_then(Sink::part);
+            return PeerLog { partial, ..PeerLog::default() };
+        }
         PeerLog {
             history: self.tail.history(),
             applied: self.state.applied(),
@@ -119,6 +134,9 @@ impl<S: ReplicatedState> Standby<S> {
 
     /// The log goes on from there; what came after was never committed.
     fn fork(&mut self, fork_seq: u64) -> Result<Hand, StandbyError> {
+        if self.distrusted {
+            return Err(StandbyError::Unexpected { what: "a log that goes on from what is not trusted" });
+        }
         self.sink = None;
         let (last, applied) = (self.tail.last(), self.state.applied());
         if fork_seq < applied.seq {
@@ -174,6 +192,7 @@ impl<S: ReplicatedState> Standby<S> {
             Some(sink) => {
                 let (state, at, rest) = sink.finish()?;
                 self.state = Arc::new(state);
+                self.distrusted = false;
                 (self.tail, self.log) = Tail::new(self.tail_config.clone(), at);
                 self.keep_unapplied();
                 // They were within the bounds of the log that they go into now.

@@ -55,7 +55,7 @@ impl Primary {
     /// Leads on with what a standby holds, in the next epoch.
     fn promoted(standby: Standby<Metadata>, epoch: u64) -> Primary {
         standby.on_committed(u64::MAX);
-        while apply_committed(&**standby.state(), standby.tail(), 100).unwrap().entries > 0 {}
+        while apply_committed(&**standby.state(), standby.tail(), 100, u64::MAX, |_| {}).unwrap().entries > 0 {}
         let (state, tail, mut log) = standby.into_parts();
         tail.set_floor(None);
         log.begin_epoch(epoch);
@@ -133,7 +133,7 @@ impl Primary {
 
     fn assert_same(&self, standby: &Standby<Metadata>) {
         standby.on_committed(u64::MAX);
-        while apply_committed(&**standby.state(), standby.tail(), 3).unwrap().entries > 0 {}
+        while apply_committed(&**standby.state(), standby.tail(), 3, u64::MAX, |_| {}).unwrap().entries > 0 {}
         assert_eq!(standby.state().digest(), self.state.digest());
         assert_eq!(standby.received(), self.tail.last().seq);
         standby.state().check().unwrap();
@@ -165,7 +165,7 @@ fn nothing_is_applied_before_it_is_committed() {
     primary.put(20);
     primary.sync(&mut standby);
     standby.on_committed(5);
-    let applied = apply_committed(&**standby.state(), standby.tail(), 1000).unwrap();
+    let applied = apply_committed(&**standby.state(), standby.tail(), 1000, u64::MAX, |_| {}).unwrap();
     assert_eq!((applied.seq, applied.entries), (5, 5));
     assert_eq!(standby.received(), primary.tail.last().seq);
     standby.on_committed(u64::MAX);
@@ -350,9 +350,20 @@ fn a_full_log_is_refused_until_what_is_committed_is_applied() {
     assert_eq!(standby.held(), 20);
     while standby.held() < primary.tail.last().seq {
         standby.on_committed(u64::MAX);
-        apply_committed(&**standby.state(), standby.tail(), 5).unwrap();
+        apply_committed(&**standby.state(), standby.tail(), 5, u64::MAX, |_| {}).unwrap();
         let _ = standby.on_frames(&mut frames);
     }
     assert!(frames.is_empty());
     primary.assert_same(&standby);
+}
+
+#[test]
+fn whoever_does_not_trust_what_it_holds_asks_for_all_of_it_and_takes_nothing_less() {
+    let mut standby = standby();
+    standby.distrust();
+    assert_eq!(standby.holds(), PeerLog::default());
+    let refused = standby.on_welcome(v1::welcome::Start::ForkSeq(standby.held()));
+    assert!(matches!(refused, Err(StandbyError::Unexpected { .. })), "{refused:?}");
+    let all = v1::FullSync { first_shard: 0, shards: standby.state().shards() };
+    assert_eq!(standby.on_welcome(v1::welcome::Start::FullSync(all)), Ok(Hand::Kept));
 }

@@ -48,7 +48,7 @@ pub(super) fn run(args: &MembersArgs) -> ExitCode {
 }
 
 /// Of the primary, if it can be reached: only it knows how far the others are.
-async fn the_one_who_knows(connect: &Connect) -> Result<Status, Fault> {
+pub(super) async fn the_one_who_knows(connect: &Connect) -> Result<Status, Fault> {
     let status = connect.client().await?.status().await?;
     let primary = status.cluster.iter().flat_map(|cluster| &cluster.members).find(|member| member.role == "primary");
     match primary {

@@ -5,6 +5,7 @@
 
 mod connect;
 mod dev;
+mod diff;
 mod docs;
 mod fault;
 mod json;
@@ -18,6 +19,7 @@ mod status;
 mod table;
 mod tasks;
 mod tenants;
+mod verify;
 mod words;
 
 use std::process::ExitCode;
@@ -44,6 +46,10 @@ enum Command {
     Members(members::MembersArgs),
     /// Gives the place of the primary to another member, without loss.
     Transfer(members::TransferArgs),
+    /// Compares every standby with the primary now; with --full, every record with its digest too.
+    Verify(verify::Args),
+    /// What two members differ in, down to the key and the field.
+    Diff(diff::Args),
     /// Declares members dead that nobody saw end, after all of the in-sync set are lost.
     Recover(Box<recover::Args>),
     /// The space that storage clients offer: list, mount, unmount.
@@ -67,6 +73,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => Ok(status::run(&args)),
         Command::Members(args) => Ok(members::run(&args)),
         Command::Transfer(args) => Ok(members::transfer(&args)),
+        Command::Verify(args) => Ok(verify::run(&args)),
+        Command::Diff(args) => Ok(diff::run(&args)),
         Command::Recover(args) => recover::run(&args),
         Command::Segments(args) => Ok(segments::run(&args)),
         Command::Kv(args) => Ok(kv::run(&args)),

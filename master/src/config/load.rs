@@ -11,7 +11,7 @@ use figment::{Figment, Provider as _};
 use super::pages::sections;
 use super::{
     AdminHttp, AdminHttpFlags, Cluster, ClusterFlags, Config, Logging, LoggingFlags, Serving, ServingFlags, StateFlags,
-    StateSettings, TailFlags, TailSettings, Upkeep, UpkeepFlags,
+    StateSettings, TailFlags, TailSettings, Upkeep, UpkeepFlags, Verification, VerificationFlags,
 };
 
 /// Every setting as a flag; clap takes those that are missing from the environment.
@@ -34,6 +34,8 @@ pub struct Flags {
     state: StateFlags,
     #[command(flatten)]
     upkeep: UpkeepFlags,
+    #[command(flatten)]
+    verification: VerificationFlags,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,8 @@ impl Flags {
             .merge(Serialized::defaults(&self.logging))
             .merge(Serialized::defaults(&self.tail))
             .merge(Serialized::defaults(&self.state))
-            .merge(Serialized::defaults(&self.upkeep));
+            .merge(Serialized::defaults(&self.upkeep))
+            .merge(Serialized::defaults(&self.verification));
         let config = extract(&figment)?;
         config.validate()?;
         Ok(config)
@@ -84,6 +87,7 @@ fn extract(figment: &Figment) -> Result<Config, ConfigError> {
         tail: section::<TailSettings>(figment)?,
         state: section::<StateSettings>(figment)?,
         upkeep: section::<Upkeep>(figment)?,
+        verification: section::<Verification>(figment)?,
     })
 }
 

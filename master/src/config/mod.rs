@@ -254,6 +254,27 @@ component! {
     }
 }
 
+component! {
+    /// Verification: whether a standby is the same as its primary
+    Verification, VerificationFlags {
+        /// Milliseconds between two comparisons of everything, by digests, at the same seq. 0: none.
+        digest_interval_ms: u64 = 1000, "UNDERSTUDY_DIGEST_INTERVAL_MS";
+        /// Milliseconds between two rounds in which a standby has samples of its records compared. 0: none.
+        verify_interval_ms: u64 = 30_000, "UNDERSTUDY_VERIFY_INTERVAL_MS";
+        /// Share of the shards (0 to 1) that one round samples: all have had their turn after 1 / `sample_ratio` rounds.
+        sample_ratio: f64 = 0.1, "UNDERSTUDY_SAMPLE_RATIO";
+        /// Records of a shard in one sample, at most.
+        entries_per_shard: usize = 100, "UNDERSTUDY_ENTRIES_PER_SHARD";
+        /// Records that are repaired one by one; more that differ are a full sync.
+        repair_max: usize = 10, "UNDERSTUDY_REPAIR_MAX";
+        /// Entries by which a standby may lag for a sample of it to be compared.
+        seq_gap_max: u64 = 1000, "UNDERSTUDY_SEQ_GAP_MAX";
+        /// Milliseconds in which every member looks at all of its own records once, to find what has changed without an
+        /// entry. 0: never.
+        scrub_cycle_ms: u64 = 300_000, "UNDERSTUDY_SCRUB_CYCLE_MS";
+    }
+}
+
 /// All settings of a node.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Config {
@@ -264,6 +285,7 @@ pub struct Config {
     pub tail: TailSettings,
     pub state: StateSettings,
     pub upkeep: Upkeep,
+    pub verification: Verification,
 }
 
 impl AdminHttp {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::component::{Field, Section};
-use super::{AdminHttp, Cluster, Logging, Serving, StateSettings, TailSettings, Upkeep};
+use super::{AdminHttp, Cluster, Logging, Serving, StateSettings, TailSettings, Upkeep, Verification};
 
 const REGENERATE: &str =
     "Generated from master/src/config/mod.rs. Change it there, then: cargo run -p understudy -- docs";
@@ -16,6 +16,7 @@ pub(crate) fn sections() -> Vec<Section> {
         StateSettings::section(),
         TailSettings::section(),
         Upkeep::section(),
+        Verification::section(),
         Logging::section(),
     ]
 }

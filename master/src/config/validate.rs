@@ -2,7 +2,7 @@
 
 use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX};
 
-use super::{AdminHttp, Cluster, Config, ConfigError, Serving, StateSettings, TailSettings, Upkeep};
+use super::{AdminHttp, Cluster, Config, ConfigError, Serving, StateSettings, TailSettings, Upkeep, Verification};
 
 /// HTTP/2 knows no larger window.
 const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
@@ -31,7 +31,17 @@ impl Config {
             ConfigError::Rule { field, rule: error.to_string() }
         })?;
         self.upkeep.validate(&self.state)?;
+        self.verification.validate()?;
         self.state.validate()
+    }
+}
+
+impl Verification {
+    fn validate(&self) -> Checked {
+        rule((0.0..=1.0).contains(&self.sample_ratio), "sample_ratio", || {
+            format!("{}, must be 0 to 1", self.sample_ratio)
+        })?;
+        rule(self.entries_per_shard >= 1, "entries_per_shard", || "must be at least 1".to_owned())
     }
 }
 

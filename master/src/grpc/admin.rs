@@ -1,17 +1,24 @@
-//! What operators ask: Status, ListTenants, SetTenantQuota, Transfer.
+//! What operators ask: Status, ListTenants, SetTenantQuota, Transfer, and the calls behind `verify` and `diff`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use metadata::TenantUsage;
-use oplog::Position;
+use oplog::{Part, Position, ReplicatedState as _, Verifiable as _};
 use proto::status::{self, to_status};
 use proto::v1::admin_server::Admin;
 use proto::v1::{
-    CallError, ListTenantsRequest, ListTenantsResponse, SetTenantQuotaRequest, SetTenantQuotaResponse, StatusRequest,
-    StatusResponse, Tenant, TransferRequest, TransferResponse,
+    self, CallError, Digests, Finding, GetDigestsRequest, ListTenantsRequest, ListTenantsResponse, LogDigestsRequest,
+    LogDigestsResponse, PartList, Parts, ScrubProgress, ScrubRequest, SetTenantQuotaRequest, SetTenantQuotaResponse,
+    StatusRequest, StatusResponse, Tenant, TransferRequest, TransferResponse, VerificationStatus,
 };
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use verification::{digests_to_wire, parts_to_wire};
 
 use crate::gate::{Effect, Standing};
 use crate::grpc::caller::check_tenant;
@@ -21,6 +28,15 @@ use crate::grpc::reply::position;
 use crate::node::Node;
 use crate::pair::transfer::{NotTransferred, Transferred};
 use crate::process;
+use crate::scrub::{self, Looked};
+
+/// Shards between two words of progress, and words that wait for a slow listener.
+const SCRUB_TELL_EVERY: u32 = 32;
+const SCRUB_OUT_MAX: usize = 4;
+/// For a member to come to a seq.
+const DIGESTS_WITHIN: Duration = Duration::from_secs(5);
+/// One shard's.
+const RECORD_PARTS_MAX: usize = 16;
 
 pub(crate) struct AdminCalls {
     node: Arc<Node>,
@@ -83,6 +99,44 @@ impl Admin for AdminCalls {
         self.run(Effect::Mutates, set).await
     }
 
+    type ScrubStream = ReceiverStream<Result<ScrubProgress, Status>>;
+
+    async fn scrub(&self, _: Request<ScrubRequest>) -> Result<Response<Self::ScrubStream>, Status> {
+        let (out, progress) = mpsc::channel(SCRUB_OUT_MAX);
+        tokio::spawn(scrub(Arc::clone(&self.node), out));
+        Ok(Response::new(ReceiverStream::new(progress)))
+    }
+
+    async fn log_digests(&self, _: Request<LogDigestsRequest>) -> Result<Response<LogDigestsResponse>, Status> {
+        let log = |node: &Node| {
+            let at = node.log_digests().map_err(|refused| refuse::call(node, refused))?;
+            Ok((LogDigestsResponse { at: position(at) }, at))
+        };
+        self.run(Effect::Mutates, log).await
+    }
+
+    async fn get_digests(&self, request: Request<GetDigestsRequest>) -> Result<Response<Digests>, Status> {
+        let seq = request.into_inner().seq;
+        match timeout(DIGESTS_WITHIN, self.node.verify.digests_at(seq)).await {
+            Ok(Some(digests)) => Ok(Response::new(digests_to_wire(&digests))),
+            Ok(None) => Err(Status::not_found(format!("of seq {seq} no digests are known here"))),
+            Err(_) => Err(Status::deadline_exceeded(format!(
+                "this member has not come to seq {seq} within {} s",
+                DIGESTS_WITHIN.as_secs()
+            ))),
+        }
+    }
+
+    async fn get_records(&self, request: Request<PartList>) -> Result<Response<Parts>, Status> {
+        let parts: Vec<Part> = request.into_inner().parts.iter().map(part).collect();
+        if parts.len() > RECORD_PARTS_MAX {
+            return Err(Status::invalid_argument(format!("parts: {}, the limit is {RECORD_PARTS_MAX}", parts.len())));
+        }
+        let node = Arc::clone(&self.node);
+        let captured = tokio::task::spawn_blocking(move || parts_to_wire(node.state().capture_parts(&parts))).await;
+        captured.map(Response::new).map_err(|fault| to_status(status::internal(fault)))
+    }
+
     async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<TransferResponse>, Status> {
         let Some(pair) = self.node.pair() else {
             return Err(to_status(status::invalid(
@@ -96,6 +150,10 @@ impl Admin for AdminCalls {
         let Transferred { to, address, epoch, took } = transferred.map_err(|why| to_status(not_transferred(&why)))?;
         Ok(Response::new(TransferResponse { to, address, epoch, took_us: took.as_micros() as u64 }))
     }
+}
+
+fn part(wire: &v1::Part) -> Part {
+    Part { shard: wire.shard, bucket: wire.bucket }
 }
 
 fn not_transferred(why: &NotTransferred) -> CallError {
@@ -140,6 +198,55 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
         lock_held_us_max: node.state().lock_held_ns_max() / 1000,
         memory_resident_bytes: process::resident_bytes(),
         cluster: node.pair().map(|pair| pair.status()),
+        verification: Some(verification(node)),
+    }
+}
+
+fn verification(node: &Node) -> VerificationStatus {
+    let (verify, counts) = (&node.verify, &node.verify.counts);
+    let (condition, what) = verify.condition();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let finding = |finding: crate::verify::Finding| Finding { wall_ms: finding.wall_ms, what: finding.what };
+    VerificationStatus {
+        condition: condition.to_owned(),
+        what,
+        verified: Some(verify.verified().seq).filter(|seq| *seq > 0),
+        compared: count(&counts.compared),
+        differed: count(&counts.differed),
+        samples: count(&counts.samples),
+        checksum_mismatches: count(&counts.checksum_mismatches),
+        keys_not_found: count(&counts.keys_not_found),
+        extra_keys: count(&counts.extra_keys),
+        repaired: count(&counts.repaired),
+        full_syncs: count(&counts.full_syncs),
+        rotten: count(&counts.rotten),
+        alarms: count(&counts.alarms),
+        scrub_cycles: count(&counts.scrub_cycles),
+        scrubbed_shards: count(&counts.scrubbed_shards),
+        scrub_skipped: count(&counts.scrub_skipped),
+        findings: verify.findings().into_iter().map(finding).collect(),
+    }
+}
+
+/// Tells how far it is, until it is through or nobody listens.
+async fn scrub(node: Arc<Node>, out: mpsc::Sender<Result<ScrubProgress, Status>>) {
+    let shards = node.state().shards();
+    let mut progress = ScrubProgress { shards, ..ScrubProgress::default() };
+    for shard in 0..shards {
+        match scrub::look_and_tell(&node, shard).await {
+            Looked::Sound => {}
+            Looked::Busy => progress.skipped += 1,
+            Looked::Rotten(what) => progress.rotten.push(format!("shard {shard}: {what}")),
+        }
+        progress.shards_done = shard + 1;
+        let is_due = progress.shards_done.is_multiple_of(SCRUB_TELL_EVERY) || progress.shards_done == shards;
+        if is_due {
+            if out.send(Ok(progress.clone())).await.is_err() {
+                return;
+            }
+            progress.rotten.clear();
+        }
+        tokio::task::yield_now().await;
     }
 }
 

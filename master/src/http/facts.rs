@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use proto::v1::{ClusterStatus, MemberStatus, Position, StatusResponse};
+use proto::v1::{self, ClusterStatus, MemberStatus, Position, StatusResponse, VerificationStatus};
 use serde::Serialize;
 
 use crate::grpc::admin;
@@ -91,7 +91,36 @@ pub(crate) struct Status {
     pub(crate) digest: String,
     pub(crate) lock_held_us_max: u64,
     pub(crate) memory_resident_bytes: u64,
+    pub(crate) verification: Verification,
     pub(crate) cluster: Option<Cluster>,
+}
+
+/// Whether this member is what its log says.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Verification {
+    pub(crate) condition: String,
+    pub(crate) what: String,
+    pub(crate) verified: Option<u64>,
+    pub(crate) compared: u64,
+    pub(crate) differed: u64,
+    pub(crate) samples: u64,
+    pub(crate) checksum_mismatches: u64,
+    pub(crate) keys_not_found: u64,
+    pub(crate) extra_keys: u64,
+    pub(crate) repaired: u64,
+    pub(crate) full_syncs: u64,
+    pub(crate) rotten: u64,
+    pub(crate) alarms: u64,
+    pub(crate) scrub_cycles: u64,
+    pub(crate) scrubbed_shards: u64,
+    pub(crate) scrub_skipped: u64,
+    pub(crate) findings: Vec<Finding>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) wall_ms: u64,
+    pub(crate) what: String,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -127,6 +156,8 @@ pub(crate) struct Member {
     pub(crate) lag_ms: Option<u64>,
     pub(crate) sync_shards_done: Option<u32>,
     pub(crate) sync_shards: Option<u32>,
+    pub(crate) verified: Option<u64>,
+    pub(crate) sound: bool,
 }
 
 impl Facts {
@@ -203,6 +234,7 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         lock_held_us_max,
         memory_resident_bytes,
         cluster,
+        verification,
     } = told;
     let Position { epoch, seq } = applied.unwrap_or_default();
     Status {
@@ -232,6 +264,49 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         lock_held_us_max,
         memory_resident_bytes,
         cluster: cluster.map(self::cluster),
+        verification: verification.map(self::verification).unwrap_or_default(),
+    }
+}
+
+fn verification(told: VerificationStatus) -> Verification {
+    let VerificationStatus {
+        condition,
+        what,
+        verified,
+        compared,
+        differed,
+        samples,
+        checksum_mismatches,
+        keys_not_found,
+        extra_keys,
+        repaired,
+        full_syncs,
+        rotten,
+        alarms,
+        scrub_cycles,
+        scrubbed_shards,
+        scrub_skipped,
+        findings,
+    } = told;
+    let findings = findings.into_iter().map(|v1::Finding { wall_ms, what }| Finding { wall_ms, what }).collect();
+    Verification {
+        condition,
+        what,
+        verified,
+        compared,
+        differed,
+        samples,
+        checksum_mismatches,
+        keys_not_found,
+        extra_keys,
+        repaired,
+        full_syncs,
+        rotten,
+        alarms,
+        scrub_cycles,
+        scrubbed_shards,
+        scrub_skipped,
+        findings,
     }
 }
 
@@ -267,6 +342,8 @@ fn member(told: MemberStatus) -> Member {
         lag_ms,
         sync_shards_done,
         sync_shards,
+        verified,
+        unsound,
     } = told;
     let sync = Some((sync_shards_done, sync_shards)).filter(|(_, shards)| *shards > 0);
     Member {
@@ -281,6 +358,8 @@ fn member(told: MemberStatus) -> Member {
         lag_ms,
         sync_shards_done: sync.map(|(done, _)| done),
         sync_shards: sync.map(|(_, shards)| shards),
+        verified,
+        sound: !unsound,
     }
 }
 

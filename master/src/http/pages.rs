@@ -56,6 +56,8 @@ impl Pages {
             "/metrics" => self.look(metrics::CONTENT_TYPE, metrics::render).await,
             "/status" => self.look(JSON, json).await,
             "/" => self.look(HTML, |facts| html::page(&facts)).await,
+            #[cfg(feature = "faults")]
+            path if path.starts_with("/faults/") => inflict(&self.node, &path["/faults/".len()..]),
             _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez, /readyz, /promotable, /status and /\n"),
         }
     }
@@ -79,6 +81,14 @@ impl Pages {
                 text(StatusCode::SERVICE_UNAVAILABLE, why)
             }
         }
+    }
+}
+
+#[cfg(feature = "faults")]
+fn inflict(node: &Node, name: &str) -> Page {
+    match crate::faults::inflict(node, name) {
+        Some(what) => text(StatusCode::OK, format!("{what}\n")),
+        None => text(StatusCode::NOT_FOUND, "there is no such fault, or nothing to do it to\n"),
     }
 }
 

@@ -19,7 +19,7 @@ use proto::v1::replication_client::ReplicationClient;
 use proto::v1::{self, FromPrimary, FromStandby};
 use standby::{Hand, Standby, StandbyError, apply_committed};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -29,6 +29,7 @@ use crate::clock::boot_ms;
 use crate::node::{Held, Node};
 use crate::pair::Pair;
 use crate::pair::peers::{incarnation, incarnation_to_wire};
+use crate::pair::verifying::Verifying;
 
 /// Receipts on their way out. A stream that takes none any more is of no use.
 const OUT_MAX: usize = 64;
@@ -54,6 +55,8 @@ pub(crate) enum End {
     Broken(String),
     #[error("the primary sends something that is not understood: {0}")]
     Protocol(&'static str),
+    #[error("what this member holds is not to be trusted")]
+    Distrusted,
     #[error(transparent)]
     Standby(#[from] StandbyError),
 }
@@ -72,7 +75,16 @@ impl Applying {
         let task = tokio::spawn(async move {
             let mut turn = Instant::now();
             loop {
-                match apply_committed(&*state, &tail, APPLY_ENTRIES) {
+                let step = {
+                    // Whoever repairs applies nothing beside it.
+                    let _turn = node.verify.turn().await;
+                    #[cfg(feature = "faults")]
+                    if crate::faults::apply_wrongly(&node.pending_fault, &state, &tail) {
+                        continue;
+                    }
+                    apply_committed(&*state, &tail, APPLY_ENTRIES, u64::MAX, node.verify.applied(&state))
+                };
+                match step {
                     Ok(applied) if applied.entries == 0 => {
                         told.store(applied.seq, Ordering::Relaxed);
                         if tail.committed().wait(applied.seq + 1).await.is_err() {
@@ -85,7 +97,11 @@ impl Applying {
                         tokio::task::yield_now().await;
                         turn = Instant::now();
                     }
-                    Err(error) => lost(&node, &error),
+                    Err(error) => {
+                        tracing::error!("an entry does not fit this member's state: {error}");
+                        node.verify.note(error.to_string());
+                        return node.verify.on(verification::Event::Broken);
+                    }
                 }
             }
         });
@@ -121,7 +137,7 @@ pub(crate) fn lost(node: &Node, error: &StandbyError) -> ! {
 
 /// Follows `primary` until it is dropped. What was received by then is in `standby`; `applying` may still be at work on it.
 pub(crate) async fn follow(
-    pair: &Pair,
+    pair: &Arc<Pair>,
     standby: &mut Standby<Metadata>,
     applying: &mut Applying,
     primary: Incarnation,
@@ -141,6 +157,9 @@ pub(crate) async fn follow(
             tracing::error!("what the primary sent does not fit this member: {error}");
         }
         pair.seat.event(Event::StreamBroken);
+        if let End::Distrusted = &end {
+            continue;
+        }
         if let End::Standby(error @ StandbyError::TooMuchLog { .. }) = &end {
             tracing::warn!(
                 "a full sync cannot end: {error}. More tail_bytes helps, or fewer writes meanwhile; tried again"
@@ -151,8 +170,11 @@ pub(crate) async fn follow(
     }
 }
 
+/// Both ways of a stream, and calls beside it.
+type Connected = (mpsc::Sender<FromStandby>, Streaming<FromPrimary>, ReplicationClient<Channel>);
+
 struct Ride<'a> {
-    pair: &'a Pair,
+    pair: &'a Arc<Pair>,
     standby: &'a mut Standby<Metadata>,
     applying: &'a mut Applying,
     primary: Incarnation,
@@ -161,13 +183,23 @@ struct Ride<'a> {
 
 impl Ride<'_> {
     async fn run(&mut self) -> End {
+        if self.pair.node.verify.is_lost() {
+            self.applying.stop().await;
+            self.standby.distrust();
+        }
         match self.connect().await {
-            Ok((out, incoming)) => self.listen(out, incoming).await,
+            Ok((out, incoming, calls)) => {
+                let verifying = Verifying { pair: Arc::clone(self.pair), calls, epoch: self.epoch };
+                // It ends with the stream.
+                let mut beside = JoinSet::new();
+                beside.spawn(verifying.run());
+                self.listen(out, incoming).await
+            }
             Err(end) => end,
         }
     }
 
-    async fn connect(&mut self) -> Result<(mpsc::Sender<FromStandby>, Streaming<FromPrimary>), End> {
+    async fn connect(&mut self) -> Result<Connected, End> {
         let info = self.pair.find(self.primary).await.ok_or(End::NoAddress)?;
         if self.pair.seat.would_answer(self.epoch) && self.pair.seat.leads().is_none() {
             self.pair.node.gate().hint(&info.address, self.epoch);
@@ -178,9 +210,10 @@ impl Ride<'_> {
         let (out, outgoing) = mpsc::channel(OUT_MAX);
         let hello = FromStandby { message: Some(Up::Hello(self.hello())) };
         out.try_send(hello).map_err(|_| End::Broken("no place for a hello".to_owned()))?;
+        let beside = calls.clone();
         let opened = timeout(within, calls.sync_op_log(ReceiverStream::new(outgoing))).await;
         match opened {
-            Ok(Ok(response)) => Ok((out, response.into_inner())),
+            Ok(Ok(response)) => Ok((out, response.into_inner(), beside)),
             Ok(Err(status)) => Err(End::Refused(status.message().to_owned())),
             Err(_) => Err(End::Broken("no answer to the hello".to_owned())),
         }
@@ -206,8 +239,15 @@ impl Ride<'_> {
 
     async fn listen(&mut self, out: mpsc::Sender<FromStandby>, mut incoming: Streaming<FromPrimary>) -> End {
         let silent = Duration::from_millis(self.pair.settings.tenure_ms * 4);
+        let mut work = self.pair.node.verify.work();
         loop {
-            let message = match timeout(silent, incoming.message()).await {
+            let next = tokio::select! {
+                biased;
+                // What comes would go into a state that is not to be trusted. A full sync that is under way goes on.
+                Ok(_) = work.wait_for(|work| work.lost), if !self.standby.is_distrusted() => return End::Distrusted,
+                next = timeout(silent, incoming.message()) => next,
+            };
+            let message = match next {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return End::Broken("the primary has closed it".to_owned()),
                 Ok(Err(status)) => return End::Broken(status.message().to_owned()),
@@ -251,8 +291,8 @@ impl Ride<'_> {
             applied: self.applying.applied.load(Ordering::Relaxed),
             echo_ms: sent_ms,
             syncing: self.standby.syncing().is_some(),
-            unsound: false,
-            verified: 0,
+            unsound: !self.pair.node.verify.is_sound(),
+            verified: self.pair.node.verify.verified().seq,
         };
         out.send(FromStandby { message: Some(Up::Receipt(receipt)) })
             .await
@@ -301,6 +341,8 @@ impl Ride<'_> {
             self.hold();
             self.applying.stop().await;
             *self.applying = Applying::start(&self.pair.node, self.standby);
+            // It was checked, shard by shard, when it came.
+            self.pair.node.verify.on(verification::Event::Synced);
             tracing::info!(applied = %self.standby.tail().last(), "full sync is complete");
         }
     }

@@ -39,9 +39,13 @@ pub(crate) async fn run(pair: Arc<Pair>, standby: Standby<Metadata>) {
     loop {
         let role = *roles.borrow_and_update();
         let standby = step_down(&pair, life);
+        pair.node.verify.on(verification::Event::EpochBegins);
         life = match role {
             Role::Lead { epoch } => lead(&pair, standby, epoch).await,
-            Role::LeadReborn { epoch } => lead(&pair, empty(&pair), epoch).await,
+            Role::LeadReborn { epoch } => {
+                pair.node.verify.on(verification::Event::Synced);
+                lead(&pair, empty(&pair), epoch).await
+            }
             Role::Follow { primary, epoch } => {
                 let mut standby = standby;
                 let mut applying = Applying::start(&pair.node, &standby);
@@ -100,6 +104,10 @@ async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life {
     pair.node.hold(Held { state: Arc::clone(&state), tail: Arc::clone(&tail) });
     // For operators who want the classic rule: nothing rests on it here.
     tokio::time::sleep(Duration::from_millis(pair.settings.safety_window_ms)).await;
+    if !pair.node.verify.is_sound() {
+        // Its claim was under way when it was found; it cannot be taken back any more.
+        tracing::error!(epoch, "this member leads with a state that differed from its last primary's");
+    }
     if pair.seat.open(epoch, Arc::clone(&tail)) {
         tracing::info!(epoch, at = %tail.last(), "this member is the primary");
     }
@@ -108,8 +116,10 @@ async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life {
 
 /// What was received and is committed by the promotion itself.
 async fn apply_all(pair: &Pair, state: &Metadata, tail: &Tail) {
+    // A repair that is just being ended has it until then.
+    let _turn = pair.node.verify.turn().await;
     loop {
-        match apply_committed(state, tail, APPLY_ENTRIES) {
+        match apply_committed(state, tail, APPLY_ENTRIES, u64::MAX, |_| {}) {
             Ok(applied) if applied.entries == 0 => return,
             Ok(_) => tokio::task::yield_now().await,
             Err(error) => follow::lost(&pair.node, &error),

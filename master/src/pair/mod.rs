@@ -8,6 +8,7 @@
 //! | `follow` | the standby's side of its stream |
 //! | `lead` | from a standby to a primary, and back |
 //! | `transfer` | giving the place of the primary to another member |
+//! | `verifying` | a standby's questions to its primary: samples, and a repair where something differs |
 //! | `notes` | how far behind this member is, for people and for reads |
 //! | `status` | all of it for people and programs |
 //! | `presence` | saying that this member is here, and who else is |
@@ -28,6 +29,7 @@ mod presence;
 pub(crate) mod seat;
 mod status;
 pub(crate) mod transfer;
+mod verifying;
 
 use std::io;
 use std::sync::Arc;
@@ -115,6 +117,7 @@ impl Pair {
         tasks.spawn(presence::keep(Arc::clone(&pair), me, presence));
         tasks.spawn(presence::follow_members(Arc::clone(&pair)));
         tasks.spawn(tick(Arc::clone(&pair)));
+        tasks.spawn(log_digests(Arc::clone(&pair)));
         let standby = Standby::new(node.state(), node.tail(), log, node.config.tail.to_oplog());
         tasks.spawn(lead::run(Arc::clone(&pair), standby));
         Ok(Running { pair, _tasks: tasks })
@@ -154,6 +157,23 @@ async fn tick(pair: Arc<Pair>) {
         pair.seat.release_if_untenured();
         if pair.seat.leads().is_some() {
             pair.node.tail().set_floor(peers::floor(&pair.seat));
+        }
+    }
+}
+
+/// As the primary: the log carries the state's digests now and then, for every standby to compare with its own at that seq.
+async fn log_digests(pair: Arc<Pair>) {
+    let every = Duration::from_millis(pair.node.config.verification.digest_interval_ms);
+    if every.is_zero() {
+        return std::future::pending().await;
+    }
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if pair.seat.leads().is_some() && !pair.peers.list().is_empty() {
+            // Where the log has no room, or another one leads by now, the next one will do.
+            let _ = pair.node.log_digests();
         }
     }
 }

@@ -12,24 +12,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use election::{Event, Incarnation, MemberId};
 use metadata::Metadata;
-use oplog::{Position, Tail};
+use oplog::{Buckets, Part, Position, ReplicatedState as _, Tail, Verifiable as _};
 use parking_lot::Mutex;
 use proto::status::{not_primary, to_status};
 use proto::v1::from_primary::Message as Down;
 use proto::v1::from_standby::Message as Up;
 use proto::v1::replication_server::Replication;
-use proto::v1::{self, FromPrimary, FromStandby};
+use proto::v1::verify_request::Question;
+use proto::v1::verify_response::Answer;
+use proto::v1::{self, FromPrimary, FromStandby, VerifyRequest, VerifyResponse};
 use replication::{BatchLimits, Images, PeerLog, Start, SyncedPart, next_batch, plan};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use verification::{answer_buckets, answer_parts, answer_sample};
 
 use crate::clock::boot_ms;
 use crate::config::Cluster;
@@ -54,6 +57,9 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) received: AtomicU64,
     pub(crate) applied: AtomicU64,
+    /// The newest seq at which it found itself the same as this member.
+    pub(crate) verified: AtomicU64,
+    pub(crate) sound: AtomicBool,
     pub(crate) sent: AtomicU64,
     /// On `boot_ms`; 0: never.
     pub(crate) heard_ms: AtomicU64,
@@ -61,6 +67,13 @@ pub(crate) struct Peer {
     pub(crate) shards_sent: AtomicU64,
     pub(crate) shards: AtomicU64,
     window: Notify,
+}
+
+impl Peer {
+    /// It has not found itself to differ from this member.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.sound.load(Ordering::Relaxed)
+    }
 }
 
 /// Those whose streams are open.
@@ -109,6 +122,16 @@ pub(crate) struct PeerCalls {
 
 #[tonic::async_trait]
 impl Replication for PeerCalls {
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
+        let request = request.into_inner();
+        self.check_asker(&request)?;
+        let question = request.question.ok_or_else(|| Status::invalid_argument("no question"))?;
+        let node = Arc::clone(&self.node);
+        let answered = tokio::task::spawn_blocking(move || answer(&node, question)).await;
+        let answer = answered.map_err(|fault| Status::internal(fault.to_string()))??;
+        Ok(Response::new(VerifyResponse { answer: Some(answer) }))
+    }
+
     type SyncOpLogStream = ReceiverStream<Result<FromPrimary, Status>>;
 
     async fn sync_op_log(
@@ -132,6 +155,8 @@ impl Replication for PeerCalls {
             name: hello.name.clone(),
             received: AtomicU64::new(0),
             applied: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
+            sound: AtomicBool::new(true),
             sent: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
             shards_sent: AtomicU64::new(0),
@@ -156,7 +181,45 @@ impl Replication for PeerCalls {
     }
 }
 
+/// What the primary says of its own state.
+fn answer(node: &Node, question: Question) -> Result<Answer, Status> {
+    let (state, settings) = (node.state(), &node.config.verification);
+    let invalid = |error: verification::WireError| Status::invalid_argument(error.to_string());
+    match question {
+        Question::Buckets(v1::ShardList { shards }) => {
+            if shards.len() > state.shards() as usize || shards.iter().any(|shard| *shard >= state.shards()) {
+                return Err(Status::invalid_argument("shards that are not there"));
+            }
+            let buckets: Vec<Buckets> = shards.into_iter().map(|shard| state.buckets(shard)).collect();
+            Ok(answer_buckets(&buckets))
+        }
+        Question::Parts(v1::PartList { parts }) => {
+            let parts: Vec<Part> = parts.iter().map(|part| Part { shard: part.shard, bucket: part.bucket }).collect();
+            Ok(answer_parts(state.capture_parts(&parts)))
+        }
+        Question::Sample(sample) => {
+            let limits = (settings.seq_gap_max, settings.repair_max);
+            answer_sample(sample, state.applied(), limits, |sample| state.check_sample(sample)).map_err(invalid)
+        }
+    }
+}
+
 impl PeerCalls {
+    fn check_asker(&self, request: &VerifyRequest) -> Result<(), Status> {
+        let hello = v1::Hello {
+            who: request.who,
+            cluster_id: request.cluster_id.clone(),
+            epoch: request.epoch,
+            ..v1::Hello::default()
+        };
+        let (_, epoch) = self.check(&hello)?;
+        // What is asked is about the log of one epoch.
+        match request.epoch == epoch {
+            true => Ok(()),
+            false => Err(to_status(not_primary("", epoch))),
+        }
+    }
+
     fn check(&self, hello: &v1::Hello) -> Result<(Incarnation, u64), Status> {
         let who = hello.who.as_ref().map(incarnation).ok_or_else(|| Status::invalid_argument("a hello says who"))?;
         if who.member == self.seat.me.member {
@@ -274,6 +337,8 @@ impl Stream {
             let peer = &self.peer;
             peer.received.fetch_max(received, Ordering::Relaxed);
             peer.applied.store(receipt.applied, Ordering::Relaxed);
+            peer.verified.store(receipt.verified, Ordering::Relaxed);
+            peer.sound.store(!receipt.unsound, Ordering::Relaxed);
             peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
             let echo_ms = receipt.echo_ms.min(boot_ms());
             if !receipt.syncing {

@@ -44,6 +44,9 @@ impl Pair {
         if self.seat.leads().is_some() {
             return (true, String::new());
         }
+        if !self.node.verify.is_sound() {
+            return (false, self.node.verify.condition().1);
+        }
         if let Some(sync) = self.notes.sync() {
             let what = format!("a full sync is under way: {} of {} shards", sync.shards_done, sync.shards);
             return (false, what);
@@ -98,6 +101,8 @@ impl Pair {
             lag_ms: self.seat.lag_ms(peer.who).filter(|_| fresh),
             sync_shards_done: done as u32,
             sync_shards: shards as u32,
+            verified: Some(peer.verified.load(Ordering::Relaxed)).filter(|seq| *seq > 0),
+            unsound: !peer.is_sound(),
             ..status
         }
     }
@@ -126,6 +131,8 @@ impl Pair {
             in_sync,
             sync_shards_done: sync.map_or(0, |sync| sync.shards_done),
             sync_shards: sync.map_or(0, |sync| sync.shards),
+            verified: Some(self.node.verify.verified().seq).filter(|seq| *seq > 0),
+            unsound: !self.node.verify.is_sound(),
             ..status
         }
     }

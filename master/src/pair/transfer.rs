@@ -149,7 +149,9 @@ impl Pair {
         let may_lead = |info: &&MemberInfo| {
             // One that is about to end, or stands still, would not take over.
             let is_heard = self.seat.peer(info.who).is_some_and(|(_, echo_ms)| boot_ms() < echo_ms + fresh_ms);
-            info.who != self.seat.me && known.record.insync.contains(&info.who) && is_heard
+            // One that differs from this member is about to leave the set.
+            let is_sound = self.peers.list().iter().all(|peer| peer.who != info.who || peer.is_sound());
+            info.who != self.seat.me && known.record.insync.contains(&info.who) && is_heard && is_sound
         };
         let insync: Vec<&MemberInfo> = members.iter().filter(may_lead).collect();
         let found = match to {

@@ -1,0 +1,69 @@
+//! Faults that tests put into a member, to see them found: into its state (`metadata::Fault`), or into how it applies the log. Only
+//! with the feature `faults`, which no released binary has.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use metadata::{Fault, Metadata};
+use oplog::{Domain, Entry, ReplicatedState as _, Tail};
+
+use crate::node::Node;
+
+/// What is done to the next entries of the state's own domain.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(AtomicU8);
+
+const SKIP: u8 = 1;
+const TWICE: u8 = 2;
+const SWAP: u8 = 3;
+
+/// What was done, or will be; `None`: nothing.
+pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
+    let next = match name {
+        "SkipEntry" => SKIP,
+        "ApplyTwice" => TWICE,
+        "SwapEntries" => SWAP,
+        _ => return Fault::from_name(name).and_then(|fault| node.state().inflict(fault)),
+    };
+    node.pending_fault.0.store(next, Ordering::SeqCst);
+    Some(format!("{name}, with what comes next"))
+}
+
+/// Applies the next committed entries in the wrong way, if that was asked for. True: it did.
+pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) -> bool {
+    let fault = pending.0.load(Ordering::SeqCst);
+    if fault == 0 {
+        return false;
+    }
+    let from = state.applied().seq;
+    let wanted = if fault == SWAP { 2 } else { 1 };
+    let Some(entries) = committed(tail, from, wanted) else { return false };
+    if entries.iter().any(|entry| entry.domain != Domain::METADATA) {
+        return false;
+    }
+    pending.0.store(0, Ordering::SeqCst);
+    let last = entries[entries.len() - 1].position();
+    // Whatever the state says to that: it is found, or it is not.
+    match fault {
+        SKIP => {}
+        TWICE => {
+            let _ = state.apply(&entries[0]);
+            state.skip_to(oplog::Position { seq: from, ..last });
+            let _ = state.apply(&entries[0]);
+        }
+        _ => {
+            let _ = state.apply(&Entry { seq: entries[0].seq, ..entries[1].clone() });
+            let _ = state.apply(&Entry { seq: entries[1].seq, ..entries[0].clone() });
+        }
+    }
+    state.skip_to(last);
+    tail.set_floor(Some(last.seq + 1));
+    true
+}
+
+fn committed(tail: &Tail, from: u64, count: u64) -> Option<Vec<Entry>> {
+    if tail.committed().get() < from + count {
+        return None;
+    }
+    let frames = tail.entries_since(from, count as usize, usize::MAX).ok()?;
+    frames.iter().map(|frame| frame.decode().ok()).collect()
+}

@@ -1,0 +1,69 @@
+//! The scrub: every member looks at all of its own records once in a cycle, a few at a time, whatever its role.
+//!
+//! Invariants: no lock is held for longer than a few hundred records take; between two steps others get their turn.
+//!
+//! Deliberately absent: what follows from a finding (`verify`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use oplog::{ReplicatedState as _, ScrubCursor, ScrubStep, Verifiable as _};
+use tokio::time::sleep;
+
+use crate::node::Node;
+
+/// Slots of a shard's table that are looked at under one lock.
+const STEP: usize = 512;
+
+/// What one look at a shard came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Looked {
+    Sound,
+    Busy,
+    Rotten(String),
+}
+
+/// Runs until it is dropped.
+pub(crate) async fn run(node: Arc<Node>) {
+    let cycle = Duration::from_millis(node.config.verification.scrub_cycle_ms);
+    if cycle.is_zero() {
+        return std::future::pending().await;
+    }
+    loop {
+        for shard in 0..node.state().shards() {
+            sleep(cycle / node.state().shards()).await;
+            look_and_tell(&node, shard).await;
+        }
+        node.verify.counts.scrub_cycles.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// One shard, with whatever follows from it.
+pub(crate) async fn look_and_tell(node: &Node, shard: u32) -> Looked {
+    let looked = look(node, shard).await;
+    let counts = &node.verify.counts;
+    match &looked {
+        Looked::Sound => counts.scrubbed_shards.fetch_add(1, Ordering::Relaxed),
+        Looked::Busy => counts.scrub_skipped.fetch_add(1, Ordering::Relaxed),
+        Looked::Rotten(what) => {
+            node.verify.rotten(shard, what, node.leads());
+            0
+        }
+    };
+    looked
+}
+
+async fn look(node: &Node, shard: u32) -> Looked {
+    let state = node.state();
+    let mut at = ScrubCursor::of(shard);
+    loop {
+        match state.scrub(at, STEP) {
+            ScrubStep::More(next) => at = next,
+            ScrubStep::Sound => return Looked::Sound,
+            ScrubStep::Busy => return Looked::Busy,
+            ScrubStep::Rotten(what) => return Looked::Rotten(what),
+        }
+        tokio::task::yield_now().await;
+    }
+}
