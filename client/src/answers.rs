@@ -3,7 +3,7 @@
 //! Invariants: an answer has one result for each item, in order; times that the master gives as lengths are kept as the
 //! moment they end at, counted from when the call began, so that neither a retry nor the network makes them longer.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use proto::v1::{Pin, SegmentState, TaskKind, TaskState};
@@ -276,6 +276,36 @@ pub struct Status {
     pub memory_resident_bytes: u64,
     /// The members and their roles, as this one knows them. None: it is alone.
     pub cluster: Option<Cluster>,
+    /// Whether it is what its log says.
+    pub verification: Verification,
+}
+
+/// Whether a member is what its log says. Counts are since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// `sound`, `diverged`, or `lost` where it waits for a full sync.
+    pub condition: String,
+    /// What is the matter.
+    pub what: String,
+    /// The newest op at which it was the same as its primary.
+    pub verified: Option<u64>,
+    /// Comparisons of everything.
+    pub compared: u64,
+    /// Of them, those that found a difference.
+    pub differed: u64,
+    /// Samples of records that were compared.
+    pub samples: u64,
+    /// Records that were repaired.
+    pub repaired: u64,
+    /// Shards whose records had changed without an op.
+    pub rotten: u64,
+    /// Times that the primary was the suspect.
+    pub alarms: u64,
+    /// Times that it has looked at all of its records.
+    pub scrub_cycles: u64,
+    /// What was found lately, oldest first: when, and what.
+    pub findings: Vec<(SystemTime, String)>,
 }
 
 /// The members of a cluster, as one of them knows them.
@@ -328,6 +358,10 @@ pub struct Member {
     pub lag: Option<Duration>,
     /// Shards of a full sync that are done, of how many.
     pub sync_shards: Option<(u32, u32)>,
+    /// The newest op at which it was the same as the primary.
+    pub verified: Option<u64>,
+    /// It was not found to differ from the primary, or it is repaired.
+    pub sound: bool,
 }
 
 /// Who is the primary after a transfer.

@@ -76,6 +76,7 @@ mod unary;
 pub use answers::{
     Cluster, Existing, Heard, Items, KeyInfo, KeyPage, Lookup, Lookups, Member, Mounted, Object, PutStarted,
     PutsStarted, Removed, SegmentList, SegmentStatus, Status, Task, TaskList, Tenant, TransferStarted, Transferred,
+    Verification,
 };
 pub use client::{Client, Stats};
 pub use error::{Error, Refused};

@@ -1,13 +1,13 @@
 //! What operators ask. Always unary, whatever the transport of the other calls: the session does not carry it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use tonic::transport::Channel;
 
-use crate::answers::{Cluster, Member, Status, Tenant, Transferred};
+use crate::answers::{Cluster, Member, Status, Tenant, Transferred, Verification};
 use crate::client::Client;
 use crate::convert::position;
 use crate::error::Error;
@@ -101,6 +101,27 @@ fn status(status: v1::StatusResponse) -> Status {
         lock_held_max: Duration::from_micros(status.lock_held_us_max),
         memory_resident_bytes: status.memory_resident_bytes,
         cluster: status.cluster.map(cluster),
+        verification: status.verification.map(verification).unwrap_or_default(),
+    }
+}
+
+fn verification(told: v1::VerificationStatus) -> Verification {
+    let finding = |finding: v1::Finding| {
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(finding.wall_ms));
+        (at.unwrap_or(SystemTime::UNIX_EPOCH), finding.what)
+    };
+    Verification {
+        condition: told.condition,
+        what: told.what,
+        verified: told.verified,
+        compared: told.compared,
+        differed: told.differed,
+        samples: told.samples,
+        repaired: told.repaired,
+        rotten: told.rotten,
+        alarms: told.alarms,
+        scrub_cycles: told.scrub_cycles,
+        findings: told.findings.into_iter().map(finding).collect(),
     }
 }
 
@@ -131,5 +152,7 @@ fn member(member: v1::MemberStatus) -> Member {
         lag_ops: member.lag_ops,
         lag: member.lag_ms.map(Duration::from_millis),
         sync_shards: (member.sync_shards > 0).then_some((member.sync_shards_done, member.sync_shards)),
+        verified: member.verified,
+        sound: !member.unsound,
     }
 }

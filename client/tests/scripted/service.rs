@@ -198,6 +198,24 @@ impl Admin for Fake {
         Err(Status::unimplemented("this master is alone"))
     }
 
+    type ScrubStream = ReceiverStream<Result<ScrubProgress, Status>>;
+
+    async fn scrub(&self, _: Request<ScrubRequest>) -> Result<Response<Self::ScrubStream>, Status> {
+        Err(Status::unimplemented("this master has no records"))
+    }
+
+    async fn log_digests(&self, _: Request<LogDigestsRequest>) -> Result<Response<LogDigestsResponse>, Status> {
+        Err(Status::unimplemented("this master is alone"))
+    }
+
+    async fn get_digests(&self, _: Request<GetDigestsRequest>) -> Result<Response<Digests>, Status> {
+        Err(Status::unimplemented("this master is alone"))
+    }
+
+    async fn get_records(&self, _: Request<PartList>) -> Result<Response<Parts>, Status> {
+        Err(Status::unimplemented("this master has no records"))
+    }
+
     async fn set_tenant_quota(
         &self,
         request: Request<SetTenantQuotaRequest>,

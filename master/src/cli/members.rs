@@ -133,6 +133,7 @@ pub(super) fn table(cluster: &Cluster, out: &mut Output) -> Result<(), Fault> {
 
 fn state(member: &Member) -> String {
     match member.sync_shards {
+        None if !member.sound => format!("{}, DIFFERS", member.state),
         Some((done, shards)) => format!("{} {}", member.state, words::percent(done.into(), shards.into())),
         None => member.state.clone(),
     }
@@ -181,5 +182,7 @@ fn member_json(member: &Member) -> Value {
         "lag_ms": member.lag.map(|lag| lag.as_millis() as u64),
         "sync_shards_done": member.sync_shards.map(|(done, _)| done),
         "sync_shards": member.sync_shards.map(|(_, shards)| shards),
+        "verified": member.verified,
+        "sound": member.sound,
     })
 }

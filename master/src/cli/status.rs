@@ -1,9 +1,9 @@
 //! `understudy status`: how the master is, once or again and again.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use client::{Client, Status};
+use client::{Client, Status, Verification};
 use serde_json::{Value, json};
 
 use crate::cli::connect::Connect;
@@ -13,6 +13,7 @@ use crate::cli::{json, members, words};
 use crate::serve::StopSignals;
 
 const BAR_CELLS: usize = 30;
+const FINDINGS_SHOWN: usize = 5;
 /// The cursor to the top left, and everything gone.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -92,6 +93,7 @@ fn show(status: &Status, out: &mut Output) -> Result<(), Fault> {
 
 fn show_to_people(status: &Status, out: &mut Output) -> Result<(), Fault> {
     lines(status).iter().try_for_each(|line| out.line(line))?;
+    findings(status).iter().try_for_each(|line| out.line(line))?;
     let Some(cluster) = &status.cluster else { return Ok(()) };
     members::cluster_lines(cluster).iter().try_for_each(|line| out.line(line))?;
     out.line("")?;
@@ -123,10 +125,29 @@ fn lines(status: &Status) -> Vec<String> {
         ("evicted", words::count(status.evicted_total)),
         ("log tail", tail(status)),
         ("digest", words::hex(&status.digest)),
+        ("verification", verification(&status.verification)),
         ("longest lock", words::time(status.lock_held_max)),
         ("memory", words::size(status.memory_resident_bytes)),
     ];
     pairs.map(|(name, value)| format!("{name:<14}{}", words::plain(&value))).into()
+}
+
+fn verification(found: &Verification) -> String {
+    let Verification { condition, what, verified, repaired, scrub_cycles, .. } = found;
+    let what = if what.is_empty() { String::new() } else { format!(": {what}") };
+    let verified = verified.map_or_else(String::new, |seq| format!(", the same as its primary at seq {seq}"));
+    let (repaired, cycles) = (words::count(*repaired), words::count(*scrub_cycles));
+    format!("{condition}{what}{verified}; {repaired} records repaired, {cycles} scrubs")
+}
+
+/// What was found lately. None of it is usual.
+fn findings(status: &Status) -> Vec<String> {
+    let shown = status.verification.findings.iter().rev().take(FINDINGS_SHOWN).rev();
+    let line = |(at, what): &(SystemTime, String)| {
+        let ago = at.elapsed().map(words::time).unwrap_or_default();
+        words::plain(&format!("{:<14}{what} ({ago} ago)", "found")).into_owned()
+    };
+    shown.map(line).collect()
 }
 
 fn tail(status: &Status) -> String {
@@ -168,7 +189,28 @@ fn status_json(status: &Status) -> Value {
         "digest": words::hex(&status.digest),
         "lock_held_us_max": status.lock_held_max.as_micros() as u64,
         "memory_resident_bytes": status.memory_resident_bytes,
+        "verification": verification_json(&status.verification),
         "cluster": status.cluster.as_ref().map(members::cluster_json),
+    })
+}
+
+fn verification_json(found: &Verification) -> Value {
+    let finding = |(at, what): &(SystemTime, String)| {
+        let wall_ms = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        json!({ "wall_ms": wall_ms, "what": what })
+    };
+    json!({
+        "condition": found.condition,
+        "what": found.what,
+        "verified": found.verified,
+        "compared": found.compared,
+        "differed": found.differed,
+        "samples": found.samples,
+        "repaired": found.repaired,
+        "rotten": found.rotten,
+        "alarms": found.alarms,
+        "scrub_cycles": found.scrub_cycles,
+        "findings": found.findings.iter().map(finding).collect::<Value>(),
     })
 }
 

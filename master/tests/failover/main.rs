@@ -6,7 +6,7 @@
 //! | `process`, `cluster`, `view`, `etcd`, `proxy` | what is broken |
 //! | `load`, `writer`, `history`, `check` (`check_test`) | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
-//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `etcd_faults`, `links` | the tests |
+//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `etcd_faults`, `links`, `verification` | the tests |
 //!
 //! *Invariant:* no test asserts a speed; the times that they print are for people.
 //!
@@ -30,5 +30,6 @@ mod process;
 mod proxy;
 mod restarts;
 mod transfers;
+mod verification;
 mod view;
 mod writer;

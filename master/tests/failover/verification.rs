@@ -1,0 +1,204 @@
+//! A member whose state is not what its log says: whatever was done to it, it is found, repaired, and not promoted meanwhile.
+//!
+//! Deliberately absent: every kind of record. `metadata/tests/state/verify.rs` has those.
+#![cfg(feature = "faults")]
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use client::{Client, Pin, PutOptions, Segment};
+use proto::v1::VerificationStatus;
+use test_ports::Port;
+
+use crate::check::converged;
+use crate::cluster::{Cluster, Spec};
+use crate::load::{Load, SEGMENT_BYTES, connect};
+use crate::view::{View, says_in_sync};
+
+/// So short that a test meets all of them.
+const OFTEN: [&str; 6] = ["--digest-interval-ms", "100", "--verify-interval-ms", "300", "--scrub-cycle-ms", "1500"];
+const OBJECTS: usize = 300;
+const WRITERS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(4);
+
+struct Verified {
+    cluster: Cluster,
+    client: Client,
+    /// Where each member serves its admin HTTP.
+    admin: Vec<(String, Port)>,
+}
+
+impl Verified {
+    /// "a" leads, "b" is its standby, and there are some objects, one of them pinned.
+    async fn start(args: &[&str]) -> Verified {
+        let mut cluster = Cluster::empty(Spec::with(&[&OFTEN, args].concat()));
+        let mut admin = Vec::new();
+        for name in ["a", "b"] {
+            let port = test_ports::free_port();
+            cluster.plan(name, &["--admin-listen", &port.addr().to_string()]);
+            admin.push((name.to_owned(), port));
+            cluster.restart(name);
+            cluster.wait_until("it is in sync", |view| says_in_sync(view, name)).await;
+        }
+        assert_eq!(cluster.in_sync().await.0, "a");
+        let client = connect(&cluster.addresses()).await;
+        client.mount_segment(&Segment::memory("verified", 1 << 60, SEGMENT_BYTES, "10.0.1.1:1")).await.unwrap();
+        for at in 0..OBJECTS {
+            let options = PutOptions { preferred_segments: vec!["verified".to_owned()], ..PutOptions::default() };
+            client.put(&name(at), 4096, options).await.unwrap().end(None).await.unwrap();
+        }
+        client.pin(&[&name(7)], Pin::Hard, None).await.unwrap().all().unwrap();
+        Verified { cluster, client, admin }
+    }
+
+    fn inflict(&self, member: &str, fault: &str) -> String {
+        let port = &self.admin.iter().find(|(name, _)| name == member).unwrap().1;
+        let mut stream = TcpStream::connect(port.addr()).unwrap();
+        write!(stream, "GET /faults/{fault} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{fault}: {answer}");
+        answer.rsplit("\r\n\r\n").next().unwrap().trim().to_owned()
+    }
+
+    /// Done to the standby, found by it, and repaired; how often it took a full sync.
+    async fn is_found_and_repaired(&self, fault: &str, then: impl AsyncFnOnce()) -> u64 {
+        let before = of(&self.cluster.view().await, "b");
+        let sound_before = sound_again(&self.cluster, "b");
+        let what = self.inflict("b", fault);
+        let began = Instant::now();
+        then().await;
+        let found = |view: &View| {
+            let now = of(view, "b");
+            now.differed + now.rotten + now.full_syncs > before.differed + before.rotten + before.full_syncs
+        };
+        self.cluster.wait_until("it is found", found).await;
+        let found_after = began.elapsed();
+        let sound = |view: &View| of(view, "b").condition == "sound" && says_in_sync(view, "b");
+        let view = self.cluster.wait_until("it is repaired", sound).await;
+        println!("{fault} ({what}): found after {found_after:.1?}, repaired after {:.1?}", began.elapsed());
+        // The election was told, both times: from one to the other nobody could have promoted it.
+        assert!(sound_again(&self.cluster, "b") > sound_before, "{}", self.cluster.log("b"));
+        converged(&self.cluster).await;
+        of(&view, "b").full_syncs - before.full_syncs
+    }
+}
+
+fn name(at: usize) -> String {
+    format!("tenant-a/model/{at}")
+}
+
+fn of(view: &View, member: &str) -> VerificationStatus {
+    view.get(member).and_then(|status| status.as_ref()?.verification.clone()).unwrap_or_default()
+}
+
+/// How often a member was found to be sound again.
+fn sound_again(cluster: &Cluster, member: &str) -> usize {
+    cluster.log(member).matches("it may be promoted again").count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_done_to_a_standby_is_found_and_repaired_without_a_full_sync() {
+    let verified = Verified::start(&[]).await;
+    let few = [
+        "RecordBit",
+        "RecordChanged",
+        "RecordLost",
+        "PinReset",
+        "FreeRangeBit",
+        "FreeRangeLost",
+        "AnswerBit",
+        "AnswerLost",
+    ];
+    for fault in few {
+        let full_syncs = verified.is_found_and_repaired(fault, async || {}).await;
+        assert_eq!(full_syncs, 0, "{fault}: {}", verified.cluster.log("b"));
+        if fault == "PinReset" {
+            verified.client.pin(&[&name(7)], Pin::Hard, None).await.unwrap().all().unwrap();
+        }
+    }
+    // An entry that is not applied, and two in the wrong order: pins, so that the rest still fits.
+    for (fault, pins) in [("SkipEntry", &[Pin::Hard][..]), ("SwapEntries", &[Pin::Soft, Pin::Hard])] {
+        let then = async || {
+            for pin in pins {
+                verified.client.pin(&[&name(11)], *pin, None).await.unwrap().all().unwrap();
+            }
+        };
+        let full_syncs = verified.is_found_and_repaired(fault, then).await;
+        assert_eq!(full_syncs, 0, "{fault}: {}", verified.cluster.log("b"));
+        verified.client.unpin(&[&name(11)]).await.unwrap().all().unwrap();
+        converged(&verified.cluster).await;
+    }
+    // What is left is what the primary has: it can lead.
+    let mut cluster = verified.cluster;
+    cluster.kill("a");
+    cluster.led_by_one_of(&["b".to_owned()]).await;
+    assert_eq!(crate::check::all_keys(&verified.client).await.len(), OBJECTS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_breaks_a_standby_costs_it_a_full_sync_and_not_its_life() {
+    let verified = Verified::start(&[]).await;
+    let load = Load::start(&verified.cluster.addresses(), WRITERS, PAUSE).await;
+    load.runs(200).await;
+    for fault in ["ShardLost", "ApplyTwice", "SkipEntry", "SwapEntries"] {
+        verified.is_found_and_repaired(fault, async || load.runs(50).await).await;
+        load.runs(100).await;
+    }
+    let history = load.stop().await;
+    assert!(history.diaries.iter().all(|diary| diary.faults.is_empty()), "{}", history.summary());
+    converged(&verified.cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_has_changed_without_an_entry_is_named_and_repairs_nobody() {
+    let verified = Verified::start(&[]).await;
+    let what = verified.inflict("a", "RecordBit");
+    let shard = what.rsplit(' ').next().unwrap();
+    let named = |view: &View| {
+        let found = of(view, "a");
+        found.findings.iter().any(|finding| finding.what.starts_with(&format!("shard {shard} has changed")))
+    };
+    verified.cluster.wait_until("the scrub finds it", named).await;
+    // The standby has what the primary keeps: two against one. It stays as it is, and may take over.
+    let alarmed = |view: &View| of(view, "b").alarms > 0 && of(view, "b").condition == "sound";
+    let view = verified.cluster.wait_until("the standby says who is the suspect", alarmed).await;
+    assert_eq!(of(&view, "b").repaired, 0, "{view:#?}");
+    let moved = verified.cluster.transfer("a", "b").await.expect("b is sound");
+    assert_eq!(moved.to, "b");
+    // Now it is the one that is repaired.
+    let repaired = |view: &View| of(view, "a").repaired > 0 && of(view, "a").condition == "sound";
+    verified.cluster.wait_until("the old primary is repaired", repaired).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_found_where_nothing_is_wrong() {
+    let mut verified = Verified::start(&["--client-ttl-ms", "2000", "--tail-entries", "20000"]).await;
+    let load = Load::start(&verified.cluster.addresses(), WRITERS, PAUSE).await;
+    for round in 0..3 {
+        load.runs(300).await;
+        let (primary, _) = verified.cluster.in_sync().await;
+        match round {
+            1 => {
+                let other = verified.cluster.names_but(&primary).remove(0);
+                verified.cluster.transfer(&primary, &other).await.expect("it is in sync");
+            }
+            _ => {
+                verified.cluster.kill(&primary);
+                verified.cluster.restart(&primary);
+            }
+        }
+        verified.cluster.in_sync().await;
+    }
+    load.runs(300).await;
+    let view = verified.cluster.view().await;
+    for member in ["a", "b"] {
+        let found = of(&view, member);
+        let wrong = found.differed + found.rotten + found.checksum_mismatches + found.keys_not_found + found.extra_keys;
+        assert_eq!((wrong, found.alarms), (0, 0), "{member}: {found:?}");
+    }
+    assert!(of(&view, "a").compared + of(&view, "b").compared > 10, "{view:#?}");
+    assert!(of(&view, "a").samples + of(&view, "b").samples > 100, "{view:#?}");
+    let _ = load.stop().await;
+}
