@@ -40,7 +40,7 @@ use proto::v1::replication_server::ReplicationServer;
 use standby::Standby;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::config::Cluster;
 use crate::node::Node;
@@ -105,7 +105,7 @@ impl Pair {
             peers: Arc::clone(&peers),
             notes: Notes::default(),
             coordinator: Arc::clone(&coordinator),
-            roll: Roll::new(),
+            roll: Roll::default(),
         });
         node.join_pair(&pair);
         let mut tasks = JoinSet::new();
@@ -125,8 +125,14 @@ impl Pair {
         if let Some(info) = self.roll.find(who) {
             return Some(info);
         }
-        self.roll.update(self.coordinator.members().await.ok()?);
+        self.learn(self.coordinator.members().await.ok()?);
         self.roll.find(who)
+    }
+
+    /// Who is here now.
+    fn learn(&self, members: Vec<MemberInfo>) {
+        let known = self.seat.known();
+        self.roll.update(members, known.as_ref().map(|known| &known.record), Instant::now());
     }
 
     pub(crate) fn members(&self) -> Vec<MemberInfo> {
