@@ -5,6 +5,7 @@
 //! | `seat` | what follows at once from what the core says: commits, the gate, the tenure |
 //! | `ask` | the coordinator's answers to the core's questions |
 //! | `peers` | the primary's side of its streams |
+//! | `pace` | how fast a full sync may go |
 //! | `follow` | the standby's side of its stream |
 //! | `lead` | from a standby to a primary, and back |
 //! | `transfer` | giving the place of the primary to another member |
@@ -23,6 +24,7 @@ mod ask;
 mod follow;
 mod lead;
 mod notes;
+mod pace;
 pub(crate) mod peers;
 mod presence;
 pub(crate) mod seat;
