@@ -32,7 +32,7 @@ impl Machine {
             symlink(real, dir.path().join(name)).unwrap();
         }
         for name in ["cargo", "sudo", "apt-get"] {
-            symlink(Path::new(FAKES).join(name), dir.path().join(name)).unwrap();
+            symlink(Path::new(FAKES).join("cargo"), dir.path().join(name)).unwrap();
         }
         Self { dir }
     }
