@@ -2,10 +2,13 @@
 //! docs/benchmarks.md holds the figures and the commands that give them again.
 
 mod expire;
+mod lag;
 mod load;
 mod measure;
+mod members;
 mod pair;
 mod process;
+mod promotion;
 mod server;
 mod state;
 
@@ -30,6 +33,10 @@ enum What {
     Server(server::Args),
     /// A pair: what a standby costs, a full sync while writes go on, a kill.
     Pair(pair::Args),
+    /// A pair: how far the standby lags behind puts at a steady rate.
+    Lag(lag::Args),
+    /// A pair that is killed again and again, with few objects and with many.
+    Promotion(promotion::Args),
     /// A client with half of all objects expires: how long do the calls of others take meanwhile?
     Expire(expire::Args),
 }
@@ -39,6 +46,8 @@ fn main() -> anyhow::Result<()> {
         What::State(args) => state::run(&args),
         What::Server(args) => runtime()?.block_on(server::run(&args)),
         What::Pair(args) => runtime()?.block_on(pair::run(&args)),
+        What::Lag(args) => runtime()?.block_on(lag::run(&args)),
+        What::Promotion(args) => runtime()?.block_on(promotion::run(&args)),
         What::Expire(args) => runtime()?.block_on(expire::run(&args)),
     }
 }

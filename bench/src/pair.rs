@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use client::{Ack, Client, Cluster, Options, PutOptions, Transport};
+use anyhow::{Result, ensure};
+use client::{Ack, Client, Options, PutOptions, Transport};
 use hdrhistogram::Histogram;
 
 use crate::load::{connect, key, mount, run_all, shuffled};
+use crate::members::{Members, both_in_sync, wait_for};
 use crate::process::Server;
 use crate::server::put_many;
 
@@ -30,38 +31,24 @@ pub(crate) struct Args {
     server: Vec<String>,
 }
 
-struct Pair {
-    coordinator: tempfile::TempDir,
-    extra: Vec<String>,
-}
-
-impl Pair {
-    fn member(&self, name: &str) -> Result<Server> {
-        let coordinator = format!("file:{}", self.coordinator.path().display());
-        let mut arguments = vec!["--coordinator".to_owned(), coordinator, "--node-name".to_owned(), name.to_owned()];
-        // Too little log for a million objects: so a new member needs a full sync.
-        arguments.extend(["--tail-bytes".to_owned(), "33554544".to_owned()]);
-        arguments.extend(self.extra.iter().cloned());
-        Server::start(&arguments)
-    }
-}
-
 pub(crate) async fn run(args: &Args) -> Result<()> {
-    let coordinator = tempfile::tempdir().context("no place for the coordinator's directory")?;
-    let pair = Pair { coordinator, extra: args.server.clone() };
-    let first = pair.member("a")?;
+    let members = Members::new(&args.server)?;
+    let first = members.start("a")?;
     let client = connect(&first.address(), Transport::Session).await?;
     wait_for(&client, "a primary", |cluster| cluster.primary == "a").await?;
     mount(&client, "bench", 3 * args.objects + 5_000_000).await?;
-    costs(&first, &client, "alone", args.objects, "fill").await?;
+    costs(&first, &client, "alone, filling up", args.objects, "fill").await?;
+    // What is compared with a standby must find as many objects there: their number alone makes caches miss.
+    costs(&first, &client, "alone, on top of those", args.objects / 4, "alone").await?;
 
-    let writer = Writer::start(&first.address(), args.writes_per_s).await?;
+    let local = client_of(&first, Ack::Local).await?;
+    let writer = Writer::start(connect(&first.address(), Transport::Session).await?, args.writes_per_s, "writer").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     print("writes, alone", &writer.take());
     let memory = first.process().resident_bytes()?;
     let began = Instant::now();
-    let second = pair.member("b")?;
-    wait_for(&client, "a standby in sync", |cluster| cluster.members.iter().filter(|m| m.in_sync).count() == 2).await?;
+    let second = members.start("b")?;
+    wait_for(&client, "a standby in sync", both_in_sync).await?;
     println!("full sync of {} objects and into the set: {:?}", args.objects, began.elapsed());
     print("writes, during the full sync", &writer.take());
     let grown = first.process().resident_bytes()?.saturating_sub(memory);
@@ -69,12 +56,13 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     print("writes, with a standby", &writer.take());
     writer.stop().await?;
+    let writer = Writer::start(client_of(&first, Ack::Local).await?, args.writes_per_s, "at-once").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    print("writes, with it, ack local", &writer.take());
+    writer.stop().await?;
     ensure_same(&first, &second).await?;
 
     costs(&first, &client, "with a standby, ack committed", args.objects / 4, "committed").await?;
-    let mut options = Options::new([first.address()]);
-    options.ack = Ack::Local;
-    let local = Client::connect(options).await?;
     costs(&first, &local, "with a standby, ack local", args.objects / 4, "local").await?;
     ensure_same(&first, &second).await?;
     takeover(first, &second).await
@@ -91,17 +79,12 @@ async fn costs(primary: &Server, client: &Client, name: &str, objects: usize, pr
     run_all(4, puts).await?;
     let (cpu, wall) = (primary.process().cpu_ns()? - cpu, wall.elapsed());
     let per_op = cpu as f64 / objects as f64 / 1000.0;
-    println!("put, batches, {name:<30} {per_op:>6.2} µs CPU/op {:>9.0} op/s", objects as f64 / wall.as_secs_f64());
+    println!("put, batches, {name:<29} {per_op:>6.2} µs CPU/op {:>9.0} op/s", objects as f64 / wall.as_secs_f64());
     Ok(())
 }
 
-async fn wait_for(client: &Client, what: &str, is_there: impl Fn(&Cluster) -> bool) -> Result<()> {
-    let began = Instant::now();
-    while !client.status().await?.cluster.is_some_and(|cluster| is_there(&cluster)) {
-        ensure!(began.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    Ok(())
+pub(crate) async fn client_of(server: &Server, ack: Ack) -> Result<Client> {
+    Ok(Client::connect(Options { ack, ..Options::new([server.address()]) }).await?)
 }
 
 /// Both stand at the same seq with the same digest, once nothing is written any more.
@@ -134,16 +117,16 @@ async fn takeover(first: Server, second: &Server) -> Result<()> {
 }
 
 /// Puts at a steady rate, and notes how long each call takes.
-struct Writer {
+pub(crate) struct Writer {
     latencies: Arc<parking_lot::Mutex<Histogram<u64>>>,
     stop: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<()>>,
 }
 
 impl Writer {
-    async fn start(address: &str, per_s: usize) -> Result<Writer> {
-        let client = connect(address, Transport::Session).await?;
-        let latencies = Arc::new(parking_lot::Mutex::new(Histogram::new(3)?));
+    pub(crate) async fn start(client: Client, per_s: usize, prefix: &'static str) -> Writer {
+        let latencies = Histogram::new(3).expect("three digits can be kept");
+        let latencies = Arc::new(parking_lot::Mutex::new(latencies));
         let stop = Arc::new(AtomicBool::new(false));
         let (noted, stopped) = (Arc::clone(&latencies), Arc::clone(&stop));
         let task = tokio::spawn(async move {
@@ -152,7 +135,7 @@ impl Writer {
             let mut at = 0;
             while !stopped.load(Ordering::Relaxed) {
                 ticks.tick().await;
-                let keys = (at..at + WRITER_BATCH).map(|at| key("writer", at)).collect();
+                let keys = (at..at + WRITER_BATCH).map(|at| key(prefix, at)).collect();
                 at += WRITER_BATCH;
                 let began = Instant::now();
                 put_many(&client, keys, PutOptions::default()).await?;
@@ -160,24 +143,24 @@ impl Writer {
             }
             Ok(())
         });
-        Ok(Writer { latencies, stop, task })
+        Writer { latencies, stop, task }
     }
 
     /// What was noted since the last time.
-    fn take(&self) -> Histogram<u64> {
+    pub(crate) fn take(&self) -> Histogram<u64> {
         let mut latencies = self.latencies.lock();
         let taken = latencies.clone();
         latencies.reset();
         taken
     }
 
-    async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await?
     }
 }
 
-fn print(when: &str, histogram: &Histogram<u64>) {
+pub(crate) fn print(when: &str, histogram: &Histogram<u64>) {
     let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     let (p50, p99, max) = (ms(0.5), ms(0.99), histogram.max() as f64 / 1000.0);
     println!("{when:<30} {:>6} calls   p50 {p50:.2} ms   p99 {p99:.2} ms   max {max:.2} ms", histogram.len());

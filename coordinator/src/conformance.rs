@@ -43,6 +43,7 @@ pub fn info(member: u64, number: u64) -> MemberInfo {
         name: format!("node-{member}"),
         address: format!("127.0.0.1:{}", 1000 + member),
         peer_address: format!("127.0.0.1:{}", 2000 + member),
+        process: format!("process-{number}"),
     }
 }
 

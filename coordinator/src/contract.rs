@@ -26,6 +26,8 @@ pub struct MemberInfo {
     pub address: String,
     /// `host:port` for other members.
     pub peer_address: String,
+    /// The process that it is, in words that the same host can check when it is gone. Empty: unknown.
+    pub process: String,
 }
 
 /// What became of a swap that was answered.

@@ -46,6 +46,8 @@ struct Member {
     name: String,
     address: String,
     peer_address: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    process: String,
     /// Numbers of this member's earlier incarnations, all of which have ended.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     ended: BTreeSet<u64>,
@@ -60,6 +62,8 @@ struct Leader {
     name: String,
     address: String,
     peer_address: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    process: String,
 }
 
 impl From<Incarnation> for Who {
@@ -129,24 +133,25 @@ pub(crate) fn member_to_json(info: &MemberInfo, ended: BTreeSet<u64>) -> Vec<u8>
         name: info.name.clone(),
         address: info.address.clone(),
         peer_address: info.peer_address.clone(),
+        process: info.process.clone(),
         ended,
     })
 }
 
 /// The member, and the numbers of its earlier incarnations.
 pub(crate) fn member_from_json(text: &[u8]) -> Result<(MemberInfo, BTreeSet<u64>), String> {
-    let Member { who, name, address, peer_address, ended, .. } = read(text)?;
-    Ok((MemberInfo { who: who.into(), name, address, peer_address }, ended))
+    let Member { who, name, address, peer_address, process, ended, .. } = read(text)?;
+    Ok((MemberInfo { who: who.into(), name, address, peer_address, process }, ended))
 }
 
 pub(crate) fn leader_to_json(epoch: u64, info: &MemberInfo) -> Vec<u8> {
-    let MemberInfo { who, name, address, peer_address } = info.clone();
-    write(&Leader { format: FORMAT, epoch, who: who.into(), name, address, peer_address })
+    let MemberInfo { who, name, address, peer_address, process } = info.clone();
+    write(&Leader { format: FORMAT, epoch, who: who.into(), name, address, peer_address, process })
 }
 
 pub(crate) fn leader_from_json(text: &[u8]) -> Result<(u64, MemberInfo), String> {
-    let Leader { epoch, who, name, address, peer_address, .. } = read(text)?;
-    Ok((epoch, MemberInfo { who: who.into(), name, address, peer_address }))
+    let Leader { epoch, who, name, address, peer_address, process, .. } = read(text)?;
+    Ok((epoch, MemberInfo { who: who.into(), name, address, peer_address, process }))
 }
 
 #[cfg(test)]
@@ -198,6 +203,7 @@ mod tests {
             name: "a \"b\"\n".into(),
             address: "[::1]:5".into(),
             peer_address: "h:6".into(),
+            process: "p/7".into(),
         };
         let ended = BTreeSet::from([3, 4]);
         assert_eq!(member_from_json(&member_to_json(&info, ended.clone())), Ok((info.clone(), ended)));

@@ -62,6 +62,8 @@ pub struct Gate {
     epoch: AtomicU64,
     /// On `clock::boot_ms`; `u64::MAX`: nobody else can be promoted.
     tenure_until_ms: AtomicU64,
+    /// The newest one that was heard of: for people.
+    known_epoch: AtomicU64,
     standing: watch::Sender<Standing>,
 }
 
@@ -70,7 +72,8 @@ impl Gate {
     pub fn serving(epoch: u64) -> Gate {
         let (standing, _) = watch::channel(Standing::Serving);
         let tenure_until_ms = AtomicU64::new(u64::MAX);
-        Gate { kind: AtomicU8::new(SERVING), epoch: AtomicU64::new(epoch), tenure_until_ms, standing }
+        let (epoch, known_epoch) = (AtomicU64::new(epoch), AtomicU64::new(epoch));
+        Gate { kind: AtomicU8::new(SERVING), epoch, tenure_until_ms, known_epoch, standing }
     }
 
     /// For a member that is nobody yet.
@@ -80,8 +83,14 @@ impl Gate {
             kind: AtomicU8::new(NOT_PRIMARY),
             epoch: AtomicU64::new(NO_EPOCH),
             tenure_until_ms: AtomicU64::new(0),
+            known_epoch: AtomicU64::new(NO_EPOCH),
             standing,
         }
+    }
+
+    /// Whoever leads in it. 0: none is known yet.
+    pub(crate) fn known_epoch(&self) -> u64 {
+        self.known_epoch.load(Ordering::Relaxed)
     }
 
     /// The epoch that answers are given in.
@@ -103,6 +112,7 @@ impl Gate {
 
     /// As the primary of `epoch`. A node that stops takes nothing new any more.
     pub(crate) fn lead(&self, epoch: u64) {
+        self.known_epoch.fetch_max(epoch, Ordering::Relaxed);
         self.standing.send_if_modified(|current| {
             self.epoch.store(epoch, Ordering::SeqCst);
             let opens = *current != Standing::Stopping;
@@ -116,6 +126,7 @@ impl Gate {
 
     /// Nothing that has run, or still runs, is answered from here on.
     pub(crate) fn follow(&self, hint: String, epoch: u64) {
+        self.known_epoch.fetch_max(epoch, Ordering::Relaxed);
         self.epoch.store(NO_EPOCH, Ordering::SeqCst);
         self.tenure_until_ms.store(0, Ordering::SeqCst);
         self.standing.send_if_modified(|current| {

@@ -1,7 +1,11 @@
 //! `serve --guarded`: a tiny parent that sees its member's process end, and says so.
 //!
 //! A standby must wait until no tenure can be left of a primary that fell silent. It need not when somebody knows that the
-//! process has ended: the parent does, from the kernel, which tells it only after the last thread is gone.
+//! process has ended: the parent does, from the kernel, which tells it only after the last thread is gone. It says so to the
+//! coordinator, where whoever is about to take over looks.
+//!
+//! The parent holds the member by a pidfd, from its start on: a signal or a wait can meet no other process that has got the
+//! same id.
 //!
 //! Invariants: a death is reported only after the kernel has told it; the member ends when its parent does, however that
 //! ends. Silence, a broken stream or a stopped process is never reported.
@@ -9,23 +13,27 @@
 //! Deliberately absent: starting the member again. Whoever supervises this process does that.
 
 use std::ffi::OsString;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use coordinator::Coordinator;
 use election::Incarnation;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::membership::{incarnation, open_coordinator};
 use crate::process::node_name;
 use crate::serve::StopSignals;
 
-/// Tries to report, one after the other.
-const REPORT_TRIES: u32 = 5;
+/// Between two tries to report.
+const REPORT_PAUSE: Duration = Duration::from_millis(100);
 /// After which the coordinator is given up, and the standbys wait as they would without a guard.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -48,32 +56,36 @@ async fn guard(config: &Config) -> anyhow::Result<ExitCode> {
     let mut child = spawn(who)?;
     // Held until the member has ended: the other end is its word that this process lives.
     let held = child.stdin.take();
-    let pid = Pid::from_child(&child);
-    let mut ended = wait_for(child);
-    let status = loop {
+    let member = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).context("the member cannot be watched")?;
+    let member = Arc::new(member);
+    let mut ended = wait_for(Arc::clone(&member));
+    loop {
         tokio::select! {
             biased;
-            status = &mut ended => break status.context("the wait for the member has ended by a fault")??,
+            end = &mut ended => break end.context("the wait for the member has ended by a fault")??,
             name = signals.next() => {
                 tracing::info!("{name}: the member is told to stop");
                 // An error: it has ended just now.
-                let _ = kill_process(pid, Signal::TERM);
+                let _ = pidfd_send_signal(&*member, Signal::TERM);
             }
         }
-    };
+    }
+    let status = child.wait().context("the member has ended, and the kernel does not say how")?;
     drop(held);
-    let report = async {
-        for _ in 0..REPORT_TRIES {
-            match coordinator.report_dead(who).await {
-                Ok(()) => return tracing::info!(?who, %status, "the member has ended, and the others are told"),
-                Err(error) => tracing::warn!("the member's end could not be reported: {error}"),
-            }
-        }
-    };
-    if timeout(REPORT_WITHIN, report).await.is_err() {
-        tracing::warn!("the member's end could not be reported in time");
+    if timeout(REPORT_WITHIN, report(&*coordinator, who)).await.is_err() {
+        tracing::warn!(?who, %status, "the member has ended, and its end could not be reported: a takeover waits for the tenure");
+    } else {
+        tracing::info!(?who, %status, "the member has ended, and the coordinator knows");
     }
     Ok(code(status))
+}
+
+/// Until the coordinator has heard it.
+async fn report(coordinator: &dyn Coordinator, who: Incarnation) {
+    while let Err(error) = coordinator.report_dead(who).await {
+        tracing::debug!("the member's end could not be reported yet: {error}");
+        sleep(REPORT_PAUSE).await;
+    }
 }
 
 fn spawn(who: Incarnation) -> anyhow::Result<Child> {
@@ -85,9 +97,14 @@ fn spawn(who: Incarnation) -> anyhow::Result<Child> {
     command.spawn().context("the member cannot be started")
 }
 
-fn wait_for(mut child: Child) -> oneshot::Receiver<std::io::Result<ExitStatus>> {
+/// Over once the last thread of the member is gone; how it ended can still be asked then.
+fn wait_for(member: Arc<OwnedFd>) -> oneshot::Receiver<rustix::io::Result<()>> {
     let (ended, ends) = oneshot::channel();
-    std::thread::spawn(move || ended.send(child.wait()));
+    std::thread::spawn(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let end = retry_on_intr(|| waitid(WaitId::PidFd(member.as_fd()), options));
+        ended.send(end.map(drop))
+    });
     ends
 }
 

@@ -17,6 +17,7 @@ use crate::config::Cluster;
 use crate::grpc::server;
 use crate::node::Node;
 use crate::pair::Start;
+use crate::process;
 
 pub(crate) struct Membership {
     coordinator: Arc<dyn Coordinator>,
@@ -39,6 +40,7 @@ impl Membership {
             name: node.name.clone(),
             address: advertised("--advertise", &settings.advertise, listens)?,
             peer_address: advertised("--peer-advertise", &settings.peer_advertise, listener.local_addr()?)?,
+            process: process::identity(),
         };
         Ok(Membership { coordinator, listener, me })
     }

@@ -183,10 +183,17 @@ static METRICS: &[Metric] = &[
     ),
     of_peer("peer_window_entries", "Entries on their way to this peer. Absent: it is not connected.", |facts, out| {
         let windows = facts.reign.iter().flat_map(|reign| &reign.windows);
-        windows.into_iter().try_for_each(|(peer, entries)| out.of(&[("peer", peer)], *entries))
+        windows.into_iter().try_for_each(|window| out.of(&[("peer", &window.peer)], window.entries))
     }),
     gauge("peer_window_entries_max", "The bound of peer_window_entries.", |facts, out| {
         out.some(facts.reign.as_ref().map(|_| facts.limits.window_entries_max))
+    }),
+    of_peer("peer_window_bytes", "Bytes on their way to this peer. Absent: it is not connected.", |facts, out| {
+        let windows = facts.reign.iter().flat_map(|reign| &reign.windows);
+        windows.into_iter().try_for_each(|window| out.of(&[("peer", &window.peer)], window.bytes))
+    }),
+    gauge("peer_window_bytes_max", "The bound of peer_window_bytes, but for one message.", |facts, out| {
+        out.some(facts.reign.as_ref().map(|_| facts.limits.window_bytes_max))
     }),
     of_peer(
         "peer_full_sync_shards_done",

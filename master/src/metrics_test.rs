@@ -8,7 +8,7 @@ use proto::v1::session_request::Call;
 
 use super::*;
 use crate::http::Member;
-use crate::http::{Cluster, Limits, Mine, Place, Reign, Status, Verification};
+use crate::http::{Cluster, Limits, Mine, PeerWindow, Place, Reign, Status, Verification};
 
 fn member(name: &str, state: &str) -> Member {
     Member {
@@ -51,6 +51,7 @@ pub(crate) fn example() -> Facts {
         coordinator_errors: 1,
         members: peers.clone(),
     };
+    let window = PeerWindow { peer: "b".to_owned(), entries: 4, bytes: 800 };
     let requests = Requests::new();
     let taken = requests.take(&Call::Exists(ExistsRequest::default()));
     requests.answered(taken);
@@ -88,7 +89,7 @@ pub(crate) fn example() -> Facts {
         role: Role::Primary,
         appended: 100,
         limits: Limits::default(),
-        reign: Some(Reign { insync: 2, peers, windows: vec![("b".to_owned(), 4)] }),
+        reign: Some(Reign { insync: 2, peers, windows: vec![window] }),
         mine: Some(Mine::default()),
         requests: requests.counted(),
     }
@@ -145,6 +146,7 @@ fn text_says_what_is_known() {
         ("peer_lag_ops{peer=\"b\"}", 10.0),
         ("peer_lag_seconds{peer=\"b\"}", 1.5),
         ("peer_window_entries{peer=\"b\"}", 4.0),
+        ("peer_window_bytes{peer=\"b\"}", 800.0),
         ("peer_full_sync_shards_done{peer=\"c \\\"\\\\\"}", 3.0),
         ("takeovers_total", 2.0),
         ("full_syncs_total", 5.0),

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 /// `wanted`, or else the name of the host.
 pub(crate) fn node_name(wanted: &str) -> String {
     match wanted {
@@ -15,6 +18,46 @@ pub(crate) fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+/// This process, in words that tell the same host for good whether it has ended: boot of the kernel, namespace of process
+/// ids, id, and when it was started. Empty where the system does not tell.
+pub(crate) fn identity() -> String {
+    let (Some(place), pid) = (place(), std::process::id()) else { return String::new() };
+    started(pid).map_or_else(String::new, |ticks| format!("{place}/{pid}/{ticks}"))
+}
+
+/// Proof by the kernel that the process of this identity has ended. `false`: it has not, or nobody here can tell. A zombie
+/// has not: its other threads may live.
+pub(crate) fn has_ended(identity: &str) -> bool {
+    let mut parts = identity.rsplitn(3, '/');
+    let (ticks, pid) = (parts.next().and_then(|ticks| ticks.parse::<u64>().ok()), parts.next());
+    let (Some(ticks), Some(pid), Some(there)) = (ticks, pid.and_then(|pid| pid.parse::<u32>().ok()), parts.next())
+    else {
+        return false;
+    };
+    if place().is_none_or(|here| here != there) {
+        return false;
+    }
+    let nobody = i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| {
+        // Not by what /proc shows: it may hide the processes of others.
+        test_kill_process(pid) == Err(Errno::SRCH)
+    });
+    nobody || started(pid).is_some_and(|now| now != ticks)
+}
+
+/// Where ids of processes mean the same.
+fn place() -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("{}/{}", boot.trim_end(), namespace.display()))
+}
+
+/// In the kernel's ticks since its boot.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name, which may hold anything: the fields from the third on; this is the 22nd.
+    stat.rsplit_once(") ")?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// The memory of this process comes in small pages from now on. The allocator asks for huge ones, and the kernel clears
@@ -45,6 +88,31 @@ mod tests {
         let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
         let line = status.lines().find(|line| line.starts_with("THP_enabled:"));
         assert!(line.is_none_or(|line| line.ends_with('0')), "{line:?}");
+    }
+
+    #[test]
+    fn process_has_ended_when_it_is_gone_and_not_before() {
+        assert!(!has_ended(&identity()), "this one lives: {}", identity());
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it can be started");
+        let of_child = |ticks| format!("{}/{}/{ticks}", place().expect("Linux tells"), child.id());
+        let ticks = started(child.id()).expect("it runs");
+        let (living, before, elsewhere) = (of_child(ticks), of_child(ticks - 1), format!("other/{}", of_child(ticks)));
+        assert!(!has_ended(&living));
+        assert!(has_ended(&before), "its id has come again");
+        child.kill().expect("it is ours");
+        while started_state(child.id()) != Some('Z') {
+            std::thread::yield_now();
+        }
+        assert!(!has_ended(&living), "a zombie");
+        child.wait().expect("it is ours");
+        assert!(has_ended(&living));
+        for unknown in ["", "7", "a/b", "a/7/8", &elsewhere] {
+            assert!(!has_ended(unknown), "{unknown:?}");
+        }
+    }
+
+    fn started_state(pid: u32) -> Option<char> {
+        fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit_once(") ")?.1.chars().next()
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::Config;
 use crate::grpc::server::{self, BindError};
 use crate::http::{self, AdminServer};
+use crate::logging;
 use crate::membership::Membership;
 use crate::node::Node;
 use crate::pair::Pair;
@@ -164,6 +165,7 @@ fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Serve
     let served = runtime.block_on(async {
         let mut signals = StopSignals::catch()?.or(started.stops_at);
         let (node, log) = Node::member(config);
+        logging::follow(node.gate_shared());
         let server = Server::bind(Arc::clone(&node)).await?;
         let listens = server.local_addr();
         // Sockets and tasks of the pair belong to its own runtime.

@@ -5,6 +5,7 @@
 //! | `plan` | what a peer and this log have in common, and so whether the log or a full sync helps it |
 //! | `batch` | which entries go into one message |
 //! | `images` | a full sync as messages: shard by shard, chunk by chunk |
+//! | `window` | how many bytes are on their way |
 //!
 //! *Invariant:* knows the state through `oplog::ReplicatedState` alone. No clock, no task, no socket.
 //!
@@ -13,7 +14,9 @@
 mod batch;
 mod images;
 mod plan;
+mod window;
 
 pub use batch::{Batch, BatchLimits, next_batch};
 pub use images::Images;
 pub use plan::{PeerLog, Start, SyncedPart, plan};
+pub use window::Window;

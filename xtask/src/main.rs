@@ -10,6 +10,7 @@
 
 mod children;
 mod doctor;
+mod failover;
 mod fuzz;
 mod programs;
 mod repo;
@@ -57,6 +58,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Kill, transfer and cut off members many times under load, and print how long clients noticed.
+    Failover(failover::Args),
     /// Say which programs are here, which are missing, and their versions.
     Doctor,
 }
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench { args } => programs::bench(args),
         Command::Sim { args } => programs::sim(args),
+        Command::Failover(args) => failover::run(&args),
         Command::Doctor => doctor::run(),
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    logging::start(&Logging { log_level: "warn".to_owned(), ..Logging::default() })?;
+    logging::start(&Logging { log_level: "warn".to_owned(), ..Logging::default() }, "")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(dev(args)).map(|()| ExitCode::SUCCESS)
 }

@@ -26,7 +26,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let config = args.flags.load()?;
-    logging::start(&Logging { log_level: "error".to_owned(), ..Logging::default() })?;
+    logging::start(&Logging { log_level: "error".to_owned(), ..Logging::default() }, "")?;
     if !config.cluster.is_on() {
         bail!("coordinator: none is named. Say the same --coordinator that the members were started with");
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::config::Flags;
+use crate::process::node_name;
 use crate::serve::{Started, StopsAt};
 use crate::{guard, logging, serve};
 
@@ -27,7 +28,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let config = args.flags.load()?;
-    logging::start(&config.logging)?;
+    logging::start(&config.logging, &node_name(&config.serving.node_name))?;
     if args.guarded {
         return guard::run(&config);
     }

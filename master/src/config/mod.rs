@@ -166,7 +166,8 @@ component! {
         look_every_ms: u64 = 1000, "UNDERSTUDY_LOOK_EVERY_MS";
         /// Entries by which a peer may lag when it is to join the in-sync set.
         join_lag_ops: u64 = 1000, "UNDERSTUDY_JOIN_LAG_OPS";
-        /// Entries by which a peer may lag before it leaves the in-sync set.
+        /// Entries by which a peer may lag before it leaves the in-sync set. With `ack` local also the entries that can be
+        /// lost with the primary, at most.
         lag_ops_max: u64 = 100_000, "UNDERSTUDY_LAG_OPS_MAX";
         /// Milliseconds for which it may lack an entry before it leaves the in-sync set.
         lag_ms_max: u64 = 1000, "UNDERSTUDY_LAG_MS_MAX";
@@ -181,6 +182,8 @@ component! {
         batch_bytes: usize = 1 << 20, "UNDERSTUDY_BATCH_BYTES";
         /// Entries on their way to a peer that it has not confirmed, at most.
         window_entries: u64 = 8192, "UNDERSTUDY_WINDOW_ENTRIES";
+        /// Bytes on their way to a peer that it has not confirmed, at most, and one message more. Also of a full sync.
+        window_bytes: usize = 16 << 20, "UNDERSTUDY_WINDOW_BYTES";
         /// Bytes per second of a full sync. 0: as fast as it goes.
         full_sync_bytes_per_s: u64 = 0, "UNDERSTUDY_FULL_SYNC_BYTES_PER_S";
     }

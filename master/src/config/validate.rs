@@ -134,6 +134,7 @@ impl Cluster {
             ("batch_entries", self.batch_entries as u64),
             ("batch_bytes", self.batch_bytes as u64),
             ("window_entries", self.window_entries),
+            ("window_bytes", self.window_bytes as u64),
         ];
         for (field, value) in at_least_one {
             rule(value >= 1, field, || "must be at least 1".to_owned())?;

@@ -121,13 +121,14 @@ fn run_open(node: &Node, call: &Call) -> Result<Reply, CallError> {
     reply.map(|mut reply| {
         reply.epoch = epoch;
         if reply.effect == Effect::Mutates && is_local(node, call) {
-            reply.wait_seq = 0;
+            // Of what was acknowledged, never more than this many entries can be lost.
+            reply.wait_seq = reply.wait_seq.saturating_sub(node.config.cluster.lag_ops_max);
         }
         reply
     })
 }
 
-/// Whether the answer waits for nobody but this member.
+/// Whether the answer may go out before every member of the set has what it tells of.
 fn is_local(node: &Node, call: &Call) -> bool {
     let ack = caller_of(call).map_or(v1::Ack::ClusterDefault, v1::Caller::ack);
     match ack {

@@ -37,6 +37,7 @@ pub(crate) struct Limits {
     pub(crate) tail_entries_max: u64,
     pub(crate) tail_bytes_max: u64,
     pub(crate) window_entries_max: u64,
+    pub(crate) window_bytes_max: u64,
     pub(crate) long_calls: u64,
     pub(crate) long_calls_max: u64,
     pub(crate) request_bytes: u64,
@@ -49,8 +50,16 @@ pub(crate) struct Reign {
     /// This member counted in.
     pub(crate) insync: u64,
     pub(crate) peers: Vec<Member>,
-    /// By the name of the peer: entries that were sent to it and not confirmed, of those that are connected.
-    pub(crate) windows: Vec<(String, u64)>,
+    /// Of the peers that are connected.
+    pub(crate) windows: Vec<PeerWindow>,
+}
+
+/// What is on its way to a peer: sent, and not confirmed.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerWindow {
+    pub(crate) peer: String,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What a member of a cluster knows of itself.
@@ -188,6 +197,7 @@ fn limits(node: &Node) -> Limits {
         tail_entries_max: config.tail.tail_entries as u64,
         tail_bytes_max: config.tail.tail_bytes as u64,
         window_entries_max: config.cluster.window_entries,
+        window_bytes_max: config.cluster.window_bytes as u64,
         long_calls: config.serving.long_calls_max.saturating_sub(node.long_calls.available_permits()) as u64,
         long_calls_max: config.serving.long_calls_max as u64,
         request_bytes: node.request_bytes() as u64,
@@ -200,7 +210,8 @@ fn reign(pair: &Pair, me: &str, status: &Status) -> Option<Reign> {
     let members = status.cluster.iter().flat_map(|cluster| &cluster.members);
     let window = |peer: &Arc<Peer>| {
         let (sent, received) = (peer.sent.load(Ordering::Relaxed), peer.received.load(Ordering::Relaxed));
-        (peer.name.clone(), sent.saturating_sub(received))
+        let entries = sent.saturating_sub(received);
+        PeerWindow { peer: peer.name.clone(), entries, bytes: peer.in_flight_bytes() as u64 }
     };
     Some(Reign {
         insync: record.insync.len() as u64,

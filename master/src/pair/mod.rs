@@ -5,6 +5,7 @@
 //! | `seat` | what follows at once from what the core says: commits, the gate, the tenure |
 //! | `ask` | the coordinator's answers to the core's questions |
 //! | `peers` | the primary's side of its streams |
+//! | `pace` | how fast a full sync may go |
 //! | `follow` | the standby's side of its stream |
 //! | `lead` | from a standby to a primary, and back |
 //! | `transfer` | giving the place of the primary to another member |
@@ -24,6 +25,7 @@ mod ask;
 mod follow;
 mod lead;
 mod notes;
+mod pace;
 pub(crate) mod peers;
 mod presence;
 pub(crate) mod seat;
@@ -42,7 +44,7 @@ use proto::v1::replication_server::ReplicationServer;
 use standby::Standby;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::config::Cluster;
 use crate::node::Node;
@@ -107,7 +109,7 @@ impl Pair {
             peers: Arc::clone(&peers),
             notes: Notes::default(),
             coordinator: Arc::clone(&coordinator),
-            roll: Roll::new(),
+            roll: Roll::default(),
         });
         node.join_pair(&pair);
         let mut tasks = JoinSet::new();
@@ -128,8 +130,14 @@ impl Pair {
         if let Some(info) = self.roll.find(who) {
             return Some(info);
         }
-        self.roll.update(self.coordinator.members().await.ok()?);
+        self.learn(self.coordinator.members().await.ok()?);
         self.roll.find(who)
+    }
+
+    /// Who is here now.
+    fn learn(&self, members: Vec<MemberInfo>) {
+        let known = self.seat.known();
+        self.roll.update(members, known.as_ref().map(|known| &known.record), Instant::now());
     }
 
     pub(crate) fn members(&self) -> Vec<MemberInfo> {

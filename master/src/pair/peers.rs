@@ -5,8 +5,8 @@
 //!   receipts ────────────────────────────────► seat (commits, tenure), window
 //! ```
 //!
-//! Invariants: what is sent follows what was sent before; at most a window of entries is under way; a stream ends with the
-//! epoch that it began in.
+//! Invariants: what is sent follows what was sent before; at most a window is under way, of entries and of bytes; a stream ends
+//! with the epoch that it began in.
 //!
 //! Deliberately absent: who is in the set. A peer that is not gets the same stream.
 
@@ -27,7 +27,7 @@ use proto::v1::replication_server::Replication;
 use proto::v1::verify_request::Question;
 use proto::v1::verify_response::Answer;
 use proto::v1::{self, FromPrimary, FromStandby, VerifyRequest, VerifyResponse};
-use replication::{BatchLimits, Images, PeerLog, Start, SyncedPart, next_batch, plan};
+use replication::{BatchLimits, Images, PeerLog, Start, SyncedPart, Window, next_batch, plan};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,6 +37,7 @@ use verification::{answer_buckets, answer_parts, answer_sample};
 use crate::clock::boot_ms;
 use crate::config::Cluster;
 use crate::node::Node;
+use crate::pair::pace::Pace;
 use crate::pair::seat::{Role, Seat};
 
 /// A peer says hello at once or not at all.
@@ -66,6 +67,7 @@ pub(crate) struct Peer {
     /// Shards of a full sync that were sent, and how many there are; 0 of 0: none is under way.
     pub(crate) shards_sent: AtomicU64,
     pub(crate) shards: AtomicU64,
+    in_flight: Mutex<Window>,
     window: Notify,
 }
 
@@ -73,6 +75,10 @@ impl Peer {
     /// It has not found itself to differ from this member.
     pub(crate) fn is_sound(&self) -> bool {
         self.sound.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        self.in_flight.lock().bytes()
     }
 }
 
@@ -161,6 +167,7 @@ impl Replication for PeerCalls {
             heard_ms: AtomicU64::new(0),
             shards_sent: AtomicU64::new(0),
             shards: AtomicU64::new(0),
+            in_flight: Mutex::new(Window::default()),
             window: Notify::new(),
         });
         self.peers.enter(Arc::clone(&peer))?;
@@ -340,6 +347,7 @@ impl Stream {
             peer.verified.store(receipt.verified, Ordering::Relaxed);
             peer.sound.store(!receipt.unsound, Ordering::Relaxed);
             peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
+            peer.in_flight.lock().answered(receipt.echo_ms);
             let echo_ms = receipt.echo_ms.min(boot_ms());
             if !receipt.syncing {
                 // What it still holds from before is no reason to wait for it.
@@ -410,11 +418,12 @@ impl Stream {
                 self.peer.shards.store(0, Ordering::Relaxed);
                 self.peer.shards_sent.store(0, Ordering::Relaxed);
                 let begins = begins.expect("images were sent, by this stream or by one before");
-                // Without a window, as beside every image: what is missing moves no window.
+                // Not held up by the window of entries, as beside every image: what is missing moves that one not at all.
                 return self.send_log_beside(begins).await;
             };
             let bytes = message.chunk.len();
             self.send(Down::Image(message)).await?;
+            self.window_has_room().await?;
             sent = Some(self.send_log_beside(begins.expect("an image was just taken")).await?);
             pace.sent(bytes);
             while let Some(rest) = pace.ahead() {
@@ -432,11 +441,28 @@ impl Stream {
                 Some(batch) => {
                     sent = batch.last_seq;
                     self.send(Down::Entries(v1::Entries { frames: batch.frames })).await?;
+                    self.window_has_room().await?;
                 }
                 None => return Ok(sent),
             }
         }
         Ok(sent)
+    }
+
+    fn window_is_full(&self) -> bool {
+        self.peer.in_flight_bytes() >= self.settings.window_bytes
+    }
+
+    /// Waits until it has, with beacons meanwhile.
+    async fn window_has_room(&self) -> Result<(), End> {
+        let beacon = Duration::from_millis(self.settings.beacon_ms);
+        while self.window_is_full() {
+            if timeout(beacon, self.peer.window.notified()).await.is_err() {
+                self.check_goes_on()?;
+                self.send(Down::Entries(v1::Entries { frames: Bytes::new() })).await?;
+            }
+        }
+        Ok(())
     }
 
     fn limits(&self) -> BatchLimits {
@@ -461,7 +487,10 @@ impl Stream {
             if boot_ms() > self.peer.heard_ms.load(Ordering::Relaxed).max(began_ms) + SILENT_MS_MAX {
                 return End::Silent;
             }
-            let window_end = self.peer.received.load(Ordering::Relaxed) + self.settings.window_entries;
+            let window_end = match self.window_is_full() {
+                true => sent,
+                false => self.peer.received.load(Ordering::Relaxed) + self.settings.window_entries,
+            };
             let frames = match next_batch(&self.tail, sent, window_end, limits) {
                 Ok(Some(batch)) => {
                     sent = batch.last_seq;
@@ -501,7 +530,14 @@ impl Stream {
     async fn send(&self, message: Down) -> Result<(), End> {
         let committed = self.tail.committed().get();
         let (epoch, in_sync) = (self.epoch, self.seat.is_in_sync(self.peer.who));
-        let message = FromPrimary { epoch, sent_ms: boot_ms(), committed, in_sync, message: Some(message) };
+        let bytes = match &message {
+            Down::Entries(entries) => entries.frames.len(),
+            Down::Image(image) => image.chunk.len(),
+            Down::Welcome(_) | Down::Resigned(_) => 0,
+        };
+        let sent_ms = boot_ms();
+        self.peer.in_flight.lock().sent(sent_ms, bytes);
+        let message = FromPrimary { epoch, sent_ms, committed, in_sync, message: Some(message) };
         match timeout(Duration::from_millis(SILENT_MS_MAX), self.out.send(Ok(message))).await {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(End::Silent),
@@ -509,30 +545,9 @@ impl Stream {
     }
 }
 
-/// Keeps a full sync within its rate.
-struct Pace {
-    bytes_per_s: u64,
-    began: Instant,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(bytes_per_s: u64) -> Pace {
-        Pace { bytes_per_s, began: Instant::now(), bytes: 0 }
-    }
-
-    fn sent(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-    }
-
-    /// How much too early it is for more.
-    fn ahead(&self) -> Option<Duration> {
-        let due_ms = (self.bytes * 1000).checked_div(self.bytes_per_s)?;
-        Duration::from_millis(due_ms).checked_sub(self.began.elapsed()).filter(|rest| !rest.is_zero())
-    }
-}
-
-/// The lowest seq that a peer of the set still needs.
+/// The lowest seq that a peer of the set still needs: what it lacks is kept, and writes wait for room if need be, until the lag
+/// limits have taken it out of the set. Peers that catch up or join hold nothing up: the log drops nothing before it is full, so
+/// they find as much of it as the bounds allow, and a full sync when that was not enough.
 pub(crate) fn floor(seat: &Seat) -> Option<u64> {
     let known = seat.record()?;
     let received = |who: &Incarnation| seat.peer(*who).map_or(0, |(received, _)| received);

@@ -168,7 +168,7 @@ fn positions_follow_time(history: &History, faults: &mut Vec<String>) {
 }
 
 /// No two live objects have a byte in common.
-fn buffers_do_not_overlap(objects: &Objects, faults: &mut Vec<String>) {
+pub(crate) fn buffers_do_not_overlap(objects: &Objects, faults: &mut Vec<String>) {
     let mut buffers: Vec<(SegmentId, u64, u64, &str)> = Vec::new();
     for (key, object) in objects {
         for replica in &object.replicas {
@@ -186,13 +186,13 @@ fn buffers_do_not_overlap(objects: &Objects, faults: &mut Vec<String>) {
     }
 }
 
-/// p50, p99 and a histogram, for people.
+/// Quantiles and a histogram, for people.
 pub(crate) fn report(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: f64| times.get(((times.len() as f64 * share).ceil() as usize).saturating_sub(1));
     let shown = |time: Option<&Duration>| time.map_or("none".to_owned(), |time| format!("{time:.1?}"));
-    let (p50, p99, longest) = (shown(at(0.5)), shown(at(0.99)), shown(times.last()));
-    println!("{what}: {} times, p50 {p50}, p99 {p99}, longest {longest}", times.len());
+    let (p50, p90, p99, longest) = (shown(at(0.5)), shown(at(0.9)), shown(at(0.99)), shown(times.last()));
+    println!("{what}: {} times, p50 {p50}, p90 {p90}, p99 {p99}, longest {longest}", times.len());
     let mut buckets = BTreeMap::<u128, usize>::new();
     for time in &times {
         *buckets.entry(time.as_millis() / 50 * 50).or_default() += 1;

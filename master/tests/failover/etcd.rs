@@ -1,6 +1,6 @@
-//! A real etcd of one's own: its process, its ports, its data; stopped, started again, and looked into.
+//! A real etcd of one's own, alone or as a cluster: its processes, ports and data; stopped, started again, and looked into.
 //!
-//! Deliberately absent: clusters of etcd.
+//! Deliberately absent: members of etcd that come or go for good.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use crate::process::Process;
 
 #[derive(Debug)]
 pub(crate) struct Etcd {
+    name: String,
     process: Option<Process>,
     clients: Port,
     peers: Port,
@@ -25,21 +26,42 @@ pub(crate) struct Etcd {
 
 impl Etcd {
     pub(crate) async fn start() -> Etcd {
-        let dir = tempfile::Builder::new().prefix("understudy-etcd-").tempdir().expect("there is room");
-        let mut etcd = Etcd { process: None, clients: test_ports::free_port(), peers: test_ports::free_port(), dir };
+        let mut etcd = Etcd::new("one");
         etcd.restart().await;
         etcd
     }
 
+    /// One that runs nowhere yet.
+    fn new(name: &str) -> Etcd {
+        let dir = tempfile::Builder::new().prefix("understudy-etcd-").tempdir().expect("there is room");
+        let (clients, peers) = (test_ports::free_port(), test_ports::free_port());
+        Etcd { name: name.to_owned(), process: None, clients, peers, dir }
+    }
+
     /// With the data of before.
     pub(crate) async fn restart(&mut self) {
+        let alone = self.peer();
+        self.begin(&alone);
+        self.is_up().await;
+    }
+
+    /// As those who begin a cluster name it.
+    fn peer(&self) -> String {
+        format!("{}=http://{}", self.name, self.peers.addr())
+    }
+
+    /// `cluster`: all of them; looked at where there is no data yet.
+    fn begin(&mut self, cluster: &str) {
         let mut command = Command::new("etcd");
         let (clients, peers) = (self.url(), format!("http://{}", self.peers.addr()));
         command.env_clear().arg("--data-dir").arg(self.dir.path().join("data"));
-        command.args(["--name", "one", "--initial-cluster", &format!("one={peers}")]);
+        command.args(["--name", &self.name, "--initial-cluster", cluster]);
         command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         self.process = Some(Process::start(command, &self.log_path()));
+    }
+
+    async fn is_up(&self) {
         let began = Instant::now();
         while !self.is_healthy() {
             assert!(began.elapsed() < PATIENCE, "etcd does not start:\n{}", self.log());
@@ -82,5 +104,67 @@ impl Etcd {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+}
+
+/// Three of them: one may be away.
+#[derive(Debug)]
+pub(crate) struct EtcdCluster {
+    members: Vec<Etcd>,
+}
+
+impl EtcdCluster {
+    pub(crate) async fn start() -> EtcdCluster {
+        let mut cluster = EtcdCluster { members: ["one", "two", "three"].map(Etcd::new).into() };
+        let all = cluster.peers();
+        cluster.members.iter_mut().for_each(|etcd| etcd.begin(&all));
+        for etcd in &cluster.members {
+            etcd.is_up().await;
+        }
+        cluster
+    }
+
+    fn peers(&self) -> String {
+        self.members.iter().map(Etcd::peer).collect::<Vec<_>>().join(",")
+    }
+
+    pub(crate) fn coordinator(&self) -> String {
+        let urls: Vec<_> = self.members.iter().map(Etcd::url).collect();
+        format!("etcd:{}", urls.join(","))
+    }
+
+    /// The one that leads; of those that run, each knows.
+    pub(crate) async fn leader(&self) -> usize {
+        let began = Instant::now();
+        loop {
+            let leads = |etcd: &Etcd| etcd.process.is_some() && etcd.says_it_leads();
+            if let Some(at) = self.members.iter().position(leads) {
+                return at;
+            }
+            assert!(began.elapsed() < PATIENCE, "nobody leads the etcd cluster");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) fn member(&mut self, at: usize) -> &mut Etcd {
+        &mut self.members[at]
+    }
+
+    /// One that was killed, with its data.
+    pub(crate) async fn restart(&mut self, at: usize) {
+        let all = self.peers();
+        self.members[at].begin(&all);
+        self.members[at].is_up().await;
+    }
+}
+
+impl Etcd {
+    fn says_it_leads(&self) -> bool {
+        let status = self.ctl(&["endpoint", "status", "-w", "json"]);
+        let status: Option<serde_json::Value> = status.and_then(|text| serde_json::from_str(&text).ok());
+        status.is_some_and(|status| {
+            let status = &status[0]["Status"];
+            status["leader"].is_u64() && status["leader"] == status["header"]["member_id"]
+        })
     }
 }

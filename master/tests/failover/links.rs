@@ -17,12 +17,21 @@ use crate::proxy::{Cut, Proxy};
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 300;
-/// Several tenures, so that everything that is going to happen does.
-const CUT_FOR: Duration = Duration::from_secs(3);
+/// Cuts one after the other, and how long each lasts.
+#[derive(Clone, Copy, Debug)]
+struct Cuts {
+    times: usize,
+    lasting: Duration,
+}
+
+/// Several tenures, so that everything that is going to happen in the pair does.
+const TWICE: Cuts = Cuts { times: 2, lasting: Duration::from_secs(3) };
+/// Longer than leases in etcd last: whoever is cut off from it is no longer seen.
+const BEYOND_LEASES: Cuts = Cuts { times: 1, lasting: Duration::from_secs(8) };
 
 /// A pair whose members reach each other, and etcd, through links that can be cut.
-struct Linked {
-    cluster: Cluster,
+pub(crate) struct Linked {
+    pub(crate) cluster: Cluster,
     etcd: Etcd,
     /// To the member of this name.
     peers: Vec<(String, Proxy)>,
@@ -32,16 +41,16 @@ struct Linked {
 }
 
 impl Linked {
-    async fn start() -> Linked {
+    pub(crate) async fn start(names: &[&str], args: &[&str]) -> Linked {
         let etcd = Etcd::start().await;
         let mut linked = Linked {
-            cluster: Cluster::empty(Spec::default()),
+            cluster: Cluster::empty(Spec::with(args)),
             peers: Vec::new(),
             etcds: Vec::new(),
             _ports: Vec::new(),
             etcd,
         };
-        for name in ["a", "b"] {
+        for name in names {
             linked.add(name).await;
             linked.cluster.in_sync().await;
         }
@@ -49,11 +58,17 @@ impl Linked {
     }
 
     async fn add(&mut self, name: &str) {
+        self.add_with(name, &[]).await;
+    }
+
+    /// `args`: beyond those of all members.
+    pub(crate) async fn add_with(&mut self, name: &str, args: &[&str]) {
         let port = test_ports::free_port();
         let peer = Proxy::start(port.addr()).await;
         let etcd = Proxy::start(self.etcd.address()).await;
         let coordinator = format!("etcd:http://{}", etcd.address());
-        let args = ["--peer-listen", &port.addr().to_string(), "--peer-advertise", &peer.address()];
+        let (listen, advertise) = (port.addr().to_string(), peer.address());
+        let args = [&["--peer-listen", &listen, "--peer-advertise", &advertise], args].concat();
         self.cluster.plan_with(name, &coordinator, &args);
         self.cluster.restart(name);
         self.peers.push((name.to_owned(), peer));
@@ -61,15 +76,16 @@ impl Linked {
         self._ports.push(port);
     }
 
-    fn peer(&self, name: &str) -> &Proxy {
+    /// Through which others reach this member.
+    pub(crate) fn peer(&self, name: &str) -> &Proxy {
         &self.peers.iter().find(|(member, _)| member == name).expect("it was added").1
     }
 
-    fn way_to_etcd(&self, name: &str) -> &Proxy {
+    pub(crate) fn way_to_etcd(&self, name: &str) -> &Proxy {
         &self.etcds.iter().find(|(member, _)| member == name).expect("it was added").1
     }
 
-    fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.peers.iter().chain(&self.etcds).for_each(|(_, proxy)| proxy.heal());
     }
 }
@@ -81,20 +97,20 @@ enum Meanwhile {
     NobodyMay,
 }
 
-/// Cuts what `cut` cuts of a primary and its standby, for a while, and lets it heal, twice.
-async fn cut_and_heal(what: &str, meanwhile: Meanwhile, cut: impl Fn(&Linked, &str, &str)) {
-    let linked = Linked::start().await;
+/// Cuts what `cut` cuts of a primary and its standby, for a while, and lets it heal.
+async fn cut_and_heal(what: &str, planned: Cuts, meanwhile: Meanwhile, cut: impl Fn(&Linked, &str, &str)) {
+    let linked = Linked::start(&["a", "b"], &[]).await;
     let load = Load::start(&linked.cluster.addresses(), WRITERS, PAUSE).await;
     let mut cuts = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..planned.times {
         let (primary, epoch) = linked.cluster.in_sync().await;
         let standby = linked.cluster.names_but(&primary).remove(0);
         load.runs(CHANGES_BETWEEN).await;
         let from = Instant::now();
         cut(&linked, &primary, &standby);
-        sleep(CUT_FOR / 2).await;
+        sleep(planned.lasting / 2).await;
         let before = load.acknowledged();
-        sleep(CUT_FOR / 2).await;
+        sleep(planned.lasting / 2).await;
         let goes_on = load.acknowledged() > before;
         let healed = Instant::now();
         linked.heal();
@@ -118,49 +134,76 @@ async fn cut_and_heal(what: &str, meanwhile: Meanwhile, cut: impl Fn(&Linked, &s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_between_the_members_cut_both_ways() {
     // The standby connects to the primary.
-    cut_and_heal("primary - standby", Meanwhile::GoesOn, |linked, primary, _| linked.peer(primary).cut(Cut::Both))
-        .await;
+    let cut = |linked: &Linked, primary: &str, _: &str| linked.peer(primary).cut(Cut::Both);
+    cut_and_heal("primary - standby", TWICE, Meanwhile::GoesOn, cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_between_the_members_cut_from_the_primary_to_the_standby() {
-    cut_and_heal("primary -> standby", Meanwhile::GoesOn, |linked, primary, _| linked.peer(primary).cut(Cut::Answers))
-        .await;
+    let cut = |linked: &Linked, primary: &str, _: &str| linked.peer(primary).cut(Cut::Answers);
+    cut_and_heal("primary -> standby", TWICE, Meanwhile::GoesOn, cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_between_the_members_cut_from_the_standby_to_the_primary() {
-    cut_and_heal("standby -> primary", Meanwhile::GoesOn, |linked, primary, _| linked.peer(primary).cut(Cut::Requests))
-        .await;
+    let cut = |linked: &Linked, primary: &str, _: &str| linked.peer(primary).cut(Cut::Requests);
+    cut_and_heal("standby -> primary", TWICE, Meanwhile::GoesOn, cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_of_the_primary_to_etcd_cut() {
-    cut_and_heal("primary - etcd", Meanwhile::GoesOn, |linked, primary, _| linked.way_to_etcd(primary).cut(Cut::Both))
-        .await;
+    let cut = |linked: &Linked, primary: &str, _: &str| linked.way_to_etcd(primary).cut(Cut::Both);
+    cut_and_heal("primary - etcd", BEYOND_LEASES, Meanwhile::GoesOn, cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_of_the_standby_to_etcd_cut() {
-    cut_and_heal("standby - etcd", Meanwhile::GoesOn, |linked, _, standby| linked.way_to_etcd(standby).cut(Cut::Both))
-        .await;
+    let cut = |linked: &Linked, _: &str, standby: &str| linked.way_to_etcd(standby).cut(Cut::Both);
+    cut_and_heal("standby - etcd", BEYOND_LEASES, Meanwhile::GoesOn, cut).await;
+}
+
+fn primary_alone(linked: &Linked, primary: &str, _: &str) {
+    linked.peer(primary).cut(Cut::Both);
+    linked.way_to_etcd(primary).cut(Cut::Both);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_cut_off_from_its_standby_and_from_etcd() {
-    cut_and_heal("primary - everybody", Meanwhile::GoesOn, |linked, primary, _| {
-        linked.peer(primary).cut(Cut::Both);
-        linked.way_to_etcd(primary).cut(Cut::Both);
-    })
-    .await;
+    cut_and_heal("primary - everybody", TWICE, Meanwhile::GoesOn, primary_alone).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_cut_off_from_everybody_for_longer_than_its_lease() {
+    cut_and_heal("primary - everybody, long", BEYOND_LEASES, Meanwhile::GoesOn, primary_alone).await;
+}
+
+fn standby_alone(linked: &Linked, primary: &str, standby: &str) {
+    linked.peer(primary).cut(Cut::Both);
+    linked.way_to_etcd(standby).cut(Cut::Both);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_cut_off_from_its_primary_and_from_etcd() {
+    cut_and_heal("standby - everybody", TWICE, Meanwhile::GoesOn, standby_alone).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_cut_off_from_everybody_for_longer_than_its_lease() {
+    cut_and_heal("standby - everybody, long", BEYOND_LEASES, Meanwhile::GoesOn, standby_alone).await;
+}
+
+fn everybody_alone(linked: &Linked, primary: &str, standby: &str) {
+    linked.peer(primary).cut(Cut::Both);
+    linked.way_to_etcd(primary).cut(Cut::Both);
+    linked.way_to_etcd(standby).cut(Cut::Both);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_links_cut() {
-    cut_and_heal("everybody - everybody", Meanwhile::NobodyMay, |linked, primary, standby| {
-        linked.peer(primary).cut(Cut::Both);
-        linked.way_to_etcd(primary).cut(Cut::Both);
-        linked.way_to_etcd(standby).cut(Cut::Both);
-    })
-    .await;
+    cut_and_heal("everybody - everybody", TWICE, Meanwhile::NobodyMay, everybody_alone).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_links_cut_for_longer_than_leases_last() {
+    cut_and_heal("everybody - everybody, long", BEYOND_LEASES, Meanwhile::NobodyMay, everybody_alone).await;
 }

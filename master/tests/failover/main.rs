@@ -6,7 +6,10 @@
 //! | `process`, `cluster`, `view`, `etcd`, `proxy` | what is broken |
 //! | `load`, `writer`, `history`, `check` (`check_test`) | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
-//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `etcd_faults`, `links`, `verification` | the tests |
+//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
+//! | `etcd_faults`, `etcd_members`, `links`, `throttle` | the tests: etcd and links |
+//! | `verification` | the tests: states that were broken on purpose |
+//! | `long` | some of them for longer, behind `./x failover` |
 //!
 //! *Invariant:* no test asserts a speed; the times that they print are for people.
 //!
@@ -18,17 +21,22 @@ mod check_test;
 mod cluster;
 mod etcd;
 mod etcd_faults;
+mod etcd_members;
 mod full_sync;
 mod history;
 mod kills;
 mod links;
 mod load;
+mod local;
+mod long;
 mod members;
 mod pauses;
 mod probe;
 mod process;
 mod proxy;
 mod restarts;
+mod space;
+mod throttle;
 mod transfers;
 mod verification;
 mod view;

@@ -1,10 +1,13 @@
-//! Three members: standbys go and come back, then the primary goes; nothing is lost.
+//! Three members and more: standbys go and come back, then the primary goes; nothing is lost.
 
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::check::check;
 use crate::cluster::{Cluster, Spec};
 use crate::load::Load;
+use crate::view::View;
 
 const WRITERS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(2);
@@ -12,7 +15,10 @@ const CHANGES_BETWEEN: u64 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_standbys_killed_in_turn_and_then_the_primary() {
-    let mut cluster = Cluster::start(&["a", "b", "c"], Spec::default()).await;
+    standbys_and_then_the_primary_are_killed(Cluster::start(&["a", "b", "c"], Spec::default()).await).await;
+}
+
+pub(crate) async fn standbys_and_then_the_primary_are_killed(mut cluster: Cluster) {
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     let (primary, epoch) = cluster.in_sync().await;
     let standbys: Vec<_> = cluster.names().into_iter().filter(|name| *name != primary).collect();
@@ -38,6 +44,64 @@ async fn two_standbys_killed_in_turn_and_then_the_primary() {
     let history = load.stop().await;
     println!("{}", history.summary());
     check(&cluster, &history).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_standbys_follow_and_the_primary_is_killed_twice() {
+    let mut cluster = Cluster::start(&["a", "b", "c", "d", "e", "f"], Spec::default()).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    for _ in 0..2 {
+        let (primary, epoch) = cluster.in_sync().await;
+        load.runs(CHANGES_BETWEEN).await;
+        cluster.kill(&primary);
+        load.goes_on_after(epoch).await;
+        load.runs(CHANGES_BETWEEN / 3).await;
+        cluster.restart(&primary);
+    }
+    cluster.in_sync().await;
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    check(&cluster, &history).await;
+}
+
+/// Nobody is told its address any more, and nobody looks at what it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn member_that_was_stopped_for_good_disappears_from_the_list() {
+    let mut cluster = Cluster::start(&["a", "b", "c"], Spec::default()).await;
+    let (primary, _) = cluster.in_sync().await;
+    let leaver = cluster.names_but(&primary).remove(0);
+    cluster.signal(&leaver, Signal::TERM);
+    cluster.ended(&leaver).await;
+    let listed = |view: &View, by: &str| {
+        let members = view[by].iter().flat_map(|status| &status.cluster).flat_map(|cluster| &cluster.members);
+        members.filter(|member| member.name == leaver).count()
+    };
+    let left = cluster.names_but(&leaver);
+    cluster
+        .wait_until("it is forgotten", |view| left.iter().all(|by| view[by].is_some() && listed(view, by) == 0))
+        .await;
+    cluster.restart(&leaver);
+    cluster.wait_until("it is back", |view| left.iter().all(|by| listed(view, by) == 1)).await;
+    cluster.in_sync().await;
+    cluster.check_logs();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_line_of_a_members_log_says_whose_it_is_and_in_which_epoch() {
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--log-format", "json"])).await;
+    let (primary, epoch) = cluster.in_sync().await;
+    let other = cluster.names_but(&primary).remove(0);
+    cluster.kill(&primary);
+    cluster.led_by_one_of(std::slice::from_ref(&other)).await;
+    for name in cluster.names() {
+        let log = cluster.log(&name);
+        let lines = log.lines().filter(|line| line.starts_with('{'));
+        let lines: Vec<serde_json::Value> =
+            lines.map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect();
+        assert!(!lines.is_empty() && lines.iter().all(|line| line["node"] == name.as_str()), "{log}");
+        let knows = lines.iter().filter_map(|line| line["epoch"].as_u64());
+        assert_eq!(knows.max(), Some(if name == other { epoch + 1 } else { epoch }), "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

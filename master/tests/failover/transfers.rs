@@ -15,10 +15,10 @@ const CHANGES_BETWEEN: u64 = 300;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfers_under_load_show_no_client_an_error() {
     let cluster = Cluster::start(&["a", "b"], Spec::default()).await;
-    transfers(cluster, 10).await;
+    there_and_back(cluster, 10).await;
 }
 
-pub(crate) async fn transfers(cluster: Cluster, times: usize) {
+pub(crate) async fn there_and_back(cluster: Cluster, times: u32) {
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     let (mut moments, mut took) = (Vec::new(), Vec::new());
     for _ in 0..times {

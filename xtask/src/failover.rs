@@ -1,0 +1,109 @@
+//! `./x failover`: the failover tests that take too long for every run, each as often, or for as long, as it is asked for.
+//!
+//! Invariants:
+//! - Nothing ends them but themselves: what hangs is seen by the one who waits.
+//! - What they print is shown: the figures are the purpose.
+//!
+//! Absent on purpose: the scenarios, in `master/tests/failover/long.rs`.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::repo;
+use crate::steps::{self, Step};
+use crate::tools::{self, ETCD, ETCDCTL};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(
+    after_help = "Without any of these: 200 kills of each kind but the local ones (50), 100 transfers, 60 s without etcd."
+)]
+pub(crate) struct Args {
+    /// Kill so many primaries, one after the other, under load, with etcd and default settings.
+    #[arg(long, value_name = "N")]
+    kills: Option<u32>,
+    /// The same, of members under a guard.
+    #[arg(long, value_name = "N")]
+    guarded_kills: Option<u32>,
+    /// The same, of members of one host that do without etcd.
+    #[arg(long, value_name = "N")]
+    file_kills: Option<u32>,
+    /// The same while the standby lags and writes are acknowledged by the primary alone: how many are lost.
+    #[arg(long, value_name = "N")]
+    local_kills: Option<u32>,
+    /// Hand the place of the primary over so many times, there and back.
+    #[arg(long, value_name = "N")]
+    transfers: Option<u32>,
+    /// Stop etcd for so long under load.
+    #[arg(long, value_name = "SECONDS")]
+    etcd_away: Option<u32>,
+    /// Install what is missing without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What the tests read their number from.
+const NUMBER: &str = "FAILOVER_NUMBER";
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    tools::ensure_here(&[ETCD, ETCDCTL], &[], args.yes)?;
+    let hint = "the directory with the logs is named above";
+    let step = |(name, command)| Step::commands(name, hint, vec![command]);
+    steps::run_all(commands(args).into_iter().map(step).collect())
+}
+
+fn commands(args: &Args) -> Vec<(&'static str, Command)> {
+    let asked = [
+        ("kills", args.kills, 200),
+        ("guarded_kills", args.guarded_kills, 200),
+        ("file_kills", args.file_kills, 200),
+        ("local_kills", args.local_kills, 50),
+        ("transfers", args.transfers, 100),
+        ("etcd_away", args.etcd_away, 60),
+    ];
+    let all = asked.iter().all(|(_, number, _)| number.is_none());
+    let chosen =
+        asked.into_iter().filter_map(|(test, number, default)| Some((test, number.or(all.then_some(default))?)));
+    chosen.map(|(test, number)| (test, command(test, number))).collect()
+}
+
+/// Under cargo's own runner: it has no time limit, and shows what is printed.
+fn command(test: &str, number: u32) -> Command {
+    let mut cargo =
+        repo::cargo(["test", "--profile", "checked", "-p", "understudy", "--all-features", "--test", "failover"]);
+    cargo.args(["--", "--ignored", "--nocapture", "--exact", &format!("long::{test}")]).env(NUMBER, number.to_string());
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo::as_typed;
+
+    fn shown(args: &Args) -> Vec<String> {
+        let number = |command: &Command| {
+            let set = command.get_envs().find(|(name, _)| *name == NUMBER).and_then(|(_, value)| value);
+            set.expect("it is set").to_string_lossy().into_owned()
+        };
+        commands(args).iter().map(|(name, command)| format!("{name} {}", number(command))).collect()
+    }
+
+    #[test]
+    fn only_what_is_asked_for_runs_or_all_of_it() {
+        let args = Args { kills: Some(7), transfers: Some(3), ..Args::default() };
+        assert_eq!(shown(&args), ["kills 7", "transfers 3"]);
+        let all =
+            ["kills 200", "guarded_kills 200", "file_kills 200", "local_kills 50", "transfers 100", "etcd_away 60"];
+        assert_eq!(shown(&Args::default()), all);
+    }
+
+    #[test]
+    fn every_test_that_is_named_exists() {
+        let tests = include_str!("../../master/tests/failover/long.rs");
+        for (name, command) in commands(&Args::default()) {
+            assert!(tests.contains(&format!("async fn {name}()")), "long.rs has no {name}");
+            assert!(as_typed(&command).ends_with(&format!("--exact long::{name}")), "{command:?}");
+        }
+        assert!(tests.contains(NUMBER));
+    }
+}
