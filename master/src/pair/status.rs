@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: asking others. Only the primary knows how far its peers are.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use election::{Incarnation, Versioned};
 use proto::v1::{ClusterStatus, MemberStatus};
 
 use crate::clock::boot_ms;
+use crate::config::UncleanStart;
 use crate::pair::Pair;
 use crate::pair::peers::Peer;
 
@@ -53,11 +55,32 @@ impl Pair {
         }
         let fresh = self.notes.last(boot_ms()).is_some_and(|(_, age_ms)| age_ms < self.settings.tenure_ms);
         match (fresh, self.notes.is_in_sync()) {
-            // Since then it may have been taken out of the set.
-            (false, _) => (false, "nothing fresh was heard of the primary".to_owned()),
+            (false, _) => (false, self.silence()),
             (true, false) => (false, "it is not in the in-sync set".to_owned()),
             (true, true) => (true, String::new()),
         }
+    }
+
+    /// Nothing fresh was heard of the primary: what that means for this member, and what a person can do.
+    fn silence(&self) -> String {
+        let known = self.seat.known();
+        let insync = known.as_ref().map(|known| &known.record.insync);
+        if insync.is_none_or(|insync| insync.contains(&self.seat.me)) {
+            // Since then it may have been taken out of the set.
+            return "nothing fresh was heard of the primary".to_owned();
+        }
+        let begin = match self.settings.unclean {
+            UncleanStart::Cold => "with `understudy recover` a person says so, and a member begins anew with nothing",
+            UncleanStart::Wait => {
+                "with `understudy recover` a person says so; then a member that is started with `--unclean cold` begins \
+                 anew with nothing"
+            }
+        };
+        format!(
+            "nothing fresh was heard of the primary, and this member is not in the in-sync set: only the {} in it may lead. If \
+             they are gone for good: {begin}",
+            insync.map_or(0, BTreeSet::len)
+        )
     }
 
     fn member_statuses(&self, known: Option<&Versioned>) -> Vec<MemberStatus> {
