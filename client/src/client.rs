@@ -133,9 +133,12 @@ impl Client {
         self.deadline
     }
 
+    pub(crate) fn terms(&self) -> Terms<'_> {
+        Terms { tenant: &self.tenant, deadline: self.deadline, window: Window::Waits, sent: None }
+    }
+
     pub(crate) async fn call<C: Call>(&self, request: impl FnOnce(proto::v1::Caller) -> C) -> Result<C::Answer, Error> {
-        let terms = Terms { tenant: &self.tenant, deadline: self.deadline, window: Window::Waits };
-        self.link().call(terms, request).await
+        self.link().call(self.terms(), request).await
     }
 }
 

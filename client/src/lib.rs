@@ -45,7 +45,8 @@
 //!
 //! # Giving a call up
 //!
-//! Dropping the future of a call gives the call up: it may have run, as with [`Error::OutcomeUnknown`].
+//! Dropping the future of a call gives the call up: it may have run, as with [`Error::OutcomeUnknown`]. The start of a
+//! put ([`Client::put`]) is looked after in both cases: what it has taken is revoked in the background.
 //!
 //! Deliberately absent: how the bytes of objects travel between machines.
 
@@ -69,6 +70,7 @@ mod options;
 mod put;
 mod route;
 mod session;
+mod starting;
 mod trip;
 mod types;
 mod unary;
@@ -84,7 +86,7 @@ pub use items::{
     CopyStartItem, Force, ListKeys, MoveStartItem, NewTask, PutEndItem, PutOptions, PutRevokeItem, PutStartItem,
     TaskResult, TransferFinishItem,
 };
-pub use mounts::{ClientState, Liveness};
+pub use mounts::{ClientState, Liveness, Mount, OwnSegment};
 pub use options::{Heartbeat, Numbering, Options, Transport};
 pub use proto::v1::{Ack, IfExists, Pin, Reason, ReplicaScope, SegmentKind, SegmentState, TaskKind, TaskState};
 pub use put::Put;

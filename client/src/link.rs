@@ -78,23 +78,42 @@ impl Link {
     ) -> Result<C::Answer, Error> {
         let mut trip = Trip::new(C::NAME, C::MUTATES, terms.deadline);
         // Closed when this function ends, however it ends.
-        let number = match (C::MUTATES, self.options.numbering) {
-            (true, Numbering::On) => Some(self.open_number(&trip).await?),
+        let number = self.number_for::<C>(&mut trip).await?;
+        self.call_numbered(&trip, number.as_ref(), terms, request).await
+    }
+
+    /// Under which the call travels, if it changes something.
+    pub(crate) async fn number_for<C: Call>(&self, trip: &mut Trip) -> Result<Option<OpenNumber<'_>>, Error> {
+        match (C::MUTATES, self.options.numbering) {
+            (true, Numbering::On) => self.open_number(trip).await.map(Some),
             (true, Numbering::Off) => {
                 trip.on_loss = OnLoss::GivesUp;
-                None
+                Ok(None)
             }
-            (false, _) => None,
-        };
-        let request = request(self.caller(number.as_ref(), terms.tenant));
+            (false, _) => Ok(None),
+        }
+    }
+
+    /// The same request under the same number is the same call, however often it is made: it runs once.
+    pub(crate) async fn call_numbered<C: Call>(
+        &self,
+        trip: &Trip,
+        number: Option<&OpenNumber<'_>>,
+        terms: Terms<'_>,
+        request: impl FnOnce(v1::Caller) -> C,
+    ) -> Result<C::Answer, Error> {
+        let request = request(self.caller(number, terms.tenant));
         check_size(request.encoded_len())?;
-        let _place = self.place(&trip, terms.window, request.encoded_len()).await?;
+        let _place = self.place(trip, terms.window, request.encoded_len()).await?;
+        if let Some(sent) = terms.sent {
+            sent.store(true, Ordering::Relaxed);
+        }
         match self.options.transport {
             Transport::Session => {
-                let answer = self.over_session(&trip, encoded(request)).await?;
+                let answer = self.over_session(trip, encoded(request)).await?;
                 C::from_session(answer).ok_or_else(|| Error::protocol(C::NAME, "it answers another call"))
             }
-            Transport::Unary => self.over_unary(&trip, |channel| request.clone().unary(metadata(channel))).await,
+            Transport::Unary => self.over_unary(trip, |channel| request.clone().unary(metadata(channel))).await,
         }
     }
 

@@ -19,16 +19,7 @@ impl Client {
         check_items("items", items.len())?;
         let began = Instant::now();
         let request = |caller| calls::PutStart(put_start_request(caller, items, options));
-        let answer = self.call(request).await?;
-        let segments = Segments::new("PutStart", answer.segments)?;
-        let started = |result: v1::PutStartResult| {
-            Ok(PutStarted { put_id: result.put_id, replicas: segments.replicas(result.replicas)? })
-        };
-        Ok(PutsStarted {
-            position: position(answer.position),
-            finish_by: after(began, answer.put_start_timeout_ms),
-            results: convert::results("PutStart", items.len(), answer.results, started)?,
-        })
+        puts_started(items.len(), began, self.call(request).await?)
     }
 
     /// The bytes are written: readers find the objects from now on.
@@ -178,13 +169,25 @@ impl Client {
     }
 }
 
+pub(crate) fn puts_started(asked: usize, began: Instant, answer: v1::PutStartResponse) -> Result<PutsStarted, Error> {
+    let segments = Segments::new("PutStart", answer.segments)?;
+    let started = |result: v1::PutStartResult| {
+        Ok(PutStarted { put_id: result.put_id, replicas: segments.replicas(result.replicas)? })
+    };
+    Ok(PutsStarted {
+        position: position(answer.position),
+        finish_by: after(began, answer.put_start_timeout_ms),
+        results: convert::results("PutStart", asked, answer.results, started)?,
+    })
+}
+
 /// A length from the wire may be longer than a clock can say: then it is a day.
 fn after(began: Instant, length_ms: u64) -> Instant {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     began.checked_add(Duration::from_millis(length_ms)).unwrap_or(began + DAY)
 }
 
-fn put_start_request(caller: v1::Caller, items: &[PutStartItem], options: PutOptions) -> v1::PutStartRequest {
+pub(crate) fn put_start_request(caller: v1::Caller, items: &[PutStartItem], options: PutOptions) -> v1::PutStartRequest {
     let placement = v1::Placement {
         replicas: options.replicas,
         disk_replicas: options.disk_replicas,

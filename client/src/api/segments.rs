@@ -11,7 +11,7 @@ use crate::convert::{self, check_items, millis, position, segment_to_wire};
 use crate::error::Error;
 use crate::heartbeat;
 use crate::ids::{ClientId, SegmentId};
-use crate::mounts::{Liveness, Segments};
+use crate::mounts::{Liveness, OwnSegment};
 use crate::trip::Trip;
 use crate::types::Segment;
 
@@ -21,12 +21,12 @@ impl Client {
     pub async fn mount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("MountSegment", true, self.deadline());
-        let mut known = self.link().mounts.lock(&trip).await?;
+        let turn = self.link().mounts.turn(&trip).await?;
         let wire = segments.iter().map(segment_to_wire).collect();
         let request = |caller| calls::MountSegment(v1::MountSegmentRequest { caller: Some(caller), segments: wire });
         let answer = self.call(request).await?;
         let mounted = mounted("MountSegment", segments.len(), answer)?;
-        remember(&mut known, segments, &mounted);
+        turn.mounted(segments, &mounted.results);
         Ok(mounted)
     }
 
@@ -39,14 +39,14 @@ impl Client {
     pub async fn remount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("RemountSegments", true, self.deadline());
-        let mut known = self.link().mounts.lock(&trip).await?;
+        let turn = self.link().mounts.turn(&trip).await?;
         let wire = segments.iter().map(segment_to_wire).collect();
         let request =
             |caller| calls::RemountSegments(v1::RemountSegmentsRequest { caller: Some(caller), segments: wire });
         let answer = self.call(request).await?;
         let mounted = mounted("RemountSegments", segments.len(), answer)?;
-        known.clear();
-        remember(&mut known, segments, &mounted);
+        turn.forget(|_| true);
+        turn.mounted(segments, &mounted.results);
         Ok(mounted)
     }
 
@@ -55,14 +55,20 @@ impl Client {
     pub async fn unmount_segments(&self, ids: &[SegmentId], grace: Duration) -> Result<Items<()>, Error> {
         check_items("segment_ids", ids.len())?;
         let trip = Trip::new("UnmountSegment", true, self.deadline());
-        let mut known = self.link().mounts.lock(&trip).await?;
-        known.retain(|id, _| !ids.contains(id));
+        let turn = self.link().mounts.turn(&trip).await?;
+        turn.forget(|id| ids.contains(id));
         let segment_ids = ids.iter().map(|id| id.to_wire()).collect();
         let grace_ms = millis(grace);
         let request =
             |caller| calls::UnmountSegment(v1::UnmountSegmentRequest { caller: Some(caller), segment_ids, grace_ms });
         let answer = self.call(request).await?;
         convert::items("UnmountSegment", ids.len(), answer.position, answer.results)
+    }
+
+    /// What this client has mounted, and how each stands: a remount may have been refused. `Client::state` wakes at a
+    /// change.
+    pub fn segments(&self) -> Vec<OwnSegment> {
+        self.link().mounts.segments()
     }
 
     /// Segments of one client, or of all; of one name, or of all.
@@ -89,11 +95,6 @@ impl Client {
 fn mounted(call: &'static str, asked: usize, answer: v1::MountSegmentResponse) -> Result<Items<Mounted>, Error> {
     let results = convert::results(call, asked, answer.results, |result| Ok(heartbeat::mounted(&result)))?;
     Ok(Items { position: position(answer.position), results })
-}
-
-fn remember(known: &mut Segments, segments: &[Segment], mounted: &Items<Mounted>) {
-    let accepted = segments.iter().zip(&mounted.results).filter(|(_, result)| result.is_ok());
-    known.extend(accepted.map(|(segment, _)| (segment.id, segment.clone())));
 }
 
 fn status(status: v1::SegmentStatus) -> Result<SegmentStatus, Error> {
