@@ -2,6 +2,6 @@
 
 mod admin;
 pub(crate) mod objects;
-mod segments;
+pub(crate) mod segments;
 mod tasks;
-mod transfers;
+pub(crate) mod transfers;

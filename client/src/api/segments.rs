@@ -75,9 +75,9 @@ impl Client {
     pub async fn list_segments(&self, client: Option<ClientId>, name: &str) -> Result<SegmentList, Error> {
         let client_id = client.map(ClientId::to_wire).unwrap_or_default();
         let name = name.to_owned();
-        let answer = self.call(|_| calls::ListSegments(v1::ListSegmentsRequest { client_id, name })).await?;
-        let segments = answer.segments.into_iter().map(status).collect::<Result<_, _>>()?;
-        Ok(SegmentList { position: position(answer.position), segments })
+        let answer =
+            self.read(|_| calls::ListSegments(v1::ListSegmentsRequest { client_id, name, standby: None })).await?;
+        listed(answer)
     }
 
     /// One sign of life by hand, for clients with `Heartbeat::Off`. Remounting is up to the caller.
@@ -92,9 +92,18 @@ impl Client {
     }
 }
 
-fn mounted(call: &'static str, asked: usize, answer: v1::MountSegmentResponse) -> Result<Items<Mounted>, Error> {
+pub(crate) fn mounted(
+    call: &'static str,
+    asked: usize,
+    answer: v1::MountSegmentResponse,
+) -> Result<Items<Mounted>, Error> {
     let results = convert::results(call, asked, answer.results, |result| Ok(heartbeat::mounted(&result)))?;
     Ok(Items { position: position(answer.position), results })
+}
+
+pub(crate) fn listed(answer: v1::ListSegmentsResponse) -> Result<SegmentList, Error> {
+    let segments = answer.segments.into_iter().map(status).collect::<Result<_, _>>()?;
+    Ok(SegmentList { position: position(answer.position), from_standby: answer.from_standby, segments })
 }
 
 fn status(status: v1::SegmentStatus) -> Result<SegmentStatus, Error> {

@@ -44,7 +44,7 @@ pub(crate) async fn run(pair: Arc<Pair>, standby: Standby<Metadata>) {
             Role::LeadReborn { epoch } => lead(&pair, empty(&pair), epoch).await,
             Role::Follow { primary, epoch } => {
                 let mut standby = standby;
-                let mut applying = Applying::start(&pair.node, &standby);
+                let mut applying = Applying::start(&pair, &standby);
                 tokio::select! {
                     biased;
                     _ = changed(&mut roles) => {}

@@ -57,6 +57,8 @@ pub(crate) struct Peer {
     pub(crate) sent: AtomicU64,
     /// On `boot_ms`; 0: never.
     pub(crate) heard_ms: AtomicU64,
+    /// When its newest receipt left, on its own clock; 0: unknown.
+    asked_ms: AtomicU64,
     /// Shards of a full sync that were sent, and how many there are; 0 of 0: none is under way.
     pub(crate) shards_sent: AtomicU64,
     pub(crate) shards: AtomicU64,
@@ -134,6 +136,7 @@ impl Replication for PeerCalls {
             applied: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
+            asked_ms: AtomicU64::new(0),
             shards_sent: AtomicU64::new(0),
             shards: AtomicU64::new(0),
             window: Notify::new(),
@@ -275,6 +278,7 @@ impl Stream {
             peer.received.fetch_max(received, Ordering::Relaxed);
             peer.applied.store(receipt.applied, Ordering::Relaxed);
             peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
+            peer.asked_ms.store(receipt.asked_ms, Ordering::Release);
             let echo_ms = receipt.echo_ms.min(boot_ms());
             if !receipt.syncing {
                 // What it still holds from before is no reason to wait for it.
@@ -433,9 +437,12 @@ impl Stream {
     }
 
     async fn send(&self, message: Down) -> Result<(), End> {
+        // In this order: what is committed when the question has come; and nobody else could commit until after that.
+        let asked_ms = self.peer.asked_ms.load(Ordering::Acquire);
         let committed = self.tail.committed().get();
+        let as_of_ms = if self.seat.may_answer(self.epoch) { asked_ms } else { 0 };
         let (epoch, in_sync) = (self.epoch, self.seat.is_in_sync(self.peer.who));
-        let message = FromPrimary { epoch, sent_ms: boot_ms(), committed, in_sync, message: Some(message) };
+        let message = FromPrimary { epoch, sent_ms: boot_ms(), committed, in_sync, as_of_ms, message: Some(message) };
         match timeout(Duration::from_millis(SILENT_MS_MAX), self.out.send(Ok(message))).await {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(End::Silent),

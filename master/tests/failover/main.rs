@@ -6,7 +6,7 @@
 //! | `process`, `cluster`, `view`, `etcd`, `proxy` | what is broken |
 //! | `load`, `writer`, `history`, `check` (`check_test`) | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
-//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `etcd_faults`, `links` | the tests |
+//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `etcd_faults`, `links`, `standby_reads` | the tests |
 //!
 //! *Invariant:* no test asserts a speed; the times that they print are for people.
 //!
@@ -29,6 +29,7 @@ mod probe;
 mod process;
 mod proxy;
 mod restarts;
+mod standby_reads;
 mod transfers;
 mod view;
 mod writer;
