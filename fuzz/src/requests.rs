@@ -118,6 +118,7 @@ fn objects() -> Vec<Call> {
         regex: "^[a-o]+$".to_owned(),
         limit: 2,
         page_token: Bytes::from_static(b"\x01\x00m"),
+        standby: None,
     };
     vec![
         put_start(1, 10, &["e", "f"]),

@@ -216,6 +216,7 @@ fn list_keys(dice: &mut Dice, caller: Option<Caller>) -> ListKeysRequest {
         regex: regex(dice),
         limit: if is_spoiled(dice) { number(dice) as u32 } else { dice.below(300) as u32 },
         page_token: if dice.once_in(2) { Bytes::new() } else { Bytes::from(dice.bytes(5)) },
+        standby: None,
     }
 }
 
