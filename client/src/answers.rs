@@ -66,6 +66,8 @@ pub struct SegmentStatus {
 pub struct SegmentList {
     /// What the answer is true at.
     pub position: Position,
+    /// A standby has answered: nothing in it is leased (see [`crate::ReadOptions`]).
+    pub from_standby: bool,
     /// In the master's order.
     pub segments: Vec<SegmentStatus>,
 }
@@ -97,6 +99,8 @@ pub struct Lookups {
     pub position: Position,
     /// The bytes named here stay where they are until then.
     pub leased_until: Instant,
+    /// A standby has answered: nothing in it is leased (see [`crate::ReadOptions`]).
+    pub from_standby: bool,
     /// One for each key, in order.
     pub results: Vec<Result<Object, Refused>>,
 }
@@ -119,6 +123,8 @@ pub struct Lookup {
     pub position: Position,
     /// The bytes stay where they are until then.
     pub leased_until: Instant,
+    /// A standby has answered: nothing in it is leased (see [`crate::ReadOptions`]).
+    pub from_standby: bool,
     /// The object.
     pub object: Object,
 }
@@ -130,6 +136,8 @@ pub struct Existing {
     pub position: Position,
     /// What exists stays until then.
     pub leased_until: Instant,
+    /// A standby has answered: nothing in it is leased (see [`crate::ReadOptions`]).
+    pub from_standby: bool,
     /// One for each key, in order.
     pub exists: Vec<bool>,
 }
@@ -154,6 +162,8 @@ pub struct KeyPage {
     pub keys: Vec<KeyInfo>,
     /// For the next page. None: that was all.
     pub next_page_token: Option<Bytes>,
+    /// A standby has answered: nothing in it is leased (see [`crate::ReadOptions`]).
+    pub from_standby: bool,
 }
 
 /// A key in a list.

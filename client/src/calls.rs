@@ -34,6 +34,28 @@ pub(crate) trait Call: Clone + Send + Sync {
     ) -> impl Future<Output = Result<Response<Self::Answer>, Status>> + Send;
 }
 
+/// A call that a standby may answer, where the caller allows it.
+pub(crate) trait Read: Call {
+    fn standby(&mut self) -> &mut Option<v1::StandbyRead>;
+    fn from_standby(answer: &Self::Answer) -> bool;
+}
+
+macro_rules! reads {
+    ($($name:ident)*) => {
+        $(impl Read for $name {
+            fn standby(&mut self) -> &mut Option<v1::StandbyRead> {
+                &mut self.0.standby
+            }
+
+            fn from_standby(answer: &Self::Answer) -> bool {
+                answer.from_standby
+            }
+        })*
+    };
+}
+
+reads! { GetReplicas Exists ListKeys ListSegments }
+
 macro_rules! calls {
     ($($name:ident($request:ident) -> $answer:ident, $method:ident, $answered:ident, $mutates:literal;)*) => {
         $(

@@ -11,12 +11,13 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
 
-use crate::calls::Call;
+use crate::backoff::Backoff;
+use crate::calls::{Call, Read};
 use crate::error::Error;
 use crate::ids::ClientId;
-use crate::link::Link;
+use crate::link::{Link, ask};
 use crate::mounts::ClientState;
-use crate::options::{Heartbeat, Options, Transport, check_tenant};
+use crate::options::{Heartbeat, Options, ReadOptions, Transport, check_tenant, normalised};
 use crate::trip::{Terms, Window};
 use crate::{heartbeat, session};
 
@@ -26,6 +27,7 @@ pub struct Client {
     pub(crate) life: Arc<Life>,
     tenant: Arc<str>,
     deadline: Duration,
+    reads: Option<ReadOptions>,
 }
 
 /// The tasks of a client; they end when this is dropped.
@@ -64,7 +66,10 @@ impl Client {
     /// Finds a member that can be reached. The client goes on looking for the right one by itself from then on. To be
     /// called within a tokio runtime, which the client's tasks run on.
     pub async fn connect(options: Options) -> Result<Client, Error> {
-        let addresses = options.validate()?;
+        let mut addresses = options.validate()?;
+        if addresses.is_empty() {
+            addresses.push(first_announced(&options).await?);
+        }
         let link = Arc::new(Link::new(options, addresses));
         let channel = reach(&link).await?;
         let mut tasks = Vec::new();
@@ -82,7 +87,7 @@ impl Client {
         let tenant = link.options.tenant.as_str().into();
         let deadline = link.options.deadline;
         let revokes = Arc::new(tokio::sync::Semaphore::new(crate::put::REVOKES_MAX));
-        Ok(Client { life: Arc::new(Life { link, tasks, revokes }), tenant, deadline })
+        Ok(Client { life: Arc::new(Life { link, tasks, revokes }), tenant, deadline, reads: None })
     }
 
     /// A handle whose calls take at most this long, with all their retries.
@@ -94,6 +99,13 @@ impl Client {
     pub fn with_tenant(&self, tenant: &str) -> Result<Client, Error> {
         check_tenant(tenant)?;
         Ok(Client { tenant: tenant.into(), ..self.clone() })
+    }
+
+    /// A handle whose reads go to the standbys, in turn, and to the primary where none of them can answer as it is asked:
+    /// `get`, `get_replicas`, `exists`, `list_keys` and `list_segments`. What a standby answers is **not leased**: see
+    /// [`ReadOptions`].
+    pub fn with_reads(&self, reads: ReadOptions) -> Client {
+        Client { reads: Some(reads), ..self.clone() }
     }
 
     /// Who the master takes this client for.
@@ -133,9 +145,47 @@ impl Client {
         self.deadline
     }
 
+    pub(crate) fn terms(&self) -> Terms<'_> {
+        Terms { tenant: &self.tenant, deadline: self.deadline, window: Window::Waits, sent: None }
+    }
+
+    /// At a standby, if this handle reads there and one can answer; else at the primary.
+    pub(crate) async fn read<C: Read>(&self, request: impl FnOnce(proto::v1::Caller) -> C) -> Result<C::Answer, Error> {
+        let Some(reads) = self.reads else { return self.call(request).await };
+        let began = Instant::now();
+        let mut request = request(self.link().caller_of_read(&self.tenant));
+        *request.standby() = Some(reads.to_wire());
+        if let Some(answer) = self.link().at_standbys(&request, self.terms()).await? {
+            return Ok(answer);
+        }
+        *request.standby() = None;
+        let terms = Terms { deadline: self.deadline.saturating_sub(began.elapsed()), ..self.terms() };
+        self.link().call(terms, |_| request).await
+    }
+
     pub(crate) async fn call<C: Call>(&self, request: impl FnOnce(proto::v1::Caller) -> C) -> Result<C::Answer, Error> {
-        let terms = Terms { tenant: &self.tenant, deadline: self.deadline, window: Window::Waits };
-        self.link().call(terms, request).await
+        self.link().call(self.terms(), request).await
+    }
+}
+
+/// What the directory says, where no address was given.
+async fn first_announced(options: &Options) -> Result<String, Error> {
+    let discovery = options.discovery.as_deref().expect("options without any way to a member are refused");
+    let began = Instant::now();
+    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+    loop {
+        let why = match ask(discovery, options.connect_timeout).await {
+            Ok(Some(announced)) => match normalised(&announced.address) {
+                Ok(address) => return Ok(address),
+                Err(why) => why,
+            },
+            Ok(None) => "no primary is announced".to_owned(),
+            Err(why) => why,
+        };
+        if began.elapsed() >= options.connect_deadline {
+            return Err(Error::Unreachable { tried: vec![format!("discovery: {why}")], waited: began.elapsed() });
+        }
+        sleep(backoff.pause(Duration::ZERO, fastrand::u64(..))).await;
     }
 }
 
@@ -157,6 +207,7 @@ async fn reach(link: &Link) -> Result<Channel, Error> {
             return Err(Error::Unreachable { tried, waited: began.elapsed() });
         }
         if round_is_over {
+            link.discover().await;
             sleep(backoff.pause(Duration::ZERO, fastrand::u64(..))).await;
         }
     }

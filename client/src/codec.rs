@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn request_with_the_id_behind_it_reads_as_one_message() {
         let caller = Some(Caller { request_number: 7, ..Default::default() });
-        let call = Call::Exists(ExistsRequest { caller, keys: vec![Bytes::from_static(b"k")] });
+        let call = Call::Exists(ExistsRequest { caller, keys: vec![Bytes::from_static(b"k")], standby: None });
         let mut bytes = BytesMut::new();
         call.encode(&mut bytes);
         for id in [1, u64::MAX] {

@@ -1,4 +1,4 @@
-//! Connections: one for each session, one that unary calls share.
+//! Connections: one for each session and one to spare, one that unary calls share.
 
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
@@ -8,7 +8,7 @@ use crate::link::Link;
 use crate::route::Target;
 
 impl Link {
-    fn endpoint(&self, address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    pub(crate) fn endpoint(&self, address: &str) -> Result<Endpoint, tonic::transport::Error> {
         Ok(Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.options.connect_timeout)
             .tcp_nodelay(true)
@@ -24,6 +24,12 @@ impl Link {
             Ok(connected) => connected.map_err(|error| chain(&error)),
             Err(_) => Err(format!("no connection within {} ms", self.options.connect_timeout.as_millis())),
         }
+    }
+
+    /// The connection that was made beforehand, if it is to there. One that has broken meanwhile is made anew when it is used.
+    pub(crate) fn take_spare(&self, address: &str) -> Option<Channel> {
+        let spare = self.spare.lock().take_if(|(kept, _)| kept == address)?;
+        Some(spare.1)
     }
 
     /// The connection for unary calls to the current target.

@@ -1,7 +1,8 @@
 //! The task that keeps the client alive at the master, and mounts everything again when the master has forgotten it.
 //!
 //! Invariants: a sign of life goes out every third of the time to live that the master last named, also while the
-//! window of calls is full; a remount names all segments that are mounted at that moment.
+//! window of calls is full; a remount names all segments that are mounted at that moment; what the master cannot take
+//! yet is named again at each sign of life.
 //!
 //! Deliberately absent: giving up. A master that is away comes back, or another one takes its place.
 
@@ -14,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::answers::{Heard, Mounted};
 use crate::calls::{Heartbeat, RemountSegments};
 use crate::convert;
-use crate::error::{Error, Refused};
+use crate::error::Error;
 use crate::link::Link;
-use crate::mounts::{Liveness, Segments};
+use crate::mounts::Liveness;
 use crate::trip::{Terms, Trip, Window};
 use proto::v1;
 
@@ -63,7 +64,7 @@ pub(crate) async fn heartbeat(link: &Link, deadline: Duration) -> Result<Heard, 
 }
 
 fn terms(link: &Link, deadline: Duration) -> Terms<'_> {
-    Terms { tenant: &link.options.tenant, deadline, window: Window::Passes }
+    Terms { tenant: &link.options.tenant, deadline, window: Window::Passes, sent: None }
 }
 
 fn on_silence(link: &Link, error: &Error, ttl_is_over: bool) {
@@ -79,48 +80,34 @@ async fn on_heard(link: &Link, heard: Heard) {
         state.tasks_waiting = heard.tasks_waiting;
         state.position = heard.position;
     });
-    if heard.needs_remount
-        // Until its answer is here, whatever it takes: it tells which segments have lost what was in them.
-        && let Err(error) = remount_all(link, link.options.deadline).await
-    {
+    let due = heard.needs_remount || link.mounts.waiting() > 0;
+    // Until its answer is here, whatever it takes: it tells which segments have lost what was in them.
+    if due && let Err(error) = remount_all(link, link.options.deadline, heard.needs_remount).await {
         tracing::warn!("mounting all segments again: {error}; tried again at the next sign of life");
     }
 }
 
-async fn remount_all(link: &Link, deadline: Duration) -> Result<(), Error> {
+/// `forgotten`: the master has said that it knows nothing of them. Else some are still to be taken, and the others are kept.
+async fn remount_all(link: &Link, deadline: Duration, forgotten: bool) -> Result<(), Error> {
     let trip = Trip::new("RemountSegments", true, deadline);
-    let mut segments = link.mounts.lock(&trip).await?;
-    let asked: Vec<_> = segments.values().map(convert::segment_to_wire).collect();
+    let turn = link.mounts.turn(&trip).await?;
+    let segments = turn.wanted();
+    let asked: Vec<_> = segments.iter().map(convert::segment_to_wire).collect();
     let count = asked.len();
     let request = |caller| RemountSegments(v1::RemountSegmentsRequest { caller: Some(caller), segments: asked });
     let answer = link.call(terms(link, deadline), request).await?;
     let results = convert::results("RemountSegments", count, answer.results, |result| Ok(mounted(&result)))?;
     let emptied = results.iter().filter(|result| matches!(result, Ok(Mounted::New))).count();
-    let refused = forget_refused(&mut segments, results);
+    turn.remounted(&segments, results);
     link.mounts.update(|state| {
         state.liveness = Liveness::Alive;
         // A client that had nothing mounted has only been introduced.
-        state.remounts += u64::from(count > 0);
+        state.remounts += u64::from(forgotten && count > 0);
         state.segments_emptied += emptied as u64;
-        state.segments_refused += refused;
     });
     Ok(())
 }
 
 pub(crate) fn mounted(result: &v1::MountSegmentResult) -> Mounted {
     if result.kept { Mounted::Kept } else { Mounted::New }
-}
-
-/// What the master does not take is asked for no more: it would be refused at every turn.
-fn forget_refused(segments: &mut Segments, results: Vec<Result<Mounted, Refused>>) -> u64 {
-    let mut results = results.into_iter();
-    let before = segments.len();
-    segments.retain(|id, segment| match results.next() {
-        Some(Err(refused)) => {
-            tracing::warn!(%id, name = segment.name, "segment is not mounted again: {refused}");
-            false
-        }
-        Some(Ok(_)) | None => true,
-    });
-    (before - segments.len()) as u64
 }

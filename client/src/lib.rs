@@ -1,6 +1,6 @@
 //! The Rust SDK of Understudy.
 //!
-//! A [`Client`] finds the primary among the addresses it is given, keeps many calls in flight on one stream, and sends a
+//! A [`Client`] finds the primary among the addresses it is given (or by a [`Discovery`]), keeps many calls in flight on one stream, and sends a
 //! call again when its answer is lost: with the same request number, so that it runs once. It keeps itself alive at
 //! the master and mounts its segments again when the master has forgotten them.
 //!
@@ -45,7 +45,26 @@
 //!
 //! # Giving a call up
 //!
-//! Dropping the future of a call gives the call up: it may have run, as with [`Error::OutcomeUnknown`].
+//! Dropping the future of a call gives the call up: it may have run, as with [`Error::OutcomeUnknown`]. The start of a
+//! put ([`Client::put`]) is looked after in both cases: what it has taken is revoked in the background.
+//!
+//! # Reading from standbys
+//!
+//! [`Client::with_reads`] makes a handle that reads at the standbys, and at the primary where they cannot answer. It never
+//! shows what a failover can take back, and reads its own writes if it is told their position:
+//!
+//! ```no_run
+//! # use understudy_client::{Client, Force, ReadOptions};
+//! # use std::time::Duration;
+//! # async fn example(client: Client) -> Result<(), understudy_client::Error> {
+//! let removed = client.remove_one("key", Force::No).await?;
+//! let reads = ReadOptions { min_position: Some(removed), max_staleness: Some(Duration::from_secs(1)) };
+//! assert!(!client.with_reads(reads).exists_one("key").await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A standby grants no lease: see [`ReadOptions`] before bytes are read by its answer.
 //!
 //! Deliberately absent: how the bytes of objects travel between machines.
 
@@ -57,7 +76,10 @@ mod client;
 mod codec;
 mod convert;
 mod dial;
+mod discovery;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod flight;
 mod heartbeat;
 mod ids;
@@ -69,6 +91,8 @@ mod options;
 mod put;
 mod route;
 mod session;
+mod standbys;
+mod starting;
 mod trip;
 mod types;
 mod unary;
@@ -79,14 +103,17 @@ pub use answers::{
     Verification,
 };
 pub use client::{Client, Stats};
+pub use discovery::{Announced, Discovered, Discovery};
 pub use error::{Error, Refused};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdDiscovery, EtcdOptions, EtcdTls, EtcdUser};
 pub use ids::{ClientId, Position, SegmentId};
 pub use items::{
     CopyStartItem, Force, ListKeys, MoveStartItem, NewTask, PutEndItem, PutOptions, PutRevokeItem, PutStartItem,
     TaskResult, TransferFinishItem,
 };
-pub use mounts::{ClientState, Liveness};
-pub use options::{Heartbeat, Numbering, Options, Transport};
+pub use mounts::{ClientState, Liveness, Mount, OwnSegment};
+pub use options::{Heartbeat, Numbering, Options, ReadOptions, Transport};
 pub use proto::v1::{Ack, IfExists, Pin, Reason, ReplicaScope, SegmentKind, SegmentState, TaskKind, TaskState};
 pub use put::Put;
 pub use types::{Location, Replica, Segment, SegmentRef};

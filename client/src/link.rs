@@ -19,12 +19,13 @@ use proto::v1::metadata_client::MetadataClient;
 use proto::v1::session_response::Answer;
 use proto::v1::{CallError, Reason};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::Channel;
 
 use crate::backoff::Backoff;
 use crate::calls::Call;
 use crate::codec::ID_BYTES_MAX;
+use crate::discovery::{Announced, Discovery};
 use crate::error::{Error, Refused};
 use crate::flight::{Flight, OnLoss, Outcome};
 use crate::ids::ClientId;
@@ -32,6 +33,7 @@ use crate::mounts::Mounts;
 use crate::numbers::{Numbers, OpenNumber};
 use crate::options::{Numbering, Options, Transport};
 use crate::route::{Redirect, Route, Target};
+use crate::standbys::Standbys;
 use crate::trip::{Ran, Terms, Trip, Window};
 
 #[derive(Debug)]
@@ -50,6 +52,11 @@ pub(crate) struct Link {
     /// For unary calls, with its address.
     pub(crate) channel: Mutex<Option<(String, Channel)>>,
     pub(crate) mounts: Mounts,
+    pub(crate) standbys: Standbys,
+    /// Of a session: a connection to the member that would be asked next.
+    pub(crate) spare: Mutex<Option<(String, Channel)>>,
+    /// One question to the directory at a time.
+    discovering: tokio::sync::Mutex<()>,
 }
 
 impl Link {
@@ -66,6 +73,9 @@ impl Link {
             flight: Flight::default(),
             channel: Mutex::new(None),
             mounts: Mounts::new(),
+            standbys: Standbys::default(),
+            spare: Mutex::new(None),
+            discovering: tokio::sync::Mutex::default(),
             options,
         }
     }
@@ -78,23 +88,42 @@ impl Link {
     ) -> Result<C::Answer, Error> {
         let mut trip = Trip::new(C::NAME, C::MUTATES, terms.deadline);
         // Closed when this function ends, however it ends.
-        let number = match (C::MUTATES, self.options.numbering) {
-            (true, Numbering::On) => Some(self.open_number(&trip).await?),
+        let number = self.number_for::<C>(&mut trip).await?;
+        self.call_numbered(&trip, number.as_ref(), terms, request).await
+    }
+
+    /// Under which the call travels, if it changes something.
+    pub(crate) async fn number_for<C: Call>(&self, trip: &mut Trip) -> Result<Option<OpenNumber<'_>>, Error> {
+        match (C::MUTATES, self.options.numbering) {
+            (true, Numbering::On) => self.open_number(trip).await.map(Some),
             (true, Numbering::Off) => {
                 trip.on_loss = OnLoss::GivesUp;
-                None
+                Ok(None)
             }
-            (false, _) => None,
-        };
-        let request = request(self.caller(number.as_ref(), terms.tenant));
+            (false, _) => Ok(None),
+        }
+    }
+
+    /// The same request under the same number is the same call, however often it is made: it runs once.
+    pub(crate) async fn call_numbered<C: Call>(
+        &self,
+        trip: &Trip,
+        number: Option<&OpenNumber<'_>>,
+        terms: Terms<'_>,
+        request: impl FnOnce(v1::Caller) -> C,
+    ) -> Result<C::Answer, Error> {
+        let request = request(self.caller(number, terms.tenant));
         check_size(request.encoded_len())?;
-        let _place = self.place(&trip, terms.window, request.encoded_len()).await?;
+        let _place = self.place(trip, terms.window, request.encoded_len()).await?;
+        if let Some(sent) = terms.sent {
+            sent.store(true, Ordering::Relaxed);
+        }
         match self.options.transport {
             Transport::Session => {
-                let answer = self.over_session(&trip, encoded(request)).await?;
+                let answer = self.over_session(trip, encoded(request)).await?;
                 C::from_session(answer).ok_or_else(|| Error::protocol(C::NAME, "it answers another call"))
             }
-            Transport::Unary => self.over_unary(&trip, |channel| request.clone().unary(metadata(channel))).await,
+            Transport::Unary => self.over_unary(trip, |channel| request.clone().unary(metadata(channel))).await,
         }
     }
 
@@ -117,7 +146,11 @@ impl Link {
         }
     }
 
-    async fn place(
+    pub(crate) fn caller_of_read(&self, tenant: &str) -> v1::Caller {
+        self.caller(None, tenant)
+    }
+
+    pub(crate) async fn place(
         &self,
         trip: &Trip,
         window: Window,
@@ -222,6 +255,23 @@ impl Link {
         route.round_is_over()
     }
 
+    /// All members were asked in vain: perhaps the directory knows better. Nothing, where there is none.
+    pub(crate) async fn discover(&self) {
+        let Some(discovery) = &self.options.discovery else { return };
+        // Many calls may fail at once; one question is enough.
+        let Ok(_asking) = self.discovering.try_lock() else { return };
+        match ask(&**discovery, self.options.connect_timeout).await {
+            Ok(Some(Announced { address, epoch })) => {
+                let seen = self.epoch_seen();
+                let followed = self.route.lock().on_announced(&address, epoch, seen);
+                self.saw_epoch(epoch);
+                tracing::debug!(address, epoch, seen, followed, "announced as the primary");
+            }
+            Ok(None) => tracing::debug!("no primary is announced"),
+            Err(why) => tracing::debug!("discovery: {why}"),
+        }
+    }
+
     /// The target names another member. True: time to pause before going there.
     pub(crate) fn on_redirect(&self, target: &Target, error: &CallError) -> bool {
         let seen = self.epoch_seen();
@@ -241,7 +291,14 @@ impl Link {
     }
 }
 
-fn metadata(channel: Channel) -> MetadataClient<Channel> {
+pub(crate) async fn ask(discovery: &dyn Discovery, within: Duration) -> Result<Option<Announced>, String> {
+    match timeout(within, discovery.primary()).await {
+        Ok(announced) => announced,
+        Err(_) => Err(format!("no answer within {} ms", within.as_millis())),
+    }
+}
+
+pub(crate) fn metadata(channel: Channel) -> MetadataClient<Channel> {
     let client = MetadataClient::new(channel);
     client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
@@ -254,7 +311,7 @@ fn encoded<C: Call>(request: C) -> Bytes {
     bytes.into()
 }
 
-fn check_size(request_bytes: usize) -> Result<(), Error> {
+pub(crate) fn check_size(request_bytes: usize) -> Result<(), Error> {
     // The id, and the field that the request stands in.
     let bytes = request_bytes + 2 * ID_BYTES_MAX;
     match bytes > MESSAGE_BYTES_MAX {

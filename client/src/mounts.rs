@@ -1,5 +1,10 @@
 //! What this client has mounted, and how it stands with the master.
 //!
+//! ```text
+//!   accepted ──► Mounted ◄──────────► Waiting          refused at a remount for a reason that passes: asked again
+//!                   └──► GivenUp ◄──────┘              for one that does not: not asked again, and kept to be seen
+//! ```
+//!
 //! Invariants: a segment is remembered from its accepted mount until its unmount is asked for; mounts, remounts and
 //! unmounts happen one after the other, so that no remount works from a list that is being changed.
 //!
@@ -7,10 +12,14 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::{Mutex, MutexGuard, watch};
+use parking_lot::Mutex;
+use proto::status::{Retry, retry};
+use proto::v1::Reason;
+use tokio::sync::watch;
 use tokio::time::timeout_at;
 
-use crate::error::Error;
+use crate::answers::Mounted;
+use crate::error::{Error, Refused};
 use crate::ids::{Position, SegmentId};
 use crate::trip::{Ran, Trip};
 use crate::types::Segment;
@@ -27,7 +36,9 @@ pub struct ClientState {
     pub remounts: u64,
     /// Segments that came back empty at a remount: what was in them is gone.
     pub segments_emptied: u64,
-    /// Segments that the master refused to mount again. They are forgotten; mount them anew.
+    /// Segments that wait to be mounted again: the master could not take them yet (see `Client::segments`).
+    pub segments_waiting: u64,
+    /// Times that the master refused to mount a segment again for good. `Client::segments` says which, and why.
     pub segments_refused: u64,
     /// Of the last answer.
     pub position: Position,
@@ -47,24 +58,127 @@ pub enum Liveness {
     Silent,
 }
 
+/// A segment of this client, and whether the master has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnSegment {
+    /// As it was mounted.
+    pub segment: Segment,
+    /// Whether it is.
+    pub mount: Mount,
+}
+
+/// How a segment stands that was mounted once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Mount {
+    /// It is mounted, for all that is known.
+    Mounted,
+    /// The master had forgotten it and cannot take it yet: what it held is still being dropped, or it is overloaded. It is
+    /// asked again at each sign of life.
+    Waiting(Refused),
+    /// The master had forgotten it and will not take it. It is not asked again: mount it anew, with another id, name or
+    /// range as the reason says, or unmount it, and it is gone from here.
+    GivenUp(Refused),
+}
+
+/// Whether the same mount may be taken later. What this version does not know may pass, for all it knows.
+fn passes(refused: &Refused) -> bool {
+    refused.reason == Reason::Unspecified || retry(refused.reason) != Retry::No
+}
+
 /// The segments of this client, by id.
-pub(crate) type Segments = BTreeMap<SegmentId, Segment>;
+type Segments = BTreeMap<SegmentId, OwnSegment>;
 
 #[derive(Debug)]
 pub(crate) struct Mounts {
+    turns: tokio::sync::Mutex<()>,
     segments: Mutex<Segments>,
     state: watch::Sender<ClientState>,
 }
 
-impl Mounts {
-    pub(crate) fn new() -> Mounts {
-        Mounts { segments: Mutex::default(), state: watch::Sender::default() }
+/// The right to change what is mounted; the next one waits until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    mounts: &'a Mounts,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// What was asked for, and what the master said to each.
+    pub(crate) fn mounted(&self, asked: &[Segment], results: &[Result<Mounted, Refused>]) {
+        let mut segments = self.mounts.segments.lock();
+        let accepted = asked.iter().zip(results).filter(|(_, result)| result.is_ok());
+        segments.extend(
+            accepted.map(|(segment, _)| (segment.id, OwnSegment { segment: segment.clone(), mount: Mount::Mounted })),
+        );
     }
 
-    /// The segments, for as long as the guard lives.
-    pub(crate) async fn lock(&self, trip: &Trip) -> Result<MutexGuard<'_, Segments>, Error> {
+    pub(crate) fn forget(&self, forgotten: impl Fn(&SegmentId) -> bool) {
+        self.mounts.segments.lock().retain(|id, _| !forgotten(id));
+    }
+
+    /// What a remount has to name.
+    pub(crate) fn wanted(&self) -> Vec<Segment> {
+        let segments = self.mounts.segments.lock();
+        let wanted = segments.values().filter(|own| !matches!(own.mount, Mount::GivenUp(_)));
+        wanted.map(|own| own.segment.clone()).collect()
+    }
+
+    /// What the master said to each that it was asked to mount again.
+    pub(crate) fn remounted(&self, asked: &[Segment], results: Vec<Result<Mounted, Refused>>) {
+        let mut segments = self.mounts.segments.lock();
+        let mut given_up = 0;
+        for (segment, result) in asked.iter().zip(results) {
+            // Nobody else has changed the list: it is our turn.
+            let Some(own) = segments.get_mut(&segment.id) else { continue };
+            own.mount = match result {
+                Ok(_) => Mount::Mounted,
+                Err(refused) if passes(&refused) => {
+                    tracing::info!(id = %segment.id, name = segment.name, "not mounted again yet: {refused}");
+                    Mount::Waiting(refused)
+                }
+                Err(refused) => {
+                    tracing::warn!(id = %segment.id, name = segment.name, "segment is not mounted again: {refused}");
+                    given_up += 1;
+                    Mount::GivenUp(refused)
+                }
+            };
+        }
+        drop(segments);
+        let waiting = self.mounts.waiting();
+        self.mounts.update(|state| {
+            state.segments_refused += given_up;
+            state.segments_waiting = waiting;
+        });
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let waiting = self.mounts.waiting();
+        self.mounts.update(|state| state.segments_waiting = waiting);
+    }
+}
+
+impl Mounts {
+    pub(crate) fn new() -> Mounts {
+        Mounts { turns: tokio::sync::Mutex::default(), segments: Mutex::default(), state: watch::Sender::default() }
+    }
+
+    /// The right to change what is mounted, for as long as it is kept.
+    pub(crate) async fn turn(&self, trip: &Trip) -> Result<Turn<'_>, Error> {
         let late = |_| trip.gave_up(Ran::No, "another mount or unmount of this client is under way");
-        timeout_at(trip.deadline, self.segments.lock()).await.map_err(late)
+        let turn = timeout_at(trip.deadline, self.turns.lock()).await.map_err(late)?;
+        Ok(Turn { mounts: self, _turn: turn })
+    }
+
+    pub(crate) fn segments(&self) -> Vec<OwnSegment> {
+        self.segments.lock().values().cloned().collect()
+    }
+
+    /// How many are to be asked for again.
+    pub(crate) fn waiting(&self) -> u64 {
+        let segments = self.segments.lock();
+        segments.values().filter(|own| matches!(own.mount, Mount::Waiting(_))).count() as u64
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<ClientState> {

@@ -2,13 +2,15 @@
 //!
 //! Deliberately absent: anything that the master decides (time to live, leases, limits of the wire).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX, TENANT_BYTES_MAX};
-use proto::v1::Ack;
+use proto::v1::{self, Ack};
 
+use crate::discovery::Discovery;
 use crate::error::Error;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, Position};
 
 /// How calls travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,11 +44,36 @@ pub enum Numbering {
     Off,
 }
 
+/// What a read at a standby must be able to say; the default allows any age.
+///
+/// A standby tells only what is committed, so no failover takes it back. But it grants **no lease**: between its answer and
+/// the transfer of the bytes the object may be removed and its space given to another one. Whoever reads bytes by such an
+/// answer must be able to tell that they are the right ones, for example by a checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReadOptions {
+    /// The answer holds everything up to here: the position of an own write reads that write.
+    pub min_position: Option<Position>,
+    /// Everything that was committed this long before the answer is in it. Below some 100 ms, an idle pair answers at the
+    /// primary now and then.
+    pub max_staleness: Option<Duration>,
+}
+
+impl ReadOptions {
+    pub(crate) fn to_wire(self) -> v1::StandbyRead {
+        v1::StandbyRead {
+            min_position: self.min_position.map(|Position { epoch, seq }| v1::Position { epoch, seq }),
+            max_staleness_ms: self.max_staleness.map(crate::convert::millis),
+        }
+    }
+}
+
 /// How to reach the masters and how hard to try.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// All members, as `host:port` or `http://host:port`. Tried in turn. Members that a redirect names need not be here.
     pub addresses: Vec<String>,
+    /// Where else to look for the primary: then `addresses` may be empty. Default: nowhere.
+    pub discovery: Option<Arc<dyn Discovery>>,
     /// None: random. Never one that another process uses, or an earlier run of this one has used, since numbers start
     /// at 1; unless `numbering` is off.
     pub client_id: Option<ClientId>,
@@ -87,6 +114,7 @@ impl Options {
     pub fn new<A: Into<String>>(addresses: impl IntoIterator<Item = A>) -> Options {
         Options {
             addresses: addresses.into_iter().map(Into::into).collect(),
+            discovery: None,
             client_id: None,
             numbering: Numbering::default(),
             tenant: String::new(),
@@ -109,7 +137,7 @@ impl Options {
     /// The addresses as they are used, or what is wrong with the options.
     pub(crate) fn validate(&self) -> Result<Vec<String>, Error> {
         check_tenant(&self.tenant)?;
-        if self.addresses.is_empty() {
+        if self.addresses.is_empty() && self.discovery.is_none() {
             return Err(Error::invalid("addresses", "none is given"));
         }
         if self.window_calls == 0 || self.window_calls as u64 > REQUEST_SPAN_MAX {

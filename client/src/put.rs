@@ -1,7 +1,8 @@
 //! One object from its start to its end: the caller writes the bytes in between.
 //!
 //! Invariants: a put that is dropped without an end is revoked, so that its space does not wait for the master's
-//! timeout; an end whose outcome is unknown is not followed by a revoke, since readers may have the object already.
+//! timeout (for a start that nobody waits for any more, see `starting`); an end whose outcome is unknown is not followed
+//! by a revoke, since readers may have the object already.
 //!
 //! Deliberately absent: how the bytes travel.
 
@@ -13,11 +14,11 @@ use proto::v1::ReplicaScope;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::answers::PutStarted;
+use crate::answers::{PutStarted, PutsStarted};
 use crate::client::Client;
 use crate::error::Error;
 use crate::ids::Position;
-use crate::items::{PutEndItem, PutOptions, PutRevokeItem, PutStartItem};
+use crate::items::{PutEndItem, PutRevokeItem, PutStartItem};
 use crate::types::Replica;
 
 /// Revokes of dropped puts that may be under way at once.
@@ -38,25 +39,13 @@ pub struct Put {
     finished: bool,
 }
 
-impl Client {
-    /// Starts a put of one object.
-    pub async fn put(&self, key: impl AsRef<[u8]>, size: u64, options: PutOptions) -> Result<Put, Error> {
-        let item = PutStartItem::new(key, size);
-        let answer = self.put_start(std::slice::from_ref(&item), options).await?;
-        let result = answer.results.into_iter().next().expect("one item has one result");
-        Ok(Put {
-            client: self.clone(),
-            runtime: Handle::current(),
-            key: item.key,
-            size,
-            started: result?,
-            finish_by: answer.finish_by,
-            finished: false,
-        })
-    }
-}
-
 impl Put {
+    pub(crate) fn new(client: Client, runtime: Handle, item: PutStartItem, answer: PutsStarted) -> Result<Put, Error> {
+        let PutsStarted { finish_by, results, .. } = answer;
+        let started = results.into_iter().next().expect("one item has one result")?;
+        Ok(Put { client, runtime, key: item.key, size: item.size, started, finish_by, finished: false })
+    }
+
     /// Where to write.
     pub fn replicas(&self) -> &[Replica] {
         &self.started.replicas
@@ -110,11 +99,11 @@ impl Put {
     }
 
     fn revoke_in_background(&mut self) {
-        let mut left = Left { key: self.key.clone(), why: "too many others are being revoked" };
-        let Ok(permit) = Arc::clone(&self.client.life.revokes).try_acquire_owned() else { return };
-        left.why = "its runtime has ended";
-        let put_id = self.started.put_id;
-        self.runtime.spawn(revoke(self.client.clone(), put_id, left, permit));
+        let Ok(permit) = Arc::clone(&self.client.life.revokes).try_acquire_owned() else {
+            return drop(Left::for_too_many(self.key.clone()));
+        };
+        let left = Left::with_runtime(self.key.clone());
+        self.runtime.spawn(revoke(self.client.clone(), self.started.put_id, left, permit));
     }
 }
 
@@ -138,13 +127,22 @@ async fn revoke(client: Client, put_id: u64, left: Left, _permit: OwnedSemaphore
 }
 
 /// Says so when a dropped put could not be revoked: a runtime that has ended drops its tasks without a word.
-struct Left {
+pub(crate) struct Left {
     key: Bytes,
     why: &'static str,
 }
 
 impl Left {
-    fn revoked(mut self) {
+    /// Until the task that has it runs.
+    pub(crate) fn with_runtime(key: Bytes) -> Left {
+        Left { key, why: "its runtime has ended" }
+    }
+
+    pub(crate) fn for_too_many(key: Bytes) -> Left {
+        Left { key, why: "too many others are being revoked" }
+    }
+
+    pub(crate) fn revoked(mut self) {
         self.why = "";
     }
 }

@@ -1,6 +1,6 @@
 //! Where to go: which address is asked next. Pure.
 //!
-//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect is followed unless
+//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect (or a directory) is followed unless
 //! its epoch is lower than the highest one seen; a report about an earlier turn changes nothing, so that many calls
 //! that fail at once move on once.
 //!
@@ -51,6 +51,11 @@ impl Route {
         Target { address: self.address().to_owned(), turn: self.turn }
     }
 
+    /// All that are listed, but for the one that is asked now.
+    pub(crate) fn others(&self) -> Vec<String> {
+        self.listed.iter().filter(|listed| *listed != self.address()).cloned().collect()
+    }
+
     /// Members that the master names are asked too from now on, after those that were listed before.
     pub(crate) fn learn(&mut self, addresses: impl IntoIterator<Item = String>) {
         for address in addresses {
@@ -87,6 +92,23 @@ impl Route {
                 if stale { Redirect::Stale } else { Redirect::Useless }
             }
         }
+    }
+
+    /// A directory names this member as the primary of `epoch`. True: it is up next.
+    pub(crate) fn on_announced(&mut self, address: &str, epoch: u64, epoch_seen: u64) -> bool {
+        match normalised(address) {
+            Ok(address) if epoch >= epoch_seen && address != self.address() => {
+                self.go_to(address);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Where a failure would send us: a connection to there may be made beforehand.
+    pub(crate) fn next_up(&self) -> Option<String> {
+        let next = &self.listed[(self.at + 1) % self.listed.len()];
+        (next != self.address()).then(|| next.clone())
     }
 
     /// The target of this turn serves.
@@ -190,6 +212,28 @@ mod tests {
         let mut route = route(&["a:1", "b:1"]);
         assert_eq!(route.on_redirect(0, "z:9", 4, 5), Redirect::Stale);
         assert_eq!(route.target().address, "b:1");
+    }
+
+    #[test]
+    fn announced_primary_is_followed_unless_its_epoch_is_over() {
+        let mut route = route(&["a:1", "b:1"]);
+        assert!(!route.on_announced("z:9", 4, 5));
+        assert!(!route.on_announced("no port", 5, 5));
+        assert_eq!(route.target().address, "a:1");
+        assert!(route.on_announced("http://z:9", 5, 5));
+        assert_eq!(route.target(), Target { address: "z:9".into(), turn: 1 });
+        assert!(!route.on_announced("z:9", 6, 5), "it is asked already");
+    }
+
+    #[test]
+    fn next_one_up_is_where_a_failure_leads_to() {
+        let mut route = route(&["a:1", "b:1", "c:1"]);
+        for _ in 0..4 {
+            let next = route.next_up();
+            fail(&mut route);
+            assert_eq!(next, Some(route.target().address));
+        }
+        assert_eq!(self::route(&["a:1"]).next_up(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! Invariants:
 //! - one stream at a time; what has no answer when it ends is sent again on the next one, with the same bytes;
+//! - beside its connection there is at most one more, to the member that would be asked next;
 //! - an answer of an epoch that was over before the stream began does not count, and ends the stream;
 //! - a member that refuses as `NOT_PRIMARY` or `SHUTTING_DOWN` gets nothing more, but what it still answers counts.
 //!
@@ -40,6 +41,9 @@ use crate::unary::stale;
 
 /// How long a member that takes nothing any more may go on answering what it has.
 const DRAIN_MAX: Duration = Duration::from_millis(250);
+
+/// Whether there is a connection to the member that would be asked next is looked at this often.
+const SPARE_EVERY: Duration = Duration::from_millis(500);
 
 /// How a stream ended.
 #[derive(Debug)]
@@ -79,7 +83,10 @@ pub(crate) async fn drive(link: Arc<Link>, first: Channel) {
         let target = link.target();
         let channel = match first.take() {
             Some(channel) => Ok(channel),
-            None => link.dial(&target.address).await,
+            None => match link.take_spare(&target.address) {
+                Some(channel) => Ok(channel),
+                None => link.dial(&target.address).await,
+            },
         };
         let (end, served) = match channel {
             Ok(channel) => ride(&link, channel, &target).await,
@@ -92,6 +99,7 @@ pub(crate) async fn drive(link: Arc<Link>, first: Channel) {
             backoff.reset();
         }
         if pause {
+            link.discover().await;
             tokio::time::sleep(backoff.pause(Duration::ZERO, fastrand::u64(..))).await;
         }
     }
@@ -112,10 +120,30 @@ async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool
     let _connection = channel.clone();
     let mut reader = Reader { link, target, epoch_floor: link.epoch_seen(), served: false, leaving: None };
     let end = match open(link, channel).await {
-        Ok(answers) => reader.run(answers).await,
+        Ok(answers) => tokio::select! {
+            biased;
+            end = reader.run(answers) => end,
+            never = keep_spare(link) => never,
+        },
         Err(end) => end,
     };
     (end, reader.served)
+}
+
+/// Keeps a connection to the member that would be asked next, so that a failover needs no new one. Never ends.
+async fn keep_spare<T>(link: &Link) -> T {
+    loop {
+        let next = link.route.lock().next_up();
+        let kept = link.spare.lock().as_ref().map(|(address, _)| address.clone());
+        if next != kept {
+            let channel = match &next {
+                Some(address) => link.dial(address).await.ok(),
+                None => None,
+            };
+            *link.spare.lock() = next.zip(channel);
+        }
+        tokio::time::sleep(SPARE_EVERY).await;
+    }
 }
 
 async fn open(link: &Arc<Link>, channel: Channel) -> Result<Streaming<SessionResponse>, End> {

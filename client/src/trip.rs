@@ -2,6 +2,7 @@
 //!
 //! Invariants: a call that may have run never ends as [`Error::Deadline`], if it changes anything.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,6 +35,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) deadline: Duration,
     pub(crate) window: Window,
+    /// Is set once an attempt may be on its way: from then on whoever gives the call up may have changed something.
+    pub(crate) sent: Option<&'a AtomicBool>,
 }
 
 /// Whether a call waits for its place.

@@ -57,8 +57,11 @@ impl Link {
                     pause
                 }
             };
-            if pause && !self.pause(trip, &mut backoff, &error).await {
-                return Err(trip.gave_up(ran, format!("{}: {last}", target.address)));
+            if pause {
+                if !self.pause(trip, &mut backoff, &error).await {
+                    return Err(trip.gave_up(ran, format!("{}: {last}", target.address)));
+                }
+                self.discover().await;
             }
         }
     }

@@ -118,14 +118,15 @@ fn objects() -> Vec<Call> {
         regex: "^[a-o]+$".to_owned(),
         limit: 2,
         page_token: Bytes::from_static(b"\x01\x00m"),
+        standby: None,
     };
     vec![
         put_start(1, 10, &["e", "f"]),
         Call::PutStart(replace),
         put_end(2, 10, &["open"]),
         Call::PutRevoke(PutRevokeRequest { caller: caller(2, 11), items: revoke, scope: 1 }),
-        Call::GetReplicas(GetReplicasRequest { caller: caller(1, 0), keys: keys(&["a", "x"]) }),
-        Call::Exists(ExistsRequest { caller: caller(1, 0), keys: keys(&["b", "open"]) }),
+        Call::GetReplicas(GetReplicasRequest { caller: caller(1, 0), keys: keys(&["a", "x"]), standby: None }),
+        Call::Exists(ExistsRequest { caller: caller(1, 0), keys: keys(&["b", "open"]), standby: None }),
         Call::Remove(RemoveRequest { caller: caller(1, 12), keys: keys(&["b", "c"]), force: true }),
         Call::RemoveMatching(RemoveMatchingRequest { caller: caller(1, 13), regex: "[cd]".to_owned(), force: false }),
         Call::RemoveAll(RemoveAllRequest { caller: caller(2, 14), force: true }),
@@ -144,7 +145,11 @@ fn segments() -> Vec<Call> {
         Call::RemountSegments(RemountSegmentsRequest { caller: caller(1, 21), segments: again }),
         Call::UnmountSegment(UnmountSegmentRequest { caller: caller(1, 22), segment_ids: ids(), grace_ms: 0 }),
         Call::UnmountSegment(UnmountSegmentRequest { caller: caller(1, 23), segment_ids: ids(), grace_ms: 7 }),
-        Call::ListSegments(ListSegmentsRequest { client_id: Bytes::from_static(&[2; 16]), name: "s4".to_owned() }),
+        Call::ListSegments(ListSegmentsRequest {
+            client_id: Bytes::from_static(&[2; 16]),
+            name: "s4".to_owned(),
+            standby: None,
+        }),
     ]
 }
 

@@ -45,6 +45,8 @@ const DRAINING: u8 = 3;
 pub enum Effect {
     Reads,
     Mutates,
+    /// As a standby: what was told is committed, and rests on nobody's tenure.
+    ReadsStandby,
 }
 
 /// No epoch: nothing that has run may be answered.
@@ -186,21 +188,26 @@ impl Gate {
 
     /// May the answer to a call that ran in `epoch` go out?
     pub fn check_answer(&self, effect: Effect, epoch: u64) -> Result<(), CallError> {
+        if effect == Effect::ReadsStandby {
+            return Ok(());
+        }
         let fits = self.kind.load(Ordering::SeqCst) != NOT_PRIMARY && self.epoch() == epoch;
         if fits && self.is_tenured() {
             return Ok(());
         }
         match (&*self.standing.borrow(), effect) {
-            (_, Effect::Reads) if fits => Err(no_tenure()),
+            (_, Effect::Reads | Effect::ReadsStandby) if fits => Err(no_tenure()),
             (_, Effect::Mutates) if fits => Err(CallError {
                 retry_after_ms: TENURE_RETRY_MS,
                 ..status::outcome_unknown(format_args!("this member has heard too little of the others for a while"))
             }),
-            (Standing::NotPrimary { hint, epoch }, Effect::Reads) => Err(status::not_primary(hint.as_str(), *epoch)),
+            (Standing::NotPrimary { hint, epoch }, Effect::Reads | Effect::ReadsStandby) => {
+                Err(status::not_primary(hint.as_str(), *epoch))
+            }
             (Standing::NotPrimary { epoch, .. }, Effect::Mutates) => Err(deposed(*epoch)),
-            (Standing::Serving, Effect::Reads) => Err(status::not_primary("", self.epoch())),
+            (Standing::Serving, Effect::Reads | Effect::ReadsStandby) => Err(status::not_primary("", self.epoch())),
             (Standing::Serving, Effect::Mutates) => Err(deposed(self.epoch())),
-            (Standing::Stopping, Effect::Reads) => Err(status::shutting_down()),
+            (Standing::Stopping, Effect::Reads | Effect::ReadsStandby) => Err(status::shutting_down()),
             (Standing::Stopping, Effect::Mutates) => Err(deposed(epoch)),
         }
     }

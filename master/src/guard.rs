@@ -27,7 +27,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::membership::{incarnation, open_coordinator};
 use crate::process::node_name;
 use crate::serve::StopSignals;
@@ -42,7 +42,8 @@ pub(crate) const FLAG: &str = "--guarded";
 
 pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     if !config.cluster.is_on() {
-        anyhow::bail!("{FLAG} needs other members to tell: set --coordinator");
+        let rule = format!("{FLAG} needs other members to tell: set --coordinator");
+        return Err(ConfigError::Rule { field: "coordinator", rule }.into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(guard(config))

@@ -13,14 +13,13 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use anyhow::Context as _;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, format};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::{LogFormat, Logging};
+use crate::config::{ConfigError, LogFormat, Logging};
 use crate::gate::Gate;
 
 /// Of the member that this process is. A process has one log, and at most one member that it is the log of.
@@ -29,7 +28,8 @@ static GATE: OnceLock<Arc<Gate>> = OnceLock::new();
 /// Once for each process. `node`: the member that it is; empty: it is none.
 pub(crate) fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
     let level = &logging.log_level;
-    let filter = EnvFilter::try_new(level).with_context(|| format!("log_level: {level:?} is not understood"))?;
+    let filter = EnvFilter::try_new(level)
+        .map_err(|why| ConfigError::Rule { field: "log_level", rule: format!("{level:?} is not understood: {why}") })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let node = node.to_owned();
     let started = match logging.log_format {

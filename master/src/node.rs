@@ -157,6 +157,11 @@ impl Node {
         Arc::clone(&self.gate)
     }
 
+    /// State and log as they are now: another one, once they have changed hands.
+    pub(crate) fn held(&self) -> Arc<Held> {
+        self.held.load_full()
+    }
+
     /// What calls run on now.
     pub fn state(&self) -> Arc<Metadata> {
         Arc::clone(&self.held.load().state)

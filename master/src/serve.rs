@@ -55,6 +55,10 @@ impl Server {
         self.local_addr
     }
 
+    pub fn node_name(&self) -> &str {
+        &self.node.name
+    }
+
     /// Of the admin HTTP, likewise; `None`: it is not served.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(AdminServer::local_addr)

@@ -120,6 +120,26 @@ impl Metadata {
         tenant: &str,
         keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
         now: Now,
+        found: impl FnMut(Option<Found<'_>>),
+    ) -> Result<u64, CallRefused> {
+        self.look(tenant, keys, Some(now.ttl_ms + self.config.object_lease_ms), found)
+    }
+
+    /// As [`Metadata::lookup`], but nothing is leased: for a member whose leases would protect nothing.
+    pub fn lookup_unleased<'k>(
+        &self,
+        tenant: &str,
+        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+        found: impl FnMut(Option<Found<'_>>),
+    ) -> Result<u64, CallRefused> {
+        self.look(tenant, keys, None, found)
+    }
+
+    fn look<'k>(
+        &self,
+        tenant: &str,
+        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+        lease_until_ms: Option<u64>,
         mut found: impl FnMut(Option<Found<'_>>),
     ) -> Result<u64, CallRefused> {
         check_text("caller.tenant", tenant)?;
@@ -129,7 +149,6 @@ impl Metadata {
         }
         let view = self.view();
         let tenant = view.tenant(tenant).unwrap_or(TenantIx::MAX);
-        let lease_until_ms = now.ttl_ms + self.config.object_lease_ms;
         let mut wait_seq = 0;
         for key in keys {
             let hash = KeyHash::of(tenant, key);
@@ -142,7 +161,7 @@ impl Metadata {
             }
             match object.filter(|_| readable) {
                 Some(object) => {
-                    object.lease_until_ms = object.lease_until_ms.max(lease_until_ms);
+                    object.lease_until_ms = object.lease_until_ms.max(lease_until_ms.unwrap_or(0));
                     wait_seq = wait_seq.max(object.seq);
                     found(Some(Found { object, view: &view }));
                 }

@@ -19,5 +19,8 @@ pub mod v1 {
     tonic::include_proto!("understudy.v1");
 }
 
+/// Metadata of a session that a standby may open, for reads that carry a `StandbyRead`.
+pub const STANDBY_READ_METADATA: &str = "understudy-standby-read";
+
 /// The compiled descriptors, for the reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/understudy.v1.bin"));

@@ -59,6 +59,7 @@ pub const REASONS: &[(Reason, Code, Retry, &str)] = &[
     row(Reason::Internal),
     row(Reason::OutcomeUnknown),
     row(Reason::NotInSync),
+    row(Reason::StaleRead),
 ];
 
 /// The gRPC code of a call that fails for this reason.
@@ -192,6 +193,12 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
             NewNumber,
             "No other member could take over without loss: none is in sync, or not the one that was named. `understudy \
              members` shows why; try again when one is.",
+        ),
+        Reason::StaleRead => (
+            Code::FailedPrecondition,
+            NewNumber,
+            "This standby is not as fresh as the read asks, or cannot prove it. Read at the primary, or at another \
+             standby, or ask for less.",
         ),
     };
     (reason, code, retry, what)

@@ -89,6 +89,11 @@ pub fn not_in_sync(what: impl Display) -> CallError {
     call_error(Reason::NotInSync, what)
 }
 
+/// This standby is not as fresh as the read asks.
+pub fn stale_read(what: impl Display) -> CallError {
+    call_error(Reason::StaleRead, what)
+}
+
 /// Nobody can say whether it ran.
 pub fn outcome_unknown(what: impl Display) -> CallError {
     call_error(Reason::OutcomeUnknown, what)

@@ -47,15 +47,16 @@ impl Client {
         Ok(answer.tenants.into_iter().map(tenant).collect())
     }
 
-    /// Limits what a tenant may hold; none: no limit. What is there already stays. It is not numbered: a retry may set
-    /// the quota again after somebody else has changed it.
+    /// Limits what a tenant may hold; none: no limit. What is there already stays. It has no number and is not sent again
+    /// when its outcome is unknown: by then somebody else may have set another quota, which a retry would undo.
     pub async fn set_tenant_quota(&self, name: &str, quota_bytes: Option<u64>) -> Result<Position, Error> {
         check_tenant(name)?;
         if quota_bytes == Some(0) {
             return Err(Error::invalid("quota_bytes", "0 stands for no limit: say none"));
         }
         let request = v1::SetTenantQuotaRequest { tenant: name.to_owned(), quota_bytes: quota_bytes.unwrap_or(0) };
-        let trip = Trip::new("SetTenantQuota", true, self.deadline());
+        let mut trip = Trip::new("SetTenantQuota", true, self.deadline());
+        trip.on_loss = OnLoss::GivesUp;
         let send = |channel| {
             let request = request.clone();
             async move { admin(channel).set_tenant_quota(request).await }

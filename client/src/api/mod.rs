@@ -1,7 +1,7 @@
 //! The calls of the contract as methods of [`crate::Client`], by what they are about.
 
 mod admin;
-mod objects;
-mod segments;
+pub(crate) mod objects;
+pub(crate) mod segments;
 mod tasks;
-mod transfers;
+pub(crate) mod transfers;

@@ -19,16 +19,7 @@ impl Client {
         check_items("items", items.len())?;
         let began = Instant::now();
         let request = |caller| calls::PutStart(put_start_request(caller, items, options));
-        let answer = self.call(request).await?;
-        let segments = Segments::new("PutStart", answer.segments)?;
-        let started = |result: v1::PutStartResult| {
-            Ok(PutStarted { put_id: result.put_id, replicas: segments.replicas(result.replicas)? })
-        };
-        Ok(PutsStarted {
-            position: position(answer.position),
-            finish_by: after(began, answer.put_start_timeout_ms),
-            results: convert::results("PutStart", items.len(), answer.results, started)?,
-        })
+        puts_started(items.len(), began, self.call(request).await?)
     }
 
     /// The bytes are written: readers find the objects from now on.
@@ -62,25 +53,17 @@ impl Client {
         let began = Instant::now();
         let keys = convert::keys(keys);
         let asked = keys.len();
-        let answer =
-            self.call(|caller| calls::GetReplicas(v1::GetReplicasRequest { caller: Some(caller), keys })).await?;
-        let segments = Segments::new("GetReplicas", answer.segments)?;
-        let object = |result: v1::GetReplicasResult| {
-            let replicas = segments.replicas(result.replicas)?;
-            Ok(Object { size: result.size, replicas, checksum: result.checksum })
-        };
-        Ok(Lookups {
-            position: position(answer.position),
-            leased_until: after(began, answer.lease_ms),
-            results: convert::results("GetReplicas", asked, answer.results, object)?,
-        })
+        let answer = self
+            .read(|caller| calls::GetReplicas(v1::GetReplicasRequest { caller: Some(caller), keys, standby: None }))
+            .await?;
+        lookups(asked, began, answer)
     }
 
     /// Where one object can be read. None: there is no complete object with this key.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Lookup>, Error> {
-        let Lookups { position, leased_until, results } = self.get_replicas(&[key]).await?;
+        let Lookups { position, leased_until, from_standby, results } = self.get_replicas(&[key]).await?;
         match results.into_iter().next().expect("one key has one result") {
-            Ok(object) => Ok(Some(Lookup { position, leased_until, object })),
+            Ok(object) => Ok(Some(Lookup { position, leased_until, from_standby, object })),
             Err(refused) if refused.reason == Reason::NotFound => Ok(None),
             Err(refused) => Err(refused.into()),
         }
@@ -92,11 +75,13 @@ impl Client {
         let began = Instant::now();
         let keys = convert::keys(keys);
         let asked = keys.len();
-        let answer = self.call(|caller| calls::Exists(v1::ExistsRequest { caller: Some(caller), keys })).await?;
+        let request = |caller| calls::Exists(v1::ExistsRequest { caller: Some(caller), keys, standby: None });
+        let answer = self.read(request).await?;
         check_count("Exists", asked, answer.exists.len())?;
         Ok(Existing {
             position: position(answer.position),
             leased_until: after(began, answer.lease_ms),
+            from_standby: answer.from_standby,
             exists: answer.exists,
         })
     }
@@ -141,13 +126,22 @@ impl Client {
     pub async fn list_keys(&self, list: ListKeys) -> Result<KeyPage, Error> {
         check_items("limit", list.limit as usize)?;
         let ListKeys { prefix, regex, limit, page_token } = list;
-        let request =
-            |caller| calls::ListKeys(v1::ListKeysRequest { caller: Some(caller), prefix, regex, limit, page_token });
-        let answer = self.call(request).await?;
+        let request = |caller| {
+            calls::ListKeys(v1::ListKeysRequest {
+                caller: Some(caller),
+                prefix,
+                regex,
+                limit,
+                page_token,
+                standby: None,
+            })
+        };
+        let answer = self.read(request).await?;
         Ok(KeyPage {
             position: position(answer.position),
             keys: answer.keys.into_iter().map(key_info).collect(),
             next_page_token: Some(answer.next_page_token).filter(|token| !token.is_empty()),
+            from_standby: answer.from_standby,
         })
     }
 
@@ -178,13 +172,43 @@ impl Client {
     }
 }
 
+pub(crate) fn lookups(asked: usize, began: Instant, answer: v1::GetReplicasResponse) -> Result<Lookups, Error> {
+    let segments = Segments::new("GetReplicas", answer.segments)?;
+    let object = |result: v1::GetReplicasResult| {
+        let replicas = segments.replicas(result.replicas)?;
+        Ok(Object { size: result.size, replicas, checksum: result.checksum })
+    };
+    Ok(Lookups {
+        position: position(answer.position),
+        leased_until: after(began, answer.lease_ms),
+        from_standby: answer.from_standby,
+        results: convert::results("GetReplicas", asked, answer.results, object)?,
+    })
+}
+
+pub(crate) fn puts_started(asked: usize, began: Instant, answer: v1::PutStartResponse) -> Result<PutsStarted, Error> {
+    let segments = Segments::new("PutStart", answer.segments)?;
+    let started = |result: v1::PutStartResult| {
+        Ok(PutStarted { put_id: result.put_id, replicas: segments.replicas(result.replicas)? })
+    };
+    Ok(PutsStarted {
+        position: position(answer.position),
+        finish_by: after(began, answer.put_start_timeout_ms),
+        results: convert::results("PutStart", asked, answer.results, started)?,
+    })
+}
+
 /// A length from the wire may be longer than a clock can say: then it is a day.
 fn after(began: Instant, length_ms: u64) -> Instant {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     began.checked_add(Duration::from_millis(length_ms)).unwrap_or(began + DAY)
 }
 
-fn put_start_request(caller: v1::Caller, items: &[PutStartItem], options: PutOptions) -> v1::PutStartRequest {
+pub(crate) fn put_start_request(
+    caller: v1::Caller,
+    items: &[PutStartItem],
+    options: PutOptions,
+) -> v1::PutStartRequest {
     let placement = v1::Placement {
         replicas: options.replicas,
         disk_replicas: options.disk_replicas,

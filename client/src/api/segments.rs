@@ -11,7 +11,7 @@ use crate::convert::{self, check_items, millis, position, segment_to_wire};
 use crate::error::Error;
 use crate::heartbeat;
 use crate::ids::{ClientId, SegmentId};
-use crate::mounts::{Liveness, Segments};
+use crate::mounts::{Liveness, OwnSegment};
 use crate::trip::Trip;
 use crate::types::Segment;
 
@@ -21,12 +21,12 @@ impl Client {
     pub async fn mount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("MountSegment", true, self.deadline());
-        let mut known = self.link().mounts.lock(&trip).await?;
+        let turn = self.link().mounts.turn(&trip).await?;
         let wire = segments.iter().map(segment_to_wire).collect();
         let request = |caller| calls::MountSegment(v1::MountSegmentRequest { caller: Some(caller), segments: wire });
         let answer = self.call(request).await?;
         let mounted = mounted("MountSegment", segments.len(), answer)?;
-        remember(&mut known, segments, &mounted);
+        turn.mounted(segments, &mounted.results);
         Ok(mounted)
     }
 
@@ -39,14 +39,14 @@ impl Client {
     pub async fn remount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("RemountSegments", true, self.deadline());
-        let mut known = self.link().mounts.lock(&trip).await?;
+        let turn = self.link().mounts.turn(&trip).await?;
         let wire = segments.iter().map(segment_to_wire).collect();
         let request =
             |caller| calls::RemountSegments(v1::RemountSegmentsRequest { caller: Some(caller), segments: wire });
         let answer = self.call(request).await?;
         let mounted = mounted("RemountSegments", segments.len(), answer)?;
-        known.clear();
-        remember(&mut known, segments, &mounted);
+        turn.forget(|_| true);
+        turn.mounted(segments, &mounted.results);
         Ok(mounted)
     }
 
@@ -55,8 +55,8 @@ impl Client {
     pub async fn unmount_segments(&self, ids: &[SegmentId], grace: Duration) -> Result<Items<()>, Error> {
         check_items("segment_ids", ids.len())?;
         let trip = Trip::new("UnmountSegment", true, self.deadline());
-        let mut known = self.link().mounts.lock(&trip).await?;
-        known.retain(|id, _| !ids.contains(id));
+        let turn = self.link().mounts.turn(&trip).await?;
+        turn.forget(|id| ids.contains(id));
         let segment_ids = ids.iter().map(|id| id.to_wire()).collect();
         let grace_ms = millis(grace);
         let request =
@@ -65,13 +65,19 @@ impl Client {
         convert::items("UnmountSegment", ids.len(), answer.position, answer.results)
     }
 
+    /// What this client has mounted, and how each stands: a remount may have been refused. `Client::state` wakes at a
+    /// change.
+    pub fn segments(&self) -> Vec<OwnSegment> {
+        self.link().mounts.segments()
+    }
+
     /// Segments of one client, or of all; of one name, or of all.
     pub async fn list_segments(&self, client: Option<ClientId>, name: &str) -> Result<SegmentList, Error> {
         let client_id = client.map(ClientId::to_wire).unwrap_or_default();
         let name = name.to_owned();
-        let answer = self.call(|_| calls::ListSegments(v1::ListSegmentsRequest { client_id, name })).await?;
-        let segments = answer.segments.into_iter().map(status).collect::<Result<_, _>>()?;
-        Ok(SegmentList { position: position(answer.position), segments })
+        let answer =
+            self.read(|_| calls::ListSegments(v1::ListSegmentsRequest { client_id, name, standby: None })).await?;
+        listed(answer)
     }
 
     /// One sign of life by hand, for clients with `Heartbeat::Off`. Remounting is up to the caller.
@@ -86,14 +92,18 @@ impl Client {
     }
 }
 
-fn mounted(call: &'static str, asked: usize, answer: v1::MountSegmentResponse) -> Result<Items<Mounted>, Error> {
+pub(crate) fn mounted(
+    call: &'static str,
+    asked: usize,
+    answer: v1::MountSegmentResponse,
+) -> Result<Items<Mounted>, Error> {
     let results = convert::results(call, asked, answer.results, |result| Ok(heartbeat::mounted(&result)))?;
     Ok(Items { position: position(answer.position), results })
 }
 
-fn remember(known: &mut Segments, segments: &[Segment], mounted: &Items<Mounted>) {
-    let accepted = segments.iter().zip(&mounted.results).filter(|(_, result)| result.is_ok());
-    known.extend(accepted.map(|(segment, _)| (segment.id, segment.clone())));
+pub(crate) fn listed(answer: v1::ListSegmentsResponse) -> Result<SegmentList, Error> {
+    let segments = answer.segments.into_iter().map(status).collect::<Result<_, _>>()?;
+    Ok(SegmentList { position: position(answer.position), from_standby: answer.from_standby, segments })
 }
 
 fn status(status: v1::SegmentStatus) -> Result<SegmentStatus, Error> {

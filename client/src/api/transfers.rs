@@ -75,7 +75,7 @@ fn finished(call: &'static str, asked: usize, answer: v1::TransferFinishResponse
     convert::items(call, asked, answer.position, answer.results)
 }
 
-fn started(
+pub(crate) fn started(
     call: &'static str,
     asked: usize,
     answer: v1::TransferStartResponse,

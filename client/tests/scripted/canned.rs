@@ -67,7 +67,7 @@ pub(crate) fn canned(shared: &Shared, call: &Call) -> Answer {
             let segment = Some(Segment { id: Bytes::from_static(&[1; 16]), name: "seg".into(), ..Default::default() });
             let client_id = Bytes::from_static(&[9; 16]);
             let one = SegmentStatus { segment, client_id, used_bytes: 5, ..Default::default() };
-            Answer::ListSegments(ListSegmentsResponse { position, segments: vec![one] })
+            Answer::ListSegments(ListSegmentsResponse { position, segments: vec![one], from_standby: false })
         }
         Call::PutStart(asked) => {
             let one = PutStartResult { put_id: seq, replicas: vec![replica(4096)], refusal: None };
@@ -89,11 +89,20 @@ pub(crate) fn canned(shared: &Shared, call: &Call) -> Answer {
                 refusal: None,
             };
             let results = asked.keys.iter().map(one).collect();
-            Answer::GetReplicas(GetReplicasResponse { position, results, segments, lease_ms: 10_000 })
+            Answer::GetReplicas(GetReplicasResponse {
+                position,
+                results,
+                segments,
+                lease_ms: 10_000,
+                from_standby: false,
+            })
         }
-        Call::Exists(asked) => {
-            Answer::Exists(ExistsResponse { position, exists: vec![true; asked.keys.len()], lease_ms: 10_000 })
-        }
+        Call::Exists(asked) => Answer::Exists(ExistsResponse {
+            position,
+            exists: vec![true; asked.keys.len()],
+            lease_ms: 10_000,
+            from_standby: false,
+        }),
         Call::Remove(asked) => {
             Answer::Remove(RemoveResponse { position, results: vec![RemoveResult::default(); asked.keys.len()] })
         }
@@ -103,7 +112,7 @@ pub(crate) fn canned(shared: &Shared, call: &Call) -> Answer {
         Call::ListKeys(_) => {
             let one = KeyInfo { key: Bytes::from_static(b"k"), size: 10, replicas: 1, complete: true, pin: 1 };
             let next_page_token = Bytes::from_static(b"next");
-            Answer::ListKeys(ListKeysResponse { position, keys: vec![one], next_page_token })
+            Answer::ListKeys(ListKeysResponse { position, keys: vec![one], next_page_token, from_standby: false })
         }
         Call::Pin(PinRequest { keys, .. }) | Call::Unpin(UnpinRequest { keys, .. }) => {
             Answer::Pin(PinResponse { position, results: vec![PinResult::default(); keys.len()] })

@@ -12,6 +12,7 @@ use understudy_client::{
 };
 
 use crate::master::{Act, Master};
+use crate::service::LOSES_ITS_ANSWER;
 
 #[tokio::test]
 async fn every_call_comes_back_over_the_session() {
@@ -144,6 +145,9 @@ async fn what_operators_ask_comes_back() {
         assert_eq!(client.list_tenants().await.expect("answered after a restart")[0].quota_bytes, Some(77));
         let refused = client.set_tenant_quota("t", Some(0)).await.expect_err("0 stands for none");
         assert!(matches!(refused, Error::Invalid { field: "quota_bytes", .. }));
+        client.set_tenant_quota("t", Some(LOSES_ITS_ANSWER)).await.expect("answered");
+        let unknown = client.set_tenant_quota("t", Some(5)).await.expect_err("its answer is lost");
+        assert!(matches!(unknown, Error::OutcomeUnknown { .. }), "not sent again: {unknown}");
         client.set_tenant_quota("t", None).await.expect("answered");
         assert_eq!(client.list_tenants().await.expect("answered")[0].quota_bytes, None);
     }

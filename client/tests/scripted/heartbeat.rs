@@ -8,9 +8,9 @@ use proto::status;
 use proto::v1::heartbeat_response::ClientState as Told;
 use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
-use proto::v1::{HeartbeatResponse, MountSegmentResponse, MountSegmentResult, Reason};
+use proto::v1::{HeartbeatResponse, MountSegmentResponse, MountSegmentResult, Reason, RemountSegmentsRequest};
 use tokio::sync::watch;
-use understudy_client::{Client, ClientState, Heartbeat, Liveness, Options, Segment, Transport};
+use understudy_client::{Client, ClientState, Heartbeat, Liveness, Mount, Options, Segment, Transport};
 
 use crate::master::{Act, Master, eventually};
 
@@ -92,29 +92,73 @@ async fn what_is_mounted_is_mounted_again_when_the_master_has_forgotten_it() {
     assert_eq!(remounts.len(), 1);
 }
 
+fn remounted(asked: &RemountSegmentsRequest, refusal: Option<Reason>) -> Act {
+    let refusal = || refusal.map(|reason| status::refusal(reason, "says the test"));
+    let results = asked.segments.iter().map(|_| MountSegmentResult { refusal: refusal(), kept: false });
+    let answer = MountSegmentResponse { position: None, results: results.collect() };
+    Act::AnswerWith(Box::new(Answer::MountSegment(answer)))
+}
+
 #[tokio::test]
-async fn segment_that_is_refused_at_a_remount_is_forgotten() {
+async fn segment_that_is_refused_for_good_at_a_remount_is_asked_for_no_more_and_says_why() {
     let master = Master::start(move |seen| match &seen.call {
         Call::Heartbeat(_) => heard(Told::NeedsRemount, false),
-        Call::RemountSegments(asked) => {
-            let refusal = || Some(status::refusal(Reason::SegmentConflict, "taken"));
-            let results = asked.segments.iter().map(|_| MountSegmentResult { refusal: refusal(), kept: false });
-            let answer = MountSegmentResponse { position: None, results: results.collect() };
-            Act::AnswerWith(Box::new(Answer::MountSegment(answer)))
-        }
+        Call::RemountSegments(asked) => remounted(asked, Some(Reason::SegmentConflict)),
         _ => Act::Answer,
     })
     .await;
     let client = Client::connect(auto(&master)).await.expect("the master listens");
-    client.mount_segment(&Segment::memory("a", 4096, 4096, "h:1")).await.expect("mounted");
+    let segment = Segment::memory("a", 4096, 4096, "h:1");
+    client.mount_segment(&segment).await.expect("mounted");
+    assert_eq!(client.segments()[0].mount, Mount::Mounted);
     let mut state = client.state();
-    assert_eq!(until(&mut state, |state| state.segments_refused == 1).await.remounts, 1);
+    assert_eq!(until(&mut state, |state| state.segments_refused == 1 && state.remounts == 1).await.segments_waiting, 0);
+    let [own] = &client.segments()[..] else { panic!("it is kept to be seen") };
+    assert_eq!(own.segment, segment);
+    assert!(matches!(&own.mount, Mount::GivenUp(why) if why.reason == Reason::SegmentConflict), "{own:?}");
     let before = master.seen_of("RemountSegments").len();
     eventually("it is asked again", || master.seen_of("RemountSegments").len() > before).await;
     let last = master.seen_of("RemountSegments").pop().expect("is there");
     let Call::RemountSegments(asked) = last.call else { panic!("it is one") };
     assert!(asked.segments.is_empty(), "an empty remount makes the client known");
     assert_eq!(state.borrow().remounts, 1, "and counts for nothing");
+    client.unmount_segments(&[segment.id], Duration::ZERO).await.expect("answered");
+    assert!(client.segments().is_empty(), "what is unmounted is gone from the list");
+}
+
+#[tokio::test]
+async fn segment_that_cannot_be_mounted_again_yet_is_asked_for_until_it_can() {
+    for passing in [Reason::SegmentBusy, Reason::Overloaded] {
+        let forgets = Arc::new(AtomicBool::new(false));
+        let forgetting = Arc::clone(&forgets);
+        let busy = Arc::new(AtomicBool::new(true));
+        let is_busy = Arc::clone(&busy);
+        let master = Master::start(move |seen| match &seen.call {
+            // Known again after the first remount, whatever became of the segments.
+            Call::Heartbeat(_) if forgetting.swap(false, Ordering::Relaxed) => heard(Told::NeedsRemount, false),
+            Call::Heartbeat(_) => heard(Told::Ok, false),
+            Call::RemountSegments(asked) => remounted(asked, is_busy.load(Ordering::Relaxed).then_some(passing)),
+            _ => Act::Answer,
+        })
+        .await;
+        let client = Client::connect(auto(&master)).await.expect("the master listens");
+        client.mount_segment(&Segment::memory("a", 4096, 4096, "h:1")).await.expect("mounted");
+        forgets.store(true, Ordering::Relaxed);
+        let mut state = client.state();
+        until(&mut state, |state| state.segments_waiting == 1).await;
+        assert!(matches!(&client.segments()[0].mount, Mount::Waiting(why) if why.reason == passing));
+        let before = master.seen_of("RemountSegments").len();
+        eventually("it is asked again", || master.seen_of("RemountSegments").len() > before + 1).await;
+        busy.store(false, Ordering::Relaxed);
+        let now = until(&mut state, |state| state.segments_waiting == 0).await;
+        assert_eq!(client.segments()[0].mount, Mount::Mounted);
+        assert_eq!(now.segments_refused, 0);
+        let last = master.seen_of("RemountSegments").len();
+        let beats = master.seen_of("Heartbeat").len();
+        eventually("signs of life go on", || master.seen_of("Heartbeat").len() > beats + 2).await;
+        assert_eq!(master.seen_of("RemountSegments").len(), last, "nothing is left to ask for");
+        assert_eq!(now.segments_emptied, 1, "it came back empty, once");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod bounds;
 mod canned;
 mod chaos;
+mod discovery;
 mod every_call;
 mod heartbeat;
 mod master;
@@ -12,3 +13,4 @@ mod put;
 mod redirects;
 mod retries;
 mod service;
+mod standbys;

@@ -57,6 +57,7 @@ pub(crate) struct Shared {
     script: Box<Script>,
     seen: Mutex<Vec<Seen>>,
     streams: AtomicU64,
+    connections: AtomicU64,
     pub(crate) epoch: AtomicU64,
     pub(crate) seq: AtomicU64,
     /// Of the one tenant that it has.
@@ -100,6 +101,7 @@ impl Master {
             script: Box::new(script),
             seen: Mutex::default(),
             streams: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             epoch: AtomicU64::new(1),
             seq: AtomicU64::new(0),
             quota_bytes: AtomicU64::new(0),
@@ -128,6 +130,11 @@ impl Master {
         });
         listening.await.expect("it listens");
         self.runtime = Some(runtime);
+    }
+
+    /// That were ever taken.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -178,12 +185,14 @@ async fn bind(address: &str) -> TcpListener {
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let admin = AdminServer::new(Fake(Arc::clone(&shared)));
+    let counting = Arc::clone(&shared);
     let service = MetadataServer::new(Fake(shared))
         .max_decoding_message_size(proto::limits::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::limits::MESSAGE_BYTES_MAX);
     // Small answers must not wait for the other end's acknowledgements.
-    let incoming = TcpListenerStream::new(listener).map(|accepted| {
+    let incoming = TcpListenerStream::new(listener).map(move |accepted| {
         let stream = accepted?;
+        counting.connections.fetch_add(1, Ordering::Relaxed);
         stream.set_nodelay(true)?;
         Ok::<_, std::io::Error>(stream)
     });

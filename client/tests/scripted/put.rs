@@ -9,7 +9,7 @@ use proto::v1::Reason;
 use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
 use proto::v1::{PutStartResponse, PutStartResult};
-use understudy_client::{Error, Location, PutOptions};
+use understudy_client::{Client, Error, Force, Location, PutOptions, Transport};
 
 use crate::master::{Act, Master, eventually};
 
@@ -139,4 +139,62 @@ async fn many_dropped_puts_revoke_within_their_bound() {
     eventually("revokes arrive", || revokes() == 256).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(revokes(), 256, "the others are left to the master's timeout");
+}
+
+#[tokio::test]
+async fn start_that_is_dropped_while_it_is_under_way_is_revoked_once_it_has_run() {
+    for transport in [Transport::Session, Transport::Unary] {
+        let master = Master::start(|seen| match seen.name {
+            "PutStart" => Act::AnswerAfter(Duration::from_millis(200)),
+            _ => Act::Answer,
+        })
+        .await;
+        let mut options = master.options();
+        options.transport = transport;
+        let client = Client::connect(options).await.expect("the master listens");
+        let asks = client.clone();
+        let starting = tokio::spawn(async move { asks.put("key", 10, PutOptions::default()).await.map(drop) });
+        eventually("the start arrives", || names(&master) == ["PutStart"]).await;
+        starting.abort();
+        assert!(starting.await.expect_err("given up").is_cancelled());
+        drop(client);
+        eventually("the revoke arrives", || names(&master) == ["PutStart", "PutRevoke"]).await;
+        let Call::PutRevoke(revoke) = master.seen().remove(1).call else { panic!("it is the revoke") };
+        assert_eq!((revoke.items[0].key.as_ref(), revoke.items[0].put_id), (&b"key"[..], 1));
+    }
+}
+
+#[tokio::test]
+async fn start_of_unknown_outcome_is_asked_for_again_and_revoked() {
+    let master = Master::start(|seen| match (seen.name, seen.attempt) {
+        ("PutStart", 1) => Act::Swallow,
+        _ => Act::Answer,
+    })
+    .await;
+    let client = master.client().await.with_deadline(Duration::from_millis(300));
+    let error = client.put("key", 10, PutOptions::default()).await.expect_err("no answer");
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+    eventually("the revoke arrives", || names(&master) == ["PutStart", "PutStart", "PutRevoke"]).await;
+    let seen = master.seen();
+    assert_eq!(seen[0].caller.request_number, seen[1].caller.request_number, "it is the same call");
+    assert!(seen[2].caller.answered_below <= seen[1].caller.request_number + 1);
+}
+
+#[tokio::test]
+async fn start_that_was_never_sent_is_not_sent_for_nobody() {
+    let master = Master::start(|seen| if seen.name == "Exists" { Act::Swallow } else { Act::Answer }).await;
+    let mut options = master.options();
+    options.window_calls = 1;
+    let client = Client::connect(options).await.expect("the master listens");
+    let holder = client.clone();
+    let held = tokio::spawn(async move { holder.exists_one("a").await });
+    eventually("the window is full", || names(&master) == ["Exists"]).await;
+    let asks = client.clone();
+    let starting = tokio::spawn(async move { asks.put("key", 10, PutOptions::default()).await.map(drop) });
+    settle().await;
+    starting.abort();
+    held.abort();
+    assert_eq!(client.remove_one("b", Force::No).await.map(|_| ()), Ok(()));
+    settle().await;
+    assert_eq!(names(&master), ["Exists", "Remove"]);
 }

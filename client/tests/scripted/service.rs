@@ -174,6 +174,9 @@ service! {
     list_tasks(ListTasksRequest, ListTasks) -> ListTasksResponse as ListTasks;
 }
 
+/// A quota after which the next one is set, but its answer is lost on the way.
+pub(crate) const LOSES_ITS_ANSWER: u64 = 13;
+
 /// Status of itself, and one tenant whose quota can be set.
 #[tonic::async_trait]
 impl Admin for Fake {
@@ -220,7 +223,10 @@ impl Admin for Fake {
         &self,
         request: Request<SetTenantQuotaRequest>,
     ) -> Result<Response<SetTenantQuotaResponse>, Status> {
-        self.0.quota_bytes.store(request.into_inner().quota_bytes, Ordering::Relaxed);
+        let before = self.0.quota_bytes.swap(request.into_inner().quota_bytes, Ordering::Relaxed);
+        if before == LOSES_ITS_ANSWER {
+            return Err(Status::unknown("the answer is lost"));
+        }
         Ok(Response::new(SetTenantQuotaResponse { position: Some(Position { epoch: 1, seq: 10 }) }))
     }
 }

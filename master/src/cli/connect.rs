@@ -6,9 +6,10 @@
 //! Deliberately absent: long sessions. Commands that stay (`segments mount`, `dev`) have clients of their own.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Client, ClientId, Heartbeat, Numbering, Options, Transport};
+use client::{Client, ClientId, EtcdDiscovery, EtcdOptions, Heartbeat, Numbering, Options, Transport};
 
 use crate::cli::fault::{Fault, Verdict};
 use crate::cli::output::{Form, Output, waiting};
@@ -17,6 +18,7 @@ use crate::process::node_name;
 
 /// What `serve` and `dev` listen on where nothing else is said.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7400";
+const DEFAULT_CLUSTER: &str = "default";
 const ADDRESS_VARIABLE: &str = "UNDERSTUDY_ADDRESS";
 const TENANT_VARIABLE: &str = "UNDERSTUDY_TENANT";
 const CLIENT_ID_VARIABLE: &str = "UNDERSTUDY_CLIENT_ID";
@@ -36,6 +38,12 @@ pub(crate) struct Connect {
     #[arg(long, global = true, env = ADDRESS_VARIABLE, value_name = "HOST:PORT", value_delimiter = ',')]
     #[arg(default_value = DEFAULT_ADDRESS)]
     address: Vec<String>,
+    /// Find the primary in the etcd that is the cluster's coordinator, instead of by --address: its members, separated by commas.
+    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
+    etcd: Vec<String>,
+    /// With --etcd: which cluster.
+    #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_CLUSTER, hide_default_value = true)]
+    cluster_name: String,
     /// Tenant that the keys live in; "" is the default one.
     #[arg(long, global = true, env = TENANT_VARIABLE, value_name = "NAME", default_value = "", hide_default_value = true)]
     tenant: String,
@@ -59,7 +67,8 @@ impl Connect {
     /// As if this address had been said, and nothing else.
     pub(crate) fn to(address: &str) -> Connect {
         let address = vec![address.to_owned()];
-        Connect { address, tenant: String::new(), client_id: None, timeout_ms: None, json: false }
+        let (etcd, cluster_name) = (Vec::new(), DEFAULT_CLUSTER.to_owned());
+        Connect { address, etcd, cluster_name, tenant: String::new(), client_id: None, timeout_ms: None, json: false }
     }
 
     /// A command from its arguments to its exit code.
@@ -100,6 +109,7 @@ impl Connect {
         options.heartbeat = Heartbeat::Off;
         options.numbering = Numbering::Off;
         options.transport = Transport::Unary;
+        self.discover(&mut options).await?;
         Ok(waiting("connecting", Client::connect(options)).await?)
     }
 
@@ -110,7 +120,20 @@ impl Connect {
         if self.names_client() {
             options.numbering = Numbering::Off;
         }
+        self.discover(&mut options).await?;
         Ok(waiting("connecting", Client::connect(options)).await?)
+    }
+
+    /// By etcd, if that was said.
+    async fn discover(&self, options: &mut Options) -> Result<(), Fault> {
+        if self.etcd.is_empty() {
+            return Ok(());
+        }
+        let endpoints = self.etcd.iter().map(|url| url.trim().to_owned()).collect();
+        let etcd = EtcdOptions { endpoints, cluster: self.cluster_name.clone(), ..EtcdOptions::default() };
+        options.addresses.clear();
+        options.discovery = Some(Arc::new(EtcdDiscovery::connect(etcd).await?));
+        Ok(())
     }
 
     fn options(&self) -> Options {
@@ -139,7 +162,12 @@ impl Connect {
         let mut line = format!("{} {command}", program());
         let addresses = self.address.join(",");
         let without = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| DEFAULT_ADDRESS.to_owned());
-        if addresses != without {
+        if !self.etcd.is_empty() {
+            line.push_str(&format!(" --etcd {}", shell(&self.etcd.join(","))));
+            if self.cluster_name != DEFAULT_CLUSTER {
+                line.push_str(&format!(" --cluster-name {}", shell(&self.cluster_name)));
+            }
+        } else if addresses != without {
             line.push_str(&format!(" --address {}", shell(&addresses)));
         }
         if self.tenant != std::env::var(TENANT_VARIABLE).unwrap_or_default() {
@@ -211,5 +239,7 @@ mod tests {
         let line = connect(&["--address", "a:1", "--tenant", "it's", "--client-id", id]).command("kv ls");
         assert!(line.ends_with(&format!(r" kv ls --address a:1 --tenant 'it'\''s' --client-id {id}")), "{line}");
         assert!(connect(&[]).command("kv ls").ends_with(" kv ls"));
+        let line = connect(&["--etcd", "http://e:1,http://f:2", "--cluster-name", "c"]).command("kv ls");
+        assert!(line.ends_with(" kv ls --etcd http://e:1,http://f:2 --cluster-name c"), "{line}");
     }
 }

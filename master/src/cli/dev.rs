@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
 use crate::cli::connect::Connect;
 use crate::cli::dev::etcd::Etcd;
@@ -57,6 +58,18 @@ pub(super) struct Args {
     /// Bytes of each of them: only counted, no memory is taken.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = words::parse_size)]
     segment_size: u64,
+    /// Say what is ready as one JSON object on one line, and errors as one JSON object on stderr.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Args {
+    /// For people, beside what was asked for.
+    fn note(&self, line: &str) {
+        if !self.json {
+            note(line);
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -68,7 +81,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn dev(args: &Args) -> anyhow::Result<()> {
     let signals = StopSignals::catch()?;
     let (addresses, line) = ports::choose(&args.listen, args.members).await?;
-    line.iter().for_each(|line| note(line));
+    line.iter().for_each(|line| args.note(line));
     let dir = tempfile::Builder::new().prefix("understudy-dev-").tempdir().context("no place for logs")?;
     let etcd = match args.etcd {
         true => Some(Etcd::start(dir.path()).await?),
@@ -83,13 +96,13 @@ async fn dev(args: &Args) -> anyhow::Result<()> {
         _ = &mut stop_signal => Ok(()),
         ended = play(args, &mut members) => ended,
     };
-    note("stopping");
+    args.note("stopping");
     members.stop().await;
     if let Some(etcd) = etcd {
         etcd.stop().await;
     }
     if ended.is_err() {
-        note(&format!("logs are kept in {}", dir.keep().display()));
+        args.note(&format!("logs are kept in {}", dir.keep().display()));
     }
     ended
 }
@@ -105,10 +118,10 @@ async fn play(args: &Args, members: &mut Members) -> anyhow::Result<()> {
         }
     };
     let primary = members.primary_pid().await;
-    print(&banner(args, members, primary))?;
+    print(&if args.json { document(args, members, primary).to_string() } else { banner(args, members, primary) })?;
     let mut workers: tokio::task::JoinSet<()> = clients.into_iter().map(worker::carry_out_tasks).collect();
     tokio::select! {
-        never = keep_going(members) => never,
+        never = keep_going(args, members) => never,
         Some(_) = workers.join_next() => anyhow::bail!("a demo client has ended"),
     }
 }
@@ -151,6 +164,18 @@ fn banner(args: &Args, members: &Members, primary: Option<u32>) -> String {
     text
 }
 
+fn document(args: &Args, members: &Members, primary: Option<u32>) -> Value {
+    let connect = Connect::to(&members.addresses().join(","));
+    let commands: Vec<String> = commands(args).iter().map(|command| connect.command(command)).collect();
+    json!({
+        "members": members.document(),
+        "primary_pid": primary,
+        "segments": if args.no_demo { 0 } else { args.segments },
+        "logs": members.dir().display().to_string(),
+        "commands": commands,
+    })
+}
+
 /// In this order they work, also a second time.
 fn commands(args: &Args) -> Vec<String> {
     let mut commands = vec!["status".to_owned(), "segments".to_owned()];
@@ -172,12 +197,12 @@ fn commands(args: &Args) -> Vec<String> {
 }
 
 /// One line at the bottom of a terminal (none where stderr is no terminal), and members that end are started anew.
-async fn keep_going(members: &mut Members) -> anyhow::Result<()> {
+async fn keep_going(args: &Args, members: &mut Members) -> anyhow::Result<()> {
     let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is right");
     let line = ProgressBar::new_spinner().with_style(style);
     loop {
         for said in members.look_after()? {
-            line.suspend(|| note(&said));
+            line.suspend(|| args.note(&said));
         }
         if !line.is_hidden() {
             line.set_message(members.state_line().await);

@@ -17,6 +17,8 @@ use client::{Error, Reason, Refused};
 use serde_json::{Value, json};
 
 use crate::cli::words;
+use crate::config::ConfigError;
+use crate::grpc::server::BindError;
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +107,32 @@ impl Fault {
             }
         }
     }
+}
+
+/// What came up from below in a command that is no client of a master: `serve`, `dev`, `recover`.
+pub(crate) fn tell_error(error: &anyhow::Error, as_json: bool) -> ExitCode {
+    let told = told(error);
+    match as_json {
+        true => tell(&told, true),
+        // It says by itself what to do.
+        false => note(&format!("error: {error:#}")),
+    }
+    ExitCode::from(told.exit)
+}
+
+fn told(error: &anyhow::Error) -> Told {
+    let message = format!("{error:#}");
+    let is_about = |kind: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(kind);
+    if is_about(|cause| cause.is::<ConfigError>()) {
+        return Told { exit: 2, ..Told::new("USAGE", message, "Correct the setting: nothing was started.") };
+    }
+    if is_about(|cause| cause.is::<BindError>()) {
+        return Told::new("CANNOT_LISTEN", message, "Choose another address or port, or stop what listens there.");
+    }
+    if is_about(|cause| cause.is::<coordinator::Error>()) {
+        return Told::new("COORDINATOR", message, "Look at the coordinator and at --coordinator.");
+    }
+    Told::new("FAILED", message, "See to what the message names, then start it again.")
 }
 
 /// On stderr. Where that is closed too, nobody is left to tell.

@@ -67,26 +67,23 @@ enum Command {
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
-    let ran = match Args::parse().command {
-        Command::Dev(args) => dev::run(&args),
-        Command::Serve(args) => serve::run(&args),
-        Command::Status(args) => Ok(status::run(&args)),
-        Command::Members(args) => Ok(members::run(&args)),
-        Command::Transfer(args) => Ok(members::transfer(&args)),
-        Command::Verify(args) => Ok(verify::run(&args)),
-        Command::Diff(args) => Ok(diff::run(&args)),
-        Command::Recover(args) => recover::run(&args),
-        Command::Segments(args) => Ok(segments::run(&args)),
-        Command::Kv(args) => Ok(kv::run(&args)),
-        Command::Tenants(args) => Ok(tenants::run(&args)),
-        Command::Tasks(args) => Ok(tasks::run(&args)),
-        Command::Docs(args) => docs::run(&args).map(|()| ExitCode::SUCCESS),
-    };
-    match ran {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+    match Args::parse().command {
+        Command::Dev(args) => or_told(dev::run(&args), args.json),
+        Command::Serve(args) => or_told(serve::run(&args), args.json),
+        Command::Status(args) => status::run(&args),
+        Command::Members(args) => members::run(&args),
+        Command::Transfer(args) => members::transfer(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Recover(args) => or_told(recover::run(&args), args.json),
+        Command::Segments(args) => segments::run(&args),
+        Command::Kv(args) => kv::run(&args),
+        Command::Tenants(args) => tenants::run(&args),
+        Command::Tasks(args) => tasks::run(&args),
+        Command::Docs(args) => or_told(docs::run(&args).map(|()| ExitCode::SUCCESS), false),
     }
+}
+
+fn or_told(ran: anyhow::Result<ExitCode>, as_json: bool) -> ExitCode {
+    ran.unwrap_or_else(|error| fault::tell_error(&error, as_json))
 }

@@ -10,8 +10,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use coordinator::{Coordinator, MemberInfo};
 use election::{Incarnation, Versioned};
+use serde_json::{Value, json};
 
-use crate::config::{Flags, Logging};
+use crate::cli::json;
+use crate::config::{ConfigError, Flags, Logging};
 use crate::logging;
 use crate::membership::open_coordinator;
 
@@ -20,6 +22,9 @@ pub(super) struct Args {
     /// Do it. Without this it only says what would be done.
     #[arg(long)]
     yes: bool,
+    /// Say it as one JSON document, and errors as one JSON object on stderr.
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -28,16 +33,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let config = args.flags.load()?;
     logging::start(&Logging { log_level: "error".to_owned(), ..Logging::default() }, "")?;
     if !config.cluster.is_on() {
-        bail!("coordinator: none is named. Say the same --coordinator that the members were started with");
+        let rule = "none is named. Say the same --coordinator that the members were started with".to_owned();
+        return Err(ConfigError::Rule { field: "coordinator", rule }.into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let coordinator = open_coordinator(&config.cluster).await?;
-        recover(&*coordinator, args.yes).await
+        recover(&*coordinator, args).await
     })
 }
 
-async fn recover(coordinator: &dyn Coordinator, yes: bool) -> Result<ExitCode> {
+async fn recover(coordinator: &dyn Coordinator, args: &Args) -> Result<ExitCode> {
     let known = coordinator.read().await?.context("there is no record of roles: no member was ever the primary")?;
     let members = coordinator.members().await?;
     let mut unknown = Vec::new();
@@ -53,19 +59,37 @@ async fn recover(coordinator: &dyn Coordinator, yes: bool) -> Result<ExitCode> {
             unknown.push(who);
         }
     }
-    println!("{}", situation(&known, &members, &unknown));
-    if unknown.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    let declares = args.yes && !unknown.is_empty();
+    if declares {
+        for &who in &unknown {
+            coordinator.report_dead(who).await?;
+        }
     }
-    if !yes {
-        println!("Nothing was done. If you are sure that they will not be back with their state: --yes");
-        return Ok(ExitCode::FAILURE);
+    if args.json {
+        println!("{:#}", document(&known, &members, &unknown, declares));
+    } else {
+        println!("{}", situation(&known, &members, &unknown));
+        match (unknown.is_empty(), declares) {
+            (true, _) => {}
+            (false, true) => println!("They are declared dead."),
+            (false, false) => {
+                println!("Nothing was done. If you are sure that they will not be back with their state: --yes");
+            }
+        }
     }
-    for who in unknown {
-        coordinator.report_dead(who).await?;
-    }
-    println!("They are declared dead.");
-    Ok(ExitCode::SUCCESS)
+    Ok(if unknown.is_empty() || declares { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn document(known: &Versioned, members: &[MemberInfo], unknown: &[Incarnation], declared: bool) -> Value {
+    // Both take all 64 bits.
+    let who = |who: &Incarnation| json!({ "member": json::wide(who.member.0), "incarnation": json::wide(who.number) });
+    json!({
+        "epoch": known.record.epoch,
+        "insync": known.record.insync.iter().map(who).collect::<Vec<_>>(),
+        "not_known_to_have_ended": unknown.iter().map(who).collect::<Vec<_>>(),
+        "declared_dead": declared,
+        "running": members.iter().map(|info| json!({ "name": info.name, "address": info.address })).collect::<Vec<_>>(),
+    })
 }
 
 fn situation(known: &Versioned, members: &[MemberInfo], unknown: &[Incarnation]) -> String {

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use crate::config::Flags;
 use crate::process::node_name;
-use crate::serve::{Started, StopsAt};
+use crate::serve::{Server, Started, StopsAt};
 use crate::{guard, logging, serve};
 
 #[derive(clap::Args, Debug)]
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// With `file:DIR` as the coordinator the others see that by themselves.
     #[arg(long)]
     guarded: bool,
+    /// Say where it listens as one JSON object on one line, and errors as one JSON object on stderr.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
@@ -36,10 +40,22 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let started = Started { stops_at, incarnation: args.incarnation };
     serve::run_process(config, started, |server| {
         let address = server.local_addr();
+        if args.json {
+            return println!("{}", listening(server));
+        }
         let admin = server.admin_addr().map(|address| format!("; admin HTTP on http://{address}/")).unwrap_or_default();
         println!(
             "listening on {address} (gRPC: understudy.v1.Metadata, understudy.v1.Admin, health, reflection){admin}"
         );
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn listening(server: &Server) -> Value {
+    json!({
+        "node": server.node_name(),
+        "address": server.local_addr().to_string(),
+        "admin_address": server.admin_addr().map(|address| address.to_string()),
+        "pid": std::process::id(),
+    })
 }

@@ -176,6 +176,8 @@ component! {
         /// Milliseconds that a new primary waits before it serves. Nothing rests on it; for those who want the rule of one
         /// lease.
         safety_window_ms: u64 = 0, "UNDERSTUDY_SAFETY_WINDOW_MS";
+        /// Milliseconds that a read may wait on a standby for the position that it asks for. After that it is refused.
+        standby_read_wait_ms: u64 = 100, "UNDERSTUDY_STANDBY_READ_WAIT_MS";
         /// Entries of one message to a peer.
         batch_entries: usize = 512, "UNDERSTUDY_BATCH_ENTRIES";
         /// Bytes of one message to a peer, unless a single entry is larger.

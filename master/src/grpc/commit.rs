@@ -24,20 +24,24 @@ pub(crate) async fn committed(node: &Node, reply: &Reply) -> Result<(), CallErro
 /// Why an answer will not go out.
 pub(crate) fn never_committed(effect: Effect, why: WaitError) -> CallError {
     match (effect, why) {
-        (Effect::Reads, WaitError::Overloaded(full)) => status::overloaded_at("tail_waiters", full.retry_after_ms),
+        (Effect::Reads | Effect::ReadsStandby, WaitError::Overloaded(full)) => {
+            status::overloaded_at("tail_waiters", full.retry_after_ms)
+        }
         (Effect::Mutates, WaitError::Overloaded(full)) => CallError {
             retry_after_ms: full.retry_after_ms,
             ..status::outcome_unknown(format_args!("it ran, but nobody could wait for its commit: {full}"))
         },
-        (Effect::Reads, WaitError::Closed(CloseReason::ShuttingDown)) => status::shutting_down(),
+        (Effect::Reads | Effect::ReadsStandby, WaitError::Closed(CloseReason::ShuttingDown)) => status::shutting_down(),
         (Effect::Mutates, WaitError::Closed(why @ CloseReason::ShuttingDown)) => {
             status::outcome_unknown(format_args!("it ran, but was not committed: {why}"))
         }
-        (Effect::Reads, WaitError::Closed(CloseReason::NoTenure)) => status::not_primary("", 0),
+        (Effect::Reads | Effect::ReadsStandby, WaitError::Closed(CloseReason::NoTenure)) => status::not_primary("", 0),
         (Effect::Mutates, WaitError::Closed(why @ CloseReason::NoTenure)) => {
             status::outcome_unknown(format_args!("it ran, but was not committed: {why}"))
         }
-        (Effect::Reads, WaitError::Closed(CloseReason::Deposed { epoch })) => status::not_primary("", epoch),
+        (Effect::Reads | Effect::ReadsStandby, WaitError::Closed(CloseReason::Deposed { epoch })) => {
+            status::not_primary("", epoch)
+        }
         (Effect::Mutates, WaitError::Closed(CloseReason::Deposed { epoch })) => deposed(epoch),
     }
 }

@@ -1,6 +1,6 @@
 //! The way of every request, from its name to the state and back as an answer. Unary calls and sessions share it.
 //!
-//! Invariants: a call runs only while the gate is open; what it appended is committed by the node's rule before its
+//! Invariants: a call runs only while the gate is open, but for reads that may run on a standby; what it appended is committed by the node's rule before its
 //! answer is looked at; nothing here looks into what a call means.
 //!
 //! Deliberately absent: waiting. A call runs to its end on the thread that it is given; who waits for the commit of
@@ -16,9 +16,10 @@ use proto::v1::{self, CallError};
 use crate::config;
 use crate::gate::Effect;
 use crate::grpc::framing::put_message;
+use crate::grpc::read::By;
 use crate::grpc::reply::{Reply, check_size};
 use crate::grpc::transfer::Finish;
-use crate::grpc::{put, read, remove, segments, task, transfer};
+use crate::grpc::{put, read, remove, segments, standby_read, task, transfer};
 use crate::metrics::Taken;
 use crate::node::Node;
 
@@ -114,7 +115,10 @@ pub(crate) fn run(node: &Node, call: &Call, taken: Taken) -> Result<Reply, CallE
 }
 
 fn run_open(node: &Node, call: &Call) -> Result<Reply, CallError> {
-    let epoch = node.gate.check_open()?;
+    let epoch = match node.gate.check_open() {
+        Ok(epoch) => epoch,
+        Err(closed) => return standby_read::run(node, call, closed),
+    };
     let reply = execute(node, call);
     // Also after a refusal: of a large batch, parts may be in the log.
     node.commit_appended();
@@ -173,16 +177,16 @@ fn execute(node: &Node, call: &Call) -> Result<Reply, CallError> {
         Call::MountSegment(request) => segments::mount(node, request),
         Call::RemountSegments(request) => segments::remount(node, request),
         Call::UnmountSegment(request) => segments::unmount(node, request),
-        Call::ListSegments(request) => segments::list(node, request),
+        Call::ListSegments(request) => segments::list(node, request, By::Primary),
         Call::PutStart(request) => put::start(node, request),
         Call::PutEnd(request) => put::end(node, request),
         Call::PutRevoke(request) => put::revoke(node, request),
-        Call::GetReplicas(request) => read::get_replicas(node, request),
-        Call::Exists(request) => read::exists(node, request),
+        Call::GetReplicas(request) => read::get_replicas(node, request, By::Primary),
+        Call::Exists(request) => read::exists(node, request, By::Primary),
         Call::Remove(request) => remove::remove(node, request),
         Call::RemoveMatching(request) => remove::remove_matching(node, request),
         Call::RemoveAll(request) => remove::remove_all(node, request),
-        Call::ListKeys(request) => read::list_keys(node, request),
+        Call::ListKeys(request) => read::list_keys(node, request, By::Primary),
         Call::Pin(request) => remove::set_pin(node, request),
         Call::Unpin(request) => remove::unpin(node, request),
         Call::CopyStart(request) => transfer::copy_start(node, request),

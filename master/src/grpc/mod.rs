@@ -7,6 +7,7 @@
 //! | `framing` | where messages begin and end, and what memory they take |
 //! | `unary`, `session` | one call, one answer; many calls over one stream |
 //! | `dispatch`, `long` | from a request to the state and back; what runs on a thread of its own |
+//! | `standby_read` | which reads a standby answers |
 //! | `commit`, `parked`, `reply` | when an answer may go out |
 //! | `caller`, `refuse`, `segment_refs` | what many calls convert |
 //! | `put`, `read`, `remove`, `segments`, `transfer`, `task` | each call, converted by hand |
@@ -37,6 +38,7 @@ mod segment_refs;
 mod segments;
 pub(crate) mod server;
 mod session;
+mod standby_read;
 mod task;
 mod transfer;
 mod unary;

@@ -7,10 +7,11 @@ use proto::limits::{LIST_KEYS_DEFAULT, MESSAGE_BYTES_MAX};
 use proto::status::invalid;
 use proto::v1::session_response::Answer;
 use proto::v1::{
-    CallError, ExistsRequest, ExistsResponse, GetReplicasRequest, GetReplicasResponse, GetReplicasResult, KeyInfo,
-    ListKeysRequest, ListKeysResponse,
+    CallError, Caller, ExistsRequest, ExistsResponse, GetReplicasRequest, GetReplicasResponse, GetReplicasResult,
+    KeyInfo, ListKeysRequest, ListKeysResponse,
 };
 
+use crate::gate::Effect;
 use crate::grpc::caller::{pin_to_wire, tenant};
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
@@ -22,22 +23,71 @@ const ANSWER_BYTES: usize = 8192;
 /// Shards of the state, as they stand in page tokens.
 const SHARD_BYTES: usize = 2;
 
-/// Where in the log a read stands: it has seen everything up to there that concerns what it tells.
-fn read_at(node: &Node, wait_seq: u64) -> Position {
-    Position { epoch: node.gate.epoch(), seq: wait_seq }
+/// Who answers a read, and so what the answer can promise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum By {
+    Primary,
+    /// Which had applied so much when it began. All that it applies is committed.
+    Standby {
+        applied: Position,
+    },
 }
 
-pub(crate) fn exists(node: &Node, request: &ExistsRequest) -> Result<Reply, CallError> {
+impl By {
+    /// A standby's leases would protect nothing.
+    fn lease_ms(self, node: &Node) -> u64 {
+        match self {
+            By::Primary => node.config.state.object_lease_ms,
+            By::Standby { .. } => 0,
+        }
+    }
+
+    pub(super) fn is_standby(self) -> bool {
+        matches!(self, By::Standby { .. })
+    }
+
+    /// Where in the log a read stands: it has seen everything up to there that concerns what it tells.
+    pub(super) fn read_at(self, node: &Node, seq: u64) -> Position {
+        match self {
+            By::Primary => Position { epoch: node.gate.epoch(), seq },
+            // For whoever asks again with it as `min_position`: never less than what was seen.
+            By::Standby { applied } if seq <= applied.seq => applied,
+            By::Standby { .. } => node.state().position(),
+        }
+    }
+
+    /// A standby's answer waits for no commit, and for nobody's tenure.
+    pub(super) fn reply(self, answer: Answer, at: Position) -> Reply {
+        match self {
+            By::Primary => Reply::reads(answer, at),
+            By::Standby { .. } => Reply { wait_seq: 0, effect: Effect::ReadsStandby, ..Reply::reads(answer, at) },
+        }
+    }
+
+    fn lookup<'k>(
+        self,
+        node: &Node,
+        caller: &Option<Caller>,
+        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+        found: impl FnMut(Option<metadata::Found<'_>>),
+    ) -> Result<u64, CallError> {
+        let (state, tenant) = (node.state(), tenant(caller)?);
+        let looked = match self {
+            By::Primary => state.lookup(tenant, keys, node.clock.now(), found),
+            By::Standby { .. } => state.lookup_unleased(tenant, keys, found),
+        };
+        looked.map_err(|refused| refuse::call(node, refused))
+    }
+}
+
+pub(crate) fn exists(node: &Node, request: &ExistsRequest, by: By) -> Result<Reply, CallError> {
     let keys = request.keys.iter().map(|key| &key[..]);
     let mut exists = Vec::with_capacity(request.keys.len());
-    let tenant = tenant(&request.caller)?;
-    let wait_seq = node
-        .state()
-        .lookup(tenant, keys, node.clock.now(), |found| exists.push(found.is_some()))
-        .map_err(|refused| refuse::call(node, refused))?;
-    let at = read_at(node, wait_seq);
-    let answer = ExistsResponse { position: position(at), exists, lease_ms: node.config.state.object_lease_ms };
-    Ok(Reply::reads(Answer::Exists(answer), at))
+    let wait_seq = by.lookup(node, &request.caller, keys, |found| exists.push(found.is_some()))?;
+    let at = by.read_at(node, wait_seq);
+    let (lease_ms, from_standby) = (by.lease_ms(node), by.is_standby());
+    let answer = ExistsResponse { position: position(at), exists, lease_ms, from_standby };
+    Ok(by.reply(Answer::Exists(answer), at))
 }
 
 /// What a lookup found of one key, with how many places it took from the list of all.
@@ -47,33 +97,30 @@ struct Found {
     places: usize,
 }
 
-pub(crate) fn get_replicas(node: &Node, request: &GetReplicasRequest) -> Result<Reply, CallError> {
+pub(crate) fn get_replicas(node: &Node, request: &GetReplicasRequest, by: By) -> Result<Reply, CallError> {
     let keys = request.keys.iter().map(|key| &key[..]);
     let mut found: Vec<Option<Found>> = Vec::with_capacity(request.keys.len());
     let mut places: Vec<Place> = Vec::with_capacity(request.keys.len());
-    let tenant = tenant(&request.caller)?;
     // Under a shard's lock: only what must be.
-    let wait_seq = node
-        .state()
-        .lookup(tenant, keys, node.clock.now(), |object| {
-            found.push(object.map(|object| {
-                let before = places.len();
-                places.extend(object.places());
-                Found { size: object.size(), checksum: object.checksum(), places: places.len() - before }
-            }));
-        })
-        .map_err(|refused| refuse::call(node, refused))?;
+    let wait_seq = by.lookup(node, &request.caller, keys, |object| {
+        found.push(object.map(|object| {
+            let before = places.len();
+            places.extend(object.places());
+            Found { size: object.size(), checksum: object.checksum(), places: places.len() - before }
+        }));
+    })?;
     let mut refs = SegmentRefs::new(node.state().view());
     let mut places = places.into_iter();
     let results = found.into_iter().map(|found| result(found, &mut places, &mut refs)).collect();
-    let at = read_at(node, wait_seq);
+    let at = by.read_at(node, wait_seq);
     let answer = GetReplicasResponse {
         position: position(at),
         results,
         segments: refs.into_refs(),
-        lease_ms: node.config.state.object_lease_ms,
+        lease_ms: by.lease_ms(node),
+        from_standby: by.is_standby(),
     };
-    Ok(Reply::reads(Answer::GetReplicas(answer), at))
+    Ok(by.reply(Answer::GetReplicas(answer), at))
 }
 
 fn result(found: Option<Found>, places: &mut impl Iterator<Item = Place>, refs: &mut SegmentRefs) -> GetReplicasResult {
@@ -91,18 +138,19 @@ fn result(found: Option<Found>, places: &mut impl Iterator<Item = Place>, refs: 
     }
 }
 
-pub(crate) fn list_keys(node: &Node, request: &ListKeysRequest) -> Result<Reply, CallError> {
+pub(crate) fn list_keys(node: &Node, request: &ListKeysRequest, by: By) -> Result<Reply, CallError> {
     let from = page_start(&request.page_token)?;
     let limit = if request.limit == 0 { LIST_KEYS_DEFAULT } else { request.limit as usize };
     let what = ListKeys { tenant: tenant(&request.caller)?, prefix: &request.prefix, regex: &request.regex, limit };
     let page = page_that_fits(node, what, from.as_ref())?;
-    let at = read_at(node, page.wait_seq);
+    let at = by.read_at(node, page.wait_seq);
     let answer = ListKeysResponse {
         position: position(at),
         keys: page.keys.into_iter().map(key_info).collect(),
         next_page_token: page.next.as_ref().map(page_token).unwrap_or_default(),
+        from_standby: by.is_standby(),
     };
-    Ok(Reply::reads(Answer::ListKeys(answer), at))
+    Ok(by.reply(Answer::ListKeys(answer), at))
 }
 
 /// A page ends early where it would not fit into a message.

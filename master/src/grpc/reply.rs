@@ -49,7 +49,7 @@ pub(crate) fn check_size(bytes: usize, effect: Effect) -> Result<(), CallError> 
     }
     let what = format_args!("it would take {bytes} bytes, the limit is {MESSAGE_BYTES_MAX}: ask for less at a time");
     Err(match effect {
-        Effect::Reads => status::invalid("answer", what),
+        Effect::Reads | Effect::ReadsStandby => status::invalid("answer", what),
         Effect::Mutates => {
             status::outcome_unknown(format_args!("the call has run, but its answer is too large: {what}"))
         }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use proto::STANDBY_READ_METADATA;
+use proto::v1::Reason;
 use proto::v1::admin_server::{self, AdminServer};
 use proto::v1::metadata_server;
 use tonic::Status;
@@ -76,11 +78,20 @@ impl Router {
     }
 
     fn open_session(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.node.requests.count(Method::Session.into(), self.node.gate.check_open()) {
-            Ok(_) => respond(Body::Session(Box::new(Session::new(&self.node, request.into_body())))),
+        let open = match self.node.gate.check_open() {
+            // Call by call.
+            Err(error) if error.reason() == Reason::NotPrimary && is_for_standbys(&request) => Ok(()),
+            open => open.map(drop),
+        };
+        match self.node.requests.count(Method::Session.into(), open) {
+            Ok(()) => respond(Body::Session(Box::new(Session::new(&self.node, request.into_body())))),
             Err(error) => respond_error(error),
         }
     }
+}
+
+fn is_for_standbys(request: &Request<Incoming>) -> bool {
+    request.headers().contains_key(STANDBY_READ_METADATA)
 }
 
 fn route<S>(service: S) -> Route

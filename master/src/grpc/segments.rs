@@ -14,6 +14,7 @@ use proto::v1::{
 };
 
 use crate::grpc::caller::{choice, id16, mutating};
+use crate::grpc::read::By;
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::grpc::segment_refs::kind_to_wire;
@@ -106,7 +107,7 @@ pub(crate) fn unmount(node: &Node, request: &UnmountSegmentRequest) -> Result<Re
     Ok(Reply::mutates(Answer::UnmountSegment(answer), gone.position))
 }
 
-pub(crate) fn list(node: &Node, request: &ListSegmentsRequest) -> Result<Reply, CallError> {
+pub(crate) fn list(node: &Node, request: &ListSegmentsRequest, by: By) -> Result<Reply, CallError> {
     let client = match request.client_id.is_empty() {
         true => None,
         false => Some(ClientId(id16("client_id", &request.client_id)?)),
@@ -116,8 +117,8 @@ pub(crate) fn list(node: &Node, request: &ListSegmentsRequest) -> Result<Reply, 
     };
     let listed = node.state().segments(wanted);
     let segments = listed.results.into_iter().map(segment_status).collect();
-    let answer = ListSegmentsResponse { position: position(listed.position), segments };
-    Ok(Reply::reads(Answer::ListSegments(answer), listed.position))
+    let answer = ListSegmentsResponse { position: position(listed.position), segments, from_standby: by.is_standby() };
+    Ok(by.reply(Answer::ListSegments(answer), listed.position))
 }
 
 fn segment_status(usage: SegmentUsage) -> SegmentStatus {

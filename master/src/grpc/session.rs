@@ -3,13 +3,14 @@
 //! ```text
 //!   chunks ──► framing ──► decode ──► run inline ─────────────► out ──► frames
 //!                             │            └─ not committed ──► parked ──┘
-//!                             └─ long ──► a thread ──────────────────────┘
+//!                             ├─ long ──► a thread ──────────────────────┘
+//!                             └─ a read that a standby cannot answer yet ──► waiting ──► run
 //! ```
 //!
 //! The transport asks for the next frame only while the client takes more, and only then is anything read: a client
 //! that does not read its answers is not worked for. What is ready goes out together.
 //!
-//! Invariants: `parked` and `long` are bounded, and at their bound nothing is read; a poll does a bounded amount of work;
+//! Invariants: `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll does a bounded amount of work;
 //! every request that was read is answered before the stream ends, but for one that ends the stream by its form.
 
 use std::future::Future;
@@ -23,6 +24,7 @@ use hyper::body::Incoming;
 use oplog::{CloseReason, WaitError};
 use prost::Message as _;
 use proto::status;
+use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
 use proto::v1::{CallError, SessionRequest, SessionResponse};
 use tokio::task::JoinSet;
@@ -33,7 +35,7 @@ use crate::grpc::dispatch::{self, Weight};
 use crate::grpc::framing::{Framing, Inbound, put_message};
 use crate::grpc::parked::{Parked, ParkedAnswer};
 use crate::grpc::reply::{Reply, check_size};
-use crate::grpc::{body, long};
+use crate::grpc::{body, long, standby_read};
 use crate::metrics::{Method, Taken};
 use crate::node::Node;
 
@@ -41,6 +43,8 @@ use crate::node::Node;
 const FRAME_BYTES: usize = 64 << 10;
 /// Long calls of one session at a time.
 const LONG_MAX: usize = 4;
+/// Reads of one session that wait for this standby to come further.
+const WAITING_MAX: usize = 256;
 /// How much one poll does before others get their turn, in about microseconds.
 const WEIGHT_MAX: usize = 2000;
 
@@ -51,12 +55,21 @@ pub(crate) struct Session {
     out: BytesMut,
     parked: Parked,
     long: JoinSet<(u64, Result<Reply, CallError>)>,
+    waiting: JoinSet<Begun>,
     /// Is over when the node stops and nothing is to be read any more.
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// How the stream ends, once nothing more is read.
     end: Option<Result<(), CallError>>,
     ended: bool,
     weight_left: usize,
+}
+
+/// A call before it runs, with the memory that it takes.
+struct Begun {
+    id: u64,
+    call: Call,
+    taken: Taken,
+    inbound: Inbound,
 }
 
 /// A request of which nothing else can be read.
@@ -75,6 +88,7 @@ impl Session {
             out: BytesMut::new(),
             parked: Parked::new(node.tail().committed_shared()),
             long: JoinSet::new(),
+            waiting: JoinSet::new(),
             closing: Box::pin(closing(Arc::clone(node))),
             end: None,
             ended: false,
@@ -96,6 +110,7 @@ impl Session {
             self.end = Some(Err(status::shutting_down()));
         }
         self.take_requests(cx);
+        self.take_waiting(cx);
         self.take_long(cx);
         self.take_committed(cx);
         if !self.out.is_empty() {
@@ -103,6 +118,7 @@ impl Session {
         }
         if self.parked.len() == 0
             && self.long.is_empty()
+            && self.waiting.is_empty()
             && let Some(end) = self.end.take()
         {
             self.ended = true;
@@ -121,6 +137,7 @@ impl Session {
             && self.parked.len() < serving.session_answers_max
             && self.parked.bytes() < serving.session_answer_bytes_max
             && self.long.len() < LONG_MAX
+            && self.waiting.len() < WAITING_MAX
     }
 
     fn take_requests(&mut self, cx: &mut Context<'_>) {
@@ -163,16 +180,38 @@ impl Session {
             return self.refuse(request.id, Method::Unknown, error);
         };
         let taken = self.node.requests.take(&call);
+        let begun = Begun { id: request.id, call, taken, inbound };
+        match standby_read::wait(&self.node, &begun.call) {
+            None => self.run(begun),
+            Some(wait) => drop(self.waiting.spawn(async move {
+                wait.await;
+                begun
+            })),
+        }
+    }
+
+    fn run(&mut self, Begun { id, call, taken, inbound }: Begun) {
         match dispatch::weight(&call) {
             Weight::Inline(weight) => {
                 self.weight_left = self.weight_left.saturating_sub(weight);
                 let ran = dispatch::run(&self.node, &call, taken);
-                self.on_ran(request.id, ran);
+                self.on_ran(id, ran);
             }
             Weight::Long => match long::job(&self.node, call, taken, inbound) {
-                Ok(job) => drop(self.long.spawn_blocking(move || (request.id, job()))),
-                Err(error) => self.put_error(request.id, error),
+                Ok(job) => drop(self.long.spawn_blocking(move || (id, job()))),
+                Err(error) => self.put_error(id, error),
             },
+        }
+    }
+
+    /// Reads that have waited for this standby to come further.
+    fn take_waiting(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(joined)) = self.waiting.poll_join_next(cx) {
+            match joined {
+                Ok(begun) => self.run(begun),
+                // Whose call it was went down with it.
+                Err(fault) => self.end = Some(Err(status::internal(fault))),
+            }
         }
     }
 

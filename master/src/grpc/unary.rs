@@ -19,7 +19,7 @@ use crate::grpc::body::{Body, respond_error, respond_message};
 use crate::grpc::dispatch::{self, Weight};
 use crate::grpc::framing::{Framing, Inbound};
 use crate::grpc::reply::Reply;
-use crate::grpc::{commit, long};
+use crate::grpc::{commit, long, standby_read};
 use crate::metrics::{Method, Taken};
 use crate::node::Node;
 
@@ -52,6 +52,22 @@ fn begin(node: &Arc<Node>, method: &str, inbound: Inbound) -> Begun {
         }
     };
     let taken = node.requests.take(&call);
+    match standby_read::wait(node, &call) {
+        None => begin_call(node, call, taken, inbound),
+        Some(wait) => {
+            let node = Arc::clone(node);
+            Begun::Waits(Box::pin(async move {
+                wait.await;
+                match begin_call(&node, call, taken, inbound) {
+                    Begun::Answered(response) => response,
+                    Begun::Waits(rest) => rest.await,
+                }
+            }))
+        }
+    }
+}
+
+fn begin_call(node: &Arc<Node>, call: Call, taken: Taken, inbound: Inbound) -> Begun {
     match dispatch::weight(&call) {
         Weight::Long => Begun::Waits(Box::pin(run_long(Arc::clone(node), call, taken, inbound))),
         Weight::Inline(_) => match dispatch::run(node, &call, taken) {

@@ -68,8 +68,9 @@ pub(crate) struct Applying {
 }
 
 impl Applying {
-    pub(crate) fn start(node: &Arc<Node>, standby: &Standby<Metadata>) -> Applying {
-        let (state, tail, node) = (Arc::clone(standby.state()), Arc::clone(standby.tail()), Arc::clone(node));
+    pub(crate) fn start(pair: &Pair, standby: &Standby<Metadata>) -> Applying {
+        let (state, tail) = (Arc::clone(standby.state()), Arc::clone(standby.tail()));
+        let (node, notes) = (Arc::clone(&pair.node), Arc::clone(&pair.notes));
         let applied = Arc::new(AtomicU64::new(state.applied().seq));
         let told = Arc::clone(&applied);
         let task = tokio::spawn(async move {
@@ -87,6 +88,7 @@ impl Applying {
                 match step {
                     Ok(applied) if applied.entries == 0 => {
                         told.store(applied.seq, Ordering::Relaxed);
+                        notes.moved();
                         if tail.committed().wait(applied.seq + 1).await.is_err() {
                             return;
                         }
@@ -94,6 +96,7 @@ impl Applying {
                     }
                     Ok(_) if turn.elapsed() < APPLY_TURN => {}
                     Ok(_) => {
+                        notes.moved();
                         tokio::task::yield_now().await;
                         turn = Instant::now();
                     }
@@ -260,11 +263,12 @@ impl Ride<'_> {
     }
 
     async fn take(&mut self, message: FromPrimary, out: &mpsc::Sender<FromStandby>) -> Result<(), End> {
-        let FromPrimary { epoch, sent_ms, committed, in_sync, message } = message;
+        let FromPrimary { epoch, sent_ms, committed, in_sync, as_of_ms, message } = message;
         let message = message.ok_or(End::Protocol("a message without content"))?;
         if epoch != self.epoch || !self.pair.seat.would_answer(epoch) {
             return Err(End::NotAnswered);
         }
+        self.pair.notes.committed(committed, as_of_ms);
         match message {
             Down::Welcome(welcome) => self.on_welcome(welcome).await?,
             Down::Entries(v1::Entries { frames }) => self.on_entries(frames, committed).await?,
@@ -284,7 +288,7 @@ impl Ride<'_> {
         if !self.pair.seat.heard(self.primary, epoch, sent_ms, held) {
             return Err(End::NotAnswered);
         }
-        self.pair.notes.heard(committed, in_sync, boot_ms());
+        self.pair.notes.heard(in_sync, boot_ms());
         let receipt = v1::Receipt {
             epoch,
             received: self.standby.received(),
@@ -293,6 +297,7 @@ impl Ride<'_> {
             syncing: self.standby.syncing().is_some(),
             unsound: !self.pair.node.verify.is_sound(),
             verified: self.pair.node.verify.verified().seq,
+            asked_ms: boot_ms(),
         };
         out.send(FromStandby { message: Some(Up::Receipt(receipt)) })
             .await
@@ -310,7 +315,7 @@ impl Ride<'_> {
         if matches!(hand, Ok(Hand::Changed)) {
             self.hold();
         }
-        *self.applying = Applying::start(&self.pair.node, self.standby);
+        *self.applying = Applying::start(self.pair, self.standby);
         hand.map(drop).map_err(End::from)
     }
 
@@ -340,7 +345,7 @@ impl Ride<'_> {
         if hand == Hand::Changed {
             self.hold();
             self.applying.stop().await;
-            *self.applying = Applying::start(&self.pair.node, self.standby);
+            *self.applying = Applying::start(self.pair, self.standby);
             // It was checked, shard by shard, when it came.
             self.pair.node.verify.on(verification::Event::Synced);
             tracing::info!(applied = %self.standby.tail().last(), "full sync is complete");

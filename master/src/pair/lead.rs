@@ -48,7 +48,7 @@ pub(crate) async fn run(pair: Arc<Pair>, standby: Standby<Metadata>) {
             }
             Role::Follow { primary, epoch } => {
                 let mut standby = standby;
-                let mut applying = Applying::start(&pair.node, &standby);
+                let mut applying = Applying::start(&pair, &standby);
                 tokio::select! {
                     biased;
                     _ = changed(&mut roles) => {}

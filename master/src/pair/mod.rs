@@ -10,7 +10,8 @@
 //! | `lead` | from a standby to a primary, and back |
 //! | `transfer` | giving the place of the primary to another member |
 //! | `verifying` | a standby's questions to its primary: samples, and a repair where something differs |
-//! | `notes` | how far behind this member is, for people and for reads |
+//! | `notes`, `fresh` | how far behind this member is, for people and for reads |
+//! | `reads` | whether this member may answer a read as a standby |
 //! | `status` | all of it for people and programs |
 //! | `presence` | saying that this member is here, and who else is |
 //!
@@ -19,15 +20,17 @@
 //!
 //! *Invariant:* no decision about roles is made here.
 //!
-//! Deliberately absent: reads and writes of clients; they go through `node` and `gate`.
+//! Deliberately absent: the reads and writes of clients; they go through `node` and `gate`.
 
 mod ask;
 mod follow;
+mod fresh;
 mod lead;
 mod notes;
 mod pace;
 pub(crate) mod peers;
 mod presence;
+pub(crate) mod reads;
 pub(crate) mod seat;
 mod status;
 pub(crate) mod transfer;
@@ -67,7 +70,7 @@ pub(crate) struct Pair {
     pub(crate) seat: Arc<Seat>,
     pub(crate) settings: Cluster,
     pub(crate) peers: Arc<Peers>,
-    pub(crate) notes: Notes,
+    pub(crate) notes: Arc<Notes>,
     coordinator: Arc<dyn Coordinator>,
     roll: Roll,
 }
@@ -107,7 +110,7 @@ impl Pair {
             seat: Arc::clone(&seat),
             settings: settings.clone(),
             peers: Arc::clone(&peers),
-            notes: Notes::default(),
+            notes: Arc::default(),
             coordinator: Arc::clone(&coordinator),
             roll: Roll::default(),
         });

@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     pub(crate) sent: AtomicU64,
     /// On `boot_ms`; 0: never.
     pub(crate) heard_ms: AtomicU64,
+    /// When its newest receipt left, on its own clock; 0: unknown.
+    asked_ms: AtomicU64,
     /// Shards of a full sync that were sent, and how many there are; 0 of 0: none is under way.
     pub(crate) shards_sent: AtomicU64,
     pub(crate) shards: AtomicU64,
@@ -165,6 +167,7 @@ impl Replication for PeerCalls {
             sound: AtomicBool::new(true),
             sent: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
+            asked_ms: AtomicU64::new(0),
             shards_sent: AtomicU64::new(0),
             shards: AtomicU64::new(0),
             in_flight: Mutex::new(Window::default()),
@@ -348,6 +351,7 @@ impl Stream {
             peer.sound.store(!receipt.unsound, Ordering::Relaxed);
             peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
             peer.in_flight.lock().answered(receipt.echo_ms);
+            peer.asked_ms.store(receipt.asked_ms, Ordering::Release);
             let echo_ms = receipt.echo_ms.min(boot_ms());
             if !receipt.syncing {
                 // What it still holds from before is no reason to wait for it.
@@ -528,7 +532,10 @@ impl Stream {
     }
 
     async fn send(&self, message: Down) -> Result<(), End> {
+        // In this order: what is committed when the question has come; and nobody else could commit until after that.
+        let asked_ms = self.peer.asked_ms.load(Ordering::Acquire);
         let committed = self.tail.committed().get();
+        let as_of_ms = if self.seat.may_answer(self.epoch) { asked_ms } else { 0 };
         let (epoch, in_sync) = (self.epoch, self.seat.is_in_sync(self.peer.who));
         let bytes = match &message {
             Down::Entries(entries) => entries.frames.len(),
@@ -537,7 +544,7 @@ impl Stream {
         };
         let sent_ms = boot_ms();
         self.peer.in_flight.lock().sent(sent_ms, bytes);
-        let message = FromPrimary { epoch, sent_ms, committed, in_sync, message: Some(message) };
+        let message = FromPrimary { epoch, sent_ms, committed, in_sync, as_of_ms, message: Some(message) };
         match timeout(Duration::from_millis(SILENT_MS_MAX), self.out.send(Ok(message))).await {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(End::Silent),

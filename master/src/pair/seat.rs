@@ -136,6 +136,12 @@ impl Seat {
         self.core.lock().member.leads()
     }
 
+    /// No later epoch can have begun by now.
+    pub(crate) fn may_answer(&self, epoch: u64) -> bool {
+        let core = self.core.lock();
+        core.member.leads() == Some(epoch) && boot_ms() < core.member.tenure_until()
+    }
+
     /// The record that this member leads under.
     pub(crate) fn record(&self) -> Option<Versioned> {
         self.core.lock().member.record().cloned()

@@ -104,3 +104,19 @@ fn address_that_was_asked_for_and_is_taken_is_a_fault() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("taken by another process") && ran.stderr.contains("--listen"), "{}", ran.stderr);
 }
+
+#[test]
+fn what_is_ready_can_be_had_as_json() {
+    let ports = [test_ports::free_port(), test_ports::free_port()];
+    let listen = format!("{},{}", ports[0].addr(), ports[1].addr());
+    let mut dev = Process::spawn(program(&["dev", "--json", "--listen", &listen]));
+    let ready: Value = serde_json::from_str(&dev.line()).unwrap();
+    let members = ready["members"].as_array().unwrap();
+    assert_eq!(members.len(), 2, "{ready}");
+    assert!(members.iter().any(|member| member["pid"] == ready["primary_pid"]), "{ready}");
+    let commands = ready["commands"].as_array().unwrap();
+    assert_eq!(paste(commands[0].as_str().unwrap()).code, Some(0), "{ready}");
+    dev.signal("INT");
+    let ended = dev.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+}

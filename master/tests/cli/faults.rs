@@ -1,6 +1,8 @@
 //! What goes wrong, in one line or one object, with the exit code.
 
-use crate::world::{World, program, run};
+use serde_json::Value;
+
+use crate::world::{Process, World, eventually, program, run};
 
 #[test]
 fn nobody_there_is_one_line_with_the_addresses_and_why() {
@@ -84,4 +86,39 @@ fn environment_stands_in_for_flags() {
     world.run(&["kv", "put-end", "k", "--tenant", "t"]).fails(1, "NOT_OWNER");
     with_environment(&["kv", "put-end", "k"]);
     assert_eq!(world.json(&["kv", "exists", "k", "--tenant", "t"])["results"][0]["exists"], true);
+}
+
+#[test]
+fn serve_dev_and_recover_speak_json_too() {
+    let port = test_ports::free_port();
+    let address = port.addr().to_string();
+    let mut server = Process::spawn(program(&["serve", "--json", "--node-name", "n", "--listen", &address]));
+    let listening: Value = serde_json::from_str(&server.line()).unwrap();
+    assert_eq!((&listening["address"], &listening["node"]), (&Value::from(address.as_str()), &Value::from("n")));
+    assert!(listening["pid"].is_u64() && listening["admin_address"].is_null(), "{listening}");
+    run(program(&["serve", "--json", "--listen", &address])).fails_json(1, "CANNOT_LISTEN");
+    run(program(&["serve", "--json", "--tail-bytes", "1"])).fails_json(2, "USAGE");
+    run(program(&["dev", "--json", "--listen", &address])).fails_json(1, "CANNOT_LISTEN");
+    run(program(&["recover", "--json"])).fails_json(2, "USAGE");
+    let dir = tempfile::tempdir().unwrap();
+    let coordinator = format!("file:{}", dir.path().display());
+    run(program(&["recover", "--json", "--coordinator", &coordinator])).fails_json(1, "FAILED");
+}
+
+#[test]
+fn recover_says_in_json_who_is_not_known_to_have_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let coordinator = format!("file:{}", dir.path().display());
+    let port = test_ports::free_port();
+    let words = ["serve", "--json", "--coordinator", &coordinator, "--listen", &port.addr().to_string()];
+    let mut member = Process::spawn(program(&words));
+    member.line();
+    let recover = || run(program(&["recover", "--json", "--coordinator", &coordinator]));
+    eventually("it leads, and there is nothing to recover", || recover().stderr.contains("is running"));
+    recover().fails_json(1, "FAILED");
+    member.kill();
+    let document: Value = serde_json::from_str(&recover().ok()).unwrap();
+    assert_eq!((&document["epoch"], &document["declared_dead"]), (&Value::from(1), &Value::from(false)));
+    assert_eq!(document["insync"].as_array().unwrap().len(), 1, "{document}");
+    assert_eq!(document["not_known_to_have_ended"], Value::Array(Vec::new()), "its lock is free: that is proof");
 }

@@ -1,7 +1,9 @@
 //! The same deaths with a real etcd, and etcd's own troubles.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use client::{Client, EtcdDiscovery, EtcdOptions, Heartbeat, Options};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
@@ -49,6 +51,29 @@ async fn stopped_primary_under_etcd_answers_nobody_when_it_wakes_up() {
 async fn transfers_under_etcd_show_no_client_an_error() {
     let (_etcd, cluster) = pair(&[]).await;
     there_and_back(cluster, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_that_knows_etcd_alone_finds_the_primary_and_the_one_after_it() {
+    let (etcd, mut cluster) = pair(&[]).await;
+    let (primary, epoch) = cluster.in_sync().await;
+    let known = EtcdOptions { endpoints: vec![etcd.url()], ..EtcdOptions::default() };
+    let mut options = Options::new::<String>([]);
+    options.discovery = Some(Arc::new(EtcdDiscovery::connect(known).await.expect("it is an address")));
+    // They would tell the members' addresses.
+    options.heartbeat = Heartbeat::Off;
+    options.deadline = PATIENCE;
+    let client = Client::connect(options).await.expect("the primary has announced itself");
+    assert_eq!(client.exists_one("k").await, Ok(false));
+    assert_eq!(client.epoch_seen(), epoch);
+    let status = client.status().await.expect("it answers");
+    assert_eq!(status.node, primary);
+    cluster.kill(&primary);
+    assert_eq!(client.exists_one("k").await, Ok(false));
+    assert!(client.epoch_seen() > epoch, "epoch {} after {epoch}", client.epoch_seen());
+    let output = understudy().args(["status", "--json", "--etcd", &etcd.url()]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains(r#""role": "primary""#), "{output:?}");
 }
 
 /// As long as both members see each other, nobody needs etcd.

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use crate::check::{all_keys, check, converged};
 use crate::cluster::{Cluster, Spec};
 use crate::load::{Load, SEGMENT_BYTES, connect};
+use crate::standby_reads::get;
 use crate::view::{View, epoch, leader};
 
 const OBJECTS: usize = 50_000;
@@ -136,6 +137,23 @@ async fn primary_killed_in_the_middle_of_a_full_sync_that_the_next_one_ends() {
     cluster.in_sync().await;
     full_is_there(&client).await;
     check_with_full(&cluster, load, client).await;
+}
+
+/// A read that allows any age is allowed no half state, and no state of before the sync.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_tells_nothing_while_its_full_sync_is_under_way() {
+    let (mut cluster, _client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW]).await;
+    cluster.restart("b");
+    let address = cluster.address("b");
+    let any_age = || Some(proto::v1::StandbyRead::default());
+    half_synced(&cluster, "b").await;
+    let refused = get(&address, "full/00000000", any_age()).await.expect_err("half a state tells nothing");
+    assert_eq!(refused.reason(), proto::v1::Reason::StaleRead, "{refused:?}");
+    assert!(refused.message.starts_with("a full sync is under way: "), "{}", refused.message);
+    cluster.in_sync().await;
+    let found = get(&address, "full/00000000", any_age()).await.expect("it has all of it now");
+    assert!(found.from_standby && found.results[0].refusal.is_none(), "{found:?}");
+    cluster.check_logs();
 }
 
 /// Half a state is no state: nobody can be promoted with it.

@@ -7,6 +7,7 @@
 //! | `load`, `writer`, `history`, `check` (`check_test`) | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
 //! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
+//! | `standby_reads` | the tests: reads at standbys |
 //! | `etcd_faults`, `etcd_members`, `links`, `throttle` | the tests: etcd and links |
 //! | `verification` | the tests: states that were broken on purpose |
 //! | `long` | some of them for longer, behind `./x failover` |
@@ -36,6 +37,7 @@ mod process;
 mod proxy;
 mod restarts;
 mod space;
+mod standby_reads;
 mod throttle;
 mod transfers;
 mod verification;

@@ -84,7 +84,7 @@ fn caller() -> Option<Caller> {
 
 async fn read(mut calls: MetadataClient<Channel>, key: String) -> Answer {
     let asked = Instant::now();
-    let request = GetReplicasRequest { caller: caller(), keys: vec![Bytes::from(key)] };
+    let request = GetReplicasRequest { caller: caller(), keys: vec![Bytes::from(key)], standby: None };
     let answer = timeout(PATIENCE, calls.get_replicas(request)).await.expect("it answers something");
     let epoch = answer.map(|answer| answer.into_inner().position.map_or(0, |at| at.epoch));
     Answer { what: "read", asked, answered: Instant::now(), result: epoch.map_err(|status| status.to_string()) }

@@ -53,7 +53,9 @@ async fn segments_come(wire: &mut Wire, client: &Client) {
     assert_eq!(mounted.results.iter().map(|result| result.kept).collect::<Vec<_>>(), [true, false]);
     assert_eq!(answer!(Heartbeat, wire.call(heartbeat())).state(), ClientState::Ok);
 
-    let list = |client_id, name: &str| Call::ListSegments(ListSegmentsRequest { client_id, name: name.to_owned() });
+    let list = |client_id, name: &str| {
+        Call::ListSegments(ListSegmentsRequest { client_id, name: name.to_owned(), standby: None })
+    };
     let listed = answer!(ListSegments, wire.call(list(bytes(""), "")));
     assert_eq!(listed.segments.len(), 3);
     let listed = answer!(ListSegments, wire.call(list(client.id.to_vec().into(), "s2")));

@@ -108,7 +108,7 @@ async fn what_breaks_a_limit_is_named_with_the_limit() {
 async fn message_over_16_mib_names_the_limit() {
     let node = start().await;
     let keys = vec![Bytes::from(vec![b'k'; 4096]); 4100];
-    let request = ExistsRequest { caller: None, keys };
+    let request = ExistsRequest { caller: None, keys, standby: None };
     let status = metadata(node.address).await.exists(request.clone()).await.expect_err("it is too large");
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     let error = from_status(&status);
@@ -128,7 +128,7 @@ async fn largest_request_is_taken() {
     let node = start().await;
     let keys = vec![Bytes::from(vec![b'k'; 4096]); 4090];
     for mut wire in [node.session().await, node.unary().await] {
-        let call = Call::Exists(ExistsRequest { caller: None, keys: keys.clone() });
+        let call = Call::Exists(ExistsRequest { caller: None, keys: keys.clone(), standby: None });
         assert_eq!(answer!(Exists, wire.call(call)).exists, [false; 4090]);
     }
 }

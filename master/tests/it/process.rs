@@ -16,7 +16,11 @@ fn run(args: &[&str]) -> Output {
 }
 
 fn error_of(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    error_with(output, 1)
+}
+
+fn error_with(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     String::from_utf8(output.stderr.clone()).expect("it is text")
 }
 
@@ -88,21 +92,26 @@ fn bad_settings_are_named() {
     let path = dir.path().join("bad.toml");
     std::fs::write(&path, "tail_entrys = 1").expect("it can be written");
     let file = path.to_str().expect("it is text");
-    let text = error_of(&run(&["serve", "--config", file]));
+    let text = error_with(&run(&["serve", "--config", file]), 2);
     assert!(
         text.contains(&format!("error: {file}: unknown key \"tail_entrys\", did you mean \"tail_entries\"?")),
         "{text}"
     );
-    let text = error_of(&run(&["serve", "--config", "/no/such.toml"]));
+    let text = error_with(&run(&["serve", "--config", "/no/such.toml"]), 2);
     assert!(text.contains("error: cannot read /no/such.toml"), "{text}");
-    let text = error_of(&run(&["serve", "--tail-bytes", "1"]));
+    let text = error_with(&run(&["serve", "--tail-bytes", "1"]), 2);
     assert!(text.contains("error: tail_bytes: "), "{text}");
-    let text = error_of(&run(&["serve", "--log-level", "loud,,="]));
+    let text = error_with(&run(&["serve", "--log-level", "loud,,="]), 2);
     assert!(text.contains("log_level"), "{text}");
+
+    let text = error_with(&run(&["serve", "--guarded"]), 2);
+    assert!(text.contains("error: coordinator: --guarded needs other members"), "{text}");
+    let text = error_with(&run(&["recover"]), 2);
+    assert!(text.contains("error: coordinator: none is named"), "{text}");
 
     let output = command().args(["serve"]).env("UNDERSTUDY_CLIENT_TTL_MS", "soon").output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && text.contains("'soon'") && text.contains("--client-ttl-ms"), "{text}");
+    assert!(output.status.code() == Some(2) && text.contains("'soon'") && text.contains("--client-ttl-ms"), "{text}");
 }
 
 #[test]

@@ -153,7 +153,7 @@ async fn broken_off_sessions_leave_no_memory_behind() {
     for _ in 0..50 {
         let mut session = Session::open(node.address).await.expect("it is opened");
         let keys = vec![Bytes::from(vec![b'k'; 4096]); 1000];
-        session.send(Call::Exists(ExistsRequest { caller: None, keys })).await;
+        session.send(Call::Exists(ExistsRequest { caller: None, keys, standby: None })).await;
         session.send(list_all()).await;
         drop(session.into_answers());
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use client::{Client, Heartbeat, Options, Status, Transport};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::cli::dev::PATIENCE;
@@ -92,6 +93,14 @@ impl Members {
             format!("{} ({}, pid {pid})", member.address, member.name)
         };
         self.members.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(super) fn document(&self) -> Value {
+        let one = |member: &Member| {
+            let pid = member.child.as_ref().map(Child::id);
+            json!({ "name": member.name, "address": member.address.to_string(), "pid": pid })
+        };
+        self.members.iter().map(one).collect()
     }
 
     /// Of the member that leads; none when that is not clear.

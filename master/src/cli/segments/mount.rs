@@ -6,7 +6,7 @@
 //! Invariant: the segment is unmounted when the command ends by Ctrl-C or SIGTERM; if it is killed, the master does it
 //! when the client's time to live is over.
 
-use client::{Client, ClientState, Liveness, Reason, Segment, SegmentKind};
+use client::{Client, ClientState, Liveness, Mount, Reason, Segment, SegmentKind};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -109,7 +109,7 @@ async fn watch_over(client: &Client, out: &mut Output) -> Fault {
     let mut states = client.state();
     let mut before = *states.borrow_and_update();
     loop {
-        match next(&mut states, before, out).await {
+        match next(client, &mut states, before, out).await {
             Ok(now) => before = now,
             Err(fault) => return fault,
         }
@@ -117,6 +117,7 @@ async fn watch_over(client: &Client, out: &mut Output) -> Fault {
 }
 
 async fn next(
+    client: &Client,
     states: &mut watch::Receiver<ClientState>,
     before: ClientState,
     out: &mut Output,
@@ -125,8 +126,10 @@ async fn next(
     states.changed().await.map_err(ended)?;
     let now = *states.borrow_and_update();
     if now.segments_refused > before.segments_refused {
-        let message = "the master had forgotten the segment and does not take it again";
-        return Err(Fault::new("SEGMENT_CONFLICT", message, "`understudy segments` shows what is in its way."));
+        return Err(given_up(client));
+    }
+    if now.segments_waiting > before.segments_waiting {
+        out.hint("the master had forgotten the segment and cannot take it yet; asking again")?;
     }
     if now.segments_emptied > before.segments_emptied {
         out.hint("the master had forgotten the segment: it is mounted again, and empty")?;
@@ -138,6 +141,18 @@ async fn next(
         out.hint("the master is back")?;
     }
     Ok(now)
+}
+
+/// Why the segment is lost.
+fn given_up(client: &Client) -> Fault {
+    let reason = client.segments().into_iter().find_map(|own| match own.mount {
+        Mount::GivenUp(refused) => Some(refused),
+        Mount::Mounted | Mount::Waiting(_) => None,
+    });
+    match reason {
+        Some(refused) => refused.into(),
+        None => Fault::new("SEGMENT_NOT_FOUND", "the segment is not mounted any more", "Mount it again."),
+    }
 }
 
 async fn unmount(client: &Client, segment: &Segment, out: &mut Output) -> Result<Verdict, Fault> {

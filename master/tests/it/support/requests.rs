@@ -49,11 +49,11 @@ impl Client {
 }
 
 pub(crate) fn exists(keys: &[&str]) -> Call {
-    Call::Exists(ExistsRequest { caller: None, keys: all(keys) })
+    Call::Exists(ExistsRequest { caller: None, keys: all(keys), standby: None })
 }
 
 pub(crate) fn get(keys: &[&str]) -> Call {
-    Call::GetReplicas(GetReplicasRequest { caller: None, keys: all(keys) })
+    Call::GetReplicas(GetReplicasRequest { caller: None, keys: all(keys), standby: None })
 }
 
 pub(crate) fn list_all() -> Call {

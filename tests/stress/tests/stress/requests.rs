@@ -35,7 +35,7 @@ pub(crate) fn any(dice: &mut Dice) -> (&'static str, Call) {
         }
         4 => {
             let client_id = if dice.once_in(2) { Bytes::new() } else { id(dice) };
-            ("ListSegments", Call::ListSegments(ListSegmentsRequest { client_id, name: text(dice) }))
+            ("ListSegments", Call::ListSegments(ListSegmentsRequest { client_id, name: text(dice), standby: None }))
         }
         5 => ("PutStart", Call::PutStart(put_start(dice, caller))),
         6 => {
@@ -47,8 +47,8 @@ pub(crate) fn any(dice: &mut Dice) -> (&'static str, Call) {
             let (items, scope) = (list(dice, item), choice(dice));
             ("PutRevoke", Call::PutRevoke(PutRevokeRequest { caller, items, scope }))
         }
-        8 => ("GetReplicas", Call::GetReplicas(GetReplicasRequest { caller, keys: list(dice, key) })),
-        9 => ("Exists", Call::Exists(ExistsRequest { caller, keys: list(dice, key) })),
+        8 => ("GetReplicas", Call::GetReplicas(GetReplicasRequest { caller, keys: list(dice, key), standby: None })),
+        9 => ("Exists", Call::Exists(ExistsRequest { caller, keys: list(dice, key), standby: None })),
         10 => ("Remove", Call::Remove(RemoveRequest { caller, keys: list(dice, key), force: dice.once_in(2) })),
         11 => {
             let (regex, force) = (regex(dice), dice.once_in(4));
@@ -216,6 +216,7 @@ fn list_keys(dice: &mut Dice, caller: Option<Caller>) -> ListKeysRequest {
         regex: regex(dice),
         limit: if is_spoiled(dice) { number(dice) as u32 } else { dice.below(300) as u32 },
         page_token: if dice.once_in(2) { Bytes::new() } else { Bytes::from(dice.bytes(5)) },
+        standby: None,
     }
 }
 

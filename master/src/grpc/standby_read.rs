@@ -1,0 +1,89 @@
+//! Reads that a standby answers, where the caller allows it (`StandbyRead` in the contract).
+//!
+//! Invariants: what is asked is looked at before the read and, for what may have changed meanwhile, after it; a read waits
+//! here for `standby_read_wait_ms` at most; without the caller's word the answer is the gate's.
+//!
+//! Deliberately absent: what makes a standby fit to answer (`pair::reads`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oplog::{Position, ReplicatedState as _};
+use proto::status::stale_read;
+use proto::v1::session_request::Call;
+use proto::v1::{CallError, Reason, StandbyRead};
+use tokio::time::{Instant, timeout_at};
+
+use crate::grpc::read::{self, By};
+use crate::grpc::reply::Reply;
+use crate::grpc::segments;
+use crate::node::Node;
+use crate::pair::Pair;
+use crate::pair::reads::{Asked, Unmet};
+
+fn asked(call: &Call) -> Option<Asked> {
+    let asked = match call {
+        Call::GetReplicas(request) => &request.standby,
+        Call::Exists(request) => &request.standby,
+        Call::ListKeys(request) => &request.standby,
+        Call::ListSegments(request) => &request.standby,
+        _ => return None,
+    };
+    asked.as_ref().map(|StandbyRead { min_position, max_staleness_ms }| Asked {
+        min_position: min_position.map_or(Position::default(), |at| Position { epoch: at.epoch, seq: at.seq }),
+        max_staleness_ms: *max_staleness_ms,
+    })
+}
+
+/// Who may answer here, where the gate does not let the call in.
+fn standby(node: &Node, call: &Call, closed: &CallError) -> Option<(Arc<Pair>, Asked)> {
+    let asked = asked(call).filter(|_| closed.reason() == Reason::NotPrimary)?;
+    Some((node.pair()?, asked))
+}
+
+/// Whether the call is to wait for this member to come further, and until when.
+pub(crate) fn wait(node: &Node, call: &Call) -> Option<impl Future<Output = ()> + Send + use<>> {
+    let asked = asked(call)?;
+    let (pair, _) = standby(node, call, &node.gate.check_open().err()?)?;
+    let check = move |pair: &Pair| pair.check_read(pair.node.state().applied(), asked);
+    check(&pair).err().filter(|unmet| unmet.passes())?;
+    let give_up = Instant::now() + Duration::from_millis(pair.settings.standby_read_wait_ms);
+    Some(async move {
+        let mut moves = pair.notes.moves();
+        loop {
+            moves.borrow_and_update();
+            if check(&pair).err().is_none_or(|unmet| !unmet.passes()) {
+                return;
+            }
+            if !matches!(timeout_at(give_up, moves.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    })
+}
+
+/// What this member can say as a standby; `closed`: what the gate says.
+pub(crate) fn run(node: &Node, call: &Call, closed: CallError) -> Result<Reply, CallError> {
+    let Some((pair, asked)) = standby(node, call, &closed) else { return Err(closed) };
+    let refuse = |unmet| match unmet {
+        Unmet::NotFollowing => closed.clone(),
+        unmet => stale_read(unmet),
+    };
+    let held = node.held();
+    let applied = held.state.applied();
+    pair.check_read(applied, asked).map_err(refuse)?;
+    let by = By::Standby { applied };
+    let reply = match call {
+        Call::GetReplicas(request) => read::get_replicas(node, request, by),
+        Call::Exists(request) => read::exists(node, request, by),
+        Call::ListKeys(request) => read::list_keys(node, request, by),
+        Call::ListSegments(request) => segments::list(node, request, by),
+        _ => return Err(closed),
+    }?;
+    if !Arc::ptr_eq(&held, &node.held()) {
+        return Err(stale_read("state and log of this member have changed hands meanwhile"));
+    }
+    // A long list takes its time.
+    pair.check_read(applied, asked).map_err(refuse)?;
+    Ok(reply)
+}
