@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use client::{Client, Options, PutOptions, Transport};
+use client::{Client, Options, PutOptions};
 
-use crate::load::{connect, key, mount, run_all};
+use crate::load::{key, mount, run_all};
 use crate::members::{Members, both_in_sync, wait_for};
 use crate::process::Server;
 use crate::server::put_many;
