@@ -352,6 +352,9 @@ impl Stream {
             peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
             peer.in_flight.lock().answered(receipt.echo_ms);
             peer.asked_ms.store(receipt.asked_ms, Ordering::Release);
+            // A receipt can be quicker than the call that appended: the core must know of the entry before it hears who has it,
+            // or the commit waits for the next receipt, up to a beacon's time.
+            self.seat.on_appended(&self.tail);
             let echo_ms = receipt.echo_ms.min(boot_ms());
             if !receipt.syncing {
                 // What it still holds from before is no reason to wait for it.
@@ -459,14 +462,21 @@ impl Stream {
 
     /// Waits until it has, with beacons meanwhile.
     async fn window_has_room(&self) -> Result<(), End> {
-        let beacon = Duration::from_millis(self.settings.beacon_ms);
+        let (beacon, began_ms) = (Duration::from_millis(self.settings.beacon_ms), boot_ms());
         while self.window_is_full() {
             if timeout(beacon, self.peer.window.notified()).await.is_err() {
                 self.check_goes_on()?;
+                self.check_heard(began_ms)?;
                 self.send(Down::Entries(v1::Entries { frames: Bytes::new() })).await?;
             }
         }
         Ok(())
+    }
+
+    /// `since_ms`: before that nothing was to be answered.
+    fn check_heard(&self, since_ms: u64) -> Result<(), End> {
+        let heard_ms = self.peer.heard_ms.load(Ordering::Relaxed).max(since_ms);
+        if boot_ms() > heard_ms + SILENT_MS_MAX { Err(End::Silent) } else { Ok(()) }
     }
 
     fn limits(&self) -> BatchLimits {
@@ -488,8 +498,8 @@ impl Stream {
             if let Err(end) = self.check_goes_on() {
                 return self.end_of_reign(end).await;
             }
-            if boot_ms() > self.peer.heard_ms.load(Ordering::Relaxed).max(began_ms) + SILENT_MS_MAX {
-                return End::Silent;
+            if let Err(end) = self.check_heard(began_ms) {
+                return end;
             }
             let window_end = match self.window_is_full() {
                 true => sent,

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use client::{Client, PutEndItem, PutOptions, PutStartItem, ReplicaScope, Segment};
+use rustix::process::Signal;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::check::{all_keys, check, converged};
-use crate::cluster::{Cluster, Spec};
+use crate::cluster::{Cluster, PATIENCE, Spec};
 use crate::load::{Load, SEGMENT_BYTES, connect};
 use crate::standby_reads::get;
 use crate::view::{View, epoch, leader};
@@ -116,6 +118,25 @@ async fn standby_killed_twice_in_the_middle_of_its_full_sync() {
     }
     cluster.in_sync().await;
     assert!(cluster.log("b").contains("full sync is complete"), "{}", cluster.log("b"));
+    full_is_there(&client).await;
+    check_with_full(&cluster, load, client).await;
+}
+
+/// It takes nothing, and its connection lives: the primary does not hold images for it for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_that_stands_still_in_the_middle_of_its_full_sync_is_given_up() {
+    let (mut cluster, client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW, "--window-bytes", "300000"]).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    cluster.restart("b");
+    half_synced(&cluster, "b").await;
+    cluster.signal("b", Signal::STOP);
+    let began = Instant::now();
+    while !cluster.log("a").contains("has answered nothing") {
+        assert!(began.elapsed() < PATIENCE, "{}", cluster.log("a"));
+        sleep(Duration::from_millis(50)).await;
+    }
+    cluster.signal("b", Signal::CONT);
+    cluster.in_sync().await;
     full_is_there(&client).await;
     check_with_full(&cluster, load, client).await;
 }

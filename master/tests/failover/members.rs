@@ -86,6 +86,31 @@ async fn member_that_was_stopped_for_good_disappears_from_the_list() {
     cluster.check_logs();
 }
 
+/// Whoever has an entry says so at once, and that is enough. A beacon is so rare here that a call that needed one would end
+/// without an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_commit_waits_for_a_beacon() {
+    const RARE: [&str; 10] = [
+        "--beacon-ms",
+        "20000",
+        "--silence-ms",
+        "61000",
+        "--drop-after-ms",
+        "61000",
+        "--lag-ms-max",
+        "61000",
+        "--tenure-ms",
+        "62000",
+    ];
+    let cluster = Cluster::start(&["a", "b"], Spec::with(&RARE)).await;
+    let load = Load::start(&cluster.addresses(), 1, Duration::ZERO).await;
+    load.runs(5000).await;
+    let history = load.stop().await;
+    println!("{}", history.summary());
+    let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
+    assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_of_a_members_log_says_whose_it_is_and_in_which_epoch() {
     let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--log-format", "json"])).await;
