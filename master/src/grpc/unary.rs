@@ -44,7 +44,7 @@ fn begin(node: &Arc<Node>, method: &str, inbound: Inbound) -> Begun {
     let call = match dispatch::decode(method, inbound.bytes.clone()) {
         Some(Ok(call)) => call,
         Some(Err(error)) => {
-            return Begun::Answered(refuse(node, Method::named(method), status::invalid("request", error)));
+            return Begun::Answered(refuse(node, Method::named(method), error));
         }
         None => {
             node.requests.refused(Method::Unknown, &CallError::default());
