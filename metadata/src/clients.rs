@@ -43,6 +43,8 @@ pub(crate) struct Client {
     answers: BTreeMap<u64, AnswerRecord>,
     answer_bytes: usize,
     pub(crate) segments: BTreeSet<SegmentIx>,
+    /// Those of them that are not going.
+    pub(crate) living: BTreeSet<SegmentIx>,
     /// Puts and transfers under way, oldest first, with where to find their objects.
     pub(crate) unfinished: BTreeMap<ItemId, Unfinished>,
     /// Waiting for it or assigned to it.

@@ -5,6 +5,7 @@
 //! | `types`, `config`, `hash`, `rng` | ids, bounds, hashes, random numbers |
 //! | `object`, `shard` | an object's record and its table, with their digest |
 //! | `space`, `segments`, `holders`, `queue` | free space, segments, who lies in them, what waits to be free |
+//! | `open`, `ranges` | which segments there are to choose from, and which would share what they take |
 //! | `clients`, `tenants`, `tasks` | liveness and kept answers, quotas, work for clients |
 //! | `directory`, `view` | all of those together, and what readers see of them |
 //! | `op`, `apply`, `apply_object`, `apply_op` | what the log says, and what that does |
@@ -37,7 +38,9 @@ mod holders;
 mod image;
 mod object;
 mod op;
+mod open;
 mod queue;
+mod ranges;
 mod read;
 mod replicated;
 mod rng;

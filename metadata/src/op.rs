@@ -247,8 +247,17 @@ pub(crate) struct SegmentRecord {
 
 #[derive(Debug, Encode, Decode)]
 pub(crate) enum Mounted {
-    New { ix: SegmentIx, record: SegmentRecord },
-    Kept { ix: SegmentIx },
+    New {
+        ix: SegmentIx,
+        record: SegmentRecord,
+    },
+    Kept {
+        ix: SegmentIx,
+    },
+    /// It was going and holds nothing any more: it stays, with what is retired in it.
+    Again {
+        ix: SegmentIx,
+    },
 }
 
 #[derive(Debug, Encode, Decode)]

@@ -70,7 +70,12 @@ fn sample(op: OpType) -> Vec<u8> {
         }
         OpType::MountSegment | OpType::RemountSegments => {
             let new = Mounted::New { ix: 6, record };
-            encoded!(client_op(vec![Ok(new), Ok(Mounted::Kept { ix: 6 }), Err(Refusal::SegmentConflict)]))
+            encoded!(client_op(vec![
+                Ok(new),
+                Ok(Mounted::Kept { ix: 6 }),
+                Ok(Mounted::Again { ix: 6 }),
+                Err(Refusal::SegmentConflict)
+            ]))
         }
         OpType::UnmountSegment => {
             encoded!(client_op(vec![Ok(Unmounted { ix: 6, grace_ms: 1000 }), Err(Refusal::SegmentBusy)]))
@@ -150,7 +155,7 @@ const GOLDEN: [&str; 24] = [
     // Eviction
     "010103036b657901",
     // MountSegment
-    "0107070707070707070707070707070707030300000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060106",
+    "0107070707070707070707070707070707030400000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060002060106",
     // UnmountSegment
     "010707070707070707070707070707070703020006fbe8030107",
     // DropReplicas
@@ -186,7 +191,7 @@ const GOLDEN: [&str; 24] = [
     // Drain
     "0106",
     // RemountSegments
-    "0107070707070707070707070707070707030300000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060106",
+    "0107070707070707070707070707070707030400000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060002060106",
 ];
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::apply::{Apply, Inconsistent};
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_call, check_text};
 use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
+use crate::ranges::Extent;
 use crate::segments::{SegmentInfo, SegmentState};
 use crate::state::Metadata;
 use crate::tasks::TaskState;
@@ -188,6 +189,7 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
             let info = &known.info;
             return match info.state {
                 _ if info.client != cx.who.client || info.record() != record => Err(Refusal::SegmentConflict),
+                SegmentState::Unmounting if known.holders().is_empty() => Ok(Mounted::Again { ix: info.ix }),
                 SegmentState::Unmounting => Err(Refusal::SegmentBusy),
                 SegmentState::Mounted | SegmentState::Draining { .. } => Ok(Mounted::Kept { ix: info.ix }),
             };
@@ -195,7 +197,7 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
         if segments.len() >= cx.config.segments_max || !segments.have_room(item.size) {
             return Err(Refusal::Overloaded);
         }
-        check_overlap(cx, item)?;
+        check_shared(cx, item)?;
         Ok(Mounted::New { ix: segments.next_ix(), record })
     }
 
@@ -208,20 +210,14 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
     }
 }
 
-/// Addresses are a client's own: two clients may well have segments at the same ones.
-fn check_overlap(cx: &Decide<'_>, item: &SegmentSpec<'_>) -> Outcome<()> {
-    let own = cx.dir.clients.get(cx.who.client).map(|client| &client.segments);
-    for segment in own.into_iter().flatten().filter_map(|ix| cx.dir.segments.get(*ix)) {
-        let info = &segment.info;
-        let both_memory = info.kind == SegmentKind::Memory && item.kind == SegmentKind::Memory;
-        let both_disk = info.kind == SegmentKind::Disk && item.kind == SegmentKind::Disk;
-        let same_files = both_disk && info.path.trim_end_matches('/') == item.path.trim_end_matches('/');
-        let overlap = item.base < info.base + info.size && info.base < item.base + item.size;
-        if same_files || (both_memory && overlap) {
-            return Err(Refusal::SegmentConflict);
-        }
+/// What is going may still be read or written by somebody.
+fn check_shared(cx: &Decide<'_>, item: &SegmentSpec<'_>) -> Outcome<()> {
+    let SegmentSpec { kind, base, size, path, .. } = *item;
+    match cx.dir.segments.sharing(&Extent { client: cx.who.client, kind, base, size, path }) {
+        None => Ok(()),
+        Some(other) if other.info.is_living() => Err(Refusal::SegmentConflict),
+        Some(_) => Err(Refusal::SegmentBusy),
     }
-    Ok(())
 }
 
 pub(crate) struct Unmount {

@@ -96,7 +96,8 @@ impl Model {
 
     fn mount(&mut self, id: ClientId, spec: usize, result: &Outcome<bool>) -> Checked {
         let wanted = SEGMENTS[spec];
-        let known = self.segments.values().find(|segment| segment.spec == spec);
+        let known =
+            self.segments.iter().find(|(_, segment)| segment.spec == spec).map(|(ix, known)| (*ix, known.clone()));
         let overlaps = |other: &Segment| {
             let other_spec = other.spec();
             let both = |kind| wanted.kind == kind && other_spec.kind == kind;
@@ -105,15 +106,25 @@ impl Model {
             other.client == id
                 && (both(SegmentKind::Memory) && shared || both(SegmentKind::Disk) && path(wanted) == path(other_spec))
         };
-        let expected = match known {
-            Some(known) if known.client != id => Err(Refusal::SegmentConflict),
-            Some(known) if known.state == SegmentState::Unmounting => Err(Refusal::SegmentBusy),
-            Some(_) => Ok(true),
-            None if self.segments.values().any(overlaps) => Err(Refusal::SegmentConflict),
-            None => Ok(false),
+        let holds =
+            |ix| self.objects.values().any(|object| object.places().iter().any(|(place, _)| place.segment == ix));
+        // Of several that share something, the last one has the word.
+        let shared = self.segments.values().filter(|other| overlaps(other)).max_by_key(|other| other.spec().base);
+        let expected = match (&known, shared) {
+            (Some((_, known)), _) if known.client != id => Err(Refusal::SegmentConflict),
+            (Some((ix, known)), _) if known.state == SegmentState::Unmounting && holds(*ix) => {
+                Err(Refusal::SegmentBusy)
+            }
+            (Some((_, known)), _) => Ok(known.state != SegmentState::Unmounting),
+            (None, Some(shared)) if shared.state == SegmentState::Unmounting => Err(Refusal::SegmentBusy),
+            (None, Some(_)) => Err(Refusal::SegmentConflict),
+            (None, None) => Ok(false),
         };
         same(&format!("mount of {}", wanted.name), &expected, result)?;
-        if expected == Ok(false) {
+        if let Some((ix, known)) = known.filter(|_| expected == Ok(false)) {
+            // It is back, with what is retired in it.
+            self.segments.insert(ix, Segment { state: SegmentState::Mounted, ..known });
+        } else if expected == Ok(false) {
             let fresh = Segment { spec, client: id, state: SegmentState::Mounted, draining_since_ms: 0 };
             self.segments.insert(self.next_segment, fresh);
             self.next_segment += 1;

@@ -201,10 +201,13 @@ fn calls_during_changes_of_the_role_leave_a_consistent_state() {
     let config = Config { answers_max: 50, ..config(1) };
     let (state, tail) = primary(config.clone());
     let (clock, done) = (AtomicU64::new(1000), AtomicBool::new(false));
+    // The calls begin while nobody leads.
+    let start = Barrier::new(3);
     let write = |seed: u64| {
         let mut rng = Rng::new(seed);
         let model = Model::new(config.clone(), 0);
         let mut refused = 0;
+        start.wait();
         for _ in 0..3000 {
             let now_ms = clock.fetch_add(1, Ordering::SeqCst);
             let outcome = match draw(rng.next(), &model) {
@@ -227,9 +230,13 @@ fn calls_during_changes_of_the_role_leave_a_consistent_state() {
         }
     };
     let change = || {
+        let mut started = false;
         while !done.load(Ordering::SeqCst) {
             let mut appender = state.follow().expect("it leads");
             appender.begin_epoch(appender.epoch() + 1);
+            if !std::mem::replace(&mut started, true) {
+                start.wait();
+            }
             some_calls();
             state.lead(appender, Now { ttl_ms: clock.load(Ordering::SeqCst), wall_ms: 0 });
             some_calls();

@@ -17,6 +17,7 @@ mod full_log;
 mod leases;
 mod limits;
 mod lists;
+mod many_segments;
 mod puts;
 mod remove;
 mod replace;

@@ -172,7 +172,10 @@ fn tasks_of_a_client_that_is_gone_fail() {
     let done = primary.step();
     assert_eq!((done.clients_expired, done.tasks_updated), (1, 600));
     assert!(ids.iter().all(|id| state_of(&primary, *id) == Some(TaskState::Failed)));
-    assert_eq!(primary.state.totals().clients, 1);
+    primary.pass(10_000);
+    primary.heartbeat(2);
+    primary.step();
+    assert_eq!(primary.state.totals().clients, 1, "once its segments have gone");
     assert_eq!(primary.state.tasks(&ids[..1]).results[0].task.message, "the client that held the source is gone");
 }
 
