@@ -234,7 +234,7 @@ impl Metadata {
                 let op = crate::op::TenantOp { tenant, name: name.to_owned(), quota_bytes };
                 writer.commit_op(crate::op::OpType::Tenant, &op, now)?;
             }
-            None => drop(self.make_tenant(&mut writer, name, quota_bytes, now)?),
+            None => drop(self.make_tenant(&mut writer, name, quota_bytes, now, None)?),
         }
         Ok(writer.applied)
     }

@@ -87,6 +87,11 @@ impl Metadata {
         items: &[SegmentSpec<'_>],
     ) -> Result<Answer<Vec<Outcome<MountedAt>>>, CallRefused> {
         let answer = self.run(call, &Mount::<true>, items)?;
+        self.introduce(call).map_err(|refused| refused.after(items.len() as u64))?;
+        Ok(Answer { position: self.position(), ..answer })
+    }
+
+    fn introduce(&self, call: &Call<'_>) -> Result<(), CallRefused> {
         let mut writer = self.write();
         if !writer.dir.clients.heard(call.client, call.now.ttl_ms) {
             // There was no item, or this is a retry of what was said before the client expired: the log has nothing yet
@@ -95,7 +100,7 @@ impl Metadata {
             let nothing: ClientOp<Mounted> = ClientOp { client: call.client.0, tenant: 0, items: Vec::new() };
             writer.commit_op(OpType::RemountSegments, &nothing, call.now)?;
         }
-        Ok(Answer { position: writer.applied, ..answer })
+        Ok(())
     }
 
     pub fn unmount(

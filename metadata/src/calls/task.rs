@@ -144,6 +144,8 @@ pub(crate) struct FetchTask;
 
 impl ItemCall for FetchTask {
     const OP: OpType = OpType::TaskAssign;
+    /// Asking again is as good.
+    const KEEPS_REFUSALS: bool = false;
     /// The limit.
     type Item<'a> = u32;
     type Done<'a> = TaskAssigned;
@@ -165,7 +167,6 @@ impl ItemCall for FetchTask {
         let own = cx.dir.clients.get(cx.who.client).map(|client| &client.tasks);
         let waiting = |id: &&TaskId| cx.dir.tasks.get(**id).is_some_and(|task| task.state == TaskState::Waiting);
         let ids: Vec<TaskId> = own.into_iter().flatten().filter(waiting).take(*item as usize).copied().collect();
-        // Nothing to log, nothing to keep: asking again is as good.
         if ids.is_empty() { Err(Refusal::NotFound) } else { Ok(TaskAssigned { ids }) }
     }
 

@@ -39,7 +39,7 @@ impl Model {
                 pairs.into_iter().try_for_each(|(spec, result)| self.unmount(id, *spec, *grace_ms, result))?;
             }
             (Request::PutStart { how, items }, Reply::Started(results)) => {
-                if !items.is_empty() {
+                if results.iter().any(Result::is_ok) {
                     self.tenants.entry(from.tenant.to_owned()).or_insert(0);
                 }
                 for ((key, size), result) in items.iter().zip(results) {
@@ -88,7 +88,7 @@ impl Model {
             }
             _ => return Err(format!("{reply:?} to {request:?}")),
         }
-        if from.number != 0 {
+        if from.number != 0 && !leaves_no_trace(reply) {
             self.ensure(id);
         }
         Ok(())
@@ -280,6 +280,11 @@ impl Model {
         self.objects.insert(name.clone(), object);
         Ok(())
     }
+}
+
+/// To have found nothing is not kept.
+pub(super) fn leaves_no_trace(reply: &Reply) -> bool {
+    matches!(reply, Reply::Fetched(ids) if ids.is_empty())
 }
 
 pub(super) fn name(from: From, key: &str) -> Name {

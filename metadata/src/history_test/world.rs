@@ -9,7 +9,7 @@ use std::sync::Arc;
 use oplog::{Entry, Position, Rebuild, ReplicatedState, Tail, TailConfig};
 
 use super::draw::{Event, draw};
-use super::expect::same;
+use super::expect::{leaves_no_trace, same};
 use super::model::Model;
 use super::request::{From, Reply, Request, client, send};
 use crate::*;
@@ -138,7 +138,7 @@ impl World {
             send(&self.state, &request, &from.call(self.model.now_ms)).map_err(|why| format!("refused: {why}"))?;
         same("position of an answer", self.state.position(), position)?;
         self.model.expect(from, &request, &reply)?;
-        if numbered {
+        if numbered && !leaves_no_trace(&reply) {
             self.sent.push(Sent { from, request, reply });
         }
         Ok(())

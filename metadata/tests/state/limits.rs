@@ -210,7 +210,15 @@ fn a_long_numbered_call_that_meets_a_full_log_goes_on_at_its_retry() {
     let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     let items: Vec<_> = names.iter().map(|key| PutStartItem { key: key.as_bytes(), size: 1 }).collect();
     let call = primary.numbered(1, 1);
-    primary.state.put_start(&call, &placed(1, 0), &items).unwrap_err();
+    let refused = primary.state.put_start(&call, &placed(1, 0), &items).unwrap_err();
+    assert!(matches!(refused, CallRefused::InPart { done: 512, .. }), "{refused}");
+    let (deposed, appender) = (&primary.state, primary.state.follow().unwrap());
+    assert_eq!(
+        deposed.put_start(&call, &placed(1, 0), &items).unwrap_err(),
+        CallRefused::NotPrimary,
+        "this try did not run"
+    );
+    deposed.lead(appender, primary.now());
     assert_eq!(primary.keys().len(), 512);
     primary.tail.set_floor(None);
     let results = primary.state.put_start(&call, &placed(1, 0), &items).unwrap().results;
