@@ -13,8 +13,8 @@ use crate::calls::{ItemCall, Who};
 use crate::directory::Mode;
 use crate::fit::{check_segment, require};
 use crate::op::{
-    ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, Mounted, OpType, ReleaseOp, RemoveManyOp, SegmentOp,
-    TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantOp, Unmounted,
+    ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, Mounted, OpType, ReleaseOp,
+    RemoveManyOp, SegmentOp, TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantOp, Unmounted,
 };
 use crate::segments::{Segment, SegmentState};
 use crate::tasks::{Task, TaskState};
@@ -109,6 +109,7 @@ impl Apply<'_> {
             | OpType::Release
             | OpType::TaskUpdate
             | OpType::Tenant
+            | OpType::ForgetAnswers
                 if self.dir.mode == Mode::Rebuilding =>
             {
                 Ok(0)
@@ -140,6 +141,13 @@ impl Apply<'_> {
                 let bare = self.dir.clients.get(id).is_some_and(|client| client.expired && client.is_bare());
                 require(bare, || format!("no client {id} that has expired and holds nothing"))?;
                 self.dir.clients.remove(id, self.dir.tombstones_max);
+                Ok(0)
+            }
+            OpType::ForgetAnswers => {
+                let op: ForgetAnswersOp = oplog::decode_payload(payload)?;
+                let client = ClientId(op.client);
+                let forgotten = self.dir.clients.forget(client, op.below);
+                require(forgotten, || format!("client {client} has never sent all below {}", op.below))?;
                 Ok(0)
             }
             OpType::Release => {

@@ -58,7 +58,7 @@ pub use calls::place::Placement;
 pub use calls::put::{PutEndItem, PutRevokeItem, PutStart, PutStartItem, PutStartedAt};
 pub use calls::remove_many::RemovedMany;
 pub use calls::segment::{Heartbeat, MountedAt, SegmentSpec, SegmentUsage};
-pub use calls::task::{TaskDone, TaskInfo, TaskSpec};
+pub use calls::task::{TaskDone, TaskInfo, TaskPage, TaskSpec};
 pub use calls::transfer::{TransferFinishItem, TransferItem, TransferStartedAt};
 pub use config::{Config, Strategy};
 pub use image::MetadataRebuild;

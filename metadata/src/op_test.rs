@@ -121,6 +121,7 @@ fn sample(op: OpType) -> Vec<u8> {
             let updates = vec![TaskUpdate::Requeue(77), TaskUpdate::Fail(78), TaskUpdate::Forget(79)];
             encoded!(TaskUpdateOp { updates })
         }
+        OpType::ForgetAnswers => encoded!(ForgetAnswersOp { client: [7; 16], below: 300 }),
         OpType::Tenant => encoded!(TenantOp { tenant: 3, name: "t".to_owned(), quota_bytes: 1 << 30 }),
         OpType::RemoveMany => {
             let removed = vec![Removed { key: KEY, retire: Retire::AfterLease }];
@@ -143,7 +144,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// By number.
 #[rustfmt::skip]
-const GOLDEN: [&str; 24] = [
+const GOLDEN: [&str; 25] = [
     // PutStart
     "0107070707070707070707070707070707030400036b6579fb2c01000002000001fb001000036b6579fb2c0101fbf4010102000001fb001000036b6579fb2c01020202000001fb00100102",
     // PutEnd
@@ -192,6 +193,8 @@ const GOLDEN: [&str; 24] = [
     "0106",
     // RemountSegments
     "0107070707070707070707070707070707030400000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060002060106",
+    // ForgetAnswers
+    "0107070707070707070707070707070707fb2c01",
 ];
 
 #[test]

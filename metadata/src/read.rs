@@ -123,7 +123,7 @@ impl Metadata {
         mut found: impl FnMut(Option<Found<'_>>),
     ) -> Result<u64, CallRefused> {
         check_text("caller.tenant", tenant)?;
-        check_count(keys.len())?;
+        check_count("keys", keys.len())?;
         for (at, key) in keys.clone().enumerate() {
             check_key(key, &|_| format!("keys[{at}]"))?;
         }
@@ -212,6 +212,11 @@ impl Metadata {
             retired_bytes: dir.segments.retired_bytes(),
             evicted_total: dir.evicted_total,
         }
+    }
+
+    /// Of the answers that are kept for retries.
+    pub fn answer_bytes(&self) -> usize {
+        self.write().dir.clients.answer_bytes()
     }
 
     pub fn tenants(&self) -> (Position, Vec<TenantUsage>) {

@@ -61,7 +61,7 @@ fn list_within_a_field_is_named_by_both() {
 
 #[test]
 fn numbers_count_one_by_one_and_in_runs() {
-    let run = ListTasksRequest { task_ids: vec![1 << 20; 6000], ..ListTasksRequest::default() }.encode_to_vec();
+    let run = ListTasksRequest { task_ids: vec![1 << 20; 6000], after: 0 }.encode_to_vec();
     assert!(run.len() <= SHORT_BYTES || check_request("ListTasks", &run).is_ok());
     let two = [run.clone(), run].concat();
     assert!(refused(check_request("ListTasks", &two)).starts_with("task_ids: "));

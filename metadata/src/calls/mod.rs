@@ -30,7 +30,7 @@ use crate::apply::{Apply, Inconsistent};
 use crate::clients::{AnswerRecord, Known};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::op::{ClientOp, OpType, TenantOp};
+use crate::op::{ClientOp, ForgetAnswersOp, OpType, TenantOp};
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::state::{Metadata, WriterGuard, draft_of, own_op_failed, payload_of};
@@ -53,12 +53,19 @@ pub(crate) trait ItemCall {
     const KEEPS_REFUSALS: bool = true;
     /// The client has told all its segments with it.
     const INTRODUCES: bool = false;
+    /// The request's list, as the contract calls it.
+    const LIST: &'static str = "items";
     /// One item of the request.
     type Item<'a>;
     /// What the log says of an item that was not refused.
     type Done<'a>: Encode + BorrowDecode<'a, ()>;
     /// What the caller is told.
     type Result;
+
+    /// Where a field of an item stands.
+    fn field(at: usize, name: &str) -> String {
+        format!("{}[{at}].{name}", Self::LIST)
+    }
 
     /// Refuses what no state could accept, naming the field. Changes nothing.
     fn check(&self, item: &Self::Item<'_>, field: &dyn Fn(&str) -> String) -> Result<(), CallRefused>;
@@ -157,9 +164,9 @@ pub(crate) fn check_key(key: &[u8], field: &dyn Fn(&str) -> String) -> Result<()
     Ok(())
 }
 
-pub(crate) fn check_count(count: usize) -> Result<(), CallRefused> {
+pub(crate) fn check_count(list: &str, count: usize) -> Result<(), CallRefused> {
     if count > CALL_ITEMS_MAX {
-        return Err(CallRefused::invalid("items", format!("{count} items, the limit is {CALL_ITEMS_MAX}")));
+        return Err(CallRefused::invalid(list, format!("{count} items, the limit is {CALL_ITEMS_MAX}")));
     }
     Ok(())
 }
@@ -171,15 +178,7 @@ impl Metadata {
         method: &C,
         items: &[C::Item<'_>],
     ) -> Result<Answer<Vec<Outcome<C::Result>>>, CallRefused> {
-        check_call(call)?;
-        check_count(items.len())?;
-        for (at, item) in items.iter().enumerate() {
-            method.check(item, &|name| format!("items[{at}].{name}"))?;
-        }
-        let body_hash = match call.number {
-            0 => 0,
-            _ => fingerprint(call, method, items),
-        };
+        let body_hash = check_request(call, method, items)?;
         let mut results = Vec::with_capacity(items.len());
         let mut writer = self.write();
         loop {
@@ -228,6 +227,7 @@ impl Metadata {
         results: &mut Vec<Outcome<C::Result>>,
     ) -> Result<(), CallRefused> {
         self.check_client_bound(writer, call)?;
+        self.make_answer_room(writer, call)?;
         let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
         let tenant = self.tenant_for(writer, call, method, items, bytes)?;
         let stamp = (call.number != 0)
@@ -279,6 +279,31 @@ impl Metadata {
         }
         writer.appended(&frame);
         Ok(())
+    }
+
+    /// Of a numbered call: its answer will be kept.
+    pub(crate) fn make_answer_room(&self, writer: &mut WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
+        if call.number == 0 {
+            return Ok(());
+        }
+        let Config { answers_max, answer_bytes_max, answer_bytes_total_max, .. } = self.config;
+        writer.dir.clients.check_room(call, answers_max, answer_bytes_max)?;
+        let kept = writer.dir.clients.answer_bytes();
+        if kept <= answer_bytes_total_max {
+            return Ok(());
+        }
+        // At once somewhat more than must be, so that not every call has to.
+        let surplus = kept - answer_bytes_total_max + answer_bytes_total_max / 64;
+        let Some((client, below)) = writer.dir.clients.answers_to_forget(surplus, ENTRY_ITEMS_MAX, call) else {
+            return Ok(());
+        };
+        writer.commit_op(OpType::ForgetAnswers, &ForgetAnswersOp { client: client.0, below }, call.now)?;
+        // What has begun goes on: there are few long calls at a time.
+        if writer.dir.clients.answer_bytes() <= answer_bytes_total_max || writer.dir.clients.has_begun(call) {
+            return Ok(());
+        }
+        let what = format!("{kept} bytes of answers are kept for retries, the limit is {answer_bytes_total_max}");
+        Err(CallRefused::Overloaded { what, retry_after_ms: 10 })
     }
 
     pub(crate) fn check_client_bound(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
@@ -355,6 +380,20 @@ impl Metadata {
         writer.commit_op(OpType::Tenant, &TenantOp { tenant, name: name.to_owned(), quota_bytes }, now)?;
         Ok(tenant)
     }
+}
+
+/// Of a request that some state could accept, its body as a number; 0 where nobody will ask.
+pub(crate) fn check_request<C: ItemCall>(
+    call: &Call<'_>,
+    method: &C,
+    items: &[C::Item<'_>],
+) -> Result<u64, CallRefused> {
+    check_call(call)?;
+    check_count(C::LIST, items.len())?;
+    for (at, item) in items.iter().enumerate() {
+        method.check(item, &|name| C::field(at, name))?;
+    }
+    Ok(if call.number == 0 { 0 } else { fingerprint(call, method, items) })
 }
 
 fn fingerprint<C: ItemCall>(call: &Call<'_>, method: &C, items: &[C::Item<'_>]) -> u64 {

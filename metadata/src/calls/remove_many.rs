@@ -131,6 +131,7 @@ impl Metadata {
         if removed.is_empty() {
             return Ok(None);
         }
+        self.make_answer_room(&mut writer, run.call)?;
         let stamp = self.stamp_many(&writer, run);
         // Its size is reserved as it is now, so it counts what may yet be left out.
         let so_far = before + removed.len() as u64;
@@ -152,6 +153,7 @@ impl Metadata {
             Err(answer) => return Ok(answer),
         };
         run.removed_before = removed.saturating_sub(run.sum.removed);
+        self.make_answer_room(&mut writer, run.call)?;
         let results = RemovedMany { removed, refused: run.sum.refused };
         if let Some(stamp) = self.stamp_many(&writer, run) {
             let op = RemoveManyOp { refused: results.refused, finished: true, ..run.op(Vec::new(), removed) };

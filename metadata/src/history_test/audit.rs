@@ -9,7 +9,8 @@ use super::expect::same;
 use super::model::{Model, Name, Object, TaskRow};
 use super::request::{From, Reply, Request, client};
 use crate::op::{
-    ClientLeftOp, DiscardOp, DropReplicasOp, EvictionOp, ReleaseOp, Retire, SegmentOp, TaskUpdate, TaskUpdateOp,
+    ClientLeftOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, ReleaseOp, Retire, SegmentOp, TaskUpdate,
+    TaskUpdateOp,
 };
 use crate::*;
 
@@ -69,6 +70,10 @@ impl Model {
             OpType::ClientGone => {
                 let ClientLeftOp { client } = decode(entry);
                 self.gone(ClientId(client))
+            }
+            OpType::ForgetAnswers => {
+                let op: ForgetAnswersOp = decode(entry);
+                require(self.clients.contains_key(&ClientId(op.client)), || format!("answers of nobody: {op:?}"))
             }
             OpType::TaskUpdate => {
                 let op: TaskUpdateOp = decode(entry);

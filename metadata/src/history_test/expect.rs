@@ -27,6 +27,10 @@ impl Model {
         let id = client(from.client);
         match (request, reply) {
             (Request::Mount { remount, segments }, Reply::Mounted(results)) => {
+                if *remount {
+                    let others = self.segments.values_mut().filter(|s| s.client == id && !segments.contains(&s.spec));
+                    others.for_each(|segment| segment.state = SegmentState::Unmounting);
+                }
                 let pairs = segments.iter().zip(results);
                 pairs.into_iter().try_for_each(|(spec, result)| self.mount(id, *spec, result))?;
                 if *remount {

@@ -60,7 +60,8 @@ fn keys_have_from_one_byte_to_the_limit_in_every_call() {
             ]
             .join(" ")
         };
-        let same = ["items[1].key"; 7].join(" ");
+        let item = "items[1].key";
+        let same = [item, item, item, "keys[1]", "keys[1]", item, item].join(" ");
         assert_eq!(refused(fields), same);
         assert_eq!(refused(|p| field_of(p.state.lookup("", [&b"x"[..], key].into_iter(), p.now(), |_| {}))), "keys[1]");
     }
@@ -119,8 +120,8 @@ fn segments_have_limits() {
         ("path", SegmentSpec { path: "", ..disk(7, "d7", 4096) }),
     ];
     for (field, spec) in bad {
-        assert_eq!(refused(|p| field_of(p.state.mount(&p.call(1), &[good, spec]))), format!("items[1].{field}"));
-        assert_eq!(refused(|p| field_of(p.state.remount(&p.call(1), &[spec]))), format!("items[0].{field}"));
+        assert_eq!(refused(|p| field_of(p.state.mount(&p.call(1), &[good, spec]))), format!("segments[1].{field}"));
+        assert_eq!(refused(|p| field_of(p.state.remount(&p.call(1), &[spec]))), format!("segments[0].{field}"));
     }
     let primary = Primary::new();
     primary.mount(1, SegmentSpec { base: u64::MAX - 4096, ..good }).unwrap();
@@ -146,8 +147,8 @@ fn callers_have_limits() {
 #[test]
 fn calls_have_a_bounded_number_of_items() {
     let keys: Vec<&[u8]> = vec![b"a"; CALL_ITEMS_MAX + 1];
-    assert_eq!(refused(|p| field_of(p.state.remove(&p.call(1), true, &keys))), "items");
-    assert_eq!(refused(|p| field_of(p.state.lookup("", keys.iter().copied(), p.now(), |_| {}))), "items");
+    assert_eq!(refused(|p| field_of(p.state.remove(&p.call(1), true, &keys))), "keys");
+    assert_eq!(refused(|p| field_of(p.state.lookup("", keys.iter().copied(), p.now(), |_| {}))), "keys");
     let primary = Primary::with_two_segments();
     primary.put(1, "a", 100);
     let results = primary.state.remove(&primary.call(1), true, &keys[1..]).unwrap().results;

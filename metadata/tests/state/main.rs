@@ -14,6 +14,7 @@ mod eviction;
 mod failover;
 mod format;
 mod full_log;
+mod kept_answers;
 mod leases;
 mod limits;
 mod lists;

@@ -175,6 +175,32 @@ fn a_drain_waits_in_full_after_a_promotion() {
 }
 
 #[test]
+fn a_remount_unmounts_what_it_leaves_out() {
+    let primary = Primary::new();
+    let (first, second) = (memory(1, "m1", 4096), memory(2, "m2", 4096));
+    primary.state.remount(&primary.numbered(1, 1), &[first, second]).unwrap();
+    primary.mount(2, memory(3, "m3", 4096)).unwrap();
+    primary.state.remount(&primary.numbered(1, 2), &[first]).unwrap();
+    assert_eq!(
+        (state_of(&primary, 1), state_of(&primary, 2)),
+        (Some(SegmentState::Mounted), Some(SegmentState::Unmounting))
+    );
+    assert_eq!(state_of(&primary, 3), Some(SegmentState::Mounted), "another client's");
+    primary.step();
+    // A retry is not told of what came later.
+    primary.mount(1, second).unwrap();
+    primary.state.remount(&primary.numbered(1, 2), &[first]).unwrap();
+    assert_eq!(state_of(&primary, 2), Some(SegmentState::Mounted));
+    // The same without a segment.
+    primary.state.remount(&primary.numbered(1, 3), &[]).unwrap();
+    primary.step();
+    assert_eq!((state_of(&primary, 1), state_of(&primary, 2)), (None, None));
+    primary.mount(1, first).unwrap();
+    primary.state.remount(&primary.numbered(1, 3), &[]).unwrap();
+    assert_eq!(state_of(&primary, 1), Some(SegmentState::Mounted));
+}
+
+#[test]
 fn only_the_owner_unmounts() {
     let primary = Primary::with_two_segments();
     assert_eq!(primary.unmount(2, 1, 0), Err(Refusal::NotOwner));

@@ -174,6 +174,29 @@ fn a_fetch_that_finds_nothing_leaves_no_trace() {
 }
 
 #[test]
+fn a_list_of_tasks_names_each_once_and_comes_in_pages() {
+    let primary = two_objects(config());
+    let ids: Vec<TaskId> = (0..600).map(|_| create(&primary, "a").unwrap()).collect();
+    let named =
+        |ids: &[TaskId]| -> Vec<TaskId> { primary.state.tasks(ids).results.iter().map(|info| info.task.id).collect() };
+    assert_eq!(named(&[ids[7], ids[3], ids[7], 1 << 40, ids[7]]), [ids[3], ids[7]]);
+    for asked in [&[][..], &ids] {
+        let (mut after, mut seen, mut pages) = (0, Vec::new(), 0);
+        loop {
+            let page = primary.state.list_tasks(asked, after, 20_000).results;
+            seen.extend(page.tasks.iter().map(|info| info.task.id));
+            pages += 1;
+            match page.next_after {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        assert!(seen == ids && pages > 3, "{pages} pages");
+    }
+    assert_eq!(primary.state.list_tasks(&[], 0, 0).results.tasks.len(), 1, "one has room in any page");
+}
+
+#[test]
 fn tasks_of_a_client_that_is_gone_fail() {
     let primary = two_objects(Config { client_ttl_ms: 10_000, ..config() });
     let ids: Vec<TaskId> = (0..600).map(|_| create(&primary, "a").unwrap()).collect();
