@@ -16,6 +16,9 @@ use shared::life;
 use shared::requests::{refusals, templates, world};
 
 const MESSAGES_MAX: usize = 10;
+/// Of lists that go on and on: elements of a few bytes may take a hundred times as much once they are decoded, which
+/// is more than an input's heap.
+const LIST_BYTES_MAX: usize = 2 << 20;
 
 fuzz_target!(|data: &[u8]| {
     let node = Node::alone(config());
@@ -49,8 +52,9 @@ fn messages(input: &mut Input<'_>, node: &Node) {
         if input.is_empty() {
             return;
         }
-        let message = match input.u8() & 3 {
+        let message = match input.u8() & 7 {
             0 => input.bytes().to_vec(),
+            1 => long_list(input),
             _ => {
                 let template = &templates()[input.below(templates().len())];
                 input.edited(template)
@@ -58,6 +62,19 @@ fn messages(input: &mut Input<'_>, node: &Node) {
         };
         try_message(node, message.into());
     }
+}
+
+/// A call of any kind that holds the same few bytes many times.
+fn long_list(input: &mut Input<'_>) -> Vec<u8> {
+    let call = input.u8() % 32;
+    let unit = input.bytes();
+    let count = usize::from(input.u16()) * 16;
+    let list = unit.repeat(count.min(LIST_BYTES_MAX / unit.len().max(1)));
+    let mut message = Vec::new();
+    prost::encoding::encode_varint(u64::from(call) << 3 | 2, &mut message);
+    prost::encoding::encode_varint(list.len() as u64, &mut message);
+    message.extend_from_slice(&list);
+    message
 }
 
 /// The bytes of a connection, in pieces of any size.

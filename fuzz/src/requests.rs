@@ -181,7 +181,7 @@ fn tasks() -> Vec<Call> {
         Call::CreateTask(CreateTaskRequest { caller: caller(1, 40), items: vec![new_task(), new_task()] }),
         Call::FetchTasks(FetchTasksRequest { caller: caller(1, 41), limit: 5 }),
         Call::CompleteTask(CompleteTaskRequest { caller: caller(1, 42), items: vec![done] }),
-        Call::ListTasks(ListTasksRequest { task_ids: vec![1, 2] }),
+        Call::ListTasks(ListTasksRequest { task_ids: vec![1, 2], after: 0 }),
         Call::ListTasks(ListTasksRequest::default()),
     ]
 }

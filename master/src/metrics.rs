@@ -284,7 +284,9 @@ static METRICS: &[Metric] = &[
         out.one(facts.status.objects_unfinished)
     }),
     gauge("segments", "Mounted segments.", |facts, out| out.one(facts.status.segments)),
-    gauge("clients", "Clients that are not expired.", |facts, out| out.one(facts.status.clients)),
+    gauge("clients", "Clients that are known, expired ones that still hold something counted in.", |facts, out| {
+        out.one(facts.status.clients)
+    }),
     gauge("tasks", "Tasks, finished ones that can still be listed counted in.", |facts, out| {
         out.one(facts.status.tasks)
     }),
@@ -292,7 +294,7 @@ static METRICS: &[Metric] = &[
     gauge("used_bytes", "Of it, in use.", |facts, out| out.one(facts.status.used_bytes)),
     gauge(
         "retired_bytes",
-        "Of what is in use, given up and waiting until nobody can write there any more.",
+        "Neither in use nor free: given up, and waiting until nobody can read or write there any more.",
         |facts, out| out.one(facts.status.retired_bytes),
     ),
     counter("evicted", "Objects that were evicted.", |facts, out| out.one(facts.status.evicted_total)),

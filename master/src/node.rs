@@ -60,6 +60,8 @@ pub struct Node {
     pub(crate) long_calls: Arc<Semaphore>,
     /// Memory for requests that come in parts.
     pub(crate) request_bytes: Budget,
+    /// Memory for answers to unary calls.
+    pub(crate) unary_answer_bytes: Budget,
     pub(crate) requests: Requests,
     pub(crate) verify: Verify,
     #[cfg(feature = "faults")]
@@ -107,6 +109,7 @@ impl Node {
             clock: Clock::start(config.upkeep.upkeep_interval_ms + config.upkeep.stall_ms),
             long_calls: Arc::new(Semaphore::new(config.serving.long_calls_max)),
             request_bytes: Budget::new(config.serving.request_bytes_max),
+            unary_answer_bytes: Budget::new(config.serving.unary_answer_bytes_max),
             requests: Requests::new(),
             verify: Verify::new(shards),
             #[cfg(feature = "faults")]
@@ -179,6 +182,11 @@ impl Node {
     /// Bytes of requests that have arrived in part, or are large and being worked on.
     pub fn request_bytes(&self) -> usize {
         self.request_bytes.taken()
+    }
+
+    /// Bytes of answers to unary calls that their clients have not taken yet.
+    pub fn unary_answer_bytes(&self) -> usize {
+        self.unary_answer_bytes.taken()
     }
 
     /// One round of what the primary does of its own accord.

@@ -232,27 +232,30 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// An object loses what it has in a segment that is going.
+    /// An object loses what it has in a segment that is going. Whoever looked it up before may be reading it, and whoever
+    /// began to write does not know: the same memory may be mounted again.
     pub(crate) fn drop_replicas(&mut self, segment: SegmentIx, object: &KeyRef<'_>) -> Applied {
         let KeyRef { tenant, key } = *object;
         let hash = KeyHash::of(tenant, key);
         self.edit(hash, tenant, key, "a replica to drop", |object, after| {
-            let take = |replicas: &mut Replicas| {
-                let there = replicas.iter().enumerate().filter(|(_, replica)| replica.place.segment == segment);
+            let take = |replicas: &mut Replicas, whole: bool| {
+                let there = |replica: &Replica| replica.place.segment == segment && replica.complete == whole;
+                let there = replicas.iter().enumerate().filter(|(_, replica)| there(replica));
                 let mask = there.fold(0, |mask, (at, _)| mask | replica_bit(at));
                 split(replicas, mask)
             };
             let size = object.size;
-            after.lose(take(&mut object.replicas), size, Retire::Now);
+            after.lose(take(&mut object.replicas, true), size, Retire::AfterLease);
+            after.lose(take(&mut object.replicas, false), size, Retire::AfterPut);
             if !object.put.is_none() {
                 settle_put(object, after);
             }
             if let Some(extra) = object.extra.as_deref_mut() {
                 if let Some(new) = &mut extra.replacement {
-                    after.lose(take(&mut new.replicas), new.size, Retire::Now);
+                    after.lose(take(&mut new.replicas, false), new.size, Retire::AfterPut);
                 }
                 if let Some(transfer) = &mut extra.transfer {
-                    after.lose(take(&mut transfer.targets), size, Retire::Now);
+                    after.lose(take(&mut transfer.targets, false), size, Retire::AfterPut);
                 }
             }
             if object.replacement().is_some_and(|new| new.replicas.is_empty())

@@ -13,10 +13,10 @@ use crate::calls::{ItemCall, Who};
 use crate::directory::Mode;
 use crate::fit::{check_segment, require};
 use crate::op::{
-    ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, Mounted, OpType, ReleaseOp, RemoveManyOp, SegmentOp,
-    TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantOp, Unmounted,
+    ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, Mounted, OpType, ReleaseOp,
+    RemoveManyOp, SegmentOp, TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantOp, Unmounted,
 };
-use crate::segments::SegmentState;
+use crate::segments::{Segment, SegmentState};
 use crate::tasks::{Task, TaskState};
 use crate::types::{ENTRY_ITEMS_MAX, ItemId, SegmentIx};
 
@@ -109,6 +109,7 @@ impl Apply<'_> {
             | OpType::Release
             | OpType::TaskUpdate
             | OpType::Tenant
+            | OpType::ForgetAnswers
                 if self.dir.mode == Mode::Rebuilding =>
             {
                 Ok(0)
@@ -140,6 +141,13 @@ impl Apply<'_> {
                 let bare = self.dir.clients.get(id).is_some_and(|client| client.expired && client.is_bare());
                 require(bare, || format!("no client {id} that has expired and holds nothing"))?;
                 self.dir.clients.remove(id, self.dir.tombstones_max);
+                Ok(0)
+            }
+            OpType::ForgetAnswers => {
+                let op: ForgetAnswersOp = oplog::decode_payload(payload)?;
+                let client = ClientId(op.client);
+                let forgotten = self.dir.clients.forget(client, op.below);
+                require(forgotten, || format!("client {client} has never sent all below {}", op.below))?;
                 Ok(0)
             }
             OpType::Release => {
@@ -183,20 +191,29 @@ impl Apply<'_> {
     }
 
     pub(crate) fn mount(&mut self, client: ClientId, mounted: &Mounted) -> Result<(), Inconsistent> {
-        self.dir.clients.ensure(client, self.now_ms());
-        if let Mounted::New { ix, record } = mounted {
-            check_segment(record)?;
-            require(*ix >= self.dir.segments.next_ix(), || format!("segment {ix} has been there before"))?;
-            self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted)?;
-            if let Some(owner) = self.dir.clients.get_mut(client) {
+        let owner = self.dir.clients.ensure(client, self.source.now_ms());
+        match mounted {
+            Mounted::Kept { .. } => Ok(()),
+            Mounted::New { ix, record } => {
+                check_segment(record)?;
+                require(*ix >= self.dir.segments.next_ix(), || format!("segment {ix} has been there before"))?;
+                self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted)?;
                 owner.segments.insert(*ix);
+                owner.living.insert(*ix);
                 if owner.host.is_empty() {
                     owner.host.clone_from(&record.host);
                 }
+                self.dir.view_stale = true;
+                Ok(())
             }
-            self.dir.view_stale = true;
+            Mounted::Again { ix } => {
+                let is_empty = |segment: &Segment| !segment.info.is_living() && segment.holders().is_empty();
+                require(self.dir.segments.get(*ix).is_some_and(is_empty), || format!("segment {ix} is not going"))?;
+                require(owner.segments.contains(ix), || format!("segment {ix} is not of client {client}"))?;
+                owner.living.insert(*ix);
+                self.set_state(*ix, SegmentState::Mounted)
+            }
         }
-        Ok(())
     }
 
     pub(crate) fn unmount(&mut self, unmounted: &Unmounted) -> Result<(), Inconsistent> {
@@ -209,6 +226,12 @@ impl Apply<'_> {
 
     fn set_state(&mut self, ix: SegmentIx, state: SegmentState) -> Result<(), Inconsistent> {
         self.dir.view_stale = true;
+        let segment = self.dir.segments.get(ix);
+        if state == SegmentState::Unmounting
+            && let Some(owner) = segment.and_then(|segment| self.dir.clients.get_mut(segment.info.client))
+        {
+            owner.living.remove(&ix);
+        }
         Ok(self.dir.segments.set_state(ix, state, self.source.now_ms())?)
     }
 
@@ -221,12 +244,13 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Its segments can't be read from now on; dropping what lies in them follows in steps.
+    /// So many of its segments can't be read from now on; the op comes again while there are more. Dropping what lies in
+    /// them follows in steps.
     fn client_expire(&mut self, id: ClientId) -> Result<(), Inconsistent> {
         let Some(client) = self.dir.clients.expire(id) else {
             return Err(Inconsistent::Other(format!("no client {id}")));
         };
-        let segments: Vec<SegmentIx> = client.segments.iter().copied().collect();
+        let segments: Vec<SegmentIx> = client.living.iter().take(ENTRY_ITEMS_MAX).copied().collect();
         segments.into_iter().try_for_each(|ix| self.set_state(ix, SegmentState::Unmounting))
     }
 

@@ -66,11 +66,10 @@ fn check_directory(dir: &Directory) -> Result<(), String> {
     for (id, client) in dir.clients.iter() {
         let owned = dir.segments.iter().filter(|segment| segment.info.client == id).map(|segment| segment.info.ix);
         same("segments of a client", owned.collect(), client.segments.clone())?;
+        let living = dir.segments.iter().filter(|segment| segment.info.client == id && segment.info.is_living());
+        same("living segments of a client", living.map(|s| s.info.ix).collect(), client.living.clone())?;
         let open = dir.tasks.iter().filter(|task| task.assignee() == id && !task.is_finished()).map(|task| task.id);
         same("tasks of a client", open.collect(), client.tasks.clone())?;
-        if client.expired && dir.segments.iter().any(|s| s.info.client == id && s.info.is_living()) {
-            return Err(format!("client {id} has expired, and a segment of it can be read"));
-        }
     }
     let orphan = dir.segments.iter().find(|segment| dir.clients.get(segment.info.client).is_none());
     same("a segment of nobody", orphan.map(|segment| segment.info.ix), None)?;

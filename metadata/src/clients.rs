@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: when a client is expired, and which answers go; the primary decides and the log says it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use oplog::{ClientId, Digest, RequestStamp};
@@ -43,6 +43,8 @@ pub(crate) struct Client {
     answers: BTreeMap<u64, AnswerRecord>,
     answer_bytes: usize,
     pub(crate) segments: BTreeSet<SegmentIx>,
+    /// Those of them that are not going.
+    pub(crate) living: BTreeSet<SegmentIx>,
     /// Puts and transfers under way, oldest first, with where to find their objects.
     pub(crate) unfinished: BTreeMap<ItemId, Unfinished>,
     /// Waiting for it or assigned to it.
@@ -81,6 +83,15 @@ impl Client {
 
     fn is_full(&self, answers_max: usize, bytes_max: usize) -> bool {
         self.answers.len() >= answers_max || (self.answers.len() > 1 && self.answer_bytes > bytes_max)
+    }
+
+    /// Whether one more answer would push out some that the client may still be waiting for. Those of a client that never
+    /// says what it has go without a word; and the lowest that is waited for is let in, since the others follow on it.
+    fn is_waited_for(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> bool {
+        call.answered_below > 0
+            && call.number > call.answered_below
+            && !self.answers.contains_key(&call.number)
+            && self.kept_from_within(call, answers_max, bytes_max) > self.kept_from.max(call.answered_below)
     }
 
     /// The number below which answers go, so that one more fits within the bounds. Costs what is dropped.
@@ -127,8 +138,13 @@ pub(crate) struct Clients {
     /// Ordered, so that steps over it are the same in every run.
     by_id: BTreeMap<ClientId, Client>,
     pub(crate) expired: BTreeSet<ClientId>,
-    tombstones: BTreeMap<ClientId, u64>,
-    tombstone_order: VecDeque<ClientId>,
+    /// First number that may run, and its place in the order.
+    tombstones: BTreeMap<ClientId, (u64, u64)>,
+    /// Oldest first.
+    tombstone_order: BTreeMap<u64, ClientId>,
+    /// Of whom answers are kept, by their bytes.
+    by_answer_bytes: BTreeSet<(usize, ClientId)>,
+    answer_bytes: usize,
     digest: Digest,
 }
 
@@ -139,7 +155,7 @@ impl Clients {
 
     /// Clients and those that are gone, counted; of their answers, what each keeps of itself.
     pub(crate) fn counted_digest(&self) -> Digest {
-        let gone = self.tombstones.iter().map(|(id, from)| tombstone_digest(*id, *from)).sum::<Digest>();
+        let gone = self.tombstones.iter().map(|(id, (from, _))| tombstone_digest(*id, *from)).sum::<Digest>();
         let here = self.by_id.iter().map(|(id, client)| {
             client.digest(*id) + client.answers.values().map(|record| record.digest).sum::<Digest>()
         });
@@ -226,9 +242,9 @@ impl Clients {
 
     fn take_tombstone(&mut self, id: ClientId) -> u64 {
         match self.tombstones.remove(&id) {
-            Some(kept_from) => {
+            Some((kept_from, order)) => {
                 self.digest -= tombstone_digest(id, kept_from);
-                self.tombstone_order.retain(|other| *other != id);
+                self.tombstone_order.remove(&order);
                 kept_from
             }
             None => 0,
@@ -256,14 +272,35 @@ impl Clients {
                 Some(record) => Ok(Known::Begun(record)),
                 None if call.number < client.kept_from => Err(expired(client.kept_from)),
                 None => match client.answers.first_key_value() {
-                    Some((&oldest, _)) if call.number < oldest && client.is_full(answers_max, bytes_max) => {
+                    // The lowest that its client waits for is one alone.
+                    Some((&oldest, _))
+                        if call.number < oldest
+                            && call.number != call.answered_below
+                            && client.is_full(answers_max, bytes_max) =>
+                    {
                         Err(expired(oldest))
                     }
                     _ => Ok(Known::New),
                 },
             },
-            (None, Some(&kept_from)) if call.number < kept_from => Err(expired(kept_from)),
+            (None, Some(&(kept_from, _))) if call.number < kept_from => Err(expired(kept_from)),
             (None, _) => Ok(Known::New),
+        }
+    }
+
+    /// An answer that a client may be waiting for is not forgotten for the sake of another one.
+    pub(crate) fn check_room(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> Result<(), CallRefused> {
+        match self.by_id.get(&call.client).filter(|client| client.is_waited_for(call, answers_max, bytes_max)) {
+            None => Ok(()),
+            Some(client) => {
+                let (count, bytes) = (client.answers.len(), client.answer_bytes);
+                let what = format!(
+                    "{count} answers of {bytes} bytes are kept for this client since it has not said that it has those \
+                     from request {} on; the limits are {answers_max} and {bytes_max}",
+                    call.answered_below
+                );
+                Err(CallRefused::Overloaded { what, retry_after_ms: 50 })
+            }
         }
     }
 
@@ -271,7 +308,7 @@ impl Clients {
     pub(crate) fn stamp(&self, call: &Call<'_>, body_hash: u64, answers_max: usize, bytes_max: usize) -> RequestStamp {
         let forget_below = match self.by_id.get(&call.client) {
             Some(client) => client.kept_from_within(call, answers_max, bytes_max),
-            None => self.tombstones.get(&call.client).copied().unwrap_or(0).max(call.answered_below.min(call.number)),
+            None => self.buried_from(call.client).max(call.answered_below.min(call.number)),
         };
         RequestStamp { client: call.client, number: call.number, body_hash, forget_below }
     }
@@ -279,7 +316,7 @@ impl Clients {
     /// All parts of an answer are of one request, and nothing is answered that is forgotten.
     pub(crate) fn check_stamp(&self, stamp: &RequestStamp, op: OpType) -> Result<(), Inconsistent> {
         let client = self.by_id.get(&stamp.client);
-        let buried = self.tombstones.get(&stamp.client).copied().unwrap_or(0);
+        let buried = self.buried_from(stamp.client);
         let kept_from = client.map_or(buried, |client| client.kept_from).max(stamp.forget_below);
         let record = client.and_then(|client| client.answers.get(&stamp.number));
         let is_one = record.is_none_or(|record| {
@@ -293,16 +330,10 @@ impl Clients {
     pub(crate) fn record(&mut self, stamp: &RequestStamp, op: OpType, payload: Bytes, items: u64, at: (u64, u64)) {
         let (seq, now_ms) = at;
         self.ensure(stamp.client, now_ms);
+        self.set(stamp.client, |client| client.number_max = client.number_max.max(stamp.number));
+        self.forget(stamp.client, stamp.forget_below);
         let client = self.by_id.get_mut(&stamp.client).expect("it was just made sure of");
-        self.digest -= client.digest(stamp.client);
-        while let Some(oldest) = client.answers.first_entry().filter(|oldest| *oldest.key() < stamp.forget_below) {
-            let record = oldest.remove();
-            self.digest -= record.digest;
-            client.answer_bytes -= record.bytes;
-        }
-        client.kept_from = client.kept_from.max(stamp.forget_below);
-        client.number_max = client.number_max.max(stamp.number);
-        self.digest += client.digest(stamp.client);
+        let bytes_before = client.answer_bytes;
         let digest = part_digest(stamp, op, seq, &payload);
         self.digest += digest;
         let record = client.answers.entry(stamp.number).or_insert_with(|| AnswerRecord {
@@ -323,6 +354,65 @@ impl Clients {
         record.bytes += payload.len();
         client.answer_bytes += payload.len();
         record.parts.push((op, seq, payload));
+        let bytes = client.answer_bytes;
+        self.count_answers(stamp.client, bytes_before, bytes);
+    }
+
+    /// Answers to numbers below go. False: it has not sent as many.
+    pub(crate) fn forget(&mut self, id: ClientId, below: u64) -> bool {
+        let Some(client) = self.by_id.get_mut(&id).filter(|client| below <= client.number_max.saturating_add(1)) else {
+            return false;
+        };
+        if below <= client.kept_from {
+            return true;
+        }
+        let bytes_before = client.answer_bytes;
+        self.digest -= client.digest(id);
+        while let Some(oldest) = client.answers.first_entry().filter(|oldest| *oldest.key() < below) {
+            let record = oldest.remove();
+            self.digest -= record.digest;
+            client.answer_bytes -= record.bytes;
+        }
+        client.kept_from = below;
+        self.digest += client.digest(id);
+        let bytes = client.answer_bytes;
+        self.count_answers(id, bytes_before, bytes);
+        true
+    }
+
+    fn count_answers(&mut self, id: ClientId, before: usize, after: usize) {
+        if before != after {
+            self.by_answer_bytes.remove(&(before, id));
+            if after > 0 {
+                self.by_answer_bytes.insert((after, id));
+            }
+            self.answer_bytes = self.answer_bytes - before + after;
+        }
+    }
+
+    pub(crate) fn has_begun(&self, call: &Call<'_>) -> bool {
+        self.by_id.get(&call.client).is_some_and(|client| client.answers.contains_key(&call.number))
+    }
+
+    /// Of all clients.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
+    /// Whose answers are to go, and below which number, so that `bytes` are saved: of the client that has the most, the
+    /// oldest first, but so many at a time, and not the one that is just being given.
+    pub(crate) fn answers_to_forget(&self, bytes: usize, count: usize, but: &Call<'_>) -> Option<(ClientId, u64)> {
+        self.by_answer_bytes.iter().rev().take(2).find_map(|&(_, id)| {
+            let own = id == but.client;
+            let mut saved = 0;
+            let answers = self.by_id.get(&id)?.answers().take(count);
+            let answers = answers.take_while(|(number, record)| {
+                let goes = saved < bytes && !(own && *number >= but.number);
+                saved += record.bytes;
+                goes
+            });
+            answers.last().map(|(number, _)| (id, number.saturating_add(1)))
+        })
     }
 
     /// `None`: no such client.
@@ -344,11 +434,16 @@ impl Clients {
         for record in client.answers.values() {
             self.digest -= record.digest;
         }
+        self.count_answers(id, client.answer_bytes, 0);
         let kept_from = client.kept_from.max(client.number_max.saturating_add(1));
         if kept_from > 1 {
             self.bury(id, kept_from, tombstones_max);
         }
         true
+    }
+
+    fn buried_from(&self, id: ClientId) -> u64 {
+        self.tombstones.get(&id).map_or(0, |(kept_from, _)| *kept_from)
     }
 
     pub(crate) fn is_buried(&self, id: ClientId) -> bool {
@@ -357,11 +452,12 @@ impl Clients {
 
     pub(crate) fn bury(&mut self, id: ClientId, kept_from: u64, tombstones_max: usize) {
         self.digest += tombstone_digest(id, kept_from);
-        self.tombstones.insert(id, kept_from);
-        self.tombstone_order.push_back(id);
+        let order = self.tombstone_order.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.tombstones.insert(id, (kept_from, order));
+        self.tombstone_order.insert(order, id);
         while self.tombstone_order.len() > tombstones_max {
-            let Some(oldest) = self.tombstone_order.pop_front() else { break };
-            if let Some(kept_from) = self.tombstones.remove(&oldest) {
+            let Some((_, oldest)) = self.tombstone_order.pop_first() else { break };
+            if let Some((kept_from, _)) = self.tombstones.remove(&oldest) {
                 self.digest -= tombstone_digest(oldest, kept_from);
             }
         }
@@ -369,12 +465,16 @@ impl Clients {
 
     /// Oldest first.
     pub(crate) fn tombstones(&self) -> impl Iterator<Item = (ClientId, u64)> {
-        self.tombstone_order.iter().filter_map(|id| Some((*id, *self.tombstones.get(id)?)))
+        self.tombstone_order.values().filter_map(|id| Some((*id, self.tombstones.get(id)?.0)))
     }
 
     /// What is kept twice, compared.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let mut digest: Digest = self.tombstones.iter().map(|(id, from)| tombstone_digest(*id, *from)).sum();
+        let mut digest: Digest = self.tombstones().map(|(id, from)| tombstone_digest(id, from)).sum();
+        let bytes = self.by_id.iter().filter(|(_, client)| client.answer_bytes > 0);
+        let bytes: BTreeSet<_> = bytes.map(|(id, client)| (client.answer_bytes, *id)).collect();
+        same("bytes of all answers", bytes.iter().map(|(bytes, _)| bytes).sum(), self.answer_bytes)?;
+        same("clients by the bytes of their answers", &bytes, &self.by_answer_bytes)?;
         for (id, client) in &self.by_id {
             digest += client.digest(*id);
             same("the answers' bytes", client.answers.values().map(|record| record.bytes).sum(), client.answer_bytes)?;
@@ -394,7 +494,7 @@ impl Clients {
             same("an expired client that is introduced", client.expired && client.introduced, false)?;
         }
         same("digest of the clients", digest, self.digest)?;
-        let order: BTreeSet<&ClientId> = self.tombstone_order.iter().collect();
+        let order: BTreeSet<&ClientId> = self.tombstone_order.values().collect();
         same("gone clients in order", order, self.tombstones.keys().collect())?;
         same("gone clients", self.tombstone_order.len(), self.tombstones.len())
     }
@@ -413,9 +513,12 @@ impl Clients {
     #[cfg(feature = "faults")]
     pub(crate) fn lose_an_answer(&mut self) -> Option<String> {
         let (id, client) = self.by_id.iter_mut().find(|(_, client)| !client.answers.is_empty())?;
+        let (id, before) = (*id, client.answer_bytes);
         let (number, record) = client.answers.pop_first()?;
         client.answer_bytes -= record.bytes;
+        let after = client.answer_bytes;
         self.digest -= record.digest;
+        self.count_answers(id, before, after);
         Some(format!("the answer to request {number} of client {id}"))
     }
 

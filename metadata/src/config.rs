@@ -34,6 +34,8 @@ pub struct Config {
     /// The answers kept for retries, for one client: as many, and as many bytes.
     pub answers_max: usize,
     pub answer_bytes_max: usize,
+    /// The bytes of all clients' answers together.
+    pub answer_bytes_total_max: usize,
     pub objects_max: u64,
     pub clients_max: usize,
     pub segments_max: usize,
@@ -63,6 +65,7 @@ impl Default for Config {
             eviction_ratio: 0.05,
             answers_max: 1024,
             answer_bytes_max: 4 << 20,
+            answer_bytes_total_max: 256 << 20,
             objects_max: 100_000_000,
             clients_max: 65_536,
             segments_max: 65_536,
@@ -78,6 +81,8 @@ impl Default for Config {
 
 /// A client's answers, and one more beyond the bound, go through a decoder at once.
 const ANSWER_BYTES_LIMIT: usize = 64 << 20;
+/// Half of the largest image that a member takes.
+const ANSWER_BYTES_TOTAL_LIMIT: usize = 512 << 20;
 
 impl Config {
     /// Names the rule that is broken.
@@ -103,6 +108,16 @@ impl Config {
             ),
             (self.answers_max >= 1, "answers_max", "must be at least 1"),
             (self.answer_bytes_max <= ANSWER_BYTES_LIMIT, "answer_bytes_max", "must be at most 64 MiB"),
+            (
+                self.answer_bytes_total_max >= self.answer_bytes_max,
+                "answer_bytes_total_max",
+                "must not be below the bytes that one client may have",
+            ),
+            (
+                self.answer_bytes_total_max <= ANSWER_BYTES_TOTAL_LIMIT,
+                "answer_bytes_total_max",
+                "must be at most 512 MiB: all of them travel in one image",
+            ),
             (self.finished_tasks_max < self.tasks_max, "finished_tasks_max", "must be below tasks_max"),
             (self.tenants_max >= 1, "tenants_max", "must be at least 1, the default tenant"),
         ];

@@ -77,7 +77,8 @@ pub(crate) fn check_answer(op: OpType, payload: &[u8]) -> Result<u64, OpError> {
         | OpType::Release
         | OpType::TaskUpdate
         | OpType::Tenant
-        | OpType::Drain => Err(Inconsistent::Other(format!("{op:?} is nobody's request")).into()),
+        | OpType::Drain
+        | OpType::ForgetAnswers => Err(Inconsistent::Other(format!("{op:?} is nobody's request")).into()),
     }
 }
 

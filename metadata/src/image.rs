@@ -291,7 +291,7 @@ pub(crate) fn read_directory(config: &Config, image: &ShardImage) -> Result<Dire
     let mut owners = Vec::new();
     records += read_list(&mut reader, |segment: SegmentImage| {
         let client = ClientId(segment.client);
-        owners.push((client, segment.ix));
+        owners.push((client, segment.ix, segment.state != SegmentState::Unmounting));
         check_segment(&segment.record).map_err(inconsistent)?;
         dir.segments.mount(segment.ix, client, segment.record, segment.state).map_err(inconsistent)
     })?;
@@ -300,9 +300,12 @@ pub(crate) fn read_directory(config: &Config, image: &ShardImage) -> Result<Dire
         dir.segments.install_retired(segment, retire, (address, bytes)).map_err(inconsistent)
     })?;
     records += read_list(&mut reader, |client: ClientImage<'_>| install_client(&mut dir, client, image.at.seq))?;
-    for (owner, ix) in owners {
+    for (owner, ix, lives) in owners {
         let client = dir.clients.get_mut(owner).ok_or_else(|| inconsistent(format!("no client {owner}")))?;
         client.segments.insert(ix);
+        if lives {
+            client.living.insert(ix);
+        }
     }
     records += read_list(&mut reader, |task: Task| install_task(&mut dir, task))?;
     check_records(image, records)?;

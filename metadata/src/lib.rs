@@ -5,6 +5,7 @@
 //! | `types`, `config`, `hash`, `rng` | ids, bounds, hashes, random numbers |
 //! | `object`, `shard` | an object's record and its table, with their digest |
 //! | `space`, `segments`, `holders`, `queue` | free space, segments, who lies in them, what waits to be free |
+//! | `open`, `ranges` | which segments there are to choose from, and which would share what they take |
 //! | `clients`, `tenants`, `tasks` | liveness and kept answers, quotas, work for clients |
 //! | `directory`, `view` | all of those together, and what readers see of them |
 //! | `op`, `apply`, `apply_object`, `apply_op` | what the log says, and what that does |
@@ -41,7 +42,9 @@ mod holders;
 mod image;
 mod object;
 mod op;
+mod open;
 mod queue;
+mod ranges;
 mod read;
 mod repair;
 mod replicated;
@@ -62,7 +65,7 @@ pub use calls::place::Placement;
 pub use calls::put::{PutEndItem, PutRevokeItem, PutStart, PutStartItem, PutStartedAt};
 pub use calls::remove_many::RemovedMany;
 pub use calls::segment::{Heartbeat, MountedAt, SegmentSpec, SegmentUsage};
-pub use calls::task::{TaskDone, TaskInfo, TaskSpec};
+pub use calls::task::{TaskDone, TaskInfo, TaskPage, TaskSpec};
 pub use calls::transfer::{TransferFinishItem, TransferItem, TransferStartedAt};
 pub use config::{Config, Strategy};
 #[cfg(feature = "faults")]

@@ -51,6 +51,7 @@ op_types! {
     RemoveMany = 22,
     Drain = 23,
     RemountSegments = 24,
+    ForgetAnswers = 25,
 }
 
 impl OpType {
@@ -80,7 +81,8 @@ impl OpType {
             | OpType::Release
             | OpType::TaskUpdate
             | OpType::Tenant
-            | OpType::Drain => false,
+            | OpType::Drain
+            | OpType::ForgetAnswers => false,
         }
     }
 }
@@ -247,8 +249,17 @@ pub(crate) struct SegmentRecord {
 
 #[derive(Debug, Encode, Decode)]
 pub(crate) enum Mounted {
-    New { ix: SegmentIx, record: SegmentRecord },
-    Kept { ix: SegmentIx },
+    New {
+        ix: SegmentIx,
+        record: SegmentRecord,
+    },
+    Kept {
+        ix: SegmentIx,
+    },
+    /// It was going and holds nothing any more: it stays, with what is retired in it.
+    Again {
+        ix: SegmentIx,
+    },
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -266,6 +277,13 @@ pub(crate) struct SegmentOp {
 #[derive(Debug, Encode, Decode)]
 pub(crate) struct ClientLeftOp {
     pub(crate) client: [u8; 16],
+}
+
+/// So that the answers of all clients together keep their bound: those of one client that has the most.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct ForgetAnswersOp {
+    pub(crate) client: [u8; 16],
+    pub(crate) below: u64,
 }
 
 #[derive(Debug, Encode, Decode)]

@@ -70,7 +70,12 @@ fn sample(op: OpType) -> Vec<u8> {
         }
         OpType::MountSegment | OpType::RemountSegments => {
             let new = Mounted::New { ix: 6, record };
-            encoded!(client_op(vec![Ok(new), Ok(Mounted::Kept { ix: 6 }), Err(Refusal::SegmentConflict)]))
+            encoded!(client_op(vec![
+                Ok(new),
+                Ok(Mounted::Kept { ix: 6 }),
+                Ok(Mounted::Again { ix: 6 }),
+                Err(Refusal::SegmentConflict)
+            ]))
         }
         OpType::UnmountSegment => {
             encoded!(client_op(vec![Ok(Unmounted { ix: 6, grace_ms: 1000 }), Err(Refusal::SegmentBusy)]))
@@ -116,6 +121,7 @@ fn sample(op: OpType) -> Vec<u8> {
             let updates = vec![TaskUpdate::Requeue(77), TaskUpdate::Fail(78), TaskUpdate::Forget(79)];
             encoded!(TaskUpdateOp { updates })
         }
+        OpType::ForgetAnswers => encoded!(ForgetAnswersOp { client: [7; 16], below: 300 }),
         OpType::Tenant => encoded!(TenantOp { tenant: 3, name: "t".to_owned(), quota_bytes: 1 << 30 }),
         OpType::RemoveMany => {
             let removed = vec![Removed { key: KEY, retire: Retire::AfterLease }];
@@ -138,7 +144,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// By number.
 #[rustfmt::skip]
-const GOLDEN: [&str; 24] = [
+const GOLDEN: [&str; 25] = [
     // PutStart
     "0107070707070707070707070707070707030400036b6579fb2c01000002000001fb001000036b6579fb2c0101fbf4010102000001fb001000036b6579fb2c01020202000001fb00100102",
     // PutEnd
@@ -150,7 +156,7 @@ const GOLDEN: [&str; 24] = [
     // Eviction
     "010103036b657901",
     // MountSegment
-    "0107070707070707070707070707070707030300000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060106",
+    "0107070707070707070707070707070707030400000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060002060106",
     // UnmountSegment
     "010707070707070707070707070707070703020006fbe8030107",
     // DropReplicas
@@ -186,7 +192,9 @@ const GOLDEN: [&str; 24] = [
     // Drain
     "0106",
     // RemountSegments
-    "0107070707070707070707070707070707030300000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060106",
+    "0107070707070707070707070707070707030400000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060002060106",
+    // ForgetAnswers
+    "0107070707070707070707070707070707fb2c01",
 ];
 
 #[test]

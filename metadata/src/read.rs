@@ -143,7 +143,7 @@ impl Metadata {
         mut found: impl FnMut(Option<Found<'_>>),
     ) -> Result<u64, CallRefused> {
         check_text("caller.tenant", tenant)?;
-        check_count(keys.len())?;
+        check_count("keys", keys.len())?;
         for (at, key) in keys.clone().enumerate() {
             check_key(key, &|_| format!("keys[{at}]"))?;
         }
@@ -233,6 +233,11 @@ impl Metadata {
         }
     }
 
+    /// Of the answers that are kept for retries.
+    pub fn answer_bytes(&self) -> usize {
+        self.write().dir.clients.answer_bytes()
+    }
+
     pub fn tenants(&self) -> (Position, Vec<TenantUsage>) {
         let writer = self.write();
         let usage = writer.dir.tenants.iter().map(|tenant| TenantUsage {
@@ -253,7 +258,7 @@ impl Metadata {
                 let op = crate::op::TenantOp { tenant, name: name.to_owned(), quota_bytes };
                 writer.commit_op(crate::op::OpType::Tenant, &op, now)?;
             }
-            None => drop(self.make_tenant(&mut writer, name, quota_bytes, now)?),
+            None => drop(self.make_tenant(&mut writer, name, quota_bytes, now, None)?),
         }
         Ok(writer.applied)
     }

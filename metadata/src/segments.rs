@@ -6,6 +6,7 @@
 //! Invariant: a byte of a memory segment is free, or in exactly one replica, or in exactly one retired extent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use oplog::{ClientId, Digest};
@@ -14,9 +15,12 @@ use crate::check::same;
 use crate::hash::{KeyHash, RecordHash, Table};
 use crate::holders::Holders;
 use crate::op::{Retire, SegmentRecord};
+use crate::open::{Holding, Open};
 use crate::queue::Queue;
+use crate::ranges::{Extent, Ranges};
 use crate::space::{RangeError, Space};
 use crate::types::{Place, SegmentId, SegmentIx, SegmentKind, extent};
+use crate::view::chunk_of;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, bincode::Encode, bincode::Decode)]
 pub enum SegmentState {
@@ -65,6 +69,10 @@ impl SegmentInfo {
     /// Its replicas may be read.
     pub fn is_living(&self) -> bool {
         self.state != SegmentState::Unmounting
+    }
+
+    fn extent(&self) -> Extent<'_> {
+        Extent { client: self.client, kind: self.kind, base: self.base, size: self.size, path: &self.path }
     }
 
     /// The file of a replica in a disk segment.
@@ -177,6 +185,13 @@ impl Segment {
         }
     }
 
+    /// To those who choose from it.
+    fn holding(&self) -> Holding {
+        let room_bytes = self.space.as_ref().map_or_else(|| self.free_bytes(), Space::longest);
+        let usable_bytes = self.usable_bytes();
+        Holding { count: 1, usable_bytes, used_bytes: self.used_bytes, room_bytes, usable_bytes_max: usable_bytes }
+    }
+
     pub(crate) fn retired(&self, retire: Retire) -> &Queue<Retired> {
         match retire {
             Retire::AfterPut => &self.after_put,
@@ -226,6 +241,10 @@ pub(crate) enum SegmentError {
     Retired { ix: SegmentIx, have: usize, wanted: u32 },
     #[error("segment {0} is there already")]
     Twice(SegmentIx),
+    #[error("segment {ix} takes what segment {other} of the same client has")]
+    Shared { ix: SegmentIx, other: SegmentIx },
+    #[error("segment {ix} goes with {bytes} bytes that somebody may still read or write")]
+    InUse { ix: SegmentIx, bytes: u64 },
     #[error("segment {ix} of {size} bytes is more than can be counted")]
     NoNumber { ix: SegmentIx, size: u64 },
     #[error("segment {ix} has no room for {bytes} bytes")]
@@ -240,11 +259,16 @@ pub(crate) struct Segments {
     by_id: BTreeMap<SegmentId, SegmentIx>,
     by_name: BTreeMap<String, Vec<SegmentIx>>,
     by_host: BTreeMap<String, Vec<SegmentIx>>,
+    ranges: Ranges,
     /// Mounted ones, to choose from.
-    open_memory: Vec<SegmentIx>,
-    open_disk: Vec<SegmentIx>,
+    open_memory: Open,
+    open_disk: Open,
     pub(crate) draining: BTreeSet<SegmentIx>,
     pub(crate) unmounting: BTreeSet<SegmentIx>,
+    /// With something retired.
+    pub(crate) retiring: BTreeSet<SegmentIx>,
+    /// Chunks of the readers' view that have changed since it was made.
+    pub(crate) changed_chunks: BTreeSet<u32>,
     next_ix: SegmentIx,
     digest: Digest,
     /// Of the free ranges of all segments.
@@ -322,10 +346,6 @@ impl Segments {
         self.retired_bytes
     }
 
-    pub(crate) fn open_memory(&self) -> &[SegmentIx] {
-        &self.open_memory
-    }
-
     pub(crate) fn get(&self, ix: SegmentIx) -> Option<&Segment> {
         self.by_ix.get(&ix)
     }
@@ -342,7 +362,11 @@ impl Segments {
         self.by_host.get(host).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn open(&self, kind: SegmentKind) -> &[SegmentIx] {
+    pub(crate) fn sharing(&self, extent: &Extent<'_>) -> Option<&Segment> {
+        self.get(self.ranges.sharing(extent)?)
+    }
+
+    pub(crate) fn open(&self, kind: SegmentKind) -> &Open {
         match kind {
             SegmentKind::Memory => &self.open_memory,
             SegmentKind::Disk => &self.open_disk,
@@ -353,10 +377,20 @@ impl Segments {
         self.by_ix.values()
     }
 
+    pub(crate) fn range(&self, range: impl RangeBounds<SegmentIx>) -> impl Iterator<Item = &Segment> {
+        self.by_ix.range(range).map(|(_, segment)| segment)
+    }
+
     /// Eviction could make room for so many replicas of an object of this size in memory.
     pub(crate) fn could_hold(&self, size: u64, replicas: usize) -> bool {
-        let fits = |ix: &&SegmentIx| self.by_ix.get(ix).is_some_and(|segment| segment.usable_bytes() >= extent(size));
-        self.open_memory.iter().filter(fits).take(replicas).count() == replicas
+        let mut from = 0;
+        (0..replicas).all(|_| {
+            let next = self.open_memory.next_that(from, |holding| holding.usable_bytes_max >= extent(size));
+            next.is_some_and(|(place, _)| {
+                from = place + 1;
+                true
+            })
+        })
     }
 
     /// Where in `ix` an object of `size` bytes would go, if the segment takes new objects of this kind.
@@ -385,8 +419,12 @@ impl Segments {
         if ix == SegmentIx::MAX || !self.have_room(record.size) {
             return Err(SegmentError::NoNumber { ix, size: record.size });
         }
-        self.all_bytes += record.size;
         let info = SegmentInfo::new(ix, client, record, state);
+        if let Some(other) = self.ranges.sharing(&info.extent()) {
+            return Err(SegmentError::Shared { ix, other });
+        }
+        self.all_bytes += info.size;
+        self.ranges.insert(&info.extent(), ix);
         self.digest += info.digest();
         self.by_id.insert(info.id, ix);
         self.by_name.entry(info.name.clone()).or_default().push(ix);
@@ -394,28 +432,45 @@ impl Segments {
         if info.kind == SegmentKind::Memory {
             self.memory_bytes += info.size;
         }
-        self.list(ix, info.kind, state);
         let segment = Segment::new(info);
         self.free_digest += segment.free_digest();
         self.by_ix.insert(ix, segment);
+        self.list(ix, state);
         self.next_ix = self.next_ix.max(ix + 1);
         Ok(())
     }
 
-    fn list(&mut self, ix: SegmentIx, kind: SegmentKind, state: SegmentState) {
+    fn list(&mut self, ix: SegmentIx, state: SegmentState) {
         match state {
-            SegmentState::Mounted if kind == SegmentKind::Memory => self.open_memory.push(ix),
-            SegmentState::Mounted => self.open_disk.push(ix),
+            SegmentState::Mounted => {
+                if let Some(segment) = self.by_ix.get(&ix) {
+                    open_of(&mut self.open_memory, &mut self.open_disk, segment).set(ix, segment.holding());
+                }
+            }
             SegmentState::Draining { .. } => drop(self.draining.insert(ix)),
             SegmentState::Unmounting => drop(self.unmounting.insert(ix)),
         }
+        self.changed_chunks.insert(chunk_of(ix));
     }
 
     fn unlist(&mut self, ix: SegmentIx) {
-        self.open_memory.retain(|listed| *listed != ix);
-        self.open_disk.retain(|listed| *listed != ix);
+        self.open_memory.remove(ix);
+        self.open_disk.remove(ix);
         self.draining.remove(&ix);
         self.unmounting.remove(&ix);
+        self.changed_chunks.insert(chunk_of(ix));
+    }
+
+    /// What it holds, or has room for, has changed.
+    fn relist(&mut self, ix: SegmentIx) {
+        let Some(segment) = self.by_ix.get(&ix) else { return };
+        if segment.info.state == SegmentState::Mounted {
+            open_of(&mut self.open_memory, &mut self.open_disk, segment).set(ix, segment.holding());
+        }
+        match segment.retired_bytes {
+            0 => drop(self.retiring.remove(&ix)),
+            _ => drop(self.retiring.insert(ix)),
+        }
     }
 
     pub(crate) fn set_state(&mut self, ix: SegmentIx, state: SegmentState, now_ms: u64) -> Result<(), SegmentError> {
@@ -423,27 +478,24 @@ impl Segments {
         self.digest -= segment.info.digest();
         let info = SegmentInfo { state, ..(*segment.info).clone() };
         self.digest += info.digest();
-        let kind = info.kind;
         segment.info = Arc::new(info);
         segment.draining_since_ms = now_ms;
         self.unlist(ix);
-        self.list(ix, kind, state);
+        self.list(ix, state);
         Ok(())
     }
 
-    /// It must hold nothing; what is retired in it goes with it.
+    /// It must hold nothing, and nobody may be using what it held: the next segment of its client may have its addresses.
     pub(crate) fn remove(&mut self, ix: SegmentIx) -> Result<Arc<SegmentInfo>, SegmentError> {
         let segment = self.by_ix.get(&ix).ok_or(SegmentError::Missing(ix))?;
         if !segment.holders.is_empty() {
             return Err(SegmentError::Index { ix, len: segment.holders.len(), index: 0 });
         }
-        let segment = self.by_ix.remove(&ix).ok_or(SegmentError::Missing(ix))?;
-        for retire in [Retire::AfterLease, Retire::AfterPut] {
-            for retired in segment.retired(retire).iter() {
-                self.digest -= retired_digest(ix, retire, retired);
-                self.retired_bytes -= retired.bytes;
-            }
+        if segment.retired_bytes > 0 {
+            return Err(SegmentError::InUse { ix, bytes: segment.retired_bytes });
         }
+        let segment = self.by_ix.remove(&ix).ok_or(SegmentError::Missing(ix))?;
+        self.ranges.remove(&segment.info.extent());
         self.digest -= segment.info.digest();
         self.free_digest -= segment.free_digest();
         self.all_bytes -= segment.info.size;
@@ -472,7 +524,9 @@ impl Segments {
         }
         segment.used_bytes += bytes;
         segment.holders.push(holder);
-        Ok((segment.holders.len() - 1) as u32)
+        let index = segment.holders.len() - 1;
+        self.relist(ix);
+        Ok(index as u32)
     }
 
     /// A replica no longer lies at `place`. The caller tells the moved one.
@@ -518,6 +572,7 @@ impl Segments {
                 segment.retired_mut(retire).push_back(extent);
             }
         }
+        self.relist(ix);
         Ok(())
     }
 
@@ -542,6 +597,7 @@ impl Segments {
                 self.free_digest += space.digest() - before;
             }
         }
+        self.relist(ix);
         Ok(())
     }
 
@@ -554,6 +610,16 @@ impl Segments {
         same("bytes of memory", of_memory(|segment| segment.info.size), self.memory_bytes)?;
         same("used bytes of memory", of_memory(|segment| segment.used_bytes), self.memory_used_bytes)?;
         same("retired bytes", sum(|segment| segment.retired_bytes), self.retired_bytes)?;
+        let listed = |open: &Open| open.iter().collect::<Vec<_>>();
+        let holding = |kind| {
+            let open =
+                self.by_ix.values().filter(move |s| s.info.kind == kind && s.info.state == SegmentState::Mounted);
+            open.map(|segment| (segment.info.ix, segment.holding())).collect::<Vec<_>>()
+        };
+        same("open memory", holding(SegmentKind::Memory), listed(&self.open_memory))?;
+        same("open disk", holding(SegmentKind::Disk), listed(&self.open_disk))?;
+        let retiring = self.by_ix.values().filter(|segment| segment.retired_bytes > 0).map(|segment| segment.info.ix);
+        same("segments with something retired", retiring.collect(), self.retiring.clone())?;
         let mut digest = Digest::default();
         let mut again = Segments::default();
         for (&ix, segment) in &self.by_ix {
@@ -569,8 +635,7 @@ impl Segments {
         same("segments by id", &again.by_id, &self.by_id)?;
         same("segments by name", &again.by_name, &self.by_name)?;
         same("segments by host", &again.by_host, &self.by_host)?;
-        same("open memory", &again.open_memory, &self.open_memory)?;
-        same("open disk", &again.open_disk, &self.open_disk)?;
+        same("ranges", &again.ranges, &self.ranges)?;
         same("draining segments", &again.draining, &self.draining)?;
         same("unmounting segments", &again.unmounting, &self.unmounting)?;
         same("a segment with a number to come", again.next_ix > self.next_ix, false)
@@ -611,9 +676,19 @@ impl Segments {
     }
 }
 
+fn open_of<'a>(memory: &'a mut Open, disk: &'a mut Open, segment: &Segment) -> &'a mut Open {
+    match segment.info.kind {
+        SegmentKind::Memory => memory,
+        SegmentKind::Disk => disk,
+    }
+}
+
+/// The lists are in order: numbers only grow.
 fn forget(index: &mut BTreeMap<String, Vec<SegmentIx>>, name: &str, ix: SegmentIx) {
     if let Some(listed) = index.get_mut(name) {
-        listed.retain(|other| *other != ix);
+        if let Ok(at) = listed.binary_search(&ix) {
+            listed.remove(at);
+        }
         if listed.is_empty() {
             index.remove(name);
         }

@@ -65,6 +65,11 @@ impl Space {
         self.free_bytes == self.size && self.by_start.len() <= 1
     }
 
+    /// The longest free range.
+    pub(crate) fn longest(&self) -> u64 {
+        self.by_length.last().map_or(0, |&(length, _)| length)
+    }
+
     /// Where `length` bytes would go.
     pub(crate) fn choose(&self, length: u64) -> Option<u64> {
         self.by_length.range((length, 0)..).next().map(|&(_, start)| start)

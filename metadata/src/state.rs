@@ -19,6 +19,7 @@ use crate::directory::Directory;
 use crate::op::OpType;
 use crate::rng::Rng;
 use crate::shard::Shard;
+use crate::steps::round::Rounds;
 use crate::types::{CallRefused, Now, OBJECT_SHARDS};
 use crate::view::View;
 
@@ -49,6 +50,7 @@ pub(crate) struct Writer {
     pub(crate) pressed: bool,
     /// An eviction that takes several steps goes on until no more memory than this is used.
     pub(crate) evict_to: Option<u64>,
+    pub(crate) rounds: Rounds,
     /// An entry did not fit and may have been applied in part: nothing more is taken.
     pub(crate) lost: Option<ApplyError>,
     pub(crate) scratch: Vec<u8>,
@@ -71,6 +73,7 @@ impl Metadata {
             grace_from_ms: None,
             pressed: false,
             evict_to: None,
+            rounds: Rounds::default(),
             lost: None,
             scratch: Vec::new(),
         };
@@ -324,7 +327,9 @@ impl WriterGuard<'_> {
 
     pub(crate) fn refresh_view(&mut self) {
         if std::mem::take(&mut self.guard.dir.view_stale) {
-            *self.state.view.write() = Arc::new(View::of(&self.guard.dir, self.guard.applied.seq));
+            let changed = std::mem::take(&mut self.guard.dir.segments.changed_chunks);
+            let view = self.state.view().next(&self.guard.dir, changed, self.guard.applied.seq);
+            *self.state.view.write() = Arc::new(view);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Copies and moves that wait for a client to carry them out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use bincode::{Decode, Encode};
 use oplog::{ClientId, Digest};
@@ -61,6 +62,12 @@ impl Task {
         }
         hash.finish()
     }
+
+    /// About what it takes in an answer.
+    pub(crate) fn bytes(&self) -> usize {
+        let targets: usize = self.targets.iter().map(|target| target.len() + 4).sum();
+        128 + self.key.len() + self.source_name.len() + targets + self.message.len()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +112,11 @@ impl Tasks {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.by_id.values()
+    }
+
+    /// With higher ids than this one.
+    pub(crate) fn after(&self, id: TaskId) -> impl Iterator<Item = &Task> {
+        self.by_id.range((Bound::Excluded(id), Bound::Unbounded)).map(|(_, task)| task)
     }
 
     pub(crate) fn finished(&self) -> &VecDeque<TaskId> {

@@ -113,8 +113,7 @@ pub enum Refusal {
     Overloaded,
 }
 
-/// Why a whole call was refused. Nothing has changed, but where a long call with a number has run in part: its retry goes
-/// on from there, or tells that it cannot.
+/// Why a whole call was refused. Nothing has changed, but for [`CallRefused::InPart`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallRefused {
     #[error("{field}: {what}")]
@@ -123,6 +122,9 @@ pub enum CallRefused {
     Overloaded { what: String, retry_after_ms: u32 },
     #[error("this member is not the primary")]
     NotPrimary,
+    /// A retry with the same number goes on from there, or tells that it cannot.
+    #[error("the first {done} items have run, and then: {why}")]
+    InPart { done: u64, why: Box<CallRefused> },
     #[error("request {number} was sent before with another body")]
     RequestReused { number: u64 },
     #[error("request {number} is older than the answers kept for this client (they start at {kept_from})")]
@@ -132,6 +134,16 @@ pub enum CallRefused {
 impl CallRefused {
     pub(crate) fn invalid(field: impl Into<String>, what: impl Into<String>) -> CallRefused {
         CallRefused::Invalid { field: field.into(), what: what.into() }
+    }
+
+    /// Of a call of which so many items had run before: nobody may say that it did not run.
+    pub(crate) fn after(self, done: u64) -> CallRefused {
+        match self {
+            CallRefused::Overloaded { .. } | CallRefused::NotPrimary if done > 0 => {
+                CallRefused::InPart { done, why: Box::new(self) }
+            }
+            _ => self,
+        }
     }
 }
 

@@ -1,4 +1,7 @@
 //! What readers may know of the directory without its lock: segments and tenants, as of the last change.
+//!
+//! A view is made from the one before: what has not changed is shared. So a change of one segment costs a chunk of them,
+//! and a pointer for each other chunk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,22 +10,55 @@ use crate::directory::Directory;
 use crate::segments::SegmentInfo;
 use crate::types::{SegmentIx, TenantIx};
 
+/// Numbers of segments in one chunk.
+const CHUNK: u32 = 256;
+
+/// Sorted by number.
+type Chunk = Arc<[Arc<SegmentInfo>]>;
+
 #[derive(Debug, Default)]
 pub struct View {
-    /// Sorted by number.
-    segments: Vec<Arc<SegmentInfo>>,
-    tenants: BTreeMap<String, TenantIx>,
+    /// Sorted by number, none is empty.
+    chunks: Vec<(u32, Chunk)>,
+    tenants: Arc<BTreeMap<String, TenantIx>>,
     /// What this shows was so at this seq.
     seq: u64,
 }
 
+pub(crate) fn chunk_of(ix: SegmentIx) -> u32 {
+    ix / CHUNK
+}
+
 impl View {
-    pub(crate) fn of(dir: &Directory, seq: u64) -> View {
-        View {
-            seq,
-            segments: dir.segments.iter().map(|segment| segment.info.clone()).collect(),
-            tenants: dir.tenants.iter().enumerate().map(|(ix, tenant)| (tenant.name.clone(), ix as TenantIx)).collect(),
+    /// The next one, where so much has changed since this one was made.
+    pub(crate) fn next(&self, dir: &Directory, changed: impl IntoIterator<Item = u32>, seq: u64) -> View {
+        let mut chunks = self.chunks.clone();
+        for number in changed {
+            let first = number * CHUNK;
+            let segments = dir.segments.range(first..=first + (CHUNK - 1)).map(|segment| segment.info.clone());
+            let chunk: Chunk = segments.collect();
+            match (chunks.binary_search_by_key(&number, |(number, _)| *number), chunk.is_empty()) {
+                (Ok(at), true) => drop(chunks.remove(at)),
+                (Ok(at), false) => chunks[at].1 = chunk,
+                (Err(_), true) => {}
+                (Err(at), false) => chunks.insert(at, (number, chunk)),
+            }
         }
+        // A tenant keeps its name and its number, and is never removed.
+        let tenants = match self.tenants.len() == dir.tenants.len() {
+            true => Arc::clone(&self.tenants),
+            false => {
+                let named = dir.tenants.iter().enumerate().map(|(ix, tenant)| (tenant.name.clone(), ix as TenantIx));
+                Arc::new(named.collect())
+            }
+        };
+        View { chunks, tenants, seq }
+    }
+
+    /// From nothing.
+    pub(crate) fn of(dir: &Directory, seq: u64) -> View {
+        let chunks: std::collections::BTreeSet<u32> = dir.segments.iter().map(|s| chunk_of(s.info.ix)).collect();
+        View::default().next(dir, chunks, seq)
     }
 
     /// Whoever tells what a segment's state hides must wait for this.
@@ -31,7 +67,9 @@ impl View {
     }
 
     pub fn segment(&self, ix: SegmentIx) -> Option<&Arc<SegmentInfo>> {
-        self.segments.binary_search_by_key(&ix, |info| info.ix).ok().map(|at| &self.segments[at])
+        let chunk = self.chunks.binary_search_by_key(&chunk_of(ix), |(number, _)| *number).ok()?;
+        let chunk = &self.chunks[chunk].1;
+        chunk.binary_search_by_key(&ix, |info| info.ix).ok().map(|at| &chunk[at])
     }
 
     pub(crate) fn tenant(&self, name: &str) -> Option<TenantIx> {

@@ -46,8 +46,16 @@ impl Appender {
     pub fn reserve(&mut self, bytes: usize) -> Result<Slot<'_>, Overloaded> {
         let frame_bytes = bytes.saturating_add(FRAME_HEADER_BYTES_MAX);
         assert!(frame_bytes <= FRAME_BYTES_MAX, "{frame_bytes} bytes asked for one frame, at most {FRAME_BYTES_MAX}");
-        while !self.try_make_room(cost_of(frame_bytes))? {}
+        while !self.try_make_room(1, cost_of(frame_bytes))? {}
         Ok(Slot { appender: self, bytes })
+    }
+
+    /// The next entries, of at most these sizes (key + payload), will be taken, if nothing else comes before them.
+    pub fn make_room(&mut self, sizes: &[usize]) -> Result<(), Overloaded> {
+        let cost = |bytes: &usize| cost_of(bytes.saturating_add(FRAME_HEADER_BYTES_MAX));
+        let needed = sizes.iter().map(cost).fold(0, usize::saturating_add);
+        while !self.try_make_room(sizes.len(), needed)? {}
+        Ok(())
     }
 
     /// As a standby: takes the primary's next entry as it is.
@@ -56,7 +64,7 @@ impl Appender {
         if at.seq != self.next_seq || at.epoch < self.epoch {
             return Err(AppendFrameError::NotNext { last, offered: at });
         }
-        while !self.try_make_room(cost_of(frame.len()))? {}
+        while !self.try_make_room(1, cost_of(frame.len()))? {}
         self.tail.ring.lock().push(frame);
         self.epoch = at.epoch;
         self.tail.appended.advance(at.seq);
@@ -65,9 +73,9 @@ impl Appender {
     }
 
     /// One hold of the lock; what was dropped is freed after it.
-    fn try_make_room(&mut self, needed: usize) -> Result<bool, Overloaded> {
+    fn try_make_room(&mut self, frames: usize, needed: usize) -> Result<bool, Overloaded> {
         let Tail { ring, config, .. } = &*self.tail;
-        let made = ring.lock().make_room(needed, config, LOCKED_FRAMES_MAX, &mut self.dropped);
+        let made = ring.lock().make_room(frames, needed, config, LOCKED_FRAMES_MAX, &mut self.dropped);
         self.dropped.clear();
         made
     }

@@ -195,3 +195,20 @@ fn a_fork_goes_on_from_where_it_was_cut_and_leaves_the_other_alone() {
     assert_eq!(tail.forked(5, 0).unwrap_err(), TailError::Ahead { last: at(2, 4), asked: 5 });
     assert!(tail.forked(1, 0).unwrap().0.entries_since(1, 10, 100).unwrap().is_empty());
 }
+
+/// Room for two is room for both: the second one finds it without anything being dropped in between.
+#[test]
+fn room_that_was_made_for_two_is_there_for_both() {
+    let mut appender = appender(3, 10_000);
+    append(&mut appender);
+    append(&mut appender);
+    appender.tail().set_floor(Some(101));
+    let full = appender.make_room(&[10, 10]).expect_err("there is room for one");
+    assert!(matches!(full.bound, Bound::TailEntries { entries: 2, max: 3, floor: 101 }), "{full}");
+    assert!(appender.make_room(&[10]).is_ok());
+    appender.tail().set_floor(Some(102));
+    assert!(appender.make_room(&[10, 10]).is_ok());
+    append(&mut appender);
+    append(&mut appender);
+    assert!(appender.make_room(&[10]).is_err());
+}

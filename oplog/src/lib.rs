@@ -6,7 +6,6 @@
 //! | `entry`     | the parts of an entry, and its place in history                               |
 //! | `frame`     | an entry as bytes: header, limits, CRC                                        |
 //! | `codec`     | a payload as bytes: the one caller of bincode                                 |
-//! | `cursor`    | how far a node is, under five names, and their order                          |
 //! | `watch`     | who wakes when a seq is reached                                               |
 //! | `ring`      | which frames are kept in memory (private, under the tail's lock)              |
 //! | `tail`      | the readers' side of the newest part of the log                               |
@@ -22,7 +21,6 @@ mod appender;
 mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
-mod cursor;
 mod entry;
 mod error;
 mod frame;
@@ -34,7 +32,6 @@ mod watch;
 
 pub use appender::{AppendFrameError, Appender, Slot};
 pub use codec::{PAYLOAD_VERSION, decode_payload, encode_payload};
-pub use cursor::{Cursor, CursorError, Cursors};
 pub use entry::{ClientId, Domain, Draft, Entry, OP_EPOCH_START, OP_TYPE_NEVER, Position, RequestStamp, prefix_hash};
 pub use error::{Bound, DecodeError, Overloaded};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES_MAX, FRAME_VERSION, Frame};

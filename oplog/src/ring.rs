@@ -89,10 +89,11 @@ impl Ring {
         start
     }
 
-    /// Drops the oldest frames until one more of `needed` bytes, overhead counted in, keeps both bounds, but at most
-    /// `count` of them. True: there is room. False: call again.
+    /// Drops the oldest frames until so many more, of `needed` bytes in all, overhead counted in, keep both bounds, but at
+    /// most `count` of them. True: there is room. False: call again.
     pub(crate) fn make_room(
         &mut self,
+        frames: usize,
         needed: usize,
         config: &TailConfig,
         count: usize,
@@ -102,7 +103,7 @@ impl Ring {
             return Err(overloaded(Bound::EntryBytes { needed, max: config.bytes_max }));
         }
         for _ in 0..count {
-            let Some(bound) = self.bound_met(needed, config) else {
+            let Some(bound) = self.bound_met(frames, needed, config) else {
                 return Ok(true);
             };
             dropped.push(self.pop_below(u64::MAX).ok_or_else(|| overloaded(bound))?);
@@ -149,10 +150,10 @@ impl Ring {
         Some(frame)
     }
 
-    fn bound_met(&self, needed: usize, config: &TailConfig) -> Option<Bound> {
+    fn bound_met(&self, frames: usize, needed: usize, config: &TailConfig) -> Option<Bound> {
         let (entries, bytes) = (self.frames.len(), self.bytes);
         let floor = self.floor.unwrap_or(self.first_seq());
-        if entries >= config.entries_max {
+        if entries + frames > config.entries_max {
             return Some(Bound::TailEntries { entries, max: config.entries_max, floor });
         }
         if bytes + needed > config.bytes_max {

@@ -25,16 +25,16 @@ pub const TENANT_BYTES_MAX: usize = 256;
 /// A segment's name, endpoint, protocol, host.
 pub const NAME_BYTES_MAX: usize = 256;
 /// A path on disk.
-pub const PATH_BYTES_MAX: usize = 4096;
+pub const PATH_BYTES_MAX: usize = 1024;
 /// A regular expression, as written.
-pub const REGEX_BYTES_MAX: usize = 4096;
+pub const REGEX_BYTES_MAX: usize = 1024;
 /// The words with which a client fails a task.
 pub const TASK_MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Replicas of one object, memory and disk together; targets of one copy.
-pub const REPLICAS_MAX: usize = 32;
+/// Replicas of one object, in memory and on disk each; targets of one copy.
+pub const REPLICAS_MAX: usize = 16;
 /// Segments named as preferred in one call.
-pub const PREFERRED_SEGMENTS_MAX: usize = 64;
+pub const PREFERRED_SEGMENTS_MAX: usize = 16;
 
 /// Keys of one page where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
 pub const LIST_KEYS_DEFAULT: usize = 1000;

@@ -185,8 +185,8 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
         Reason::OutcomeUnknown => (
             Code::Unknown,
             SameNumber,
-            "It may have run. Send it again with the same request number to get its answer; after the deadline, look \
-             at the state.",
+            "It may have run, in whole or in part. Send it again with the same request number to get its answer, or to \
+             have the rest done; after the deadline, look at the state.",
         ),
         Reason::NotInSync => (
             Code::FailedPrecondition,

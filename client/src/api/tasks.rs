@@ -55,8 +55,16 @@ impl Client {
     /// How tasks are; an empty list asks for all that are kept.
     pub async fn list_tasks(&self, task_ids: &[u64]) -> Result<TaskList, Error> {
         check_items("task_ids", task_ids.len())?;
-        let task_ids = task_ids.to_vec();
-        let answer = self.call(|_| calls::ListTasks(v1::ListTasksRequest { task_ids })).await?;
-        Ok(TaskList { position: position(answer.position), tasks: convert::tasks("ListTasks", answer.tasks)? })
+        let (mut tasks, mut after) = (Vec::new(), 0);
+        loop {
+            let request = v1::ListTasksRequest { task_ids: task_ids.to_vec(), after };
+            let answer = self.call(|_| calls::ListTasks(request)).await?;
+            tasks.extend(convert::tasks("ListTasks", answer.tasks)?);
+            // A page that leads nowhere would be asked for without end.
+            if answer.next_after <= after {
+                return Ok(TaskList { position: position(answer.position), tasks });
+            }
+            after = answer.next_after;
+        }
     }
 }

@@ -131,6 +131,6 @@ pub(crate) fn canned(shared: &Shared, call: &Call) -> Answer {
             position,
             results: vec![CompleteTaskResult::default(); asked.items.len()],
         }),
-        Call::ListTasks(_) => Answer::ListTasks(ListTasksResponse { position, tasks: vec![task()] }),
+        Call::ListTasks(_) => Answer::ListTasks(ListTasksResponse { position, tasks: vec![task()], next_after: 0 }),
     }
 }

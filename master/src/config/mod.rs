@@ -59,6 +59,9 @@ component! {
         /// Bytes of all requests together that have arrived in part, or are large and being worked on; more are
         /// refused as OVERLOADED.
         request_bytes_max: usize = 512 << 20, "UNDERSTUDY_REQUEST_BYTES_MAX";
+        /// Bytes of all answers to unary calls together that their clients have not taken yet; more are refused as
+        /// OVERLOADED, or as OUTCOME_UNKNOWN where the call has changed something.
+        unary_answer_bytes_max: usize = 512 << 20, "UNDERSTUDY_UNARY_ANSWER_BYTES_MAX";
         /// Answers of one session that wait for their commit; at the bound the session is not read any further.
         session_answers_max: usize = 4096, "UNDERSTUDY_SESSION_ANSWERS_MAX";
         /// Bytes of those answers, likewise.
@@ -229,8 +232,11 @@ component! {
         eviction_ratio: f64 = 0.05, "UNDERSTUDY_EVICTION_RATIO";
         /// Answers kept for one client, in case it asks again.
         client_answers_max: usize = 4096, "UNDERSTUDY_CLIENT_ANSWERS_MAX";
-        /// Bytes of those answers; the newest is kept whatever its size.
+        /// Bytes of those answers; the newest is kept whatever its size. A client that says which answers it has is refused
+        /// as OVERLOADED rather than that one is forgotten that it waits for.
         client_answer_bytes_max: usize = 64 << 20, "UNDERSTUDY_CLIENT_ANSWER_BYTES_MAX";
+        /// Bytes of the answers kept for all clients together; beyond it those of the client with the most go first.
+        answer_bytes_total_max: usize = 256 << 20, "UNDERSTUDY_ANSWER_BYTES_TOTAL_MAX";
         /// Objects at most.
         objects_max: u64 = 100_000_000, "UNDERSTUDY_OBJECTS_MAX";
         /// Clients at most.
@@ -362,6 +368,7 @@ impl StateSettings {
             eviction_ratio: self.eviction_ratio,
             answers_max: self.client_answers_max,
             answer_bytes_max: self.client_answer_bytes_max,
+            answer_bytes_total_max: self.answer_bytes_total_max,
             objects_max: self.objects_max,
             clients_max: self.clients_max,
             segments_max: self.segments_max,

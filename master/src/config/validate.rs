@@ -76,6 +76,9 @@ impl Serving {
         rule(self.request_bytes_max >= MESSAGE_BYTES_MAX, "request_bytes_max", || {
             format!("{} must hold the largest request, {MESSAGE_BYTES_MAX}", self.request_bytes_max)
         })?;
+        rule(self.unary_answer_bytes_max >= MESSAGE_BYTES_MAX, "unary_answer_bytes_max", || {
+            format!("{} must hold the largest answer, {MESSAGE_BYTES_MAX}", self.unary_answer_bytes_max)
+        })?;
         for (field, value) in
             [("keepalive_interval_ms", self.keepalive_interval_ms), ("keepalive_timeout_ms", self.keepalive_timeout_ms)]
         {

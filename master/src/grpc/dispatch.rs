@@ -9,6 +9,7 @@
 use bytes::{Bytes, BytesMut};
 use metadata::TransferKind;
 use prost::{DecodeError, Message};
+use proto::status;
 use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
 use proto::v1::{self, CallError};
@@ -19,7 +20,7 @@ use crate::grpc::framing::put_message;
 use crate::grpc::read::By;
 use crate::grpc::reply::{Reply, check_size};
 use crate::grpc::transfer::Finish;
-use crate::grpc::{put, read, remove, segments, standby_read, task, transfer};
+use crate::grpc::{lists, put, read, remove, segments, standby_read, task, transfer};
 use crate::metrics::Taken;
 use crate::node::Node;
 
@@ -35,8 +36,22 @@ pub(crate) enum Weight {
 /// Items of a call that still run inline.
 const INLINE_ITEMS_MAX: usize = 1000;
 
-/// The request of a unary call; `None`: there is no such method.
-pub(crate) fn decode(method: &str, message: Bytes) -> Option<Result<Call, DecodeError>> {
+/// What a session's message says. Nothing is decoded that would take more memory than its lists may.
+pub(crate) fn decode_session(message: Bytes) -> Result<v1::SessionRequest, CallError> {
+    lists::check_session_request(&message)?;
+    v1::SessionRequest::decode(message).map_err(|error| status::invalid("request", error))
+}
+
+/// The request of a unary call, likewise; `None`: there is no such method.
+pub(crate) fn decode(method: &str, message: Bytes) -> Option<Result<Call, CallError>> {
+    if let Err(error) = lists::check_request(method, &message) {
+        return Some(Err(error));
+    }
+    let decoded = decode_unary(method, message)?;
+    Some(decoded.map_err(|error| status::invalid("request", error)))
+}
+
+fn decode_unary(method: &str, message: Bytes) -> Option<Result<Call, DecodeError>> {
     fn as_call<R: Message + Default>(message: Bytes, call: fn(R) -> Call) -> Result<Call, DecodeError> {
         R::decode(message).map(call)
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto::status;
 use proto::v1::session_response::Answer;
-use proto::v1::{CallError, SessionRequest, SessionResponse};
+use proto::v1::{CallError, SessionResponse};
 
 use crate::grpc::dispatch;
 use crate::grpc::framing::Framing;
@@ -19,7 +19,7 @@ use crate::node::Node;
 
 /// The answer to one message. An error: it is no request at all.
 pub fn answer(node: &Node, message: Bytes) -> Result<SessionResponse, CallError> {
-    let request = SessionRequest::decode(message).map_err(|error| status::invalid("request", error))?;
+    let request = dispatch::decode_session(message)?;
     let ran = match &request.call {
         Some(call) => dispatch::run(node, call, node.requests.take(call)),
         None => Err(status::invalid("call", "none that this version knows")),

@@ -5,6 +5,7 @@
 //! | `server`, `connection` | the listener, connections, their end; where their requests run |
 //! | `router`, `body` | which service a request is for; what goes back |
 //! | `framing` | where messages begin and end, and what memory they take |
+//! | `lists` | how long the lists of a request may be, before it is decoded |
 //! | `unary`, `session` | one call, one answer; many calls over one stream |
 //! | `dispatch`, `long` | from a request to the state and back; what runs on a thread of its own |
 //! | `standby_read` | which reads a standby answers |
@@ -26,6 +27,7 @@ mod dispatch;
 mod framing;
 mod health;
 pub mod in_process;
+mod lists;
 mod long;
 mod parked;
 mod put;

@@ -13,6 +13,11 @@ pub(crate) fn call(node: &Node, refused: CallRefused) -> CallError {
         CallRefused::Overloaded { what, retry_after_ms } => {
             CallError { retry_after_ms, ..status::call_error(Reason::Overloaded, what) }
         }
+        CallRefused::InPart { done, why } => {
+            let error = call(node, *why);
+            let what = format_args!("the first {done} items have run, and then: {}", error.message);
+            CallError { retry_after_ms: error.retry_after_ms, ..status::outcome_unknown(what) }
+        }
         // The gate was open a moment ago: nobody has told yet who is the primary now.
         CallRefused::NotPrimary => status::not_primary("", node.gate.epoch()),
         CallRefused::RequestReused { number } => status::request_reused(number),

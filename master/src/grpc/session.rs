@@ -26,7 +26,7 @@ use prost::Message as _;
 use proto::status;
 use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
-use proto::v1::{CallError, SessionRequest, SessionResponse};
+use proto::v1::{CallError, SessionResponse};
 use tokio::task::JoinSet;
 
 use crate::gate::Standing;
@@ -171,9 +171,9 @@ impl Session {
     }
 
     fn on_message(&mut self, inbound: Inbound) {
-        let request = match SessionRequest::decode(inbound.bytes.clone()) {
+        let request = match dispatch::decode_session(inbound.bytes.clone()) {
             Ok(request) => request,
-            Err(error) => return self.on_malformed(&inbound, &error),
+            Err(error) => return self.on_malformed(&inbound, error),
         };
         let Some(call) = request.call else {
             let error = status::invalid("call", "none that this version knows");
@@ -216,8 +216,7 @@ impl Session {
     }
 
     /// The stream goes on, if it can be told whose request this was.
-    fn on_malformed(&mut self, inbound: &Inbound, error: &prost::DecodeError) {
-        let error = status::invalid("request", error);
+    fn on_malformed(&mut self, inbound: &Inbound, error: CallError) {
         match RequestId::decode(&inbound.bytes[..]) {
             Ok(request) => self.refuse(request.id, Method::Unknown, error),
             Err(_) => {

@@ -19,6 +19,8 @@ use crate::node::Node;
 /// The largest task in an answer: key, source and targets, message, tenant, and what stands between them.
 const TASK_BYTES_MAX: usize =
     metadata::KEY_BYTES_MAX + (2 + metadata::REPLICAS_MAX as usize + 1) * (metadata::TEXT_BYTES_MAX + 4) + 128;
+/// What an answer takes beside its list.
+const ANSWER_BYTES: usize = 1024;
 /// So many fit into an answer whatever they are. Who has fetched as many asks again.
 const FETCHED_TASKS_MAX: usize = (MESSAGE_BYTES_MAX - 1024) / TASK_BYTES_MAX;
 
@@ -85,9 +87,13 @@ pub(crate) fn list(node: &Node, request: &ListTasksRequest) -> Result<Reply, Cal
     if ids.len() > BATCH_ITEMS_MAX {
         return Err(over_limit("task_ids", ids.len(), BATCH_ITEMS_MAX, "items"));
     }
-    let listed = node.state().tasks(ids);
-    let tasks = listed.results.into_iter().map(task).collect();
-    let answer = ListTasksResponse { position: position(listed.position), tasks };
+    let listed = node.state().list_tasks(ids, request.after, MESSAGE_BYTES_MAX - ANSWER_BYTES);
+    let metadata::TaskPage { tasks, next_after } = listed.results;
+    let answer = ListTasksResponse {
+        position: position(listed.position),
+        tasks: tasks.into_iter().map(task).collect(),
+        next_after: next_after.unwrap_or(0),
+    };
     Ok(Reply::reads(Answer::ListTasks(answer), listed.position))
 }
 

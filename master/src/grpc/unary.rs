@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -15,6 +16,8 @@ use proto::v1::CallError;
 use proto::v1::session_request::Call;
 use tonic::Status;
 
+use crate::budget::{self, Budget};
+use crate::gate::Effect;
 use crate::grpc::body::{Body, respond_error, respond_message};
 use crate::grpc::dispatch::{self, Weight};
 use crate::grpc::framing::{Framing, Inbound};
@@ -44,7 +47,7 @@ fn begin(node: &Arc<Node>, method: &str, inbound: Inbound) -> Begun {
     let call = match dispatch::decode(method, inbound.bytes.clone()) {
         Some(Ok(call)) => call,
         Some(Err(error)) => {
-            return Begun::Answered(refuse(node, Method::named(method), status::invalid("request", error)));
+            return Begun::Answered(refuse(node, Method::named(method), error));
         }
         None => {
             node.requests.refused(Method::Unknown, &CallError::default());
@@ -85,7 +88,35 @@ fn refuse(node: &Node, call: impl Into<Taken>, error: CallError) -> Response<Bod
 
 fn respond(node: &Node, reply: &Reply) -> Response<Body> {
     let framed = node.gate.check_answer(reply.effect, reply.epoch).and_then(|()| dispatch::encode(reply));
+    let framed = framed.and_then(|framed| hold(&node.unary_answer_bytes, framed, reply.effect));
     node.requests.count(reply.taken, framed).map_or_else(respond_error, respond_message)
+}
+
+/// When to come back after the memory for answers was at its limit.
+const RETRY_AFTER_MS: u32 = 50;
+
+/// An answer whose bytes count until the transport has sent them: a client that does not read does not take them.
+fn hold(budget: &Budget, framed: Bytes, effect: Effect) -> Result<Bytes, CallError> {
+    let bound = "memory for answers that are not read";
+    let taken = budget.take(framed.len()).ok_or_else(|| match effect {
+        Effect::Reads | Effect::ReadsStandby => status::overloaded_at(bound, RETRY_AFTER_MS),
+        Effect::Mutates => CallError {
+            retry_after_ms: RETRY_AFTER_MS,
+            ..status::outcome_unknown(format_args!("the call has run, but {bound} is at its limit"))
+        },
+    })?;
+    Ok(Bytes::from_owner(Held { framed, _taken: taken }))
+}
+
+struct Held {
+    framed: Bytes,
+    _taken: budget::Taken,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.framed
+    }
 }
 
 async fn respond_committed(node: Arc<Node>, reply: Reply) -> Response<Body> {
@@ -136,11 +167,31 @@ async fn end_of(body: &mut Incoming, framing: Framing) -> Result<(), CallError> 
     Ok(())
 }
 
-async fn data(body: &mut Incoming) -> Result<Option<bytes::Bytes>, CallError> {
+async fn data(body: &mut Incoming) -> Result<Option<Bytes>, CallError> {
     let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
     match frame {
         Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
         Some(Err(error)) => Err(status::invalid("request", format_args!("it was cut off: {error}"))),
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1::Reason;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_until_it_is_dropped() {
+        let budget = Budget::new(10);
+        let held = hold(&budget, Bytes::from_static(b"12345678"), Effect::Reads).expect("there is room");
+        let part = held.slice(2..4);
+        drop(held);
+        assert_eq!(budget.taken(), 8, "the transport has a part of it");
+        let refused = |effect| hold(&budget, Bytes::from_static(b"123"), effect).expect_err("there is none").reason();
+        assert_eq!((refused(Effect::Reads), refused(Effect::Mutates)), (Reason::Overloaded, Reason::OutcomeUnknown));
+        drop(part);
+        assert_eq!(budget.taken(), 0);
     }
 }

@@ -203,7 +203,7 @@ async fn tasks_are_carried_out(wire: &mut Wire, client: &Client) {
     };
     let completed = answer!(CompleteTask, wire.call(Call::CompleteTask(complete)));
     assert_eq!(completed.results, [CompleteTaskResult { refusal: None }]);
-    let listed = answer!(ListTasks, wire.call(Call::ListTasks(ListTasksRequest { task_ids: vec![task_id] })));
+    let listed = answer!(ListTasks, wire.call(Call::ListTasks(ListTasksRequest { task_ids: vec![task_id], after: 0 })));
     let failed = Task { state: TaskState::Failed as i32, message: "no route".to_owned(), ..task };
     assert_eq!(listed.tasks, [failed]);
 }

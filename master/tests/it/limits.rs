@@ -65,7 +65,7 @@ async fn what_breaks_a_limit_is_named_with_the_limit() {
         (mount(Segment { id: bytes("short"), ..segment(1, 64) }), "segments[0].id: 5 bytes, 16 are needed"),
         (mount(Segment { kind: 9, ..segment(1, 64) }), "segments[0].kind: 9 is no value"),
         (mount(Segment { name: "n".repeat(257), ..segment(1, 64) }), "segments[0].name: 257 bytes, the limit is 256"),
-        (mount(Segment { size: 1, ..segment(1, 64) }), "items[0].size: 1 bytes, from 64 to"),
+        (mount(Segment { size: 1, ..segment(1, 64) }), "segments[0].size: 1 bytes, from 64 to"),
         (list(ListKeysRequest { limit: 10_001, ..Default::default() }), "limit: 10001, from 1 to 10000"),
         (list(ListKeysRequest { regex: "(".to_owned(), ..Default::default() }), "regex: regex parse error"),
         (list(ListKeysRequest { page_token: bytes("x"), ..Default::default() }), "page_token: not from an answer"),

@@ -9,7 +9,8 @@
 //!
 //! A call of more than [`ENTRY_ITEMS_MAX`] items takes several such rounds and gives the lock back in between. Its
 //! record under the request number says how far it got, so a retry, or a second copy of the request that runs at the
-//! same time, goes on from there. Without a number the answer tells what was done, and that the rest was not.
+//! same time, goes on from there. Where a round finds the log full, or this member deposed, the call ends as
+//! [`CallRefused::InPart`]; without a number, in a full log, the answer tells what was done and that the rest was not.
 
 pub(crate) mod pin;
 pub(crate) mod place;
@@ -29,7 +30,7 @@ use crate::apply::{Apply, Inconsistent};
 use crate::clients::{AnswerRecord, Known};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::op::{ClientOp, OpType, TenantOp};
+use crate::op::{ClientOp, ForgetAnswersOp, OpType, TenantOp};
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::state::{Metadata, WriterGuard, draft_of, own_op_failed, payload_of};
@@ -46,16 +47,25 @@ pub(crate) const ITEM_BYTES: usize = 64;
 /// One method that works on a list of items.
 pub(crate) trait ItemCall {
     const OP: OpType;
-    /// Makes the tenant where it is new.
+    /// Makes the tenant where it is new, with the first item that is not refused.
     const MAKES_TENANT: bool = false;
+    /// A retry must be told the same. Otherwise what is refused as a whole leaves no trace.
+    const KEEPS_REFUSALS: bool = true;
     /// The client has told all its segments with it.
     const INTRODUCES: bool = false;
+    /// The request's list, as the contract calls it.
+    const LIST: &'static str = "items";
     /// One item of the request.
     type Item<'a>;
     /// What the log says of an item that was not refused.
     type Done<'a>: Encode + BorrowDecode<'a, ()>;
     /// What the caller is told.
     type Result;
+
+    /// Where a field of an item stands.
+    fn field(at: usize, name: &str) -> String {
+        format!("{}[{at}].{name}", Self::LIST)
+    }
 
     /// Refuses what no state could accept, naming the field. Changes nothing.
     fn check(&self, item: &Self::Item<'_>, field: &dyn Fn(&str) -> String) -> Result<(), CallRefused>;
@@ -154,9 +164,9 @@ pub(crate) fn check_key(key: &[u8], field: &dyn Fn(&str) -> String) -> Result<()
     Ok(())
 }
 
-pub(crate) fn check_count(count: usize) -> Result<(), CallRefused> {
+pub(crate) fn check_count(list: &str, count: usize) -> Result<(), CallRefused> {
     if count > CALL_ITEMS_MAX {
-        return Err(CallRefused::invalid("items", format!("{count} items, the limit is {CALL_ITEMS_MAX}")));
+        return Err(CallRefused::invalid(list, format!("{count} items, the limit is {CALL_ITEMS_MAX}")));
     }
     Ok(())
 }
@@ -168,20 +178,12 @@ impl Metadata {
         method: &C,
         items: &[C::Item<'_>],
     ) -> Result<Answer<Vec<Outcome<C::Result>>>, CallRefused> {
-        check_call(call)?;
-        check_count(items.len())?;
-        for (at, item) in items.iter().enumerate() {
-            method.check(item, &|name| format!("items[{at}].{name}"))?;
-        }
-        let body_hash = match call.number {
-            0 => 0,
-            _ => fingerprint(call, method, items),
-        };
+        let body_hash = check_request(call, method, items)?;
         let mut results = Vec::with_capacity(items.len());
         let mut writer = self.write();
         loop {
             // A standby knows the answers too, but it may not give them.
-            writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+            writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(results.len() as u64))?;
             if let Known::Begun(record) = self.known(&writer, call, body_hash)?
                 && record.items > results.len() as u64
             {
@@ -197,7 +199,7 @@ impl Metadata {
                 Err(CallRefused::Overloaded { .. }) if call.number == 0 && !results.is_empty() => {
                     results.resize_with(items.len(), || Err(Refusal::Overloaded));
                 }
-                done => done?,
+                done => done.map_err(|refused| refused.after(results.len() as u64))?,
             }
             if results.len() >= items.len() {
                 return Ok(Answer { results, position: writer.applied });
@@ -225,10 +227,11 @@ impl Metadata {
         results: &mut Vec<Outcome<C::Result>>,
     ) -> Result<(), CallRefused> {
         self.check_client_bound(writer, call)?;
-        let tenant = self.tenant_for::<C>(writer, call)?;
+        self.make_answer_room(writer, call)?;
+        let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
+        let tenant = self.tenant_for(writer, call, method, items, bytes)?;
         let stamp = (call.number != 0)
             .then(|| writer.dir.clients.stamp(call, body_hash, self.config.answers_max, self.config.answer_bytes_max));
-        let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
         let w = &mut **writer;
         let slot = w.log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
         let seq = slot.seq();
@@ -262,7 +265,8 @@ impl Metadata {
             results.push(outcome.as_ref().map(|done| C::result(done, id)).map_err(|refusal| *refusal));
             op.items.push(outcome);
         }
-        if stamp.is_none() && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
+        let is_kept = stamp.is_some() && C::KEEPS_REFUSALS;
+        if !is_kept && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
             return Ok(());
         }
         Apply { dir: &mut w.dir, shards: &self.shards, seq, source }.begin::<C>(who);
@@ -277,6 +281,31 @@ impl Metadata {
         Ok(())
     }
 
+    /// Of a numbered call: its answer will be kept.
+    pub(crate) fn make_answer_room(&self, writer: &mut WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
+        if call.number == 0 {
+            return Ok(());
+        }
+        let Config { answers_max, answer_bytes_max, answer_bytes_total_max, .. } = self.config;
+        writer.dir.clients.check_room(call, answers_max, answer_bytes_max)?;
+        let kept = writer.dir.clients.answer_bytes();
+        if kept <= answer_bytes_total_max {
+            return Ok(());
+        }
+        // At once somewhat more than must be, so that not every call has to.
+        let surplus = kept - answer_bytes_total_max + answer_bytes_total_max / 64;
+        let Some((client, below)) = writer.dir.clients.answers_to_forget(surplus, ENTRY_ITEMS_MAX, call) else {
+            return Ok(());
+        };
+        writer.commit_op(OpType::ForgetAnswers, &ForgetAnswersOp { client: client.0, below }, call.now)?;
+        // What has begun goes on: there are few long calls at a time.
+        if writer.dir.clients.answer_bytes() <= answer_bytes_total_max || writer.dir.clients.has_begun(call) {
+            return Ok(());
+        }
+        let what = format!("{kept} bytes of answers are kept for retries, the limit is {answer_bytes_total_max}");
+        Err(CallRefused::Overloaded { what, retry_after_ms: 10 })
+    }
+
     pub(crate) fn check_client_bound(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
         let clients = &writer.dir.clients;
         if clients.len() >= self.config.clients_max && clients.get(call.client).is_none() {
@@ -286,30 +315,85 @@ impl Metadata {
         Ok(())
     }
 
-    fn tenant_for<C: ItemCall>(&self, writer: &mut WriterGuard<'_>, call: &Call<'_>) -> Result<TenantIx, CallRefused> {
+    /// A new one is made only if its first entry, of so many bytes, follows.
+    fn tenant_for<C: ItemCall>(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        call: &Call<'_>,
+        method: &C,
+        items: &[C::Item<'_>],
+        bytes: usize,
+    ) -> Result<TenantIx, CallRefused> {
         match writer.dir.tenants.ix_of(call.tenant) {
             Some(ix) => Ok(ix),
-            None if C::MAKES_TENANT => self.make_tenant(writer, call.tenant, 0, call.now),
+            None if C::MAKES_TENANT && self.takes_any(writer, call, method, items) => {
+                self.make_tenant(writer, call.tenant, 0, call.now, Some(bytes))
+            }
             None => Ok(NO_TENANT),
         }
     }
 
+    /// Whether any of the items would not be refused in a tenant without objects.
+    fn takes_any<C: ItemCall>(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        call: &Call<'_>,
+        method: &C,
+        items: &[C::Item<'_>],
+    ) -> bool {
+        let w = &mut **writer;
+        let next_seq = w.applied.seq + 1;
+        items.iter().enumerate().any(|(at, item)| {
+            let mut decide = Decide {
+                dir: &w.dir,
+                shards: &self.shards,
+                config: &self.config,
+                rng: &mut w.rng,
+                pressed: &mut w.pressed,
+                who: Who { client: call.client, tenant: NO_TENANT },
+                now: call.now,
+                grace_from_ms: w.grace_from_ms,
+            };
+            method.decide(&mut decide, ItemId::new(next_seq, at), item).is_ok()
+        })
+    }
+
+    /// `then_bytes`: of an entry that must find room in the log behind it.
     pub(crate) fn make_tenant(
         &self,
         writer: &mut WriterGuard<'_>,
         name: &str,
         quota_bytes: u64,
         now: Now,
+        then_bytes: Option<usize>,
     ) -> Result<TenantIx, CallRefused> {
         let count = writer.dir.tenants.len();
         if count >= self.config.tenants_max {
             let what = format!("{count} tenants are known, the limit is {}", self.config.tenants_max);
             return Err(CallRefused::Overloaded { what, retry_after_ms: 1000 });
         }
+        if let Some(bytes) = then_bytes {
+            let log = writer.log.as_mut().ok_or(CallRefused::NotPrimary)?;
+            log.make_room(&[ITEM_BYTES + name.len(), bytes])?;
+        }
         let tenant = count as TenantIx;
         writer.commit_op(OpType::Tenant, &TenantOp { tenant, name: name.to_owned(), quota_bytes }, now)?;
         Ok(tenant)
     }
+}
+
+/// Of a request that some state could accept, its body as a number; 0 where nobody will ask.
+pub(crate) fn check_request<C: ItemCall>(
+    call: &Call<'_>,
+    method: &C,
+    items: &[C::Item<'_>],
+) -> Result<u64, CallRefused> {
+    check_call(call)?;
+    check_count(C::LIST, items.len())?;
+    for (at, item) in items.iter().enumerate() {
+        method.check(item, &|name| C::field(at, name))?;
+    }
+    Ok(if call.number == 0 { 0 } else { fingerprint(call, method, items) })
 }
 
 fn fingerprint<C: ItemCall>(call: &Call<'_>, method: &C, items: &[C::Item<'_>]) -> u64 {

@@ -18,9 +18,14 @@ pub(crate) struct SetPin(Pin);
 
 impl ItemCall for SetPin {
     const OP: OpType = OpType::Pin;
+    const LIST: &'static str = "keys";
     type Item<'a> = &'a [u8];
     type Done<'a> = Pinned<'a>;
     type Result = ();
+
+    fn field(at: usize, _: &str) -> String {
+        format!("{}[{at}]", Self::LIST)
+    }
 
     fn check(&self, item: &&[u8], field: &dyn Fn(&str) -> String) -> Result<(), CallRefused> {
         check_key(item, field)

@@ -3,10 +3,13 @@
 
 use crate::calls::Decide;
 use crate::config::Strategy;
-use crate::types::{ItemId, Outcome, Place, Places, Refusal, SegmentIx, SegmentKind};
+use crate::open::Open;
+use crate::types::{ItemId, Outcome, Place, Places, Refusal, SegmentIx, SegmentKind, extent};
 
 /// Of how many segments at random the emptiest is taken.
 const SAMPLE: usize = 6;
+/// Segments of one name, or of the caller's host, that are tried before all others come into question.
+pub(crate) const NAMED_MAX: usize = 64;
 
 /// What a caller may ask of the placement of all items of a call.
 #[derive(Clone, Debug, Default)]
@@ -53,41 +56,37 @@ impl Decide<'_> {
         }
         let segments = &self.dir.segments;
         for name in &wish.preferred {
-            self.try_each(segments.named(name), 0, kind, size, id, chosen, goal);
+            self.try_each(segments.named(name).iter().take(NAMED_MAX), kind, size, id, chosen, goal);
         }
         if wish.same_host && chosen.len() < goal {
             let host = self.dir.clients.get(self.who.client).map_or("", |client| client.host.as_str());
             let there = segments.on_host(host);
             if !host.is_empty() && !there.is_empty() {
-                let start = self.rng.below(there.len());
-                self.try_each(there, start, kind, size, id, chosen, goal);
+                let (before, after) = there.split_at(self.rng.below(there.len()));
+                self.try_each(after.iter().chain(before).take(NAMED_MAX), kind, size, id, chosen, goal);
             }
         }
         let open = segments.open(kind);
-        if chosen.len() >= goal || open.is_empty() {
+        if chosen.len() >= goal || open.len() == 0 {
             return;
         }
         if self.config.strategy == Strategy::FreeRatioFirst {
-            self.try_emptiest(open, kind, size, id, chosen, goal);
+            let drawn = self.emptiest(open, goal);
+            self.try_each(drawn.iter(), kind, size, id, chosen, goal);
         }
-        let start = self.rng.below(open.len());
-        self.try_each(open, start, kind, size, id, chosen, goal);
+        self.try_all(open, kind, size, id, chosen, goal);
     }
 
-    /// From `start` on and around, until the goal is reached.
-    #[allow(clippy::too_many_arguments, reason = "one search, called in three ways")]
-    fn try_each(
+    fn try_each<'i>(
         &self,
-        from: &[SegmentIx],
-        start: usize,
+        from: impl Iterator<Item = &'i SegmentIx>,
         kind: SegmentKind,
         size: u64,
         id: ItemId,
         chosen: &mut Places,
         goal: usize,
     ) {
-        let (before, after) = from.split_at(start);
-        for &ix in after.iter().chain(before) {
+        for &ix in from {
             if chosen.len() >= goal {
                 return;
             }
@@ -95,23 +94,30 @@ impl Decide<'_> {
         }
     }
 
-    fn try_emptiest(
-        &mut self,
-        open: &[SegmentIx],
-        kind: SegmentKind,
-        size: u64,
-        id: ItemId,
-        chosen: &mut Places,
-        goal: usize,
-    ) {
+    /// From a place at random on and around: those with room, one after the other, and a look at no other.
+    fn try_all(&mut self, open: &Open, kind: SegmentKind, size: u64, id: ItemId, chosen: &mut Places, goal: usize) {
+        let start = self.rng.below(open.places());
+        for (first, end) in [(start, open.places()), (0, start)] {
+            let mut from = first;
+            while chosen.len() < goal
+                && let Some((place, ix)) = open.next_that(from, |holding| holding.room_bytes >= extent(size))
+                && place < end
+            {
+                chosen.0.extend(self.place_in(ix, kind, size, id, chosen));
+                from = place + 1;
+            }
+        }
+    }
+
+    fn emptiest(&mut self, open: &Open, goal: usize) -> Vec<SegmentIx> {
         let draws = SAMPLE.max(2 * goal);
         let mut drawn: Vec<SegmentIx> = if open.len() <= draws {
-            open.to_vec()
+            (0..open.len()).filter_map(|nth| open.nth(nth)).collect()
         } else {
-            (0..draws).map(|_| open[self.rng.below(open.len())]).collect()
+            (0..draws).filter_map(|_| open.nth(self.rng.below(open.len()))).collect()
         };
         drawn.sort_by(|a, b| self.dir.segments.free_ratio(*b).total_cmp(&self.dir.segments.free_ratio(*a)));
-        self.try_each(&drawn, 0, kind, size, id, chosen, goal);
+        drawn
     }
 
     pub(crate) fn place_in(

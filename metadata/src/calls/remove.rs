@@ -43,9 +43,14 @@ pub(crate) struct Remove {
 
 impl ItemCall for Remove {
     const OP: OpType = OpType::Remove;
+    const LIST: &'static str = "keys";
     type Item<'a> = &'a [u8];
     type Done<'a> = Removed<'a>;
     type Result = ();
+
+    fn field(at: usize, _: &str) -> String {
+        format!("{}[{at}]", Self::LIST)
+    }
 
     fn check(&self, item: &&[u8], field: &dyn Fn(&str) -> String) -> Result<(), CallRefused> {
         check_key(item, field)

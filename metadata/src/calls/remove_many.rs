@@ -74,21 +74,25 @@ impl Metadata {
             }
             writer.dir.tenants.ix_of(call.tenant).unwrap_or(NO_TENANT)
         };
-        let mut run = Run { call, body_hash, tenant, force, sum: RemovedMany::default() };
+        let mut run = Run { call, body_hash, tenant, force, sum: RemovedMany::default(), removed_before: 0 };
+        self.go_over(&mut run, matches).map_err(|refused| refused.after(run.removed_before + run.sum.removed))
+    }
+
+    fn go_over(&self, run: &mut Run<'_>, matches: &dyn Fn(&[u8]) -> bool) -> Result<Answer<RemovedMany>, CallRefused> {
         for shard in 0..self.shards.len() {
-            let mut keys = self.keys_of(shard, tenant);
+            let mut keys = self.keys_of(shard, run.tenant);
             // A pattern takes its time, so it runs without a lock.
             keys.retain(|key| matches(key));
             let mut rest = &keys[..];
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(count_that_fits(rest));
                 rest = later;
-                if let Some(answer) = self.remove_part(&mut run, now)? {
+                if let Some(answer) = self.remove_part(run, now)? {
                     return Ok(answer);
                 }
             }
         }
-        self.finish_many(&run)
+        self.finish_many(run)
     }
 
     fn keys_of(&self, shard: usize, tenant: TenantIx) -> Vec<Box<[u8]>> {
@@ -121,11 +125,13 @@ impl Metadata {
             Ok(before) => before,
             Err(answer) => return Ok(Some(answer)),
         };
+        run.removed_before = before.saturating_sub(run.sum.removed);
         let (removed, refused) = self.decide_many(&mut writer, run, keys);
         run.sum.refused += refused;
         if removed.is_empty() {
             return Ok(None);
         }
+        self.make_answer_room(&mut writer, run.call)?;
         let stamp = self.stamp_many(&writer, run);
         // Its size is reserved as it is now, so it counts what may yet be left out.
         let so_far = before + removed.len() as u64;
@@ -140,12 +146,14 @@ impl Metadata {
     }
 
     /// The last part of a numbered request is its answer.
-    fn finish_many(&self, run: &Run<'_>) -> Result<Answer<RemovedMany>, CallRefused> {
+    fn finish_many(&self, run: &mut Run<'_>) -> Result<Answer<RemovedMany>, CallRefused> {
         let mut writer = self.write();
         let removed = match self.look_up(&writer, run)? {
             Ok(removed) => removed,
             Err(answer) => return Ok(answer),
         };
+        run.removed_before = removed.saturating_sub(run.sum.removed);
+        self.make_answer_room(&mut writer, run.call)?;
         let results = RemovedMany { removed, refused: run.sum.refused };
         if let Some(stamp) = self.stamp_many(&writer, run) {
             let op = RemoveManyOp { refused: results.refused, finished: true, ..run.op(Vec::new(), removed) };
@@ -200,6 +208,8 @@ struct Run<'a> {
     force: bool,
     /// By this run alone.
     sum: RemovedMany,
+    /// By others of the same request, as was last known.
+    removed_before: u64,
 }
 
 impl Run<'_> {

@@ -1,14 +1,22 @@
 //! Segments and the liveness of their clients.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::apply::{Apply, Inconsistent};
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_call, check_text};
+use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_call, check_request, check_text};
+use crate::clients::Known;
+use crate::config::Config;
 use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
+use crate::ranges::Extent;
 use crate::segments::{SegmentInfo, SegmentState};
 use crate::state::Metadata;
 use crate::tasks::TaskState;
-use crate::types::{Answer, Call, CallRefused, ItemId, Outcome, Refusal, SPACE_UNIT, SegmentId, SegmentKind, TaskId};
+use crate::types::{
+    Answer, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SPACE_UNIT, SegmentId, SegmentIx,
+    SegmentKind, TaskId,
+};
 
 /// Largest segment: 1 EiB. How large all together may be, `Segments::have_room` says.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 60;
@@ -79,22 +87,74 @@ impl Metadata {
         self.run(call, &Mount::<false>, items)
     }
 
-    /// All segments of the client. What is mounted with the same range keeps its objects. It makes the client known.
+    /// All segments of the client: what is mounted with the same range keeps its objects, and what is not among them goes.
+    /// It makes the client known.
     pub fn remount(
         &self,
         call: &Call<'_>,
         items: &[SegmentSpec<'_>],
     ) -> Result<Answer<Vec<Outcome<MountedAt>>>, CallRefused> {
-        let answer = self.run(call, &Mount::<true>, items)?;
+        let body_hash = check_request(call, &Mount::<true>, items)?;
+        let unmounted = self.unmount_others(call, body_hash, items)?;
+        let answer = self.run(call, &Mount::<true>, items).map_err(|refused| refused.after(unmounted))?;
+        self.introduce(call, body_hash).map_err(|refused| refused.after(unmounted + items.len() as u64))?;
+        Ok(Answer { position: self.position(), ..answer })
+    }
+
+    /// In steps, and before anything of the request is in the log: whatever of it is known, this is done, and a retry
+    /// leaves alone what has been mounted since. Tells how many went.
+    fn unmount_others(&self, call: &Call<'_>, body_hash: u64, items: &[SegmentSpec<'_>]) -> Result<u64, CallRefused> {
+        let named: BTreeSet<SegmentId> = items.iter().map(|item| item.id).collect();
         let mut writer = self.write();
+        let (mut unmounted, mut looked_at) = (0, Bound::Unbounded);
+        writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+        if matches!(self.known(&writer, call, body_hash)?, Known::New) {
+            // What would refuse the request does so before anything goes.
+            self.check_client_bound(&writer, call)?;
+            self.make_answer_room(&mut writer, call)?;
+        }
+        loop {
+            writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(unmounted))?;
+            if matches!(self.known(&writer, call, body_hash)?, Known::Begun(_)) {
+                return Ok(unmounted);
+            }
+            let Some(client) = writer.dir.clients.get(call.client) else { return Ok(unmounted) };
+            let next: Vec<SegmentIx> =
+                client.living.range((looked_at, Bound::Unbounded)).take(ENTRY_ITEMS_MAX).copied().collect();
+            let Some(last) = next.last() else { return Ok(unmounted) };
+            looked_at = Bound::Excluded(*last);
+            let is_named = |ix: &SegmentIx| writer.dir.segments.get(*ix).is_some_and(|s| named.contains(&s.info.id));
+            let others = next.into_iter().filter(|ix| !is_named(ix));
+            let others: Vec<Outcome<Unmounted>> = others.map(|ix| Ok(Unmounted { ix, grace_ms: 0 })).collect();
+            if !others.is_empty() {
+                let count = others.len() as u64;
+                let op = ClientOp { client: call.client.0, tenant: 0, items: others };
+                let done = writer.commit_op(OpType::UnmountSegment, &op, call.now);
+                done.map_err(|refused| refused.after(unmounted))?;
+                unmounted += count;
+            }
+            writer.step_aside();
+        }
+    }
+
+    fn introduce(&self, call: &Call<'_>, body_hash: u64) -> Result<(), CallRefused> {
+        let mut writer = self.write();
+        let nothing: ClientOp<Mounted> = ClientOp { client: call.client.0, tenant: 0, items: Vec::new() };
+        if call.number != 0 && matches!(self.known(&writer, call, body_hash)?, Known::New) {
+            // Without an item there is no entry yet that a retry would find.
+            self.check_client_bound(&writer, call)?;
+            self.make_answer_room(&mut writer, call)?;
+            let Config { answers_max, answer_bytes_max, .. } = self.config;
+            let stamp = writer.dir.clients.stamp(call, body_hash, answers_max, answer_bytes_max);
+            return writer.commit_stamped(OpType::RemountSegments, &nothing, call.now, Some(stamp), 0);
+        }
         if !writer.dir.clients.heard(call.client, call.now.ttl_ms) {
             // There was no item, or this is a retry of what was said before the client expired: the log has nothing yet
             // that makes it known.
             self.check_client_bound(&writer, call)?;
-            let nothing: ClientOp<Mounted> = ClientOp { client: call.client.0, tenant: 0, items: Vec::new() };
             writer.commit_op(OpType::RemountSegments, &nothing, call.now)?;
         }
-        Ok(Answer { position: writer.applied, ..answer })
+        Ok(())
     }
 
     pub fn unmount(
@@ -106,16 +166,28 @@ impl Metadata {
         self.run(call, &Unmount { grace_ms }, ids)
     }
 
+    /// In steps: it is no picture of one moment where segments come and go meanwhile.
     pub fn segments(&self, wanted: impl Fn(&SegmentInfo) -> bool) -> Answer<Vec<SegmentUsage>> {
-        let writer = self.write();
-        let results = writer.dir.segments.iter().filter(|segment| wanted(&segment.info));
-        let results = results.map(|segment| SegmentUsage {
-            info: segment.info.clone(),
-            used_bytes: segment.used_bytes(),
-            objects: segment.holders().len() as u64,
-            retired_bytes: segment.retired_bytes(),
-        });
-        Answer { results: results.collect(), position: writer.applied }
+        let mut writer = self.write();
+        let (mut results, mut looked_at) = (Vec::new(), Bound::Unbounded);
+        loop {
+            let segments = writer.dir.segments.range((looked_at, Bound::Unbounded)).take(ENTRY_ITEMS_MAX);
+            let mut last = None;
+            for segment in segments {
+                last = Some(segment.info.ix);
+                if wanted(&segment.info) {
+                    results.push(SegmentUsage {
+                        info: segment.info.clone(),
+                        used_bytes: segment.used_bytes(),
+                        objects: segment.holders().len() as u64,
+                        retired_bytes: segment.retired_bytes(),
+                    });
+                }
+            }
+            let Some(last) = last else { return Answer { results, position: writer.applied } };
+            looked_at = Bound::Excluded(last);
+            writer.step_aside();
+        }
     }
 }
 
@@ -124,6 +196,7 @@ pub(crate) struct Mount<const REMOUNT: bool>;
 impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
     const OP: OpType = if REMOUNT { OpType::RemountSegments } else { OpType::MountSegment };
     const INTRODUCES: bool = REMOUNT;
+    const LIST: &'static str = "segments";
     type Item<'a> = SegmentSpec<'a>;
     type Done<'a> = Mounted;
     type Result = MountedAt;
@@ -188,6 +261,7 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
             let info = &known.info;
             return match info.state {
                 _ if info.client != cx.who.client || info.record() != record => Err(Refusal::SegmentConflict),
+                SegmentState::Unmounting if known.holders().is_empty() => Ok(Mounted::Again { ix: info.ix }),
                 SegmentState::Unmounting => Err(Refusal::SegmentBusy),
                 SegmentState::Mounted | SegmentState::Draining { .. } => Ok(Mounted::Kept { ix: info.ix }),
             };
@@ -195,7 +269,7 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
         if segments.len() >= cx.config.segments_max || !segments.have_room(item.size) {
             return Err(Refusal::Overloaded);
         }
-        check_overlap(cx, item)?;
+        check_shared(cx, item)?;
         Ok(Mounted::New { ix: segments.next_ix(), record })
     }
 
@@ -208,20 +282,14 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
     }
 }
 
-/// Addresses are a client's own: two clients may well have segments at the same ones.
-fn check_overlap(cx: &Decide<'_>, item: &SegmentSpec<'_>) -> Outcome<()> {
-    let own = cx.dir.clients.get(cx.who.client).map(|client| &client.segments);
-    for segment in own.into_iter().flatten().filter_map(|ix| cx.dir.segments.get(*ix)) {
-        let info = &segment.info;
-        let both_memory = info.kind == SegmentKind::Memory && item.kind == SegmentKind::Memory;
-        let both_disk = info.kind == SegmentKind::Disk && item.kind == SegmentKind::Disk;
-        let same_files = both_disk && info.path.trim_end_matches('/') == item.path.trim_end_matches('/');
-        let overlap = item.base < info.base + info.size && info.base < item.base + item.size;
-        if same_files || (both_memory && overlap) {
-            return Err(Refusal::SegmentConflict);
-        }
+/// What is going may still be read or written by somebody.
+fn check_shared(cx: &Decide<'_>, item: &SegmentSpec<'_>) -> Outcome<()> {
+    let SegmentSpec { kind, base, size, path, .. } = *item;
+    match cx.dir.segments.sharing(&Extent { client: cx.who.client, kind, base, size, path }) {
+        None => Ok(()),
+        Some(other) if other.info.is_living() => Err(Refusal::SegmentConflict),
+        Some(_) => Err(Refusal::SegmentBusy),
     }
-    Ok(())
 }
 
 pub(crate) struct Unmount {
@@ -230,6 +298,7 @@ pub(crate) struct Unmount {
 
 impl ItemCall for Unmount {
     const OP: OpType = OpType::UnmountSegment;
+    const LIST: &'static str = "segment_ids";
     type Item<'a> = SegmentId;
     type Done<'a> = Unmounted;
     type Result = ();

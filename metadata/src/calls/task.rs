@@ -1,5 +1,7 @@
 //! Tasks: copies and moves that the holder of the source is asked to carry out.
 
+use std::collections::BTreeSet;
+
 use crate::apply::{Apply, Inconsistent};
 use crate::calls::transfer::{TransferItem, check_transfer, fingerprint_transfer};
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_text};
@@ -8,7 +10,9 @@ use crate::object::{Object, TransferKind};
 use crate::op::{OpType, TaskAssigned, TaskCompleted, TaskCreated};
 use crate::state::Metadata;
 use crate::tasks::{Task, TaskState};
-use crate::types::{Answer, CALL_ITEMS_MAX, Call, CallRefused, ItemId, Outcome, Refusal, SegmentIx, TaskId};
+use crate::types::{
+    Answer, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SegmentIx, TaskId,
+};
 
 #[derive(Clone, Debug)]
 pub struct TaskSpec<'a> {
@@ -28,6 +32,13 @@ pub struct TaskDone<'a> {
 pub struct TaskInfo {
     pub task: Task,
     pub tenant: String,
+}
+
+/// Some tasks, and where the next ones begin.
+#[derive(Clone, Debug)]
+pub struct TaskPage {
+    pub tasks: Vec<TaskInfo>,
+    pub next_after: Option<TaskId>,
 }
 
 impl Metadata {
@@ -61,17 +72,38 @@ impl Metadata {
 
     /// Those with these ids; none given: all that are kept.
     pub fn tasks(&self, ids: &[TaskId]) -> Answer<Vec<TaskInfo>> {
-        let writer = self.write();
-        let info = |task: &Task| TaskInfo {
-            task: task.clone(),
-            tenant: writer.dir.tenants.get(task.tenant).map_or_else(String::new, |tenant| tenant.name.clone()),
-        };
-        let results = if ids.is_empty() {
-            writer.dir.tasks.iter().take(CALL_ITEMS_MAX).map(info).collect()
-        } else {
-            ids.iter().filter_map(|id| writer.dir.tasks.get(*id)).map(info).collect()
-        };
-        Answer { results, position: writer.applied }
+        let Answer { results, position } = self.list_tasks(ids, 0, usize::MAX);
+        Answer { results: results.tasks, position }
+    }
+
+    /// In the order of their ids, each once: those behind `after`, as many as have room in so many bytes, at least one.
+    pub fn list_tasks(&self, ids: &[TaskId], after: TaskId, bytes_max: usize) -> Answer<TaskPage> {
+        let wanted: BTreeSet<TaskId> = ids.iter().copied().filter(|id| *id > after).collect();
+        let mut page = TaskPage { tasks: Vec::new(), next_after: None };
+        let (mut after, mut bytes) = (after, 0);
+        let mut writer = self.write();
+        loop {
+            let dir = &writer.dir;
+            let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+            let listed = wanted.range(behind).filter_map(|id| dir.tasks.get(*id));
+            let next: Vec<&Task> = match ids.is_empty() {
+                true => dir.tasks.after(after).take(ENTRY_ITEMS_MAX).collect(),
+                false => listed.take(ENTRY_ITEMS_MAX).collect(),
+            };
+            let Some(last) = next.last().map(|task| task.id) else { break };
+            for task in next {
+                let name = dir.tenants.get(task.tenant).map_or("", |tenant| tenant.name.as_str());
+                bytes += task.bytes() + name.len();
+                if !page.tasks.is_empty() && (bytes > bytes_max || page.tasks.len() == CALL_ITEMS_MAX) {
+                    page.next_after = page.tasks.last().map(|info| info.task.id);
+                    return Answer { results: page, position: writer.applied };
+                }
+                page.tasks.push(TaskInfo { task: task.clone(), tenant: name.to_owned() });
+            }
+            after = last;
+            writer.step_aside();
+        }
+        Answer { results: page, position: writer.applied }
     }
 }
 
@@ -144,6 +176,8 @@ pub(crate) struct FetchTask;
 
 impl ItemCall for FetchTask {
     const OP: OpType = OpType::TaskAssign;
+    /// Asking again is as good.
+    const KEEPS_REFUSALS: bool = false;
     /// The limit.
     type Item<'a> = u32;
     type Done<'a> = TaskAssigned;
@@ -165,7 +199,6 @@ impl ItemCall for FetchTask {
         let own = cx.dir.clients.get(cx.who.client).map(|client| &client.tasks);
         let waiting = |id: &&TaskId| cx.dir.tasks.get(**id).is_some_and(|task| task.state == TaskState::Waiting);
         let ids: Vec<TaskId> = own.into_iter().flatten().filter(waiting).take(*item as usize).copied().collect();
-        // Nothing to log, nothing to keep: asking again is as good.
         if ids.is_empty() { Err(Refusal::NotFound) } else { Ok(TaskAssigned { ids }) }
     }
 

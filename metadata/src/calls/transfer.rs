@@ -1,6 +1,7 @@
 //! Copies and moves of a replica: a client starts one, carries the bytes over, and ends or revokes it.
 
 use crate::apply::{Apply, Inconsistent};
+use crate::calls::place::NAMED_MAX;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key, check_text};
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica, TransferKind};
@@ -101,7 +102,7 @@ impl Decide<'_> {
             return Err(Refusal::SegmentNotFound);
         }
         let mut refusal = Refusal::NoSpace;
-        for &ix in named {
+        for &ix in named.iter().take(NAMED_MAX) {
             if object.replicas.iter().any(|replica| replica.place.segment == ix) {
                 refusal = Refusal::ReplicaExists;
                 continue;

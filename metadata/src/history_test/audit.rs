@@ -9,7 +9,8 @@ use super::expect::same;
 use super::model::{Model, Name, Object, TaskRow};
 use super::request::{From, Reply, Request, client};
 use crate::op::{
-    ClientLeftOp, DiscardOp, DropReplicasOp, EvictionOp, ReleaseOp, Retire, SegmentOp, TaskUpdate, TaskUpdateOp,
+    ClientLeftOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, ReleaseOp, Retire, SegmentOp, TaskUpdate,
+    TaskUpdateOp,
 };
 use crate::*;
 
@@ -57,7 +58,8 @@ impl Model {
                 same("state of a segment that goes", false, self.is_living(segment))?;
                 let left = self.objects.values().flat_map(Object::places).any(|(place, _)| place.segment == segment);
                 require(!left, || format!("segment {segment} goes and is not empty"))?;
-                self.retired.retain(|extent| extent.place.segment != segment);
+                let used = self.retired.iter().find(|extent| extent.place.segment == segment);
+                require(used.is_none(), || format!("segment {segment} goes, and its space may be in use: {used:?}"))?;
                 self.segments.remove(&segment);
                 Ok(())
             }
@@ -68,6 +70,10 @@ impl Model {
             OpType::ClientGone => {
                 let ClientLeftOp { client } = decode(entry);
                 self.gone(ClientId(client))
+            }
+            OpType::ForgetAnswers => {
+                let op: ForgetAnswersOp = decode(entry);
+                require(self.clients.contains_key(&ClientId(op.client)), || format!("answers of nobody: {op:?}"))
             }
             OpType::TaskUpdate => {
                 let op: TaskUpdateOp = decode(entry);
@@ -93,8 +99,16 @@ impl Model {
     }
 
     fn dropped(&mut self, segment: SegmentIx, name: &Name) -> Checked {
-        let object = self.objects.get_mut(name).ok_or_else(|| format!("{name:?} loses a replica and is not there"))?;
-        let lies_there = object.places().iter().any(|(place, _)| place.segment == segment);
+        let object =
+            self.objects.get(name).ok_or_else(|| format!("{name:?} loses a replica and is not there"))?.clone();
+        let there: Vec<_> = object.places().into_iter().filter(|(place, _)| place.segment == segment).collect();
+        let lies_there = !there.is_empty();
+        // Readers were told of what is whole; all else somebody is writing.
+        let is_whole = |(place, _): &(Place, u64)| object.replicas.contains(&(*place, true));
+        let (whole, open): (Vec<_>, Vec<_>) = there.into_iter().partition(is_whole);
+        self.lose(whole, Retire::AfterLease, object.lease_until_ms);
+        self.lose(open, Retire::AfterPut, 0);
+        let object = self.objects.get_mut(name).ok_or("it is gone")?;
         object.replicas.retain(|(place, _)| place.segment != segment);
         if let Some(new) = &mut object.new {
             new.places.retain(|place| place.segment != segment);
@@ -169,6 +183,7 @@ impl Model {
         require(over && !client.expired, || format!("{id} expires and has been heard"))?;
         let client = self.clients.get_mut(&id).ok_or("it is gone")?;
         (client.expired, client.introduced) = (true, false);
+        // It has far fewer than go at once.
         let owned = self.segments.values_mut().filter(|segment| segment.client == id);
         owned.for_each(|segment| segment.state = SegmentState::Unmounting);
         Ok(())
@@ -279,13 +294,26 @@ impl Model {
     pub(super) fn check_rest(&self) -> Checked {
         let late = |since_ms, duration_ms| self.is_over(since_ms, duration_ms);
         let Config { client_ttl_ms, put_start_timeout_ms, task_timeout_ms, finished_tasks_max, .. } = self.config;
-        let silent = self.clients.iter().find(|(_, client)| client.expired || late(client.heard_ms, client_ttl_ms));
+        // An expired one goes with its last segment.
+        let owns = |id: &ClientId| self.segments.values().any(|segment| segment.client == *id);
+        let mut clients = self.clients.iter();
+        let silent = clients.find(|(id, client)| match client.expired {
+            true => !owns(id),
+            false => late(client.heard_ms, client_ttl_ms),
+        });
         require(silent.is_none(), || format!("silent and still there: {silent:?}"))?;
         let segment = self.segments.iter().find(|(_, segment)| match segment.state {
             SegmentState::Mounted => false,
             SegmentState::Draining { grace_ms } => late(segment.draining_since_ms, grace_ms),
-            SegmentState::Unmounting => true,
+            SegmentState::Unmounting => false,
         });
+        require(segment.is_none(), || format!("drained and still there: {segment:?}"))?;
+        let is_used = |ix| {
+            let lies = |object: &Object| object.places().iter().any(|(place, _)| place.segment == ix);
+            self.retired.iter().any(|extent| extent.place.segment == ix) || self.objects.values().any(lies)
+        };
+        let mut segments = self.segments.iter();
+        let segment = segments.find(|(ix, segment)| segment.state == SegmentState::Unmounting && !is_used(**ix));
         require(segment.is_none(), || format!("going and still there: {segment:?}"))?;
         let work = self.began_ms.iter().find(|(_, began_ms)| late(**began_ms, put_start_timeout_ms));
         require(work.is_none(), || format!("late and still under way: {work:?}"))?;

@@ -27,6 +27,10 @@ impl Model {
         let id = client(from.client);
         match (request, reply) {
             (Request::Mount { remount, segments }, Reply::Mounted(results)) => {
+                if *remount {
+                    let others = self.segments.values_mut().filter(|s| s.client == id && !segments.contains(&s.spec));
+                    others.for_each(|segment| segment.state = SegmentState::Unmounting);
+                }
                 let pairs = segments.iter().zip(results);
                 pairs.into_iter().try_for_each(|(spec, result)| self.mount(id, *spec, result))?;
                 if *remount {
@@ -39,7 +43,7 @@ impl Model {
                 pairs.into_iter().try_for_each(|(spec, result)| self.unmount(id, *spec, *grace_ms, result))?;
             }
             (Request::PutStart { how, items }, Reply::Started(results)) => {
-                if !items.is_empty() {
+                if results.iter().any(Result::is_ok) {
                     self.tenants.entry(from.tenant.to_owned()).or_insert(0);
                 }
                 for ((key, size), result) in items.iter().zip(results) {
@@ -88,7 +92,7 @@ impl Model {
             }
             _ => return Err(format!("{reply:?} to {request:?}")),
         }
-        if from.number != 0 {
+        if from.number != 0 && !leaves_no_trace(reply) {
             self.ensure(id);
         }
         Ok(())
@@ -96,7 +100,8 @@ impl Model {
 
     fn mount(&mut self, id: ClientId, spec: usize, result: &Outcome<bool>) -> Checked {
         let wanted = SEGMENTS[spec];
-        let known = self.segments.values().find(|segment| segment.spec == spec);
+        let known =
+            self.segments.iter().find(|(_, segment)| segment.spec == spec).map(|(ix, known)| (*ix, known.clone()));
         let overlaps = |other: &Segment| {
             let other_spec = other.spec();
             let both = |kind| wanted.kind == kind && other_spec.kind == kind;
@@ -105,15 +110,25 @@ impl Model {
             other.client == id
                 && (both(SegmentKind::Memory) && shared || both(SegmentKind::Disk) && path(wanted) == path(other_spec))
         };
-        let expected = match known {
-            Some(known) if known.client != id => Err(Refusal::SegmentConflict),
-            Some(known) if known.state == SegmentState::Unmounting => Err(Refusal::SegmentBusy),
-            Some(_) => Ok(true),
-            None if self.segments.values().any(overlaps) => Err(Refusal::SegmentConflict),
-            None => Ok(false),
+        let holds =
+            |ix| self.objects.values().any(|object| object.places().iter().any(|(place, _)| place.segment == ix));
+        // Of several that share something, the last one has the word.
+        let shared = self.segments.values().filter(|other| overlaps(other)).max_by_key(|other| other.spec().base);
+        let expected = match (&known, shared) {
+            (Some((_, known)), _) if known.client != id => Err(Refusal::SegmentConflict),
+            (Some((ix, known)), _) if known.state == SegmentState::Unmounting && holds(*ix) => {
+                Err(Refusal::SegmentBusy)
+            }
+            (Some((_, known)), _) => Ok(known.state != SegmentState::Unmounting),
+            (None, Some(shared)) if shared.state == SegmentState::Unmounting => Err(Refusal::SegmentBusy),
+            (None, Some(_)) => Err(Refusal::SegmentConflict),
+            (None, None) => Ok(false),
         };
         same(&format!("mount of {}", wanted.name), &expected, result)?;
-        if expected == Ok(false) {
+        if let Some((ix, known)) = known.filter(|_| expected == Ok(false)) {
+            // It is back, with what is retired in it.
+            self.segments.insert(ix, Segment { state: SegmentState::Mounted, ..known });
+        } else if expected == Ok(false) {
             let fresh = Segment { spec, client: id, state: SegmentState::Mounted, draining_since_ms: 0 };
             self.segments.insert(self.next_segment, fresh);
             self.next_segment += 1;
@@ -269,6 +284,11 @@ impl Model {
         self.objects.insert(name.clone(), object);
         Ok(())
     }
+}
+
+/// To have found nothing is not kept.
+pub(super) fn leaves_no_trace(reply: &Reply) -> bool {
+    matches!(reply, Reply::Fetched(ids) if ids.is_empty())
 }
 
 pub(super) fn name(from: From, key: &str) -> Name {

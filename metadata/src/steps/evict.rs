@@ -7,6 +7,7 @@
 use crate::apply::{Inconsistent, replica_bit};
 use crate::object::Object;
 use crate::op::{Evicted, EvictionOp, KeyRef, OpType, ReplicaMask};
+use crate::segments::SegmentState;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping};
 use crate::types::{CallRefused, Pin, SegmentKind, TenantIx, extent};
 
@@ -19,7 +20,7 @@ struct Candidate {
     tenant: TenantIx,
     key: Box<[u8]>,
     dropped: ReplicaMask,
-    /// Memory that becomes free.
+    /// Memory that becomes free and takes new objects.
     bytes: u64,
     lease_until_ms: u64,
 }
@@ -69,8 +70,9 @@ impl Stepping<'_, '_> {
     /// space. What takes several steps goes on to where it was to end, also when it has come below the watermark.
     fn bytes_to_evict(&mut self) -> u64 {
         let config = &self.state.config;
-        let segments = &self.writer.dir.segments;
-        let (used_bytes, all) = (segments.memory_used_bytes(), segments.memory_bytes() as f64);
+        // What is draining goes by itself, and takes nothing new.
+        let open = self.writer.dir.segments.open(SegmentKind::Memory).all();
+        let (used_bytes, all) = (open.used_bytes, open.usable_bytes as f64);
         let used = used_bytes as f64;
         let over = used > all * config.eviction_high_watermark;
         let targets = [
@@ -105,18 +107,17 @@ impl Stepping<'_, '_> {
 
     fn draw_one(&mut self, soft_pinned_too: bool) -> Option<Candidate> {
         let writer = &mut **self.writer;
-        let open = writer.dir.segments.open_memory();
-        if open.is_empty() {
+        let open = writer.dir.segments.open(SegmentKind::Memory);
+        let used_bytes = open.all().used_bytes;
+        if used_bytes == 0 {
             return None;
         }
-        let segment = writer.dir.segments.get(open[writer.rng.below(open.len())])?;
+        // By what they hold: one that is full is found beside any number that are empty.
+        let ix = open.at_used_byte(writer.rng.below(used_bytes as usize) as u64)?;
+        let segment = writer.dir.segments.get(ix)?;
         let holders = segment.holders();
-        if holders.is_empty() {
-            return None;
-        }
         let at = writer.rng.below(holders.len());
         let holder = holders.get(at)?;
-        let ix = segment.info.ix;
         let shard = self.state.shards[holder.shard()].lock();
         let object = shard.find_by(holder, |object| {
             object.all_replicas().any(|(r, _)| r.place.segment == ix && r.index as usize == at)
@@ -139,13 +140,15 @@ impl Stepping<'_, '_> {
     fn candidate(&self, object: &Object) -> Candidate {
         let segments = &self.writer.dir.segments;
         let in_memory = |ix| segments.get(ix).is_none_or(|segment| segment.info.kind == SegmentKind::Memory);
-        let mask = object.replicas.iter().enumerate().filter(|(_, r)| in_memory(r.place.segment));
-        let dropped: ReplicaMask = mask.fold(0, |mask, (at, _)| mask | replica_bit(at));
+        let is_open = |ix| segments.get(ix).is_some_and(|segment| segment.info.state == SegmentState::Mounted);
+        let goes = || object.replicas.iter().enumerate().filter(|(_, r)| in_memory(r.place.segment));
+        let dropped: ReplicaMask = goes().fold(0, |mask, (at, _)| mask | replica_bit(at));
+        let counted = goes().filter(|(_, r)| is_open(r.place.segment)).count();
         Candidate {
             tenant: object.tenant,
             key: object.key.clone(),
             dropped,
-            bytes: extent(object.size) * u64::from(dropped.count_ones()),
+            bytes: extent(object.size) * counted as u64,
             lease_until_ms: object.lease_until_ms,
         }
     }

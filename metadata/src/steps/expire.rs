@@ -29,6 +29,11 @@ impl Stepping<'_, '_> {
         let expired: Vec<ClientId> = self.writer.dir.clients.expired.iter().take(CLIENTS_MAX).copied().collect();
         for id in expired {
             let Some(client) = self.writer.dir.clients.get(id) else { continue };
+            if !client.living.is_empty() {
+                self.writer.commit_op(OpType::ClientExpire, &ClientLeftOp { client: id.0 }, self.now)?;
+                self.done.more = true;
+                break;
+            }
             if client.is_bare() {
                 self.writer.commit_op(OpType::ClientGone, &ClientLeftOp { client: id.0 }, self.now)?;
                 self.done.more |= !self.writer.dir.clients.expired.is_empty();

@@ -6,6 +6,7 @@
 
 mod evict;
 mod expire;
+pub(crate) mod round;
 mod space;
 
 use crate::state::{Metadata, WriterGuard};
@@ -53,8 +54,8 @@ impl Metadata {
             |step| step.expire_clients(),
             |step| step.clean_up_after_clients(),
             |step| step.discard_unfinished(),
-            |step| step.unmount(),
             |step| step.release(),
+            |step| step.unmount(),
             |step| step.update_tasks(),
             |step| step.evict(),
         ];

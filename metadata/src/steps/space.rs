@@ -3,24 +3,44 @@
 use crate::holders::Holders;
 use crate::op::{DropReplicasOp, KeyRef, OpType, ReleaseOp, Retire, SegmentOp};
 use crate::segments::SegmentState;
+use crate::steps::round::next_of;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping};
 use crate::types::{CallRefused, SegmentIx, TenantIx};
 
 impl Stepping<'_, '_> {
     pub(super) fn unmount(&mut self) -> Result<(), CallRefused> {
+        if let Some(segment) = self.next_drained() {
+            self.writer.commit_op(OpType::Drain, &SegmentOp { segment }, self.now)?;
+        }
+        let Some(ix) = self.next_to_empty() else { return Ok(()) };
+        self.done.more = true;
+        self.unmount_step(ix)
+    }
+
+    fn next_drained(&mut self) -> Option<SegmentIx> {
         let segments = &self.writer.dir.segments;
-        let drained = segments.draining.iter().copied().find(|ix| {
+        let mut last = self.writer.rounds.draining;
+        let looked_at = next_of(&segments.draining, last).inspect(|ix| last = *ix);
+        let drained = looked_at.into_iter().find(|ix| {
             segments.get(*ix).is_some_and(|segment| match segment.info.state {
                 SegmentState::Draining { grace_ms } => self.is_over(segment.draining_since_ms, grace_ms),
                 SegmentState::Mounted | SegmentState::Unmounting => false,
             })
         });
-        if let Some(segment) = drained {
-            self.writer.commit_op(OpType::Drain, &SegmentOp { segment }, self.now)?;
-        }
-        let Some(&ix) = self.writer.dir.segments.unmounting.first() else { return Ok(()) };
-        self.done.more = true;
-        self.unmount_step(ix)
+        self.writer.rounds.draining = last;
+        drained
+    }
+
+    /// One that is going and that holds something, or that nobody uses any more.
+    fn next_to_empty(&mut self) -> Option<SegmentIx> {
+        let segments = &self.writer.dir.segments;
+        let mut last = self.writer.rounds.unmounting;
+        let looked_at = next_of(&segments.unmounting, last).inspect(|ix| last = *ix);
+        let next = looked_at.into_iter().find(|ix| {
+            segments.get(*ix).is_some_and(|segment| !segment.holders().is_empty() || segment.retired_bytes() == 0)
+        });
+        self.writer.rounds.unmounting = last;
+        next
     }
 
     /// The newest holders go first: the list shrinks from its end, and nobody has to move.
@@ -57,7 +77,11 @@ impl Stepping<'_, '_> {
         let waits = [(Retire::AfterLease, config.object_lease_ms), (Retire::AfterPut, config.put_release_timeout_ms)];
         let mut due: Vec<ReleaseOp> = Vec::new();
         let mut budget = STEP_OBJECTS_MAX;
-        for segment in self.writer.dir.segments.iter().filter(|segment| segment.retired_bytes() > 0) {
+        let segments = &self.writer.dir.segments;
+        let mut last = self.writer.rounds.retiring;
+        for ix in next_of(&segments.retiring, last) {
+            let Some(segment) = segments.get(ix).filter(|_| budget > 0) else { break };
+            last = ix;
             for (retire, wait_ms) in waits {
                 let over = segment.retired(retire).iter().take_while(|extent| self.is_over(extent.since_ms, wait_ms));
                 let count = over.take(budget).count();
@@ -67,6 +91,7 @@ impl Stepping<'_, '_> {
                 }
             }
         }
+        self.writer.rounds.retiring = last;
         self.done.more |= budget == 0;
         for op in due {
             self.done.extents_released += u64::from(op.count);

@@ -79,7 +79,7 @@ fn an_expired_client_loses_its_objects_in_small_steps() {
     assert_eq!(first.clients_expired, 1);
     assert!(first.more && first.replicas_dropped <= 256);
     assert_eq!(primary.lookup("7"), None, "what is not dropped yet can no longer be read either");
-    let rest = primary.step();
+    let rest = primary.step_to_the_end();
     assert_eq!((first.replicas_dropped + rest.replicas_dropped, rest.segments_gone), (600, 2));
     let totals = primary.state.totals();
     assert_eq!((totals.objects, totals.segments, totals.memory_used_bytes), (0, 0, 0));
@@ -230,7 +230,7 @@ fn many_clients_expire_at_once() {
         primary.start(who, &who.to_string(), 1).unwrap();
     }
     primary.pass(TTL_MS);
-    let done = primary.step();
+    let done = primary.step_to_the_end();
     assert_eq!((done.clients_expired, done.segments_gone), (200, 200));
     let totals = primary.state.totals();
     assert_eq!((totals.clients, totals.segments, totals.objects, totals.unfinished), (0, 0, 0, 0));

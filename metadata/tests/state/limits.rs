@@ -60,7 +60,8 @@ fn keys_have_from_one_byte_to_the_limit_in_every_call() {
             ]
             .join(" ")
         };
-        let same = ["items[1].key"; 7].join(" ");
+        let item = "items[1].key";
+        let same = [item, item, item, "keys[1]", "keys[1]", item, item].join(" ");
         assert_eq!(refused(fields), same);
         assert_eq!(refused(|p| field_of(p.state.lookup("", [&b"x"[..], key].into_iter(), p.now(), |_| {}))), "keys[1]");
     }
@@ -119,8 +120,8 @@ fn segments_have_limits() {
         ("path", SegmentSpec { path: "", ..disk(7, "d7", 4096) }),
     ];
     for (field, spec) in bad {
-        assert_eq!(refused(|p| field_of(p.state.mount(&p.call(1), &[good, spec]))), format!("items[1].{field}"));
-        assert_eq!(refused(|p| field_of(p.state.remount(&p.call(1), &[spec]))), format!("items[0].{field}"));
+        assert_eq!(refused(|p| field_of(p.state.mount(&p.call(1), &[good, spec]))), format!("segments[1].{field}"));
+        assert_eq!(refused(|p| field_of(p.state.remount(&p.call(1), &[spec]))), format!("segments[0].{field}"));
     }
     let primary = Primary::new();
     primary.mount(1, SegmentSpec { base: u64::MAX - 4096, ..good }).unwrap();
@@ -146,8 +147,8 @@ fn callers_have_limits() {
 #[test]
 fn calls_have_a_bounded_number_of_items() {
     let keys: Vec<&[u8]> = vec![b"a"; CALL_ITEMS_MAX + 1];
-    assert_eq!(refused(|p| field_of(p.state.remove(&p.call(1), true, &keys))), "items");
-    assert_eq!(refused(|p| field_of(p.state.lookup("", keys.iter().copied(), p.now(), |_| {}))), "items");
+    assert_eq!(refused(|p| field_of(p.state.remove(&p.call(1), true, &keys))), "keys");
+    assert_eq!(refused(|p| field_of(p.state.lookup("", keys.iter().copied(), p.now(), |_| {}))), "keys");
     let primary = Primary::with_two_segments();
     primary.put(1, "a", 100);
     let results = primary.state.remove(&primary.call(1), true, &keys[1..]).unwrap().results;
@@ -210,7 +211,15 @@ fn a_long_numbered_call_that_meets_a_full_log_goes_on_at_its_retry() {
     let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     let items: Vec<_> = names.iter().map(|key| PutStartItem { key: key.as_bytes(), size: 1 }).collect();
     let call = primary.numbered(1, 1);
-    primary.state.put_start(&call, &placed(1, 0), &items).unwrap_err();
+    let refused = primary.state.put_start(&call, &placed(1, 0), &items).unwrap_err();
+    assert!(matches!(refused, CallRefused::InPart { done: 512, .. }), "{refused}");
+    let (deposed, appender) = (&primary.state, primary.state.follow().unwrap());
+    assert_eq!(
+        deposed.put_start(&call, &placed(1, 0), &items).unwrap_err(),
+        CallRefused::NotPrimary,
+        "this try did not run"
+    );
+    deposed.lead(appender, primary.now());
     assert_eq!(primary.keys().len(), 512);
     primary.tail.set_floor(None);
     let results = primary.state.put_start(&call, &placed(1, 0), &items).unwrap().results;

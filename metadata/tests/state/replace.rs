@@ -116,7 +116,7 @@ fn a_segment_that_goes_takes_old_and_new_of_one_object() {
         primary.start_over(2, key, 200).unwrap();
     }
     primary.unmount(1, 1, 0).unwrap();
-    primary.step();
+    primary.step_to_the_end();
     assert_eq!((primary.keys().len(), primary.bytes()), (0, (0, 0)));
     assert_eq!(primary.end(2, "a", ItemId::NONE), Err(Refusal::NotFound));
 }

@@ -78,7 +78,7 @@ fn an_unmount_takes_the_objects_in_steps() {
     assert_eq!((first.replicas_dropped, first.more), (256, true));
     assert_eq!(primary.mount(1, memory(1, "m1", 1 << 20)), Err(Refusal::SegmentBusy));
     assert_eq!(primary.unmount(1, 1, 0), Err(Refusal::SegmentBusy));
-    let rest = primary.step();
+    let rest = primary.step_to_the_end();
     assert_eq!((rest.replicas_dropped, rest.segments_gone), (744, 1));
     assert_eq!((primary.keys().len(), state_of(&primary, 1)), (0, None));
     assert_eq!(primary.mount(1, memory(1, "m1", 1 << 20)), Ok(false));
@@ -92,6 +92,8 @@ fn an_object_with_a_replica_elsewhere_stays() {
     assert_eq!(primary.lookup("a").unwrap().places.len(), 1);
     primary.step();
     assert_eq!(primary.lookup("a").unwrap().places.len(), 1);
+    assert_eq!(primary.bytes(), (128, 128));
+    assert_eq!(primary.step_to_the_end().segments_gone, 1);
     assert_eq!(primary.bytes(), (128, 0));
 }
 
@@ -145,8 +147,9 @@ fn a_draining_segment_takes_nothing_new_and_can_be_read() {
     primary.step();
     assert!(primary.lookup("a").is_some());
     primary.pass(1);
+    assert_eq!((primary.step().segments_gone, primary.lookup("a")), (0, None), "somebody may be reading it");
+    primary.pass(10_000);
     assert_eq!(primary.step().segments_gone, 1);
-    assert_eq!(primary.lookup("a"), None);
 }
 
 #[test]
@@ -172,6 +175,32 @@ fn a_drain_waits_in_full_after_a_promotion() {
 }
 
 #[test]
+fn a_remount_unmounts_what_it_leaves_out() {
+    let primary = Primary::new();
+    let (first, second) = (memory(1, "m1", 4096), memory(2, "m2", 4096));
+    primary.state.remount(&primary.numbered(1, 1), &[first, second]).unwrap();
+    primary.mount(2, memory(3, "m3", 4096)).unwrap();
+    primary.state.remount(&primary.numbered(1, 2), &[first]).unwrap();
+    assert_eq!(
+        (state_of(&primary, 1), state_of(&primary, 2)),
+        (Some(SegmentState::Mounted), Some(SegmentState::Unmounting))
+    );
+    assert_eq!(state_of(&primary, 3), Some(SegmentState::Mounted), "another client's");
+    primary.step();
+    // A retry is not told of what came later.
+    primary.mount(1, second).unwrap();
+    primary.state.remount(&primary.numbered(1, 2), &[first]).unwrap();
+    assert_eq!(state_of(&primary, 2), Some(SegmentState::Mounted));
+    // The same without a segment.
+    primary.state.remount(&primary.numbered(1, 3), &[]).unwrap();
+    primary.step();
+    assert_eq!((state_of(&primary, 1), state_of(&primary, 2)), (None, None));
+    primary.mount(1, first).unwrap();
+    primary.state.remount(&primary.numbered(1, 3), &[]).unwrap();
+    assert_eq!(state_of(&primary, 1), Some(SegmentState::Mounted));
+}
+
+#[test]
 fn only_the_owner_unmounts() {
     let primary = Primary::with_two_segments();
     assert_eq!(primary.unmount(2, 1, 0), Err(Refusal::NotOwner));
@@ -193,7 +222,7 @@ fn a_number_of_a_segment_is_not_used_again() {
 }
 
 #[test]
-fn retired_space_goes_with_its_segment() {
+fn a_segment_goes_when_nothing_of_it_is_in_use() {
     let primary = Primary::with_two_segments();
     for n in 0..40 {
         primary.put(1, &n.to_string(), 100);
@@ -202,12 +231,71 @@ fn retired_space_goes_with_its_segment() {
     }
     let retired = primary.bytes().1;
     primary.unmount(1, 1, 0).unwrap();
+    primary.pass(9999);
+    assert_eq!((primary.step().segments_gone, primary.bytes().1), (0, retired));
+    primary.pass(1);
+    assert_eq!(primary.step().segments_gone, 1);
+    assert_eq!((primary.state.totals().retired_bytes, primary.bytes().1), (0, 0));
+}
+
+/// The memory of a segment that was mounted again at the same addresses: what of it a reader was told, or a writer began
+/// to write before, is nobody else's until both are through.
+#[test]
+fn space_in_use_is_not_handed_out_again_after_an_unmount() {
+    let primary = Primary::new();
+    let whole = memory(1, "m1", 256);
+    primary.mount(1, whole).unwrap();
+    let read = primary.put(1, "read", 64).places[0];
+    let written = primary.start(2, "written", 64).unwrap().places[0];
+    primary.lookup("read").unwrap();
+    primary.unmount(1, 1, 0).unwrap();
+    assert_eq!(primary.mount(1, whole), Err(Refusal::SegmentBusy), "it is not empty yet");
     primary.step();
-    assert!(primary.bytes().1 < retired);
-    assert_eq!(primary.state.totals().retired_bytes, primary.bytes().1);
-    primary.unmount(2, 2, 0).unwrap();
+    assert_eq!(primary.mount(1, whole), Ok(false), "at once, and empty");
+    let starts = |range: std::ops::Range<u32>| -> Vec<_> {
+        range.filter_map(|n| primary.start(3, &n.to_string(), 64).ok()).map(|put| put.places[0]).collect()
+    };
+    let others = starts(0..4);
+    assert!(others.len() == 2 && !others.contains(&read) && !others.contains(&written), "{others:?}");
+    primary.pass(9999);
     primary.step();
-    assert_eq!(primary.state.totals().retired_bytes, 0);
+    assert_eq!(starts(4..8), []);
+    primary.pass(1);
+    primary.step();
+    assert_eq!(starts(8..12), [read], "after the lease");
+}
+
+#[test]
+fn a_segment_over_one_that_is_in_use_must_wait() {
+    let primary = Primary::new();
+    primary.mount(1, memory(1, "m1", 4096)).unwrap();
+    primary.put(1, "a", 64);
+    primary.unmount(1, 1, 0).unwrap();
+    primary.step();
+    let over = SegmentSpec { id: segment_id(2), ..memory(1, "m2", 8192) };
+    assert_eq!(primary.mount(1, over), Err(Refusal::SegmentBusy));
+    primary.pass(10_000);
+    primary.step();
+    assert_eq!(primary.mount(1, over), Ok(false));
+}
+
+/// A new primary was not there when it was read, and waits in full.
+#[test]
+fn space_in_use_is_not_handed_out_again_after_a_promotion() {
+    let old = Primary::new();
+    old.mount(1, memory(1, "m1", 64)).unwrap();
+    old.put(1, "a", 64);
+    old.unmount(1, 1, 0).unwrap();
+    old.step();
+    old.pass(9999);
+    let new = old.fail_over();
+    assert_eq!(new.mount(1, memory(1, "m1", 64)), Ok(false));
+    new.pass(9999);
+    new.step();
+    assert_eq!(refusal(new.start(1, "b", 64)), Refusal::NoSpace);
+    new.pass(1);
+    new.step();
+    new.start(1, "b", 64).unwrap();
 }
 
 /// What an unmount hides may come back if that unmount is never committed: the answer waits for it.

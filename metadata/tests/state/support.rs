@@ -254,6 +254,15 @@ impl Primary {
         panic!("steps without end: {sum:?}");
     }
 
+    /// As [`Primary::step`], then again when nobody can be using anything any more that was dropped.
+    pub(crate) fn step_to_the_end(&self) -> Steps {
+        let first = self.step();
+        self.pass(self.config.object_lease_ms.max(self.config.put_release_timeout_ms));
+        let last = self.step();
+        let segments_gone = first.segments_gone + last.segments_gone;
+        Steps { segments_gone, extents_released: first.extents_released + last.extents_released, ..first }
+    }
+
     /// Used and retired, of all segments.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let usage = self.state.segments(|_| true).results;

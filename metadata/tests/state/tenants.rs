@@ -1,6 +1,8 @@
 //! Tenants: keys apart, quotas, and a bound on their number.
 
-use understudy_metadata::{Call, CallRefused, Config, ListKeys, PutEndItem, PutStart, PutStartItem, Refusal, Scope};
+use understudy_metadata::{
+    Call, CallRefused, Config, ListKeys, Outcome, PutEndItem, PutStart, PutStartItem, Refusal, Scope,
+};
 
 use crate::support::{Primary, config, memory, one, placed};
 
@@ -51,6 +53,20 @@ fn calls_on_a_tenant_that_does_not_exist_make_none() {
     assert_eq!(one(primary.state.remove(&Call { number: 1, ..call }, true, &[b"a"])), Err(Refusal::NotFound));
     assert_eq!(one(primary.state.pin(&call, understudy_metadata::Pin::Hard, &[b"a"])), Err(Refusal::NotFound));
     assert_eq!(primary.state.tenants().1.len(), 1);
+}
+
+#[test]
+fn a_put_that_is_refused_makes_no_tenant() {
+    let primary = Primary::with_two_segments();
+    assert_eq!(start(&primary, "blue", &placed(1, 0), "a", 1 << 20), Err(Refusal::NoSpace));
+    let many = Call { tenant: "blue", ..primary.numbered(1, 1) };
+    let items = [PutStartItem { key: b"a", size: 1 << 20 }];
+    let numbered = || -> Outcome<()> { one(primary.state.put_start(&many, &placed(1, 0), &items)).map(drop) };
+    assert_eq!(numbered(), Err(Refusal::NoSpace));
+    assert_eq!(primary.state.tenants().1.len(), 1);
+    put(&primary, "blue", "a", 1).unwrap();
+    assert_eq!(primary.state.tenants().1.len(), 2);
+    assert_eq!(numbered(), Err(Refusal::NoSpace), "a retry");
 }
 
 #[test]

@@ -84,7 +84,7 @@ pub(crate) fn any(dice: &mut Dice) -> (&'static str, Call) {
         22 => ("CreateTask", Call::CreateTask(CreateTaskRequest { caller, items: list(dice, new_task) })),
         23 => ("FetchTasks", Call::FetchTasks(FetchTasksRequest { caller, limit: number(dice) as u32 })),
         24 => ("CompleteTask", Call::CompleteTask(CompleteTaskRequest { caller, items: list(dice, task_done) })),
-        _ => ("ListTasks", Call::ListTasks(ListTasksRequest { task_ids: list(dice, number) })),
+        _ => ("ListTasks", Call::ListTasks(ListTasksRequest { task_ids: list(dice, number), after: 0 })),
     }
 }
 

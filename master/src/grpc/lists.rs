@@ -1,0 +1,226 @@
+//! How long the lists of a request are, counted in its bytes before it is decoded: an element may take two bytes on the
+//! wire and two hundred in memory, so a message within its limit can decode to a hundred times as much.
+//!
+//! ```text
+//!   bytes ──► short: cannot hold more elements than a call may have ──► decode
+//!        └──► long: count each list, by the contract's own descriptors ──► over a limit: refused, with the list's name
+//! ```
+//!
+//! Invariants: what passes holds no list of more elements than the contract allows, so it decodes to its own size and a
+//! bounded sum more; the bytes are read by the decoder's own rules (parts of one message are merged), so nothing is
+//! decoded that was not counted.
+//!
+//! Deliberately absent: whether the bytes are a message at all. Where they stop making sense the decoder says so.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use prost::Message as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FileDescriptorSet};
+use proto::limits::{BATCH_ITEMS_MAX, PREFERRED_SEGMENTS_MAX, REPLICAS_MAX};
+use proto::status;
+use proto::v1::CallError;
+
+/// What holds no more elements than a call may have, at two bytes each. A number may take one, and few in memory.
+const SHORT_BYTES: usize = 2 * BATCH_ITEMS_MAX;
+const SESSION_REQUEST: &str = "SessionRequest";
+const PACKAGE: &str = ".understudy.v1.";
+
+/// Of a unary call.
+pub(crate) fn check_request(method: &str, bytes: &[u8]) -> Result<(), CallError> {
+    if bytes.len() <= SHORT_BYTES {
+        return Ok(());
+    }
+    match SHAPES.of_methods.get(method) {
+        Some(&shape) => check(shape, bytes).map_err(|over| over.refused()),
+        // Whoever has no method has no decoder.
+        None => Ok(()),
+    }
+}
+
+/// Of a session.
+pub(crate) fn check_session_request(bytes: &[u8]) -> Result<(), CallError> {
+    if bytes.len() <= SHORT_BYTES {
+        return Ok(());
+    }
+    let checked = check(SHAPES.session, bytes);
+    // The call is not a field to whoever made it.
+    checked
+        .map_err(|over| Over { path: over.path.split_once('.').map_or("", |path| path.1).to_owned(), ..over }.refused())
+}
+
+fn check(shape: usize, mut bytes: &[u8]) -> Result<(), Over> {
+    count(shape, &mut bytes, &mut Counts::default())
+}
+
+/// A list that is too long.
+struct Over {
+    path: String,
+    limit: usize,
+}
+
+impl Over {
+    fn within(self, field: impl std::fmt::Display) -> Over {
+        Over { path: format!("{field}.{}", self.path), ..self }
+    }
+
+    fn refused(self) -> CallError {
+        let Over { path, limit } = self;
+        status::invalid(path, format_args!("more than {limit} items, the limit is {limit}"))
+    }
+}
+
+/// What a message holds that can grow. Messages without any are not listed.
+struct Shape(BTreeMap<u32, Field>);
+
+struct Field {
+    name: String,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Its elements may hold lists again.
+    List {
+        limit: usize,
+        element: Option<usize>,
+    },
+    /// Numbers, in any number of runs or one by one.
+    Numbers {
+        limit: usize,
+    },
+    Message(usize),
+}
+
+struct Shapes {
+    all: Vec<Shape>,
+    of_methods: HashMap<String, usize>,
+    session: usize,
+}
+
+static SHAPES: LazyLock<Shapes> = LazyLock::new(|| {
+    let set =
+        FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET).expect("the descriptors were made by our own build");
+    let messages: HashMap<&str, &DescriptorProto> =
+        set.file.iter().flat_map(|file| &file.message_type).map(|message| (message.name(), message)).collect();
+    let mut made = Making { messages, all: Vec::new(), numbers: HashMap::new() };
+    let methods = set.file.iter().flat_map(|file| &file.service).filter(|service| service.name() == "Metadata");
+    let methods: Vec<_> = methods.flat_map(|service| &service.method).collect();
+    let of_methods =
+        methods.iter().filter_map(|method| Some((method.name().to_owned(), made.shape(method.input_type())?)));
+    let of_methods = of_methods.collect();
+    let session = made.shape(&format!("{PACKAGE}{SESSION_REQUEST}")).expect("its calls have lists");
+    Shapes { all: made.all, of_methods, session }
+});
+
+struct Making<'a> {
+    messages: HashMap<&'a str, &'a DescriptorProto>,
+    all: Vec<Shape>,
+    numbers: HashMap<String, Option<usize>>,
+}
+
+impl Making<'_> {
+    /// `None`: nothing in it can grow. The contract has no message that holds itself.
+    fn shape(&mut self, type_name: &str) -> Option<usize> {
+        if let Some(known) = self.numbers.get(type_name) {
+            return *known;
+        }
+        let message = *type_name.strip_prefix(PACKAGE).and_then(|name| self.messages.get(name))?;
+        let fields = message.field.iter().filter_map(|field| {
+            let inner = (field.r#type() == Type::Message).then(|| self.shape(field.type_name())).flatten();
+            let is_list = field.label() == Label::Repeated;
+            let limit = limit_of(field.name());
+            let kind = match (is_list, field.r#type()) {
+                (true, Type::Message | Type::String | Type::Bytes) => Kind::List { limit, element: inner },
+                (true, _) => Kind::Numbers { limit },
+                (false, _) => Kind::Message(inner?),
+            };
+            Some((field.number().unsigned_abs(), Field { name: field.name().to_owned(), kind }))
+        });
+        let fields: BTreeMap<u32, Field> = fields.collect();
+        let number = (!fields.is_empty()).then(|| {
+            self.all.push(Shape(fields));
+            self.all.len() - 1
+        });
+        self.numbers.insert(type_name.to_owned(), number);
+        number
+    }
+}
+
+fn limit_of(list: &str) -> usize {
+    match list {
+        "preferred_segments" => PREFERRED_SEGMENTS_MAX,
+        "target_segments" => REPLICAS_MAX,
+        _ => BATCH_ITEMS_MAX,
+    }
+}
+
+/// Of one message, whose parts may come in any number of pieces.
+#[derive(Default)]
+struct Counts {
+    lists: BTreeMap<u32, usize>,
+    messages: BTreeMap<u32, Counts>,
+}
+
+impl Counts {
+    fn add(&mut self, tag: u32, count: usize, name: &str, limit: usize) -> Result<usize, Over> {
+        let sum = self.lists.entry(tag).or_default();
+        *sum += count;
+        if *sum > limit { Err(Over { path: name.to_owned(), limit }) } else { Ok(*sum) }
+    }
+}
+
+fn count(shape: usize, bytes: &mut &[u8], counts: &mut Counts) -> Result<(), Over> {
+    let Shape(fields) = &SHAPES.all[shape];
+    while !bytes.is_empty() {
+        let Ok((tag, wire_type)) = decode_key(bytes) else { return Ok(()) };
+        let Some(Field { name, kind }) = fields.get(&tag) else {
+            if skip_field(wire_type, tag, bytes, DecodeContext::default()).is_err() {
+                return Ok(());
+            }
+            continue;
+        };
+        let mut part = match (wire_type, kind) {
+            (WireType::LengthDelimited, _) => {
+                let length = decode_varint(bytes).ok().and_then(|length| usize::try_from(length).ok());
+                let Some((part, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+                    return Ok(());
+                };
+                *bytes = rest;
+                part
+            }
+            (WireType::Varint, Kind::Numbers { limit }) => {
+                if decode_varint(bytes).is_err() {
+                    return Ok(());
+                }
+                counts.add(tag, 1, name, *limit)?;
+                continue;
+            }
+            // No decoder takes it any further.
+            _ => return Ok(()),
+        };
+        match kind {
+            Kind::List { limit, element } => {
+                let at = counts.add(tag, 1, name, *limit)? - 1;
+                if let Some(element) = element {
+                    let counted = count(*element, &mut part, &mut Counts::default());
+                    counted.map_err(|over| over.within(format_args!("{name}[{at}]")))?;
+                }
+            }
+            Kind::Numbers { limit } => {
+                let last_bytes = part.iter().filter(|byte| **byte < 0x80).count();
+                counts.add(tag, last_bytes, name, *limit)?;
+            }
+            Kind::Message(inner) => {
+                let counted = count(*inner, &mut part, counts.messages.entry(tag).or_default());
+                counted.map_err(|over| over.within(name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "lists_test.rs"]
+mod tests;
