@@ -253,7 +253,7 @@ static METRICS: &[Metric] = &[
     counter("verify_repaired", "Records that were repaired from the primary.", |facts, out| {
         out.one(facts.status.verification.repaired)
     }),
-    counter("verify_full_syncs", "Full syncs that were needed since a repair was not enough.", |facts, out| {
+    counter("verify_resyncs", "Full syncs that were needed since a repair was not enough.", |facts, out| {
         out.one(facts.status.verification.full_syncs)
     }),
     counter("scrub_rotten", "Shards whose records had changed without an entry. A person must look.", |facts, out| {

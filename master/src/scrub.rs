@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use metadata::Metadata;
 use oplog::{ReplicatedState as _, ScrubCursor, ScrubStep, Verifiable as _};
 use tokio::time::sleep;
 
@@ -41,7 +42,12 @@ pub(crate) async fn run(node: Arc<Node>) {
 
 /// One shard, with whatever follows from it.
 pub(crate) async fn look_and_tell(node: &Node, shard: u32) -> Looked {
-    let looked = look(node, shard).await;
+    let state = node.state();
+    let looked = look(&state, shard).await;
+    if !Arc::ptr_eq(&state, &node.state()) {
+        // A full sync has put another one in its place.
+        return Looked::Busy;
+    }
     let counts = &node.verify.counts;
     match &looked {
         Looked::Sound => counts.scrubbed_shards.fetch_add(1, Ordering::Relaxed),
@@ -54,8 +60,7 @@ pub(crate) async fn look_and_tell(node: &Node, shard: u32) -> Looked {
     looked
 }
 
-async fn look(node: &Node, shard: u32) -> Looked {
-    let state = node.state();
+async fn look(state: &Metadata, shard: u32) -> Looked {
     let mut at = ScrubCursor::of(shard);
     loop {
         match state.scrub(at, STEP) {

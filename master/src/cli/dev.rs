@@ -176,7 +176,7 @@ fn document(args: &Args, members: &Members, primary: Option<u32>) -> Value {
     })
 }
 
-/// In this order they work, also a second time.
+/// In this order they work, also a second time; but for the copy, once it is there.
 fn commands(args: &Args) -> Vec<String> {
     let mut commands = vec!["status".to_owned(), "segments".to_owned()];
     let put = "kv put-start greeting --size 4KiB";

@@ -5,7 +5,8 @@
 //!                                  ─► records of the buckets that differ ─► up to there ─► repair
 //! ```
 //!
-//! Invariants: what is compared stands at the same seq on both, since this member applies nothing else meanwhile and goes on to just
+//! Invariants: nothing is compared before the primary has welcomed this member, nor beside a full sync: until then its state may be
+//! another history's, with other entries under the same seqs; what is compared stands at the same seq on both, since this member applies nothing else meanwhile and goes on to just
 //! where the answer stands; entries come in and are confirmed all the while, so no commit waits for a repair.
 //!
 //! Deliberately absent: what follows from a finding. `verification` decides that.
@@ -34,6 +35,7 @@ use verification::{
     Event, Planned, Rounds, buckets_from_wire, parts_from_wire, plan, question_buckets, question_parts, question_sample,
 };
 
+use crate::clock::boot_ms;
 use crate::pair::Pair;
 use crate::pair::peers::incarnation_to_wire;
 
@@ -75,6 +77,10 @@ impl Verifying {
         samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
         samples.tick().await;
         loop {
+            if !self.is_comparable() {
+                sleep(AGAIN_AFTER).await;
+                continue;
+            }
             if let Some(shards) = verify.take_repair() {
                 let event = self.repair(&shards).await;
                 let again = event == Event::NotRepaired;
@@ -89,11 +95,18 @@ impl Verifying {
                 changed = work.changed() => if changed.is_err() { return },
                 _ = samples.tick(), if !every.is_zero() => {
                     for (part, around) in rounds.next_round(settings.sample_ratio) {
-                        self.sample(part, around).await;
+                        if self.is_comparable() {
+                            self.sample(part, around).await;
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// What is held here is a part of that primary's history.
+    fn is_comparable(&self) -> bool {
+        self.pair.notes.last(boot_ms()).is_some() && self.pair.notes.sync().is_none()
     }
 
     async fn ask(&mut self, question: Question) -> Result<Answer, String> {

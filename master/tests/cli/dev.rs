@@ -47,10 +47,12 @@ impl Dev {
 fn printed_commands_work_as_printed_and_a_second_time() {
     let dev = Dev::start(&[]);
     assert_eq!(dev.commands.len(), 11, "{:?}", dev.commands);
-    for _ in 0..2 {
+    for round in 0..2 {
         for line in &dev.commands {
             let ran = paste(line);
-            assert!(ran.code == Some(0) && !ran.stdout.is_empty(), "{line}: {ran:#?}");
+            // The demo clients may be done with the first copy by then.
+            let is_there = round == 1 && line.contains("tasks create copy") && ran.stderr.contains("REPLICA_EXISTS");
+            assert!((ran.code == Some(0) && !ran.stdout.is_empty()) || is_there, "{line}: {ran:#?}");
         }
     }
     assert_eq!(dev.json(&["segments"])["segments"].as_array().unwrap().len(), 2);
@@ -59,8 +61,8 @@ fn printed_commands_work_as_printed_and_a_second_time() {
         let tasks = dev.json(&["tasks"]);
         let mut states: Vec<_> = tasks["tasks"].as_array().unwrap().iter().map(|task| task["state"].clone()).collect();
         states.sort_by_key(Value::to_string);
-        // The second copy finds that there is one.
-        states == ["done", "failed"]
+        // The second copy, where it was not refused, finds that there is one.
+        states == ["done", "failed"] || states == ["done"]
     });
     let ended = dev.stop("INT");
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "stopping\n"));
