@@ -33,9 +33,9 @@ async fn what_breaks_a_limit_is_named_with_the_limit() {
     let cases = [
         (get(&["a", &long_key]), "keys[1]: 4097 bytes, the limit is 4096"),
         (get(&["a", ""]), "keys[1]: empty, at least 1 byte is needed"),
-        (get(&keys), "items: 10001 items, the limit is 10000"),
+        (get(&keys), "keys: more than 10000 items, the limit is 10000"),
         (Call::PutStart(client.put_start(&[&long_key], 1)), "items[0].key: 4097 bytes, the limit is 4096"),
-        (Call::PutStart(client.put_start(&keys, 1)), "items: 10001 items, the limit is 10000"),
+        (Call::PutStart(client.put_start(&keys, 1)), "items: more than 10000 items, the limit is 10000"),
         (Call::PutStart(client.put_start(&["k"], 0)), "items[0].size: 0 bytes, from 1 to 1125899906842624"),
         (Call::PutStart(client.put_start(&["k"], u64::MAX)), "items[0].size: 18446744073709551615 bytes"),
         (
@@ -82,7 +82,7 @@ async fn what_breaks_a_limit_is_named_with_the_limit() {
                 regex: "x".repeat(4097),
                 force: false,
             }),
-            "regex: 4097 bytes, the limit is 4096",
+            "regex: 4097 bytes, the limit is 1024",
         ),
         (
             Call::RemoveMatching(RemoveMatchingRequest {
