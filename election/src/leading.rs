@@ -108,8 +108,8 @@ impl Leading {
 
     pub(crate) fn on_appended(&mut self, seq: u64) -> bool {
         self.appended = self.appended.max(seq);
-        // What nobody else has received yet commits nothing.
-        self.required.is_empty() && self.advance()
+        // A receipt may have been quicker than this: then everybody has it already.
+        self.advance()
     }
 
     /// `answer`: up to where it has received, the send time that it echoes, and whether it is sound.

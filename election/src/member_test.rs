@@ -436,3 +436,16 @@ fn settle(member: &mut Member, now: Millis, revision: &mut u64) {
         }
     }
 }
+
+#[test]
+fn a_receipt_that_is_quicker_than_the_append_commits_at_the_append() {
+    let mut member = leader();
+    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
+    feed(&mut member, answered(0, 1100), 1101);
+    feed(&mut member, Event::Tick, 1102);
+    feed(&mut member, Event::Tick, 1103);
+    feed(&mut member, Event::Swapped(2), 1104);
+    assert_eq!(feed(&mut member, answered(5, 1110), 1111), []);
+    assert_eq!(feed(&mut member, Event::Appended(4), 1112), [Action::Commit { upto: 4 }]);
+    assert_eq!(feed(&mut member, Event::Appended(6), 1113), [Action::Commit { upto: 5 }]);
+}

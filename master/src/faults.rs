@@ -28,17 +28,30 @@ pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
     Some(format!("{name}, with what comes next"))
 }
 
-/// Applies the next committed entries in the wrong way, if that was asked for. True: it did.
-pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) -> bool {
+/// What became of the entries that come next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wrongly {
+    /// Nothing is to be done to them.
+    No,
+    Done,
+    /// One is there, and two are needed.
+    Waits,
+}
+
+/// Applies the next committed entries in the wrong way, if that was asked for.
+pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) -> Wrongly {
     let fault = pending.0.load(Ordering::SeqCst);
     if fault == 0 {
-        return false;
+        return Wrongly::No;
     }
     let from = state.applied().seq;
     let wanted = if fault == SWAP { 2 } else { 1 };
-    let Some(entries) = committed(tail, from, wanted) else { return false };
-    if entries.iter().any(|entry| entry.domain != Domain::METADATA) {
-        return false;
+    let entries = committed(tail, from, wanted);
+    if entries.is_empty() || entries.iter().any(|entry| entry.domain != Domain::METADATA) {
+        return Wrongly::No;
+    }
+    if entries.len() < wanted {
+        return Wrongly::Waits;
     }
     pending.0.store(0, Ordering::SeqCst);
     let last = entries[entries.len() - 1].position();
@@ -57,13 +70,12 @@ pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) ->
     }
     state.skip_to(last);
     tail.set_floor(Some(last.seq + 1));
-    true
+    Wrongly::Done
 }
 
-fn committed(tail: &Tail, from: u64, count: u64) -> Option<Vec<Entry>> {
-    if tail.committed().get() < from + count {
-        return None;
-    }
-    let frames = tail.entries_since(from, count as usize, usize::MAX).ok()?;
-    frames.iter().map(|frame| frame.decode().ok()).collect()
+/// At most so many.
+fn committed(tail: &Tail, from: u64, count: usize) -> Vec<Entry> {
+    let count = count.min(tail.committed().get().saturating_sub(from) as usize);
+    let frames = tail.entries_since(from, count, usize::MAX).unwrap_or_default();
+    frames.iter().filter_map(|frame| frame.decode().ok()).collect()
 }

@@ -38,7 +38,7 @@ fn a_difference_makes_the_member_unsound_until_it_is_repaired() {
     let mut verifier = Verifier::new(LIMITS);
     assert_eq!(feed(&mut verifier, compared(7, &[2], false)), [Action::Sound(false), repair(&[2])]);
     assert_eq!(feed(&mut verifier, compared(8, &[2], false)), [], "one repair at a time");
-    assert_eq!(verifier.verified(), at(0));
+    assert_eq!(verifier.verified(), Position::default());
     assert_eq!(feed(&mut verifier, repaired(9, &[])), [Action::Sound(true)]);
     assert_eq!((verifier.verified(), verifier.condition()), (at(9), Condition::Sound));
 }

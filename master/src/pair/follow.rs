@@ -26,6 +26,8 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::clock::boot_ms;
+#[cfg(feature = "faults")]
+use crate::faults::Wrongly;
 use crate::node::{Held, Node};
 use crate::pair::Pair;
 use crate::pair::peers::{incarnation, incarnation_to_wire};
@@ -80,8 +82,13 @@ impl Applying {
                     // Whoever repairs applies nothing beside it.
                     let _turn = node.verify.turn().await;
                     #[cfg(feature = "faults")]
-                    if crate::faults::apply_wrongly(&node.pending_fault, &state, &tail) {
-                        continue;
+                    match crate::faults::apply_wrongly(&node.pending_fault, &state, &tail) {
+                        Wrongly::No => {}
+                        Wrongly::Done => continue,
+                        Wrongly::Waits => {
+                            sleep(APPLY_TURN).await;
+                            continue;
+                        }
                     }
                     apply_committed(&*state, &tail, APPLY_ENTRIES, u64::MAX, node.verify.applied(&state))
                 };

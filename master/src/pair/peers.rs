@@ -352,9 +352,6 @@ impl Stream {
             peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
             peer.in_flight.lock().answered(receipt.echo_ms);
             peer.asked_ms.store(receipt.asked_ms, Ordering::Release);
-            // A receipt can be quicker than the call that appended: the core must know of the entry before it hears who has it,
-            // or the commit waits for the next receipt, up to a beacon's time.
-            self.seat.on_appended(&self.tail);
             let echo_ms = receipt.echo_ms.min(boot_ms());
             if !receipt.syncing {
                 // What it still holds from before is no reason to wait for it.

@@ -118,7 +118,16 @@ impl Seat {
 
     pub(crate) fn event(&self, event: Event) {
         let mut core = self.core.lock();
+        // Only what the coordinator says can change the set.
+        let from_coordinator = matches!(event, Event::Swapped(_) | Event::Read(_));
+        let before = core.member.record().filter(|_| from_coordinator).cloned();
         self.happen(&mut core, event);
+        if let (Some(before), Some(now)) = (before, core.member.record())
+            && before.record.insync != now.record.insync
+        {
+            let (set, revision) = (&now.record.insync, now.revision);
+            tracing::info!(?set, revision, "the in-sync set has changed: it was {:?}", before.record.insync);
+        }
     }
 
     /// A message of the primary has come, and what it brought is held. True: it may be answered.
