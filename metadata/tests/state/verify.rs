@@ -211,6 +211,44 @@ fn an_image_of_another_moment_or_with_a_changed_bit_changes_nothing() {
     assert_eq!(follower.digests(), before);
 }
 
+/// An answer comes from another process, and tells itself which parts it holds.
+#[test]
+fn an_image_of_parts_that_are_not_here_or_of_one_twice_changes_nothing() {
+    let (primary, follower) = pair();
+    let before = follower.digests();
+    let directory = follower.shards() - 1;
+    let part = |shard, bucket| Part { shard, bucket };
+    let parts = [part(0, 0), part(0, 1)];
+    let image = primary.state.capture_parts(&parts);
+    // None of them holds a record, so no key says where it belongs.
+    let nothing = primary.state.capture_parts(&[part(0, 16), part(0, 17)]);
+    for parts in [
+        [part(0, 0), part(directory, 0)],
+        [part(0, 0), part(u32::MAX, 0)],
+        [part(0, 0), part(0, 16)],
+        [part(0, 0), part(0, u32::MAX)],
+        [part(0, 0), part(0, 0)],
+        [part(0, 1), part(0, 0)],
+    ] {
+        for image in [&image, &nothing] {
+            let said = oplog::PartsImage { parts: parts.to_vec(), ..image.clone() };
+            let refused = follower.repair(&said, 10);
+            assert!(matches!(refused, Err(RepairError::Inconsistent { .. })), "{parts:?}: {refused:?}");
+        }
+    }
+    let whole = primary.state.capture_parts(&[part(directory, 0)]);
+    let directory = whole.whole.clone().unwrap();
+    let later = Position { seq: directory.at.seq + 1, ..directory.at };
+    for other in
+        [oplog::ShardImage { shard: 0, ..directory.clone() }, oplog::ShardImage { at: later, ..directory.clone() }]
+    {
+        let refused = follower.repair(&oplog::PartsImage { whole: Some(other), ..whole.clone() }, 10);
+        assert!(matches!(refused, Err(RepairError::Inconsistent { .. })), "{refused:?}");
+    }
+    assert_eq!(follower.digests(), before);
+    follower.check().unwrap();
+}
+
 #[test]
 fn entries_that_were_skipped_swapped_or_applied_to_another_object_are_found() {
     let (primary, follower) = pair();
