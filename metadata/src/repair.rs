@@ -94,7 +94,10 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
     for part in &image.parts {
         state.shards[part.shard as usize].lock().recount(part.bucket as usize);
     }
-    writer.refresh_view();
+    match &image.whole {
+        Some(_) => writer.renew_view(),
+        None => writer.refresh_view(),
+    }
     Ok(found)
 }
 

@@ -249,6 +249,29 @@ fn an_image_of_parts_that_are_not_here_or_of_one_twice_changes_nothing() {
     follower.check().unwrap();
 }
 
+/// A standby serves reads: they must not see what only it had.
+#[test]
+fn a_directory_that_lacks_segments_and_names_a_tenant_otherwise_replaces_what_readers_see() {
+    let tenant = |name| {
+        let mut primary = Primary::new();
+        primary.verify_at_end = false;
+        primary.state.set_tenant_quota(name, 1 << 20, primary.now()).unwrap();
+        primary
+    };
+    let (other, primary) = (tenant("one"), tenant("two"));
+    other.mount(1, memory(1, "m1", 1 << 20)).unwrap();
+    let follower = Metadata::new(config(), Position::default());
+    follow(&other, &follower);
+    let at = follower.applied();
+    let mut image = primary.state.capture_parts(&[Part { shard: follower.shards() - 1, bucket: 0 }]);
+    image.digests.at = at;
+    image.whole.as_mut().unwrap().at = at;
+    follower.repair(&image, 10).unwrap();
+    assert!(follower.digests().difference(&image.digests).is_empty());
+    // Compares the readers' view with the directory.
+    follower.check().unwrap();
+}
+
 #[test]
 fn entries_that_were_skipped_swapped_or_applied_to_another_object_are_found() {
     let (primary, follower) = pair();
