@@ -48,7 +48,7 @@ fn answer(bytes: &[u8]) {
     let Ok(mut image) = parts_from_wire(wire) else { return };
     let standby = recording().state(recording().entries.len());
     image.digests.at = standby.applied();
-    try_repair(&standby, &image);
+    let _ = try_repair(&standby, &image);
 }
 
 fn recorded(input: &mut Input<'_>) {
@@ -58,10 +58,10 @@ fn recorded(input: &mut Input<'_>) {
     let (mut image, is_all) = captured(input, &giver, &standby);
     let is_damaged = damage(input, &mut image);
     let image = parts_from_wire(parts_to_wire(image)).expect("it was encoded here");
-    let is_repaired = try_repair(&standby, &image);
+    let repaired = try_repair(&standby, &image);
     if is_all && !is_damaged {
-        assert!(is_repaired, "an answer that is right and whole is refused");
-        let difference = standby.digests().difference(&image.digests);
+        let repaired = repaired.unwrap_or_else(|why| panic!("an answer that is right and whole is refused: {why}"));
+        let difference = repaired.difference(&image.digests);
         assert!(difference.is_empty(), "it is repaired and differs still: {difference:?}");
     }
 }
@@ -148,10 +148,10 @@ fn damage_directory(input: &mut Input<'_>, whole: ShardImage) -> ShardImage {
     whole
 }
 
-/// `false`: it is refused.
-fn try_repair(standby: &Metadata, image: &PartsImage) -> bool {
+/// The digests that it has then, before it goes on living.
+fn try_repair(standby: &Metadata, image: &PartsImage) -> Result<Digests, RepairError> {
     let before = standby.digests();
-    let done = standby.repair(image, RECORDS_MAX);
+    let done = standby.repair(image, RECORDS_MAX).map(|_| standby.digests());
     match &done {
         Ok(_) => {
             standby.check().unwrap_or_else(|what| panic!("a state was repaired and is not sound: {what}"));
@@ -168,5 +168,5 @@ fn try_repair(standby: &Metadata, image: &PartsImage) -> bool {
             standby.check().unwrap_or_else(|what| panic!("what was refused ({why}) has broken it: {what}"));
         }
     }
-    done.is_ok()
+    done
 }
