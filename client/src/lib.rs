@@ -81,6 +81,8 @@ mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod flight;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heartbeat;
 mod ids;
 mod items;

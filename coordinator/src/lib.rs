@@ -17,6 +17,8 @@ pub mod conformance;
 mod contract;
 mod etcd;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod json;
 
 pub use contract::{Answer, Coordinator, Error, MemberInfo, Presence, Swap};

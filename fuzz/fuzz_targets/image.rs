@@ -6,10 +6,10 @@
 
 #![no_main]
 
-use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use metadata::{Metadata, MetadataRebuild};
 use oplog::{Digest, InstallError, Position, Rebuild, ReplicatedState, ShardImage};
+use shared::chunks::{edit_chunk, sealed};
 use shared::input::Input;
 use shared::life;
 use shared::recording::{Captured, captured, empty};
@@ -90,7 +90,7 @@ fn damages(input: &mut Input<'_>, images: &[ShardImage]) -> Vec<Damaged> {
 
 fn damage(input: &mut Input<'_>, kind: u8, image: &ShardImage) -> ShardImage {
     let bytes = match kind & 2 {
-        0 => edit_chunk(input, &image.bytes[4..]),
+        0 => edit_chunk(input, &image.bytes),
         _ => input.edited(&image.bytes[4..]),
     };
     let mut image = ShardImage { bytes: sealed(&bytes), ..image.clone() };
@@ -107,24 +107,4 @@ fn damage(input: &mut Input<'_>, kind: u8, image: &ShardImage) -> ShardImage {
         image.shard = u32::from(input.u16());
     }
     image
-}
-
-/// One of the chunks that follow each other, each behind its length.
-fn edit_chunk(input: &mut Input<'_>, bytes: &[u8]) -> Vec<u8> {
-    let mut chunks = Vec::new();
-    let mut rest = bytes;
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let (chunk, next) = after.split_at(u32::from_le_bytes(*length) as usize);
-        chunks.push(chunk.to_vec());
-        rest = next;
-    }
-    let at = input.below(chunks.len());
-    chunks[at] = input.edited(&chunks[at]);
-    let framed = |chunk: &Vec<u8>| [&(chunk.len() as u32).to_le_bytes(), &chunk[..]].concat();
-    chunks.iter().flat_map(framed).collect()
-}
-
-/// Behind its checksum.
-fn sealed(bytes: &[u8]) -> Bytes {
-    Bytes::from([&crc32fast::hash(bytes).to_le_bytes(), bytes].concat())
 }

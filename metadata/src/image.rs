@@ -27,7 +27,7 @@ use crate::segments::{Segment, SegmentState};
 use crate::shard::Shard;
 use crate::state::{Metadata, Writer};
 use crate::tasks::Task;
-use crate::types::{OBJECT_SHARDS, SegmentIx, TaskId, TenantIx};
+use crate::types::{OBJECT_SHARDS, SHARD_BUCKETS, SegmentIx, TaskId, TenantIx};
 
 pub(crate) const DIRECTORY_SHARD: u32 = OBJECT_SHARDS as u32;
 /// Records of one chunk, so that no decoder has to claim memory for a whole shard.
@@ -122,11 +122,15 @@ pub(crate) fn parts_image<'a>(parts: impl Iterator<Item = (&'a Shard, usize)>) -
     image.finish()
 }
 
-/// The records of each part in turn, none of them believed.
+/// The records of each part in turn, none of them believed, and neither are the parts: they must be here, each once.
 pub(crate) fn read_parts(image: &PartsImage) -> Result<Vec<Vec<Object>>, InstallError> {
+    let is_rising = image.parts.is_sorted_by(|one, next| one < next);
+    require(is_rising, || "the parts are not in rising order, each once".to_owned()).map_err(inconsistent)?;
     let mut reader = ImageReader::new(&image.bytes)?;
     let mut parts = Vec::with_capacity(image.parts.len());
     for part in &image.parts {
+        let is_one = part.shard < DIRECTORY_SHARD && (part.bucket as usize) < SHARD_BUCKETS;
+        require(is_one, || format!("there is no {part:?}")).map_err(inconsistent)?;
         let mut objects = Vec::new();
         read_list(&mut reader, |object: ObjectImage<'_>| {
             let object = object.into_object();

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use oplog::{Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, RepairError};
+use oplog::{Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, Position, RepairError, ShardImage};
 
 use crate::apply::{Apply, Inconsistent, Misfit, Source, no_object};
 use crate::directory::Directory;
@@ -58,6 +58,7 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
     let parts = read_parts(image).map_err(not_fit)?;
     let directory = match &image.whole {
         Some(whole) => {
+            check_is_directory(whole, at)?;
             let directory = read_directory(&state.config, whole).map_err(not_fit)?;
             check_digest(whole, directory.digest()).map_err(not_fit)?;
             Some(directory)
@@ -93,8 +94,19 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
     for part in &image.parts {
         state.shards[part.shard as usize].lock().recount(part.bucket as usize);
     }
-    writer.refresh_view();
+    match &image.whole {
+        Some(_) => writer.renew_view(),
+        None => writer.refresh_view(),
+    }
     Ok(found)
+}
+
+fn check_is_directory(whole: &ShardImage, at: Position) -> Result<(), RepairError> {
+    if whole.shard == DIRECTORY_SHARD && whole.at == at {
+        return Ok(());
+    }
+    let what = format!("shard {} of {} is not the directory of {at}", whole.shard, whole.at);
+    Err(RepairError::Inconsistent { what })
 }
 
 fn not_fit(error: InstallError) -> RepairError {

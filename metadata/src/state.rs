@@ -332,6 +332,15 @@ impl WriterGuard<'_> {
             *self.state.view.write() = Arc::new(view);
         }
     }
+
+    /// Where the directory is another one: of what has gone with the one before nothing tells.
+    pub(crate) fn renew_view(&mut self) {
+        let seq = self.guard.applied.seq;
+        let dir = &mut self.guard.dir;
+        dir.view_stale = false;
+        dir.segments.changed_chunks.clear();
+        *self.state.view.write() = Arc::new(View::of(dir, seq));
+    }
 }
 
 /// Encodes the value into the scratch and takes a place for it in the log. Where there is none, or no log, nothing has

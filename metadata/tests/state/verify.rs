@@ -211,6 +211,67 @@ fn an_image_of_another_moment_or_with_a_changed_bit_changes_nothing() {
     assert_eq!(follower.digests(), before);
 }
 
+/// An answer comes from another process, and tells itself which parts it holds.
+#[test]
+fn an_image_of_parts_that_are_not_here_or_of_one_twice_changes_nothing() {
+    let (primary, follower) = pair();
+    let before = follower.digests();
+    let directory = follower.shards() - 1;
+    let part = |shard, bucket| Part { shard, bucket };
+    let parts = [part(0, 0), part(0, 1)];
+    let image = primary.state.capture_parts(&parts);
+    // None of them holds a record, so no key says where it belongs.
+    let nothing = primary.state.capture_parts(&[part(0, 16), part(0, 17)]);
+    for parts in [
+        [part(0, 0), part(directory, 0)],
+        [part(0, 0), part(u32::MAX, 0)],
+        [part(0, 0), part(0, 16)],
+        [part(0, 0), part(0, u32::MAX)],
+        [part(0, 0), part(0, 0)],
+        [part(0, 1), part(0, 0)],
+    ] {
+        for image in [&image, &nothing] {
+            let said = oplog::PartsImage { parts: parts.to_vec(), ..image.clone() };
+            let refused = follower.repair(&said, 10);
+            assert!(matches!(refused, Err(RepairError::Inconsistent { .. })), "{parts:?}: {refused:?}");
+        }
+    }
+    let whole = primary.state.capture_parts(&[part(directory, 0)]);
+    let directory = whole.whole.clone().unwrap();
+    let later = Position { seq: directory.at.seq + 1, ..directory.at };
+    for other in
+        [oplog::ShardImage { shard: 0, ..directory.clone() }, oplog::ShardImage { at: later, ..directory.clone() }]
+    {
+        let refused = follower.repair(&oplog::PartsImage { whole: Some(other), ..whole.clone() }, 10);
+        assert!(matches!(refused, Err(RepairError::Inconsistent { .. })), "{refused:?}");
+    }
+    assert_eq!(follower.digests(), before);
+    follower.check().unwrap();
+}
+
+/// A standby serves reads: they must not see what only it had.
+#[test]
+fn a_directory_that_lacks_segments_and_names_a_tenant_otherwise_replaces_what_readers_see() {
+    let tenant = |name| {
+        let mut primary = Primary::new();
+        primary.verify_at_end = false;
+        primary.state.set_tenant_quota(name, 1 << 20, primary.now()).unwrap();
+        primary
+    };
+    let (other, primary) = (tenant("one"), tenant("two"));
+    other.mount(1, memory(1, "m1", 1 << 20)).unwrap();
+    let follower = Metadata::new(config(), Position::default());
+    follow(&other, &follower);
+    let at = follower.applied();
+    let mut image = primary.state.capture_parts(&[Part { shard: follower.shards() - 1, bucket: 0 }]);
+    image.digests.at = at;
+    image.whole.as_mut().unwrap().at = at;
+    follower.repair(&image, 10).unwrap();
+    assert!(follower.digests().difference(&image.digests).is_empty());
+    // Compares the readers' view with the directory.
+    follower.check().unwrap();
+}
+
 #[test]
 fn entries_that_were_skipped_swapped_or_applied_to_another_object_are_found() {
     let (primary, follower) = pair();
