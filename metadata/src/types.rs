@@ -85,17 +85,17 @@ pub enum Refusal {
     NoSpace,
     #[error("leased by a reader")]
     Leased,
-    #[error("belongs to another client")]
+    #[error("client_id: it belongs to another client")]
     NotOwner,
-    #[error("no such segment")]
+    #[error("segment: there is none of this id or name")]
     SegmentNotFound,
-    #[error("another segment has this id or overlaps this range")]
+    #[error("id, base, size: another segment has this id, or overlaps this range")]
     SegmentConflict,
     #[error("the segment is being unmounted")]
     SegmentBusy,
     #[error("a put or a transfer of this key is under way")]
     WriteInProgress,
-    #[error("nothing is being written under this key")]
+    #[error("key: nothing is being written under it")]
     NotWriting,
     #[error("hard pinned")]
     Pinned,
@@ -107,7 +107,7 @@ pub enum Refusal {
     ReplicaNotFound,
     #[error("a replica is there already")]
     ReplicaExists,
-    #[error("another put or transfer of this key has begun since")]
+    #[error("put_id: another put or transfer of this key has begun since")]
     StalePut,
     #[error("at a configured bound")]
     Overloaded,
