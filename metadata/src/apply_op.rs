@@ -221,6 +221,9 @@ impl Apply<'_> {
             0 => SegmentState::Unmounting,
             grace_ms => SegmentState::Draining { grace_ms },
         };
+        // One that is going does not come back to drain.
+        let is_going = self.dir.segments.get(unmounted.ix).is_some_and(|segment| !segment.info.is_living());
+        require(!is_going, || format!("segment {} is going already", unmounted.ix))?;
         self.set_state(unmounted.ix, state)
     }
 
@@ -236,6 +239,8 @@ impl Apply<'_> {
     }
 
     fn segment_gone(&mut self, ix: SegmentIx) -> Result<(), Inconsistent> {
+        let lives = self.dir.segments.get(ix).is_some_and(|segment| segment.info.is_living());
+        require(!lives, || format!("segment {ix} is not going"))?;
         let info = self.dir.segments.remove(ix)?;
         if let Some(owner) = self.dir.clients.get_mut(info.client) {
             owner.segments.remove(&ix);

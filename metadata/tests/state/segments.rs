@@ -1,6 +1,7 @@
 //! Segments: mounting, keeping, draining and going.
 
-use understudy_metadata::{Config, ItemId, Refusal, SegmentSpec, SegmentState};
+use oplog::{ApplyError, Entry, Position, ReplicatedState as _};
+use understudy_metadata::{Config, ItemId, Metadata, Refusal, SegmentSpec, SegmentState};
 
 use crate::support::{Primary, config, disk, memory, one, placed, refusal, segment_id};
 
@@ -353,4 +354,30 @@ fn a_size_that_is_no_multiple_of_the_unit_is_rounded_down() {
         primary.put(1, &n.to_string(), 1);
     }
     assert_eq!(refusal(primary.start(1, "d", 1)), Refusal::NoSpace);
+}
+
+/// No primary logs that; whoever reads it in a log must not believe it.
+#[test]
+fn a_segment_that_is_going_does_not_drain_and_one_that_lives_does_not_end_whatever_a_log_says() {
+    let logged = |grace_ms| {
+        let mut primary = Primary::new();
+        primary.verify_at_end = false;
+        primary.mount(1, memory(1, "m1", 4096)).unwrap();
+        primary.unmount(1, 1, grace_ms).unwrap();
+        primary.step_to_the_end();
+        let frames = primary.tail.entries_since(0, usize::MAX, usize::MAX).unwrap();
+        frames.iter().map(|frame| frame.decode().unwrap()).collect::<Vec<Entry>>()
+    };
+    let at_once = logged(0);
+    let [mounted, unmounted, gone] = &at_once[..] else { panic!("{at_once:?}") };
+    let drained = &logged(1000)[1];
+    for history in [[mounted, unmounted, drained], [mounted, gone, gone]] {
+        let follower = Metadata::new(config(), Position::default());
+        let mut refused = Ok(());
+        for (at, entry) in history.into_iter().enumerate() {
+            refused = refused.and_then(|()| follower.apply(&Entry { seq: at as u64 + 1, ..entry.clone() }));
+        }
+        assert!(matches!(refused, Err(ApplyError::Inconsistent { .. })), "{refused:?}");
+        follower.check().unwrap();
+    }
 }
