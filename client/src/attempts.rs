@@ -89,7 +89,7 @@ pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
 }
 
 /// Where the primary is thought to be: of all calls of a client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Way {
     pub(crate) route: Route,
     epoch_seen: u64,

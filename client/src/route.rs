@@ -20,7 +20,7 @@ pub struct Target {
     pub turn: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     listed: Vec<String>,
     at: usize,
