@@ -8,6 +8,7 @@
 //! Absent on purpose: whatever cargo does by itself (`cargo check`, `cargo test -p …`), and dependencies on the crates
 //! of this workspace: a chore must still build when they do not.
 
+mod bites;
 mod children;
 mod doctor;
 mod failover;
@@ -52,12 +53,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Build in release and run the simulator with these arguments, e.g. `--seeds 100000 --from 1`.
+    /// Build in release and run the simulator: `--seeds 100000 --from 1`, `--replay SEED`, `--report FILE`.
     #[command(disable_help_flag = true)]
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Put one bug after another into a copy of the cores, and require that the simulator finds each by its name.
+    Bites(bites::Args),
     /// Kill, transfer and cut off members many times under load, and print how long clients noticed.
     Failover(failover::Args),
     /// Say which programs are here, which are missing, and their versions.
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench { args } => programs::bench(args),
         Command::Sim { args } => programs::sim(args),
+        Command::Bites(args) => bites::run(&args),
         Command::Failover(args) => failover::run(&args),
         Command::Doctor => doctor::run(),
     }

@@ -1,0 +1,202 @@
+//! `./x bites`: proves that the simulator bites. Each patch in `tests/sim/bites` puts one bug into a production core; the simulator
+//! must find it, by the name of the check that the patch names, and find nothing where there is no bug.
+//!
+//! ```text
+//!   tracked files ─► target/bites/tree ─► for each patch: apply, build, run the seeds, take it back
+//! ```
+//!
+//! Invariants: the repository itself is not touched; a patch that does not apply any more fails, and is named.
+//!
+//! Absent on purpose: the checks and the seeds' meaning. They are the simulator's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{children, repo};
+
+const PATCHES: &str = "tests/sim/bites";
+const PLACE: &str = "target/bites";
+const SIMULATOR: &str = "understudy-test-sim";
+/// Each bug is found within these, and the tree without one passes all of them.
+const SEEDS: u32 = 1000;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only the patches whose names contain one of these.
+    filters: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bite {
+    name: String,
+    patch: PathBuf,
+    bug: String,
+    check: String,
+}
+
+/// What the simulator found first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    seed: u64,
+    check: String,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let bites = bites()?;
+    let chosen: Vec<&Bite> = bites.iter().filter(|bite| is_chosen(&bite.name, &args.filters)).collect();
+    ensure!(!chosen.is_empty(), "no patch in {PATCHES} is named like that");
+    let place = Place::ready()?;
+    println!("{:<34} {:<26} {:>6} {:>8}", "bug", "caught by", "seed", "seconds");
+    let mut wrong = Vec::new();
+    for bite in chosen {
+        let began = Instant::now();
+        let found = place.try_bite(bite)?;
+        println!("{}", line(&bite.name, found.as_ref(), began.elapsed()));
+        if found.as_ref().map(|found| found.check.as_str()) != Some(&bite.check) {
+            wrong.push(format!("{}: expected {}, found {found:?} ({})", bite.name, bite.check, bite.bug));
+        }
+    }
+    let began = Instant::now();
+    let found = place.simulate()?;
+    println!("{}", line("none", found.as_ref(), began.elapsed()));
+    ensure!(found.is_none(), "without a bug there must be no violation: {found:?}");
+    ensure!(wrong.is_empty(), "not caught as they should be:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn is_chosen(name: &str, filters: &[String]) -> bool {
+    filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
+}
+
+fn line(name: &str, found: Option<&Found>, took: Duration) -> String {
+    let (check, seed) = found.map_or(("-", "-".to_owned()), |found| (&found.check, found.seed.to_string()));
+    format!("{name:<34} {check:<26} {seed:>6} {:>8.1}", took.as_secs_f64())
+}
+
+fn bites() -> Result<Vec<Bite>> {
+    let files = fs::read_dir(PATCHES).with_context(|| format!("{PATCHES} cannot be read"))?;
+    let mut paths = files.map(|file| Ok(file?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    paths.sort();
+    paths.into_iter().map(|patch| read(&patch)).collect()
+}
+
+fn read(patch: &Path) -> Result<Bite> {
+    let text = fs::read_to_string(patch).with_context(|| format!("{} cannot be read", patch.display()))?;
+    let name = patch.file_stem().context("a patch has a name")?.to_string_lossy().into_owned();
+    let header = |word: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(word));
+        line.map(|rest| rest.trim().to_owned()).with_context(|| format!("{}: no line {word:?}", patch.display()))
+    };
+    Ok(Bite { bug: header("Bug:")?, check: header("Caught by:")?, name, patch: patch.canonicalize()? })
+}
+
+/// Where the tree is patched and built, with its own target directory, which stays warm.
+struct Place {
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Place {
+    fn ready() -> Result<Place> {
+        fs::create_dir_all(PLACE).with_context(|| format!("{PLACE} cannot be made"))?;
+        let place = Path::new(PLACE).canonicalize()?;
+        let place = Place { tree: place.join("tree"), target: place.join("target") };
+        place.copy_tracked()?;
+        Ok(place)
+    }
+
+    /// Only what is not the same, so that cargo builds nothing anew that has not changed.
+    fn copy_tracked(&self) -> Result<()> {
+        let listed = children::capture(Command::new("git").args(["ls-files", "-z", "--", ".", ":!fuzz"]))?;
+        ensure!(listed.status.success(), "git does not list the tracked files");
+        for file in String::from_utf8(listed.stdout)?.split('\0').filter(|file| !file.is_empty()) {
+            // One that is deleted, and not committed so.
+            let Ok(content) = fs::read(file) else { continue };
+            let to = self.tree.join(file);
+            if fs::read(&to).is_ok_and(|there| there == content) {
+                continue;
+            }
+            let dir = to.parent().context("a file lies in a directory")?;
+            fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+            fs::write(&to, content).with_context(|| format!("{} cannot be written", to.display()))?;
+        }
+        Ok(())
+    }
+
+    fn try_bite(&self, bite: &Bite) -> Result<Option<Found>> {
+        self.apply(bite, &[])?;
+        let found = self.simulate();
+        self.apply(bite, &["--reverse"])?;
+        found.with_context(|| format!("with {}", bite.name))
+    }
+
+    fn apply(&self, bite: &Bite, how: &[&str]) -> Result<()> {
+        let mut git = Command::new("git");
+        // The tree lies within a repository, which git is not to find.
+        git.current_dir(&self.tree).env("GIT_CEILING_DIRECTORIES", &self.target).env("GIT_DIR", "/nonexistent");
+        git.arg("apply").args(how).arg(&bite.patch);
+        let applied = children::capture(&mut git)?;
+        let said = String::from_utf8_lossy(&applied.stderr);
+        ensure!(applied.status.success(), "{} does not apply any more, make it anew: {said}", bite.patch.display());
+        Ok(())
+    }
+
+    /// Builds, and runs the seeds. `None`: no promise was broken.
+    fn simulate(&self) -> Result<Option<Found>> {
+        let mut cargo = repo::cargo(["build", "--quiet", "--profile", "checked", "-p", SIMULATOR]);
+        // Without what a debugger needs: it is built often, and run shortly.
+        cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).env("CARGO_PROFILE_CHECKED_DEBUG", "false");
+        // A bug leaves something unused behind.
+        cargo.env("RUSTFLAGS", "-Awarnings");
+        let built = children::run(&mut cargo)?;
+        ensure!(built.success(), "`{}` failed in {}", repo::as_typed(&cargo), self.tree.display());
+        let mut simulator = Command::new(self.target.join("checked").join(SIMULATOR));
+        let ran = children::capture(simulator.args(["--seeds", &SEEDS.to_string()]))?;
+        let said = String::from_utf8_lossy(&ran.stderr);
+        match (ran.status.success(), found_in(&said)) {
+            (true, None) => Ok(None),
+            (false, Some(found)) => Ok(Some(found)),
+            (_, _) => bail!("the simulator ended with {}: {said}", ran.status),
+        }
+    }
+}
+
+/// `seed N breaks a promise: CHECK: …`
+fn found_in(said: &str) -> Option<Found> {
+    said.lines().find_map(|line| {
+        let (seed, rest) = line.strip_prefix("seed ")?.split_once(" breaks a promise: ")?;
+        let check = rest.split_once(':').map_or(rest, |(check, _)| check);
+        Some(Found { seed: seed.parse().ok()?, check: check.to_owned() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_patch_names_its_bug_and_a_check_that_there_is() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it lies in the repository");
+        let mut count = 0;
+        for file in fs::read_dir(root.join(PATCHES)).expect("it is there") {
+            let bite = read(&file.expect("it can be listed").path()).expect("it has a header");
+            let check = root.join(format!("tests/sim/src/checks/{}.rs", bite.check));
+            assert!(check.is_file(), "{}: there is no check {:?}", bite.name, bite.check);
+            assert!(!bite.bug.is_empty());
+            count += 1;
+        }
+        assert!(count >= 12, "{count} patches");
+    }
+
+    #[test]
+    fn what_the_simulator_found_is_read_from_what_it_says() {
+        let said = "17 of 20 seeds\nseed 17 breaks a promise: cursors: 0.1: purged 3 (a.rs:1)\noptions: {}\n";
+        assert_eq!(found_in(said), Some(Found { seed: 17, check: "cursors".to_owned() }));
+        assert_eq!(found_in("20 of 20 seeds\n"), None);
+    }
+}
