@@ -45,6 +45,8 @@ pub enum Event {
     NotRepaired,
     /// All of the state is new, and was checked when it came.
     Synced,
+    /// Another stream to the primary: a repair that was under way has ended with the last one, whatever came of it.
+    StreamBegins,
     /// Another primary, or this member itself: what was said of the last one is over.
     EpochBegins,
 }
@@ -169,6 +171,10 @@ impl Verifier {
             Event::Synced => {
                 *self = Verifier { left_alone: std::mem::take(&mut self.left_alone), ..Verifier::new(self.limits) };
                 out.push(Action::Sound(true));
+            }
+            Event::StreamBegins => {
+                self.repairing = false;
+                self.settle(out);
             }
             Event::EpochBegins => {
                 self.left_alone.clear();

@@ -101,3 +101,13 @@ fn a_member_that_differs_from_a_rotten_primary_is_not_sound_either() {
     assert_eq!(feed(&mut verifier, rotten), [Action::Alarm { shards: vec![5] }]);
     assert_eq!(verifier.condition(), Condition::Diverged);
 }
+
+#[test]
+fn a_repair_that_ended_with_its_stream_is_begun_again_on_the_next_one() {
+    let mut verifier = Verifier::new(LIMITS);
+    feed(&mut verifier, compared(7, &[2], false));
+    assert_eq!(feed(&mut verifier, compared(8, &[2], false)), [], "one repair at a time");
+    assert_eq!(feed(&mut verifier, Event::StreamBegins), [repair(&[2])]);
+    assert_eq!(feed(&mut verifier, repaired(9, &[])), [Action::Sound(true)]);
+    assert_eq!(feed(&mut verifier, Event::StreamBegins), []);
+}

@@ -24,7 +24,7 @@ const SIMULATOR: &str = "understudy-test-sim";
 /// Each bug is found within these, and the tree without one passes all of them.
 const SEEDS: u32 = 1000;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Only the patches whose names contain one of these.
     filters: Vec<String>,
@@ -138,7 +138,8 @@ impl Place {
     fn apply(&self, bite: &Bite, how: &[&str]) -> Result<()> {
         let mut git = Command::new("git");
         // The tree lies within a repository, which git is not to find.
-        git.current_dir(&self.tree).env("GIT_CEILING_DIRECTORIES", &self.target).env("GIT_DIR", "/nonexistent");
+        let above = self.tree.parent().context("the tree lies in a directory")?;
+        git.current_dir(&self.tree).env("GIT_CEILING_DIRECTORIES", above);
         git.arg("apply").args(how).arg(&bite.patch);
         let applied = children::capture(&mut git)?;
         let said = String::from_utf8_lossy(&applied.stderr);

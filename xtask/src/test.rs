@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::steps::{self, Step};
 use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, MACHETE, NEXTEST};
-use crate::{fuzz, repo};
+use crate::{bites, fuzz, repo};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -51,6 +51,7 @@ fn full_run() -> Vec<Step> {
         generated_docs(),
         tests(Scope::All, &[]),
         doc_tests(),
+        bugs(),
         short_fuzz(),
     ]
 }
@@ -129,6 +130,12 @@ fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Co
 fn doc_tests() -> Step {
     let command = repo::cargo(["test", "--doc", "--workspace", "--all-features", "--profile", "checked"]);
     Step::commands("doc tests", "fix the example that rustdoc names", vec![command])
+}
+
+fn bugs() -> Step {
+    let hint =
+        "a check does not notice its bug any more, or a patch in tests/sim/bites no longer applies: make it anew";
+    Step::new("bites", hint, || bites::run(&bites::Args::default()))
 }
 
 fn short_fuzz() -> Step {

@@ -197,6 +197,7 @@ impl Ride<'_> {
             self.applying.stop().await;
             self.standby.distrust();
         }
+        self.pair.node.verify.on(verification::Event::StreamBegins);
         match self.connect().await {
             Ok((out, incoming, calls)) => {
                 let verifying = Verifying { pair: Arc::clone(self.pair), calls, epoch: self.epoch };

@@ -78,7 +78,7 @@ impl Cx {
 
     pub(crate) fn ask(&mut self, from: usize, asker: Incarnation, request: Request) {
         if !self.sometimes(self.options.coordinator_unsure) {
-            let at = self.now + self.delay();
+            let at = self.now + 1 + self.rng.below(self.options.coordinator_ms_max);
             return self.net.put(at, Delivery::ToCoordinator { from, asker, request, lose_answer: false });
         }
         // An answer that is lost, of a request that may still be on its way when the asker has long given up.
@@ -96,7 +96,10 @@ impl Cx {
         let away = self.now < self.coordinator.down_until;
         let answer = (!away).then(|| self.handle(asker, request)).filter(|_| !lose_answer);
         // No answer is noticed only after a while.
-        let delay = if answer.is_some() { self.delay() } else { ANSWER_WITHIN_MS };
+        let delay = match answer {
+            Some(_) => 1 + self.rng.below(self.options.coordinator_ms_max),
+            None => ANSWER_WITHIN_MS,
+        };
         self.net.put(self.now + delay, Delivery::FromCoordinator { to: from, asker, answer });
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) corrupt: u64,
     /// A stream breaks, whatever is true of its ends.
     pub(crate) break_stream: u64,
+    /// The coordinator takes from 1 to this many milliseconds, each way.
+    pub(crate) coordinator_ms_max: u64,
     pub(crate) coordinator_down: u64,
     /// The coordinator's answer is lost, before or after the swap has happened; or it comes late.
     pub(crate) coordinator_unsure: u64,
@@ -75,6 +77,7 @@ impl Options {
         let (apply_entries, sends) = (of([1, 64]) as usize, of([25, 400]) as usize);
         let (client_ttl_ms, segment_bytes) = (of([700, 3_000]), of([6 << 10, 24 << 10]));
         let (digest_every_ms, repair_max) = (of([60, 300]), of([2, 50]) as usize);
+        let coordinator_ms_max = of([20, 180]);
         Options {
             members: 2 + rng.below(3) as usize,
             clients: 1 + rng.below(4) as usize,
@@ -91,6 +94,7 @@ impl Options {
             stop,
             corrupt,
             break_stream,
+            coordinator_ms_max,
             coordinator_down,
             coordinator_unsure,
             clock_rate,

@@ -89,7 +89,7 @@ impl Member {
             samples: Vec::new(),
         });
         cx.send(self.at, primary.member.0 as usize, stream, Body::Hello(hello));
-        self.stream_begins(cx);
+        self.doubt(cx, verification::Event::StreamBegins);
     }
 
     /// The other end hears of it, too.

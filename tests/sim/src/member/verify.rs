@@ -51,8 +51,6 @@ impl Member {
         }
     }
 
-    pub(super) fn stream_begins(&mut self, _cx: &mut Cx) {}
-
     /// What was changed behind its back.
     pub(crate) fn corrupt(&mut self, cx: &mut Cx) {
         let kinds = [
