@@ -44,6 +44,9 @@ pub(crate) struct Options {
     pub(crate) coordinator_unsure: u64,
     /// Clocks run up to this many per mille faster or slower. The protocol allows for 25 each way.
     pub(crate) clock_rate: u64,
+    /// How long the task that has log and state may take to hear of a role.
+    pub(crate) role_ms_max: u64,
+    pub(crate) lag_ops_max: u64,
     /// Of the log in memory. Small: peers that were away find their place gone.
     pub(crate) tail_entries: usize,
     pub(crate) window_entries: u64,
@@ -69,10 +72,13 @@ impl Options {
         let late_message = sometimes(10);
         let (lose_request, repeat_request) = (sometimes(50), sometimes(100));
         let (crash, pause, cut_link, stop) = (sometimes(100), sometimes(200), sometimes(200), sometimes(100));
-        let (transfer, corrupt, break_stream) = (sometimes(100), sometimes(60), sometimes(400));
+        let (transfer, corrupt, break_stream) = (sometimes(100), sometimes(150), sometimes(400));
         let (coordinator_down, coordinator_unsure, clock_rate) = (sometimes(100), sometimes(200), sometimes(24));
         let mut of = |few: [u64; 2]| few[rng.below(2) as usize];
-        let (tail_entries, window_entries) = (of([150, 100_000]) as usize, of([8, 8192]));
+        let tail_entries = [of([40, 150]), 100_000][of([0, 1]) as usize] as usize;
+        // Below what the log holds, or so far above that it is full first.
+        let (lag_ops_max, window_entries) = (tail_entries as u64 * 2 / of([3, 1]), of([8, 8192]));
+        let role_ms_max = of([6, 60]);
         let (window_bytes, batch_entries) = (of([4 << 10, 4 << 20]) as usize, of([3, 512]) as usize);
         let (apply_entries, sends) = (of([1, 64]) as usize, of([25, 400]) as usize);
         let (client_ttl_ms, segment_bytes) = (of([700, 3_000]), of([6 << 10, 24 << 10]));
@@ -98,6 +104,8 @@ impl Options {
             coordinator_down,
             coordinator_unsure,
             clock_rate,
+            role_ms_max,
+            lag_ops_max,
             tail_entries,
             window_entries,
             window_bytes,
@@ -112,10 +120,9 @@ impl Options {
         }
     }
 
-    /// With a small tail the limits on lag must bite before it is full.
     pub(crate) fn timing(&self) -> Timing {
-        let lag_ops_max = Timing::default().lag_ops_max.min(self.tail_entries as u64 * 2 / 3);
-        Timing { lag_ops_max, join_lag_ops: lag_ops_max / 3, ..Timing::default() }
+        let lag_ops_max = self.lag_ops_max;
+        Timing { lag_ops_max, join_lag_ops: lag_ops_max / 4, ..Timing::default() }
     }
 
     pub(crate) fn tail(&self) -> TailConfig {

@@ -22,8 +22,6 @@ pub(super) enum Role {
     Deposed,
 }
 
-/// How long the task that has log and state may take to hear of a role.
-const ROLE_MS_MAX: u64 = 6;
 /// Of a state's digest: after every so many entries.
 const DIGEST_EVERY: u64 = 4;
 
@@ -79,7 +77,7 @@ impl Member {
             assert!(!self.retired, "retired_leads: {:?} was told that it ends, and is {role:?}", self.me);
         }
         self.role = role;
-        self.role_due = Some(cx.now + cx.rng.below(ROLE_MS_MAX));
+        self.role_due = Some(cx.now + cx.rng.below(cx.options.role_ms_max));
     }
 
     pub(super) fn take_role(&mut self, cx: &mut Cx) {

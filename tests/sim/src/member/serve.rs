@@ -62,8 +62,23 @@ impl Member {
         cx.post(Letter { from: End::Member(self.at), to, stream, body: Body::Reply(reply) });
     }
 
+    /// Somebody might read now, and would be answered: that must be right, too.
+    fn could_read(&self, cx: &mut Cx) {
+        let Some(reign) = self.reign.as_ref().filter(|reign| self.core.leads() == Some(reign.epoch)) else { return };
+        if self.core.may_answer(self.clock(cx.now)) {
+            self.acts(cx, reign.epoch);
+            cx.checks.acknowledged.leads(&cx.history, self.me, reign.tail.last());
+        }
+    }
+
+    fn acts(&self, cx: &mut Cx, epoch: u64) {
+        cx.checks.one_primary.acts(self.me, epoch);
+        cx.checks.no_late_acknowledgement.acts(self.me, epoch);
+    }
+
     /// Whatever may go out now.
     pub(super) fn answer(&mut self, cx: &mut Cx) {
+        self.could_read(cx);
         let clock = self.clock(cx.now);
         for pending in std::mem::take(&mut self.pending) {
             let changes = pending.request.number > 0;
@@ -95,8 +110,7 @@ impl Member {
         let Pending { from, stream, request, ran, epoch } = pending;
         let at = cx.history.epoch_at(end, ran.wait_seq).map(|epoch| Position { epoch, seq: ran.wait_seq });
         let at = at.expect("what it rests on is in the log");
-        cx.checks.one_primary.acts(self.me, epoch);
-        cx.checks.no_late_acknowledgement.acts(self.me, epoch);
+        self.acts(cx, epoch);
         cx.checks.acknowledged.acknowledge(&cx.history, self.me, end, at);
         if let Some(known) = cx.coordinator.record() {
             cx.checks.held.acknowledged(&cx.history, &known.record, at);
@@ -142,7 +156,9 @@ impl Member {
     fn step(&mut self, cx: &mut Cx) {
         match &self.life {
             Life::Leads(state, _) => {
+                let state = Arc::clone(state);
                 while let Ok(steps) = state.step(self.ttl()) {
+                    self.wrote(cx);
                     cx.tally.clients_expired += steps.clients_expired;
                     cx.tally.objects_evicted += steps.objects_evicted;
                     cx.tally.puts_discarded += steps.puts_discarded;
