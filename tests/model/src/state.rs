@@ -118,10 +118,22 @@ impl Member {
             epoch_max: 0,
             log: Log::default(),
             log_epoch: 0,
-            answered_age: 0,
+            // It has answered nobody. The core waits all the same, since it knows no better.
+            answered_age: WAIT,
             asked: None,
             claim: None,
             leading: None,
+        }
+    }
+
+    /// What exactly was proposed does not matter any more once it can't happen and has not happened.
+    fn forget_refused(&mut self, me: Who, record: &Record, nobody: &Record) {
+        if let Some(swap) = self.asked.as_mut().filter(|swap| !swap.current && !swap.happened) {
+            swap.to = Record { primary: me, ..*nobody };
+        }
+        let is_won = |claim: &Claim| claim.epoch == record.epoch && record.primary == me;
+        if let Some(claim) = self.claim.as_mut().filter(|claim| !claim.current && !is_won(claim)) {
+            claim.epoch = 0;
         }
     }
 
@@ -193,6 +205,10 @@ impl State {
             };
             member.life == to.life() && wanted
         });
+        let (record, nobody) = (self.record, Record { epoch: 0, insync: Set::default(), reborn: false, ..self.record });
+        for (slot, member) in self.members.iter_mut().enumerate() {
+            member.forget_refused(Who::new(slot, member.life), &record, &nobody);
+        }
         let lives = self.members.each_ref().map(|member| member.life);
         for leading in self.members.iter_mut().filter_map(|member| member.leading.as_mut()) {
             leading.forget_dead(lives);
