@@ -76,23 +76,23 @@ impl State {
         let Some(leading) = &mut member.leading else { return };
         leading.proposed = leading.proposed.union(insync);
         let to = Record { epoch: leading.epoch, primary: me, insync, reborn: self.record.reborn && leading.current };
-        member.asked = Some(Swap { to, happened: false, current: leading.current });
+        let is_current = leading.current;
+        member.asked = Some(Swap { to, happened: false, current: true });
+        if !is_current {
+            member.on_refused();
+        }
     }
 
-    /// The coordinator's answer reaches the member.
-    pub(crate) fn on_decided(&mut self, slot: usize) {
+    /// The member is told that its swap has happened.
+    pub(crate) fn on_swapped(&mut self, slot: usize) {
         let Some(swap) = self.members[slot].asked.take() else { return };
-        if swap.happened {
-            self.learn(slot, swap.to, swap.current, true);
-        } else if let Some(leading) = &mut self.members[slot].leading {
-            leading.unsure = true;
-        }
+        self.learn(slot, swap.to, swap.current, true);
     }
 
     /// No answer came. Nothing rests on what has become of the swap.
     pub(crate) fn on_no_answer(&mut self, slot: usize, rules: &Rules) {
         let Some(swap) = self.members[slot].asked.take() else { return };
-        if swap.current && !swap.happened {
+        if !swap.happened {
             self.late.push(swap.to);
         }
         if let Some(leading) = &mut self.members[slot].leading {

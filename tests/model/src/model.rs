@@ -31,8 +31,8 @@ pub enum Action {
     Swap {
         slot: usize,
     },
-    /// A member is told that its swap has happened, or never will.
-    Decided {
+    /// A member is told that its swap has happened.
+    Swapped {
         slot: usize,
     },
     /// A member waits no longer for what became of its swap.
@@ -136,9 +136,8 @@ impl Rules {
             actions.extend(state.takeover(slot, self).map(|_| Action::Claim { slot }));
             return;
         };
-        actions.extend((swap.current && !swap.happened).then_some(Action::Swap { slot }));
-        actions.extend((swap.happened || !swap.current).then_some(Action::Decided { slot }));
-        if swap.happened || !swap.current || state.late.len() < self.bounds.late_swaps {
+        actions.push(if swap.happened { Action::Swapped { slot } } else { Action::Swap { slot } });
+        if swap.happened || state.late.len() < self.bounds.late_swaps {
             actions.push(Action::NoAnswer { slot });
         }
     }
@@ -184,7 +183,7 @@ impl Rules {
             Action::Read { slot } => state.learn(slot, state.record, true, false),
             Action::Claim { slot } => self.claim(state, slot),
             Action::Swap { slot } => Self::swap(state, slot),
-            Action::Decided { slot } => state.on_decided(slot),
+            Action::Swapped { slot } => state.on_swapped(slot),
             Action::NoAnswer { slot } => state.on_no_answer(slot, self),
             Action::LateSwap { at } => state.swap(state.late[at]),
             Action::LateSwapLost { at } => drop(state.late.remove(at)),

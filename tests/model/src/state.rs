@@ -27,7 +27,7 @@ impl Record {
 pub(crate) struct Swap {
     pub(crate) to: Record,
     pub(crate) happened: bool,
-    /// Before it happened: the record is still the one that it compares with. After: nothing has followed it.
+    /// Nothing has followed it. Before it has happened that is so, or it would have been refused.
     pub(crate) current: bool,
 }
 
@@ -126,15 +126,32 @@ impl Member {
         }
     }
 
-    /// What exactly was proposed does not matter any more once it can't happen and has not happened.
-    fn forget_refused(&mut self, me: Who, record: &Record, nobody: &Record) {
-        if let Some(swap) = self.asked.as_mut().filter(|swap| !swap.current && !swap.happened) {
-            swap.to = Record { primary: me, ..*nobody };
+    /// The record has moved on. A swap that has not happened never will: its member is told so at once, since until then it could
+    /// only do less.
+    fn on_moved_record(&mut self) {
+        self.claim.iter_mut().for_each(|claim| claim.current = false);
+        self.leading.iter_mut().for_each(|leading| leading.current = false);
+        match &mut self.asked {
+            Some(swap) if swap.happened => swap.current = false,
+            Some(_) => self.on_refused(),
+            None => {}
         }
+    }
+
+    pub(crate) fn on_refused(&mut self) {
+        self.asked = None;
+        self.leading.iter_mut().for_each(|leading| leading.unsure = true);
+    }
+
+    /// What differs and can make no difference any more.
+    fn tidy(&mut self, me: Who, record: &Record) {
         let is_won = |claim: &Claim| claim.epoch == record.epoch && record.primary == me;
         if let Some(claim) = self.claim.as_mut().filter(|claim| !claim.current && !is_won(claim)) {
             claim.epoch = 0;
         }
+        // Whatever it would propose is refused.
+        let deposed = self.leading.as_mut().filter(|leading| leading.epoch < record.epoch);
+        deposed.into_iter().for_each(|leading| leading.unsure = true);
     }
 
     fn tick(&mut self) {
@@ -186,11 +203,7 @@ impl State {
         }
         self.record = to;
         self.late.clear();
-        for member in &mut self.members {
-            member.asked.iter_mut().for_each(|swap| swap.current = false);
-            member.claim.iter_mut().for_each(|claim| claim.current = false);
-            member.leading.iter_mut().for_each(|leading| leading.current = false);
-        }
+        self.members.iter_mut().for_each(Member::on_moved_record);
     }
 
     /// Drops messages that nobody will look at, and puts the rest into one order.
@@ -205,9 +218,8 @@ impl State {
             };
             member.life == to.life() && wanted
         });
-        let (record, nobody) = (self.record, Record { epoch: 0, insync: Set::default(), reborn: false, ..self.record });
         for (slot, member) in self.members.iter_mut().enumerate() {
-            member.forget_refused(Who::new(slot, member.life), &record, &nobody);
+            member.tidy(Who::new(slot, member.life), &self.record);
         }
         let lives = self.members.each_ref().map(|member| member.life);
         for leading in self.members.iter_mut().filter_map(|member| member.leading.as_mut()) {
