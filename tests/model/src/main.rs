@@ -1,4 +1,4 @@
-//! Checks an instance of the model and prints what was found: `understudy-model [MEMBERS FAILURES]`, 2 members and 1 failure without.
+//! Checks an instance of the model and prints what was found: `understudy-model MEMBERS FAILURES`.
 //!
 //! Fails if a promise is broken, if something that must be seen was not, or if the checker did not get through.
 
@@ -12,9 +12,8 @@ use understudy_model::rules::{Bounds, Rules};
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let bounds = match words.as_slice() {
-        [] => Bounds::small(2, 1),
         [members, failures] => Bounds::small(members.parse()?, failures.parse()?),
-        _ => return Err("what is asked for is: MEMBERS FAILURES, or nothing".into()),
+        _ => return Err("what is asked for is: MEMBERS FAILURES".into()),
     };
     bounds.check()?;
     Ok(if check(Rules { bounds, mistake: None }) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
