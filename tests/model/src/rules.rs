@@ -74,7 +74,7 @@ impl Bounds {
             failures,
             epochs: 2,
             entries: 1,
-            messages: 1,
+            messages: if members < 3 { 2 } else { 1 },
             late_swaps: usize::from(members < 3),
             address: false,
             symmetry: true,
