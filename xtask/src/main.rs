@@ -12,6 +12,7 @@ mod children;
 mod doctor;
 mod failover;
 mod fuzz;
+mod model;
 mod programs;
 mod repo;
 mod steps;
@@ -58,6 +59,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Check the formal model of the election exhaustively.
+    Model(model::Args),
     /// Kill, transfer and cut off members many times under load, and print how long clients noticed.
     Failover(failover::Args),
     /// Say which programs are here, which are missing, and their versions.
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench { args } => programs::bench(args),
         Command::Sim { args } => programs::sim(args),
+        Command::Model(args) => model::run(&args),
         Command::Failover(args) => failover::run(&args),
         Command::Doctor => doctor::run(),
     }

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::steps::{self, Step};
 use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, MACHETE, NEXTEST};
-use crate::{fuzz, repo};
+use crate::{fuzz, model, repo};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -51,6 +51,7 @@ fn full_run() -> Vec<Step> {
         generated_docs(),
         tests(Scope::All, &[]),
         doc_tests(),
+        small_model(),
         short_fuzz(),
     ]
 }
@@ -64,8 +65,9 @@ enum Scope {
 
 fn format() -> Step {
     let fuzz = ["fmt", "--manifest-path", fuzz::MANIFEST, "--check"];
-    let commands = vec![repo::cargo(["fmt", "--all", "--check"]), repo::cargo(fuzz)];
-    Step::commands("format", "run `cargo fmt --all` (for fuzz/: in that directory)", commands)
+    let model = ["fmt", "--manifest-path", model::MANIFEST, "--check"];
+    let commands = vec![repo::cargo(["fmt", "--all", "--check"]), repo::cargo(fuzz), repo::cargo(model)];
+    Step::commands("format", "run `cargo fmt --all` (for fuzz/ and tests/model/: in that directory)", commands)
 }
 
 fn clippy() -> Step {
@@ -129,6 +131,12 @@ fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Co
 fn doc_tests() -> Step {
     let command = repo::cargo(["test", "--doc", "--workspace", "--all-features", "--profile", "checked"]);
     Step::commands("doc tests", "fix the example that rustdoc names", vec![command])
+}
+
+fn small_model() -> Step {
+    let hint =
+        "the trace shows how a promise is broken: put it right in election/ if it happens there too, else in the model";
+    Step::new("model", hint, || model::lint().and_then(|()| model::check_small()))
 }
 
 fn short_fuzz() -> Step {

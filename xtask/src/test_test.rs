@@ -31,7 +31,18 @@ fn every_step_of_a_full_run_says_what_to_do_when_it_fails() {
     let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
     assert_eq!(
         names,
-        ["format", "clippy", "docs", "cargo deny", "cargo machete", "generated docs", "tests", "doc tests", "fuzz"]
+        [
+            "format",
+            "clippy",
+            "docs",
+            "cargo deny",
+            "cargo machete",
+            "generated docs",
+            "tests",
+            "doc tests",
+            "model",
+            "fuzz"
+        ]
     );
     assert!(steps.iter().all(|step| !step.hint.is_empty()));
 }
