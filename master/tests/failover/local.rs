@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::check::{all_keys, converged};
 use crate::cluster::PATIENCE;
-use crate::links::Linked;
+use crate::linked::Linked;
 use crate::load::{SEGMENT_BYTES, connect};
 use crate::proxy::Cut;
 use crate::view::count_in_sync;

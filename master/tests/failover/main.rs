@@ -3,7 +3,7 @@
 //!
 //! | file | has |
 //! |---|---|
-//! | `process`, `cluster`, `view`, `etcd`, `proxy` | what is broken |
+//! | `tests/harness` | what is broken: processes, members, etcd, links |
 //! | `load`, `writer`, `history`, `check` (`check_test`) | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
 //! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
@@ -17,10 +17,10 @@
 //! Deliberately absent: faults inside a process. `tests/sim` has those.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use harness::{cluster, etcd, linked, proxy, view};
+
 mod check;
 mod check_test;
-mod cluster;
-mod etcd;
 mod etcd_faults;
 mod etcd_members;
 mod full_sync;
@@ -33,13 +33,10 @@ mod long;
 mod members;
 mod pauses;
 mod probe;
-mod process;
-mod proxy;
 mod restarts;
 mod space;
 mod standby_reads;
 mod throttle;
 mod transfers;
 mod verification;
-mod view;
 mod writer;
