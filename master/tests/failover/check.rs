@@ -11,7 +11,6 @@ use client::{Client, ListKeys, Location, Object, Position, Reason, SegmentId};
 use crate::cluster::Cluster;
 use crate::history::{Fate, History};
 use crate::load::{checksum_of, connect, key, size_of};
-use crate::view::{View, leader};
 
 const KEYS_AT_ONCE: usize = 1000;
 /// A few are enough to see what is wrong.
@@ -29,7 +28,7 @@ pub(crate) async fn check(cluster: &Cluster, history: &History) {
     drop(client);
     let shown = faults.iter().take(FAULTS_SHOWN).collect::<Vec<_>>();
     assert!(faults.is_empty(), "{} faults: {shown:#?}\n{}", faults.len(), history.summary());
-    converged(cluster).await;
+    cluster.converged().await;
     cluster.check_logs();
 }
 
@@ -43,24 +42,6 @@ pub(crate) fn faults_of(history: &History, keys: &BTreeSet<String>, objects: &Ob
     positions_follow_time(history, &mut faults);
     buffers_do_not_overlap(objects, &mut faults);
     faults
-}
-
-/// One leads, the others follow, and all hold the same at the same seq.
-pub(crate) async fn converged(cluster: &Cluster) {
-    cluster.in_sync().await;
-    let same = |view: &View| {
-        let at: Vec<_> = view.values().flatten().map(|status| (status.applied, status.digest.clone())).collect();
-        for ((seq, digest), (other_seq, other_digest)) in at.iter().zip(at.iter().skip(1)) {
-            assert!(seq != other_seq || digest == other_digest, "at the same seq, other digests: {view:#?}");
-        }
-        at.windows(2).all(|pair| pair[0] == pair[1])
-    };
-    let view = cluster.wait_until("all hold the same", same).await;
-    let (name, _) = leader(&view).expect("one leads");
-    let others = view.iter().filter(|(other, _)| *other != name).filter_map(|(_, status)| status.as_ref());
-    for status in others {
-        assert_eq!(status.role, "standby", "{view:#?}");
-    }
 }
 
 pub(crate) async fn all_keys(client: &Client) -> BTreeSet<String> {

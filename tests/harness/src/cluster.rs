@@ -55,6 +55,8 @@ struct Member {
 #[derive(Debug)]
 pub struct Cluster {
     members: BTreeMap<String, Member>,
+    /// Whoever knows their addresses must find nobody else there.
+    gone: Vec<Member>,
     spec: Spec,
     /// Dropped last: the members write into it.
     dir: Dir,
@@ -73,7 +75,7 @@ impl Cluster {
     }
 
     pub fn empty(spec: Spec) -> Cluster {
-        Cluster { members: BTreeMap::new(), spec, dir: Dir::new() }
+        Cluster { members: BTreeMap::new(), gone: Vec::new(), spec, dir: Dir::new() }
     }
 
     /// Starts a member that was not there before.
@@ -158,6 +160,11 @@ impl Cluster {
 
     pub fn addresses(&self) -> Vec<String> {
         self.members.keys().map(|name| self.address(name)).collect()
+    }
+
+    /// A member that has ended, and does not come back.
+    pub fn forget(&mut self, name: &str) {
+        self.gone.extend(self.members.remove(name));
     }
 
     /// None: it does not run.
@@ -280,12 +287,35 @@ impl Cluster {
         logs.map(named).collect()
     }
 
-    /// Nothing happened that a person must look at.
+    /// What happened that a person must look at.
+    pub fn bad_lines(&self) -> Vec<String> {
+        let is_bad = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        let of = |(file, log): (String, String)| {
+            log.lines().filter(is_bad).map(|line| format!("{file}: {line}")).collect::<Vec<_>>()
+        };
+        self.logs().into_iter().flat_map(of).collect()
+    }
+
     pub fn check_logs(&self) {
-        for (file, log) in self.logs() {
-            let bad = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
-            let bad: Vec<&str> = log.lines().filter(bad).collect();
-            assert!(bad.is_empty(), "{file}: {bad:#?}");
+        let bad = self.bad_lines();
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+
+    /// One leads, the others follow, and all hold the same at the same seq.
+    pub async fn converged(&self) {
+        self.in_sync().await;
+        let same = |view: &View| {
+            let at: Vec<_> = view.values().flatten().map(|status| (status.applied, status.digest.clone())).collect();
+            for ((seq, digest), (other_seq, other_digest)) in at.iter().zip(at.iter().skip(1)) {
+                assert!(seq != other_seq || digest == other_digest, "at the same seq, other digests: {view:#?}");
+            }
+            at.windows(2).all(|pair| pair[0] == pair[1])
+        };
+        let view = self.wait_until("all hold the same", same).await;
+        let (name, _) = leader(&view).expect("one leads");
+        let others = view.iter().filter(|(other, _)| *other != name).filter_map(|(_, status)| status.as_ref());
+        for status in others {
+            assert_eq!(status.role, "standby", "{view:#?}");
         }
     }
 }

@@ -81,6 +81,21 @@ impl Linked {
         }
     }
 
+    /// The end of [`Linked::cut_between`].
+    pub fn join_between(&self, one: &str, other: &str) {
+        for (listens, connects) in [(one, other), (other, one)] {
+            if let Some(pid) = self.cluster.pid(connects) {
+                self.peer(listens).heal_from(pid);
+            }
+        }
+    }
+
+    /// What was done to this member's own links, for all who use them.
+    pub fn heal_ways(&self, name: &str) {
+        let ways = self.ways(name);
+        [Some(&ways.peer), ways.etcd.as_ref()].into_iter().flatten().for_each(Proxy::heal_all_but_cut_from);
+    }
+
     pub fn heal(&self) {
         for Ways { peer, etcd, .. } in self.ways.values() {
             [Some(peer), etcd.as_ref()].into_iter().flatten().for_each(Proxy::heal);

@@ -86,6 +86,13 @@ impl Proxy {
         });
     }
 
+    /// What this process was cut off from is its own again.
+    pub fn heal_from(&self, pid: u32) {
+        self.link.state.send_modify(|state| {
+            state.cut_from.remove(&pid);
+        });
+    }
+
     /// Ends all connections that are open, as when a packet of each is lost for too long.
     pub fn reset(&self) {
         self.link.state.send_modify(|state| state.resets += 1);
@@ -97,6 +104,14 @@ impl Proxy {
 
     pub fn lengthen(&self, delay: Duration) {
         self.link.state.send_modify(|state| state.delay = delay);
+    }
+
+    /// But for processes that are cut off one by one.
+    pub fn heal_all_but_cut_from(&self) {
+        self.link.state.send_modify(|state| {
+            let (cut_from, resets) = (std::mem::take(&mut state.cut_from), state.resets);
+            *state = State { cut_from, resets, ..State::default() };
+        });
     }
 
     pub fn heal(&self) {
