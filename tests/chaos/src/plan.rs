@@ -136,7 +136,8 @@ impl Plan {
     }
 
     pub(crate) fn next(&mut self) -> Fault {
-        let kind = self.kinds[self.rng.usize(..self.kinds.len())];
+        let often = self.rng.u8(..4) == 0;
+        let kind = if often { Kind::Kill } else { self.kinds[self.rng.usize(..self.kinds.len())] };
         let who = if self.rng.u8(..3) < 2 { Who::Primary } else { Who::Standby };
         let (least, most) = kind.lasting_ms();
         // Short ones more often than long ones: what matters lies around the time-outs of the election.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::options::{Coordinator, Options};
 use crate::picture;
 use crate::plan::{Kind, Who};
-use crate::story::Story;
+use crate::story::{Story, plural};
 
 /// Writes `chaos.md` and `chaos.svg`, and says the most important to the terminal.
 pub fn write(options: &Options, story: &Story) -> Result<()> {
@@ -22,25 +22,9 @@ pub fn write(options: &Options, story: &Story) -> Result<()> {
         let path = dir.join(name);
         std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    println!("{}\n{}", summary(story), verdict(story));
+    println!("{}\n{}", story.summary(), verdict(story));
     println!("report: {}", dir.join("chaos.md").display());
     Ok(())
-}
-
-fn summary(story: &Story) -> String {
-    let Story { changes, reads, refused, not_run, unknown, faults, .. } = story;
-    format!(
-        "{} in {:.0?}: {} faults, {} takeovers; {changes} changes and {reads} reads acknowledged, {refused} refused by what \
-         was there, {not_run} not run in time, {unknown} of unknown outcome",
-        plural(story.checked.rounds, "round"),
-        story.lasted,
-        faults.len(),
-        story.takeovers(),
-    )
-}
-
-fn plural(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn verdict(story: &Story) -> String {
@@ -53,7 +37,7 @@ fn verdict(story: &Story) -> String {
 fn page(options: &Options, story: &Story) -> String {
     let mut page = String::from("# Chaos\n\n");
     page += "Real members under random faults and continuous load; everything that clients were told is checked, round by round.\n\n";
-    let _ = writeln!(page, "**{}.** {}.\n", verdict(story), summary(story));
+    let _ = writeln!(page, "**{}.** {}.\n", verdict(story), story.summary());
     if story.was_stopped {
         page += "It was told to end before its time.\n\n";
     }

@@ -72,6 +72,24 @@ impl Story {
         &self.violations
     }
 
+    /// Whether anything happened that could have gone wrong.
+    pub fn is_told(&self) -> bool {
+        !self.faults.is_empty() && self.changes > 0 && self.reads > 0 && self.checked.rounds > 0
+    }
+
+    /// In one line.
+    pub fn summary(&self) -> String {
+        let Story { changes, reads, refused, not_run, unknown, faults, .. } = self;
+        format!(
+            "{} in {:.0?}: {} faults, {} takeovers; {changes} changes and {reads} reads acknowledged, {refused} refused by \
+             what was there, {not_run} not run in time, {unknown} of unknown outcome",
+            plural(self.checked.rounds, "round"),
+            self.lasted,
+            faults.len(),
+            self.takeovers(),
+        )
+    }
+
     /// Before its end.
     pub fn broke_off(&mut self, what: &str) {
         self.violations.push(what.to_owned());
@@ -122,4 +140,8 @@ impl Story {
         };
         began.filter_map(cause).collect()
     }
+}
+
+pub(crate) fn plural(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

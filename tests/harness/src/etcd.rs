@@ -20,13 +20,20 @@ pub struct Etcd {
     process: Option<Process>,
     clients: Port,
     peers: Port,
+    args: Vec<String>,
     /// Dropped last: etcd writes into it.
     dir: TempDir,
 }
 
 impl Etcd {
     pub async fn start() -> Etcd {
+        Etcd::start_with(&[]).await
+    }
+
+    /// `args`: of etcd itself.
+    pub async fn start_with(args: &[&str]) -> Etcd {
         let mut etcd = Etcd::new("one");
+        etcd.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         etcd.restart().await;
         etcd
     }
@@ -35,7 +42,7 @@ impl Etcd {
     fn new(name: &str) -> Etcd {
         let dir = tempfile::Builder::new().prefix("understudy-etcd-").tempdir().expect("there is room");
         let (clients, peers) = (test_ports::free_port(), test_ports::free_port());
-        Etcd { name: name.to_owned(), process: None, clients, peers, dir }
+        Etcd { name: name.to_owned(), process: None, clients, peers, args: Vec::new(), dir }
     }
 
     /// With the data of before.
@@ -58,6 +65,7 @@ impl Etcd {
         command.args(["--name", &self.name, "--initial-cluster", cluster]);
         command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+        command.args(&self.args);
         self.process = Some(Process::start(command, &self.log_path()));
     }
 
