@@ -22,6 +22,8 @@ use crate::standby_reads::get;
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 300;
+/// Clients send a sign of life.
+const HEARD_EVERY: Duration = Duration::from_secs(1);
 /// Who has segments and makes copies.
 const HOLDERS: usize = 2;
 
@@ -182,11 +184,14 @@ async fn five_members_split_and_the_primary_is_among_the_two() {
 /// while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_are_added_and_removed_under_fire_until_all_are_others() {
-    let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;
+    let ttl_ms = (3 * HEARD_EVERY.as_millis()).to_string();
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--client-ttl-ms", &ttl_ms])).await;
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     for (comes, goes) in [("c", "a"), ("d", "b")] {
         cluster.plan(comes, &[]);
         cluster.restart(comes);
+        // Who knows nobody but members that are gone by now finds nobody: clients hear of a new one with a sign of life.
+        sleep(HEARD_EVERY * 2).await;
         load.runs(CHANGES_BETWEEN).await;
         let (primary, epoch) = cluster.in_sync().await;
         cluster.kill(&primary);
