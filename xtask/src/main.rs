@@ -63,6 +63,13 @@ enum Command {
     Model(model::Args),
     /// Kill, transfer and cut off members many times under load, and print how long clients noticed.
     Failover(failover::Args),
+    /// Random faults of real members under load, with a check of all that clients were told, and a report in docs/reports,
+    /// e.g. `--minutes 30 --seed 7`.
+    #[command(disable_help_flag = true)]
+    Chaos {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Say which programs are here, which are missing, and their versions.
     Doctor,
 }
@@ -94,6 +101,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sim { args } => programs::sim(args),
         Command::Model(args) => model::run(&args),
         Command::Failover(args) => failover::run(&args),
+        Command::Chaos { args } => programs::chaos(args),
         Command::Doctor => doctor::run(),
     }
 }

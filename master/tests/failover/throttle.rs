@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::check::check;
-use crate::links::Linked;
+use crate::linked::Linked;
 use crate::load::Load;
 use crate::view::{View, count_in_sync, leader};
 
