@@ -54,7 +54,7 @@ pub(crate) async fn heartbeat(link: &Link, deadline: Duration) -> Result<Heard, 
     let host = link.options.host.clone();
     let request = |caller| Heartbeat(v1::HeartbeatRequest { caller: Some(caller), host });
     let mut answer = link.call(terms(link, deadline), request).await?;
-    link.route.lock().learn(std::mem::take(&mut answer.members));
+    link.way.lock().route.learn(std::mem::take(&mut answer.members));
     Ok(Heard {
         position: convert::position(answer.position),
         needs_remount: answer.state() == heartbeat_response::ClientState::NeedsRemount,

@@ -70,6 +70,8 @@
 
 mod answers;
 mod api;
+#[doc(hidden)]
+pub mod attempts;
 mod backoff;
 mod calls;
 mod client;
@@ -91,7 +93,8 @@ mod mounts;
 mod numbers;
 mod options;
 mod put;
-mod route;
+#[doc(hidden)]
+pub mod route;
 mod session;
 mod standbys;
 mod starting;

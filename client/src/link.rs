@@ -8,41 +8,41 @@
 //!
 //! Deliberately absent: what calls mean.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::v1;
+use proto::v1::CallError;
 use proto::v1::metadata_client::MetadataClient;
 use proto::v1::session_response::Answer;
-use proto::v1::{CallError, Reason};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::Channel;
 
+use crate::attempts::{Attempts, Go, Meaning, OnLoss, Ran, Way, meaning};
 use crate::backoff::Backoff;
 use crate::calls::Call;
 use crate::codec::ID_BYTES_MAX;
 use crate::discovery::{Announced, Discovery};
 use crate::error::{Error, Refused};
-use crate::flight::{Flight, OnLoss, Outcome};
+use crate::flight::{Flight, Outcome};
 use crate::ids::ClientId;
 use crate::mounts::Mounts;
 use crate::numbers::{Numbers, OpenNumber};
 use crate::options::{Numbering, Options, Transport};
-use crate::route::{Redirect, Route, Target};
+use crate::route::{Redirect, Target};
 use crate::standbys::Standbys;
-use crate::trip::{Ran, Terms, Trip, Window};
+use crate::trip::{Terms, Trip, Window};
 
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) options: Options,
     pub(crate) client_id: ClientId,
     client_id_wire: Bytes,
-    pub(crate) route: Mutex<Route>,
-    epoch_seen: AtomicU64,
+    pub(crate) way: Mutex<Way>,
     /// What stood in the way last, for errors at a deadline.
     trouble: Mutex<String>,
     numbers: Numbers,
@@ -65,8 +65,7 @@ impl Link {
         Link {
             client_id,
             client_id_wire: client_id.to_wire(),
-            route: Mutex::new(Route::new(addresses)),
-            epoch_seen: AtomicU64::new(0),
+            way: Mutex::new(Way::new(addresses)),
             trouble: Mutex::new(String::new()),
             numbers: Numbers::new(),
             window: Semaphore::new(options.window_calls),
@@ -185,11 +184,9 @@ impl Link {
                 Outcome::Expired => return Err(trip.gave_up(ticket.ran(), self.trouble())),
                 Outcome::Closed => return Err(trip.closed(ticket.ran())),
             };
-            let ran = match error.reason() {
-                Reason::Overloaded => Ran::No,
-                Reason::OutcomeUnknown => Ran::Maybe,
-                Reason::Unspecified if error.code == tonic::Code::Unavailable as i32 => Ran::No,
-                _ => return Err(Refused::from(error).into()),
+            // The stream is well: it is left by whoever drives it, and the call stays on it.
+            let Meaning::Again(ran, Go::Here | Go::Elsewhere | Go::Redirected) = meaning(&error) else {
+                return Err(Refused::from(error).into());
             };
             let given_up = ran == Ran::Maybe && trip.on_loss == OnLoss::GivesUp;
             if given_up || !self.pause(trip, &mut backoff, &error).await {
@@ -214,14 +211,17 @@ impl Link {
         true
     }
 
+    pub(crate) fn attempts(&self, trip: &Trip) -> Attempts {
+        let within = trip.deadline.saturating_duration_since(trip.began);
+        Attempts::new(within, trip.on_loss, (self.options.backoff_min, self.options.backoff_max))
+    }
+
     pub(crate) fn epoch_seen(&self) -> u64 {
-        self.epoch_seen.load(Ordering::Acquire)
+        self.way.lock().epoch_seen()
     }
 
     pub(crate) fn saw_epoch(&self, epoch: u64) {
-        if epoch > self.epoch_seen() {
-            self.epoch_seen.fetch_max(epoch, Ordering::AcqRel);
-        }
+        self.way.lock().saw_epoch(epoch);
     }
 
     pub(crate) fn trouble(&self) -> String {
@@ -236,12 +236,12 @@ impl Link {
     }
 
     pub(crate) fn target(&self) -> Target {
-        self.route.lock().target()
+        self.way.lock().target()
     }
 
     /// The target serves.
     pub(crate) fn on_answer(&self, turn: u64) {
-        self.route.lock().on_answer(turn);
+        self.way.lock().on_answer(turn);
         self.trouble.lock().clear();
     }
 
@@ -249,10 +249,7 @@ impl Link {
     pub(crate) fn on_failure(&self, target: &Target, why: impl std::fmt::Display) -> bool {
         tracing::debug!(address = %target.address, "left: {why}");
         self.note_trouble(format!("{}: {why}", target.address));
-        let mut route = self.route.lock();
-        route.on_failure(target.turn);
-        // Also for those that come late: else each of many calls would try a member that is down once more.
-        route.round_is_over()
+        self.way.lock().on_failure(target.turn)
     }
 
     /// All members were asked in vain: perhaps the directory knows better. Nothing, where there is none.
@@ -262,10 +259,8 @@ impl Link {
         let Ok(_asking) = self.discovering.try_lock() else { return };
         match ask(&**discovery, self.options.connect_timeout).await {
             Ok(Some(Announced { address, epoch })) => {
-                let seen = self.epoch_seen();
-                let followed = self.route.lock().on_announced(&address, epoch, seen);
-                self.saw_epoch(epoch);
-                tracing::debug!(address, epoch, seen, followed, "announced as the primary");
+                let followed = self.way.lock().on_announced(&address, epoch);
+                tracing::debug!(address, epoch, followed, "announced as the primary");
             }
             Ok(None) => tracing::debug!("no primary is announced"),
             Err(why) => tracing::debug!("discovery: {why}"),
@@ -274,13 +269,10 @@ impl Link {
 
     /// The target names another member. True: time to pause before going there.
     pub(crate) fn on_redirect(&self, target: &Target, error: &CallError) -> bool {
-        let seen = self.epoch_seen();
-        let (followed, pause) = {
-            let mut route = self.route.lock();
-            let followed = route.on_redirect(target.turn, &error.primary_address, error.epoch, seen);
-            (followed, route.round_is_over())
+        let (seen, (followed, pause)) = {
+            let mut way = self.way.lock();
+            (way.epoch_seen(), way.on_redirect(target.turn, error))
         };
-        self.saw_epoch(error.epoch);
         tracing::debug!(address = %target.address, to = %error.primary_address, epoch = error.epoch, seen, ?followed);
         let (from, to, epoch) = (&target.address, &error.primary_address, error.epoch);
         self.note_trouble(match followed {

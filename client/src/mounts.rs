@@ -19,9 +19,10 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::answers::Mounted;
+use crate::attempts::Ran;
 use crate::error::{Error, Refused};
 use crate::ids::{Position, SegmentId};
-use crate::trip::{Ran, Trip};
+use crate::trip::Trip;
 use crate::types::Segment;
 
 /// How the client stands with the master, as of the last sign of life.

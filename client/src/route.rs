@@ -17,12 +17,14 @@ const LISTED_MAX: usize = 32;
 
 /// One address, and the turn it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) address: String,
-    pub(crate) turn: u64,
+pub struct Target {
+    /// Of the member.
+    pub address: String,
+    /// Rises with each move.
+    pub turn: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     listed: Vec<String>,
     at: usize,
@@ -35,7 +37,8 @@ pub(crate) struct Route {
 
 /// What became of a redirect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Redirect {
+pub enum Redirect {
+    /// Its member is up.
     Followed,
     /// It names no address that can be used, or the place it comes from: the next listed one is up.
     Useless,

@@ -30,14 +30,13 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+use crate::attempts::{Ran, stale};
 use crate::calls::Positioned as _;
 use crate::codec::SessionCodec;
 use crate::dial::chain;
 use crate::flight::Outcome;
 use crate::link::Link;
 use crate::route::Target;
-use crate::trip::Ran;
-use crate::unary::stale;
 
 /// How long a member that takes nothing any more may go on answering what it has.
 const DRAIN_MAX: Duration = Duration::from_millis(250);
@@ -118,7 +117,8 @@ fn leave(link: &Link, target: &Target, why: &Why) -> bool {
 async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool) {
     // Kept until the stream is left: then the connection is closed, and nothing of it arrives later.
     let _connection = channel.clone();
-    let mut reader = Reader { link, target, epoch_floor: link.epoch_seen(), served: false, leaving: None };
+    let epoch_floor = link.epoch_seen();
+    let mut reader = Reader { link, target, epoch_floor, epoch_told: epoch_floor, served: false, leaving: None };
     let end = match open(link, channel).await {
         Ok(answers) => tokio::select! {
             biased;
@@ -133,7 +133,7 @@ async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool
 /// Keeps a connection to the member that would be asked next, so that a failover needs no new one. Never ends.
 async fn keep_spare<T>(link: &Link) -> T {
     loop {
-        let next = link.route.lock().next_up();
+        let next = link.way.lock().route.next_up();
         let kept = link.spare.lock().as_ref().map(|(address, _)| address.clone());
         if next != kept {
             let channel = match &next {
@@ -186,6 +186,8 @@ struct Reader<'a> {
     link: &'a Link,
     target: &'a Target,
     epoch_floor: u64,
+    /// The highest one that the link was told of: one look at it for each epoch, not for each answer.
+    epoch_told: u64,
     served: bool,
     /// How the stream will end, and when at the latest.
     leaving: Option<(Why, Instant)>,
@@ -263,13 +265,16 @@ impl Reader<'_> {
         self.link.flight.put_back(id, Ran::No)
     }
 
-    fn check_epoch(&self, id: u64, answer: &Answer) -> ControlFlow<End> {
+    fn check_epoch(&mut self, id: u64, answer: &Answer) -> ControlFlow<End> {
         let Some(position) = answer.position() else { return ControlFlow::Continue(()) };
-        if position.epoch < self.epoch_floor {
+        if let Some(why) = stale(position.epoch, self.epoch_floor) {
             self.link.flight.put_back(id, Ran::Maybe);
-            return ControlFlow::Break(End::lost(stale(position.epoch, self.epoch_floor)));
+            return ControlFlow::Break(End::lost(why));
         }
-        self.link.saw_epoch(position.epoch);
+        if position.epoch > self.epoch_told {
+            self.epoch_told = position.epoch;
+            self.link.saw_epoch(position.epoch);
+        }
         ControlFlow::Continue(())
     }
 

@@ -44,7 +44,7 @@ struct Member {
 impl Known {
     /// Those that are listed and may be asked, from the one whose turn it is.
     fn in_turn(&mut self, link: &Link, now: Instant) -> Vec<(String, Channel)> {
-        let listed = link.route.lock().others();
+        let listed = link.way.lock().route.others();
         self.members.retain(|member| listed.contains(&member.address));
         for address in listed {
             if !self.members.iter().any(|member| member.address == address)

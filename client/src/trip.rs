@@ -7,27 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::attempts::{OnLoss, Ran};
 use crate::error::Error;
-use crate::flight::OnLoss;
 
 /// A deadline beyond what a clock can say is this far away.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// Whether an attempt has run at the master.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Ran {
-    /// It certainly has not.
-    No,
-    /// It is not known.
-    Maybe,
-}
-
-impl Ran {
-    /// Of two attempts of one call.
-    pub(crate) fn or(self, other: Ran) -> Ran {
-        self.max(other)
-    }
-}
 
 /// The terms of one call.
 #[derive(Clone, Copy, Debug)]

@@ -2,29 +2,19 @@
 //!
 //! Invariants: as in `link`; each attempt goes to the member that is thought best at its start; many calls that fail
 //! at the same member move on together, once.
+//!
+//! Deliberately absent: what an attempt's end means, and where the next one goes (`attempts`).
 
 use proto::status::from_status;
-use proto::v1::{CallError, Reason};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status};
+use tonic::{Response, Status};
 
+use crate::attempts::{End, GivenUp, Next};
 use crate::calls::Positioned;
 use crate::error::{Error, Refused};
-use crate::flight::OnLoss;
 use crate::link::Link;
-use crate::route::Target;
-use crate::trip::{Ran, Trip};
-
-/// What follows from a failed attempt.
-enum Next {
-    /// It is the answer.
-    Refused(Refused),
-    Again {
-        ran: Ran,
-        pause: bool,
-    },
-}
+use crate::trip::Trip;
 
 impl Link {
     pub(crate) async fn over_unary<A, F>(&self, trip: &Trip, send: impl Fn(Channel) -> F) -> Result<A, Error>
@@ -32,76 +22,39 @@ impl Link {
         A: Positioned,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let mut ran = Ran::No;
-        let mut backoff = self.backoff();
+        let mut attempts = self.attempts(trip);
         loop {
-            let target = self.target();
-            let channel = self.channel(&target)?;
-            let epoch_floor = self.epoch_seen();
+            let attempt = attempts.begin(&self.way.lock());
+            let channel = self.channel(&attempt.target)?;
             let answered = match timeout_at(trip.deadline, send(channel)).await {
                 Ok(answered) => answered.map(Response::into_inner).map_err(|status| from_status(&status)),
-                Err(_) => return Err(trip.gave_up(Ran::Maybe, format!("{}: no answer in time", target.address))),
-            };
-            let error = match self.accept(&target, epoch_floor, answered) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let last = error.message.clone();
-            let pause = match self.next(&target, &error) {
-                Next::Refused(refused) => return Err(refused.into()),
-                Next::Again { ran: this, pause } => {
-                    ran = ran.or(this);
-                    if this == Ran::Maybe && trip.on_loss == OnLoss::GivesUp {
-                        return Err(trip.gave_up(Ran::Maybe, format!("{}: {last}", target.address)));
-                    }
-                    pause
+                Err(_) => {
+                    let GivenUp { ran, why } = attempts.on_deadline(&attempt);
+                    return Err(trip.gave_up(ran, why));
                 }
             };
-            if pause {
-                if !self.pause(trip, &mut backoff, &error).await {
-                    return Err(trip.gave_up(ran, format!("{}: {last}", target.address)));
+            let end = match &answered {
+                Ok(answer) => End::Answer(answer.position().map(|position| position.epoch)),
+                Err(error) => End::Error(error),
+            };
+            let next = {
+                let mut way = self.way.lock();
+                attempts.on_end(&attempt, end, trip.began.elapsed(), fastrand::u64(..), &mut way)
+            };
+            match (&next, &answered) {
+                (Next::Done, Ok(_)) => self.note_trouble(String::new()),
+                (_, Err(error)) => self.note_trouble(format!("{}: {}", attempt.target.address, error.message)),
+                (_, Ok(_)) => {}
+            }
+            match next {
+                Next::Done => return answered.map_err(|error| Refused::from(error).into()),
+                Next::Again { pause: None } => {}
+                Next::Again { pause: Some(pause) } => {
+                    tokio::time::sleep_until(Instant::now() + pause).await;
+                    self.discover().await;
                 }
-                self.discover().await;
+                Next::GivenUp(GivenUp { ran, why }) => return Err(trip.gave_up(ran, why)),
             }
         }
     }
-
-    /// An answer counts unless it comes from an epoch that was over before the attempt began.
-    fn accept<A: Positioned>(
-        &self,
-        target: &Target,
-        epoch_floor: u64,
-        answered: Result<A, CallError>,
-    ) -> Result<A, CallError> {
-        let answer = answered?;
-        if let Some(position) = answer.position() {
-            if position.epoch < epoch_floor {
-                return Err(proto::status::outcome_unknown(stale(position.epoch, epoch_floor)));
-            }
-            self.saw_epoch(position.epoch);
-        }
-        self.on_answer(target.turn);
-        Ok(answer)
-    }
-
-    fn next(&self, target: &Target, error: &CallError) -> Next {
-        let did_not_run = |pause| Next::Again { ran: Ran::No, pause };
-        match error.reason() {
-            Reason::Overloaded => did_not_run(true),
-            Reason::NotPrimary => did_not_run(self.on_redirect(target, error)),
-            Reason::ShuttingDown => did_not_run(self.on_failure(target, &error.message)),
-            Reason::Unspecified if error.code == Code::Unavailable as i32 => {
-                did_not_run(self.on_failure(target, &error.message))
-            }
-            Reason::OutcomeUnknown => Next::Again { ran: Ran::Maybe, pause: self.on_failure(target, &error.message) },
-            _ => Next::Refused(error.clone().into()),
-        }
-    }
-}
-
-/// Why an answer does not count.
-pub(crate) fn stale(offered: u64, seen: u64) -> String {
-    format!(
-        "it answers for epoch {offered}, but {seen} was seen: it has been deposed, or its coordinator has lost data"
-    )
 }

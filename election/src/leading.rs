@@ -145,6 +145,14 @@ impl Leading {
         self.peers.get(&who).map(|peer| (peer.received, peer.echo_ms))
     }
 
+    /// The lowest seq that a peer of the set still lacks: it is kept, and writes wait for room if need be, until the lag limits
+    /// have taken that peer out of the set. Peers that catch up or join hold nothing up: they find as much of the log as its
+    /// bounds allow, and get a full sync when that was not enough.
+    pub(crate) fn needed_seq(&self) -> Option<u64> {
+        let peers = self.known.record.insync.iter().filter(|who| **who != self.me);
+        peers.map(|who| self.peers.get(who).map_or(0, |peer| peer.received) + 1).min()
+    }
+
     /// For how long a peer has lacked something, at most. `None`: it has not been heard of.
     pub(crate) fn lag_ms(&self, who: Incarnation, now: Millis) -> Option<Millis> {
         let peer = self.peers.get(&who)?;

@@ -237,6 +237,11 @@ impl Member {
         self.leading().and_then(|leading| leading.lag_ms(who, now))
     }
 
+    /// As the primary: from where on its log must be kept for the peers of the set. `None`: nobody needs any of it.
+    pub fn needed_seq(&self) -> Option<u64> {
+        self.leading().and_then(Leading::needed_seq)
+    }
+
     pub fn committed(&self) -> Option<u64> {
         self.leading().map(Leading::committed)
     }

@@ -6,6 +6,9 @@
 //! | `batch` | which entries go into one message |
 //! | `gather` | whether it goes at once |
 //! | `images` | a full sync as messages: shard by shard, chunk by chunk |
+//! | `feed` | what a peer is sent next: images and the log beside them, or the log |
+//! | `receipt` | what a peer's receipt counts for |
+//! | `wire` | what a peer holds, as it says so |
 //! | `window` | how many bytes are on their way |
 //!
 //! *Invariant:* knows the state through `oplog::ReplicatedState` alone. No clock, no task, no socket.
@@ -13,13 +16,18 @@
 //! Deliberately absent: who is in the set and what is committed (`election`), and the streams (`master`).
 
 mod batch;
+mod feed;
 mod gather;
 mod images;
 mod plan;
+mod receipt;
 mod window;
+mod wire;
 
 pub use batch::{Batch, BatchLimits, next_batch};
+pub use feed::{Feed, Step};
 pub use gather::Gather;
 pub use images::Images;
 pub use plan::{PeerLog, Start, SyncedPart, plan};
+pub use receipt::{Counted, counted};
 pub use window::Window;

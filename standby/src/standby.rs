@@ -107,6 +107,18 @@ impl<S: ReplicatedState> Standby<S> {
         if self.sink.is_some() { 0 } else { self.held() }
     }
 
+    /// To a message that was sent at `echo_ms`, once what it brought is held.
+    pub fn receipt(&self, epoch: u64, echo_ms: u64) -> v1::Receipt {
+        v1::Receipt {
+            epoch,
+            echo_ms,
+            received: self.received(),
+            applied: self.state.applied().seq,
+            syncing: self.sink.is_some(),
+            ..v1::Receipt::default()
+        }
+    }
+
     pub fn syncing(&self) -> Option<SyncProgress> {
         let sink = self.sink.as_ref()?;
         let (shards_done, shards) = sink.shards_done();

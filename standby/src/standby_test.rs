@@ -13,6 +13,7 @@ use replication::{BatchLimits, Images, Start, next_batch, plan};
 
 use super::*;
 use crate::applying::apply_committed;
+use crate::promotion::Promotion;
 
 const LIMITS: BatchLimits = BatchLimits { entries: 7, bytes: 1 << 20 };
 const NOW: Now = Now { ttl_ms: 1, wall_ms: 1 };
@@ -54,11 +55,9 @@ impl Primary {
 
     /// Leads on with what a standby holds, in the next epoch.
     fn promoted(standby: Standby<Metadata>, epoch: u64) -> Primary {
-        standby.on_committed(u64::MAX);
-        while apply_committed(&**standby.state(), standby.tail(), 100, u64::MAX, |_| {}).unwrap().entries > 0 {}
-        let (state, tail, mut log) = standby.into_parts();
-        tail.set_floor(None);
-        log.begin_epoch(epoch);
+        let promotion = Promotion::new(standby);
+        while promotion.apply(100).unwrap().entries > 0 {}
+        let (state, tail, log) = promotion.begin(epoch, 1);
         state.lead(log, NOW);
         Primary { state, tail, puts: 1000 * epoch }
     }

@@ -8,10 +8,10 @@ use proto::v1::admin_client::AdminClient;
 use tonic::transport::Channel;
 
 use crate::answers::{Cluster, Member, Status, Tenant, Transferred, Verification};
+use crate::attempts::OnLoss;
 use crate::client::Client;
 use crate::convert::position;
 use crate::error::Error;
-use crate::flight::OnLoss;
 use crate::ids::Position;
 use crate::options::check_tenant;
 use crate::trip::Trip;

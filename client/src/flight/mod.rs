@@ -29,7 +29,7 @@ use proto::v1::session_response::Answer;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::trip::Ran;
+use crate::attempts::{OnLoss, Ran};
 use table::{Place, Table};
 
 /// Deadlines are looked at no more often than this.
@@ -49,15 +49,6 @@ pub(crate) enum Outcome {
     Expired,
     /// Nobody drives the stream any more.
     Closed,
-}
-
-/// What becomes of a call when an attempt was lost that may have run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum OnLoss {
-    /// It is sent again: it only reads, or the master knows its number.
-    SendsAgain,
-    /// It would run twice.
-    GivesUp,
 }
 
 /// What has happened so far, for people.

@@ -11,8 +11,8 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Counts, OnLoss, Outcome};
-use crate::trip::Ran;
+use super::{Counts, Outcome};
+use crate::attempts::{OnLoss, Ran};
 
 /// The most calls that the stream takes at once, so that the lock is not held for long.
 pub(super) const TAKE_MAX: usize = 64;

@@ -230,20 +230,12 @@ impl Ride<'_> {
     }
 
     fn hello(&self) -> v1::Hello {
-        let holds = self.standby.holds();
-        let position = |at: oplog::Position| v1::Position { epoch: at.epoch, seq: at.seq };
         v1::Hello {
             who: Some(incarnation_to_wire(self.pair.seat.me)),
             name: self.pair.node.name.clone(),
             cluster_id: Bytes::copy_from_slice(&self.pair.cluster_id().to_be_bytes()),
             epoch: self.epoch,
-            history: holds.history.into_iter().map(position).collect(),
-            applied: Some(position(holds.applied)),
-            partial: holds.partial.map(|part| v1::PartialSync {
-                next_shard: part.next_shard,
-                oldest: Some(position(part.oldest)),
-                newest: Some(position(part.newest)),
-            }),
+            ..self.standby.holds().into()
         }
     }
 
@@ -297,14 +289,11 @@ impl Ride<'_> {
         }
         self.pair.notes.heard(in_sync, boot_ms());
         let receipt = v1::Receipt {
-            epoch,
-            received: self.standby.received(),
             applied: self.applying.applied.load(Ordering::Relaxed),
-            echo_ms: sent_ms,
-            syncing: self.standby.syncing().is_some(),
             unsound: !self.pair.node.verify.is_sound(),
             verified: self.pair.node.verify.verified().seq,
             asked_ms: boot_ms(),
+            ..self.standby.receipt(epoch, sent_ms)
         };
         out.send(FromStandby { message: Some(Up::Receipt(receipt)) })
             .await

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metadata::Metadata;
-use oplog::{Appender, Domain, Draft, OP_EPOCH_START, ReplicatedState as _, Tail};
-use standby::{Standby, apply_committed};
+use oplog::Tail;
+use standby::{Promotion, Standby};
 use tokio::sync::watch;
 
 use crate::node::Held;
@@ -90,16 +90,9 @@ fn empty(pair: &Pair) -> Standby<Metadata> {
 }
 
 async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life {
-    let (state, mut tail, mut log) = standby.into_parts();
-    let held = tail.last().seq;
-    if tail.committed().closed().is_some() {
-        // It led with this log before.
-        (tail, log) = tail.forked(held, held).expect("the log holds its own end");
-    }
-    tail.committed().advance(held);
-    apply_all(pair, &state, &tail).await;
-    tail.set_floor(None);
-    begin_epoch(pair, &state, &mut log, epoch);
+    let promotion = Promotion::new(standby);
+    apply_all(pair, &promotion).await;
+    let (state, tail, log) = promotion.begin(epoch, pair.node.clock.now().wall_ms);
     state.lead(log, pair.node.clock.now());
     pair.node.hold(Held { state: Arc::clone(&state), tail: Arc::clone(&tail) });
     // For operators who want the classic rule: nothing rests on it here.
@@ -115,30 +108,14 @@ async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life {
 }
 
 /// What was received and is committed by the promotion itself.
-async fn apply_all(pair: &Pair, state: &Metadata, tail: &Tail) {
+async fn apply_all(pair: &Pair, promotion: &Promotion<Metadata>) {
     // A repair that is just being ended has it until then.
     let _turn = pair.node.verify.turn().await;
     loop {
-        match apply_committed(state, tail, APPLY_ENTRIES, u64::MAX, |_| {}) {
+        match promotion.apply(APPLY_ENTRIES) {
             Ok(applied) if applied.entries == 0 => return,
             Ok(_) => tokio::task::yield_now().await,
             Err(error) => follow::lost(&pair.node, &error),
         }
     }
-}
-
-fn begin_epoch(pair: &Pair, state: &Metadata, log: &mut Appender, epoch: u64) {
-    log.begin_epoch(epoch);
-    let draft = Draft {
-        domain: Domain::ENGINE,
-        op_type: OP_EPOCH_START,
-        timestamp_ms: pair.node.clock.now().wall_ms,
-        request: None,
-        key: b"",
-        payload: b"",
-    };
-    // Nothing keeps old entries from making room.
-    let frame = log.reserve(0).expect("the log has room for an entry").append(&draft);
-    let entry = frame.decode().expect("it was encoded here");
-    state.apply(&entry).expect("the start of an epoch fits any state");
 }

@@ -167,7 +167,7 @@ async fn tick(pair: Arc<Pair>) {
         pair.seat.event(Event::Tick);
         pair.seat.release_if_untenured();
         if pair.seat.leads().is_some() {
-            pair.node.tail().set_floor(peers::floor(&pair.seat));
+            pair.node.tail().set_floor(pair.seat.needed_seq());
         }
     }
 }

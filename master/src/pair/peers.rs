@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use election::{Event, Incarnation, MemberId};
 use metadata::Metadata;
-use oplog::{Buckets, Part, Position, ReplicatedState as _, Tail, Verifiable as _};
+use oplog::{Buckets, Part, ReplicatedState as _, Tail, Verifiable as _};
 use parking_lot::Mutex;
 use proto::status::{not_primary, to_status};
 use proto::v1::from_primary::Message as Down;
@@ -27,7 +27,7 @@ use proto::v1::replication_server::Replication;
 use proto::v1::verify_request::Question;
 use proto::v1::verify_response::Answer;
 use proto::v1::{self, FromPrimary, FromStandby, VerifyRequest, VerifyResponse};
-use replication::{BatchLimits, Gather, Images, PeerLog, Start, SyncedPart, Window, next_batch, plan};
+use replication::{BatchLimits, Counted, Feed, Gather, PeerLog, Step, Window, counted};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -263,19 +263,6 @@ pub(crate) fn incarnation_to_wire(who: Incarnation) -> v1::Incarnation {
     v1::Incarnation { member: who.member.0, number: who.number }
 }
 
-fn position(wire: &v1::Position) -> Position {
-    Position { epoch: wire.epoch, seq: wire.seq }
-}
-
-fn log_of(hello: &v1::Hello) -> PeerLog {
-    let partial = hello.partial.as_ref().and_then(|part| {
-        let (oldest, newest) = (position(part.oldest.as_ref()?), position(part.newest.as_ref()?));
-        Some(SyncedPart { next_shard: part.next_shard, oldest, newest })
-    });
-    let applied = hello.applied.as_ref().map(position).unwrap_or_default();
-    PeerLog { history: hello.history.iter().map(position).collect(), applied, partial }
-}
-
 /// Why a stream ended.
 enum End {
     /// The epoch is over, or another stream has taken this one's place.
@@ -342,20 +329,17 @@ impl Stream {
             if receipt.epoch != self.epoch || !self.peers.is_open(&self.peer) {
                 return End::Over;
             }
-            // A member that says more than there is to hold is wrong, whatever it means by it.
-            let received = receipt.received.min(self.tail.appended().get());
+            let Counted { received, echo_ms, sound, is_member } =
+                counted(&receipt, self.tail.appended().get(), boot_ms());
             let peer = &self.peer;
             peer.received.fetch_max(received, Ordering::Relaxed);
             peer.applied.store(receipt.applied, Ordering::Relaxed);
             peer.verified.store(receipt.verified, Ordering::Relaxed);
-            peer.sound.store(!receipt.unsound, Ordering::Relaxed);
+            peer.sound.store(sound, Ordering::Relaxed);
             peer.heard_ms.store(boot_ms(), Ordering::Relaxed);
             peer.in_flight.lock().answered(receipt.echo_ms);
             peer.asked_ms.store(receipt.asked_ms, Ordering::Release);
-            let echo_ms = receipt.echo_ms.min(boot_ms());
-            if !receipt.syncing {
-                // What it still holds from before is no reason to wait for it.
-                let sound = !receipt.unsound;
+            if is_member {
                 self.seat.event(Event::Answered { from: peer.who, epoch: self.epoch, received, echo_ms, sound });
             }
             peer.window.notify_one();
@@ -363,94 +347,68 @@ impl Stream {
     }
 
     async fn send_all(&self, hello: &v1::Hello) -> End {
-        let first_seq = self.tail.first_seq();
-        let start = plan(&self.tail.history(), first_seq - 1, &log_of(hello));
-        let sent = match self.begin(start).await {
-            Ok(sent) => sent,
+        let feed = Feed::new(&self.state, &self.tail, &PeerLog::from(hello), self.limits());
+        let feed = match self.begin(feed).await {
+            Ok(feed) => feed,
             Err(end) => return end,
         };
         // What a peer had before counts for its window, not for commits: those wait for its own word.
-        self.peer.received.fetch_max(sent, Ordering::Relaxed);
-        self.send_log(sent).await
+        self.peer.received.fetch_max(feed.sent(), Ordering::Relaxed);
+        self.send_log(feed).await
     }
 
-    async fn begin(&self, start: Start) -> Result<u64, End> {
-        let primary = Some(incarnation_to_wire(self.seat.me));
-        let welcome = |start| Down::Welcome(v1::Welcome { primary, start: Some(start) });
-        match start {
-            Start::Log { fork_seq } => {
-                self.send(welcome(v1::welcome::Start::ForkSeq(fork_seq))).await?;
-                Ok(fork_seq)
-            }
-            Start::FullSync { first_shard, after } => {
-                let mut images = Images::new(Arc::clone(&self.state), first_shard);
-                let shards = images.shards();
-                self.send(welcome(v1::welcome::Start::FullSync(v1::FullSync { first_shard, shards }))).await?;
-                self.seat.counts.full_syncs.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(peer = self.peer.name, first_shard, shards, "full sync begins");
-                let began = Instant::now();
-                let sent = self.send_images(&mut images, after).await?;
-                tracing::info!(
-                    peer = self.peer.name,
-                    records = images.records(),
-                    ms = began.elapsed().as_millis() as u64,
-                    "full sync: all images are sent"
-                );
-                Ok(sent)
-            }
+    /// The welcome, and all images.
+    async fn begin(&self, mut feed: Feed<Metadata>) -> Result<Feed<Metadata>, End> {
+        let (primary, start) = (Some(incarnation_to_wire(self.seat.me)), Some(feed.welcome()));
+        self.send(Down::Welcome(v1::Welcome { primary, start })).await?;
+        if feed.syncing().is_none() {
+            return Ok(feed);
         }
+        self.seat.counts.full_syncs.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(peer = self.peer.name, ?start, "full sync begins");
+        let began = Instant::now();
+        let mut pace = Pace::new(self.settings.full_sync_bytes_per_s);
+        while let Some((shard, shards)) = feed.syncing() {
+            self.peer.shards.store(shards.into(), Ordering::Relaxed);
+            self.peer.shards_sent.store(shard.into(), Ordering::Relaxed);
+            feed = self.sync_step(feed, &mut pace).await?;
+        }
+        self.peer.shards.store(0, Ordering::Relaxed);
+        self.peer.shards_sent.store(0, Ordering::Relaxed);
+        let ms = began.elapsed().as_millis() as u64;
+        tracing::info!(peer = self.peer.name, records = feed.records(), ms, "full sync: all images are sent");
+        Ok(feed)
     }
 
-    /// Images, and beside them the log from the oldest of them on: so that it need not be kept until all are sent. Tells how
-    /// far the log is sent.
-    async fn send_images(&self, images: &mut Images<Metadata>, after: Option<u64>) -> Result<u64, End> {
-        self.peer.shards.store(images.shards().into(), Ordering::Relaxed);
-        let mut pace = Pace::new(self.settings.full_sync_bytes_per_s);
-        let mut sent = after;
-        loop {
-            self.check_goes_on()?;
-            let mut taken = std::mem::replace(images, Images::new(Arc::clone(&self.state), u32::MAX));
-            let next = tokio::task::spawn_blocking(move || {
-                let message = taken.next_message();
-                (taken, message)
-            });
-            let (back, message) = next.await.map_err(|_| End::Over)?;
-            *images = back;
-            self.peer.shards_sent.store(images.shard().into(), Ordering::Relaxed);
-            let begins = sent.or(images.oldest().map(|at| at.seq));
-            let Some(message) = message else {
-                self.peer.shards.store(0, Ordering::Relaxed);
-                self.peer.shards_sent.store(0, Ordering::Relaxed);
-                let begins = begins.expect("images were sent, by this stream or by one before");
-                // Not held up by the window of entries, as beside every image: what is missing moves that one not at all.
-                return self.send_log_beside(begins).await;
-            };
-            let bytes = message.chunk.len();
-            self.send(Down::Image(message)).await?;
-            self.window_has_room().await?;
-            sent = Some(self.send_log_beside(begins.expect("an image was just taken")).await?);
-            pace.sent(bytes);
+    async fn sync_step(&self, mut feed: Feed<Metadata>, pace: &mut Pace) -> Result<Feed<Metadata>, End> {
+        self.check_goes_on()?;
+        let step = if feed.takes_image_next() {
             while let Some(rest) = pace.ahead() {
                 sleep(rest.min(Duration::from_millis(self.settings.beacon_ms))).await;
                 self.send(Down::Entries(v1::Entries { frames: Bytes::new() })).await?;
             }
-        }
-    }
-
-    /// What is in the log now.
-    async fn send_log_beside(&self, mut sent: u64) -> Result<u64, End> {
-        let upto = self.tail.appended().get();
-        while sent < upto {
-            match next_batch(&self.tail, sent, upto, self.limits()).map_err(End::Purged)? {
-                Some(batch) => {
-                    sent = batch.last_seq;
-                    self.send(Down::Entries(v1::Entries { frames: batch.frames })).await?;
-                    self.window_has_room().await?;
-                }
-                None => return Ok(sent),
+            let tail = Arc::clone(&self.tail);
+            let taken = tokio::task::spawn_blocking(move || {
+                let step = feed.step(&tail, 0, 0);
+                (feed, step)
+            });
+            let (back, step) = taken.await.map_err(|_| End::Over)?;
+            feed = back;
+            step
+        } else {
+            feed.step(&self.tail, 0, 0)
+        };
+        match step.map_err(End::Purged)? {
+            Step::Image(message) => {
+                let bytes = message.chunk.len();
+                self.send(Down::Image(message)).await?;
+                pace.sent(bytes);
             }
+            Step::Entries(batch) => self.send(Down::Entries(v1::Entries { frames: batch.frames })).await?,
+            Step::Idle => {}
         }
-        Ok(sent)
+        self.window_has_room().await?;
+        Ok(feed)
     }
 
     fn window_is_full(&self) -> bool {
@@ -485,12 +443,11 @@ impl Stream {
         if goes_on { Ok(()) } else { Err(End::Over) }
     }
 
-    async fn send_log(&self, mut sent: u64) -> End {
-        let limits = self.limits();
+    async fn send_log(&self, mut feed: Feed<Metadata>) -> End {
         let beacon = Duration::from_millis(self.settings.beacon_ms);
         let mut roles = self.seat.roles();
         let (mut committed_sent, mut sent_at, began_ms) = (0, Instant::now(), boot_ms());
-        let mut gather = Gather::new(self.settings.batch_wait_ms, limits.entries as u64);
+        let mut gather = Gather::new(self.settings.batch_wait_ms, self.settings.batch_entries as u64);
         loop {
             roles.borrow_and_update();
             if let Err(end) = self.check_goes_on() {
@@ -499,38 +456,37 @@ impl Stream {
             if let Err(end) = self.check_heard(began_ms) {
                 return end;
             }
-            let window_end = match self.window_is_full() {
-                true => sent,
-                false => self.peer.received.load(Ordering::Relaxed) + self.settings.window_entries,
-            };
-            let entries = self.tail.appended().get().saturating_sub(sent);
             let now_ms = boot_ms();
+            let entries = self.tail.appended().get().saturating_sub(feed.sent());
             if let Some(until_ms) = gather.until_ms(entries, self.tail.awaited().get(), now_ms) {
                 tokio::select! {
                     biased;
                     // The end of the epoch first; then what does not wait, and what is enough.
                     _ = roles.changed() => {}
                     _ = self.tail.awaited().wait(gather.hurries_at()) => {}
-                    _ = self.tail.appended().wait(sent + limits.entries as u64) => {}
+                    _ = self.tail.appended().wait(feed.sent() + self.settings.batch_entries as u64) => {}
                     () = sleep(Duration::from_millis(until_ms - now_ms)) => {}
                 }
                 continue;
             }
-            let frames = match next_batch(&self.tail, sent, window_end, limits) {
-                Ok(Some(batch)) => {
-                    sent = batch.last_seq;
-                    self.peer.sent.store(sent, Ordering::Relaxed);
+            let received = self.peer.received.load(Ordering::Relaxed);
+            let waits = self.window_is_full() || feed.is_ahead(received, self.settings.window_entries);
+            let step =
+                if waits { Ok(Step::Idle) } else { feed.step(&self.tail, received, self.settings.window_entries) };
+            let frames = match step {
+                Ok(Step::Entries(batch)) => {
+                    self.peer.sent.store(batch.last_seq, Ordering::Relaxed);
                     batch.frames
                 }
-                Ok(None) => {
+                Ok(Step::Idle | Step::Image(_)) => {
                     let committed = self.tail.committed().get();
                     let pause = if committed == committed_sent { beacon } else { COMMITTED_WITHIN };
                     tokio::select! {
                         biased;
                         // The end of the epoch first; then what is to be sent; a beacon when there is nothing.
                         _ = roles.changed() => continue,
-                        _ = self.tail.appended().wait(sent + 1), if sent < window_end => continue,
-                        () = self.peer.window.notified(), if sent >= window_end => continue,
+                        _ = self.tail.appended().wait(feed.sent() + 1), if !waits => continue,
+                        () = self.peer.window.notified(), if waits => continue,
                         () = sleep_until(sent_at + pause) => Bytes::new(),
                     }
                 }
@@ -571,15 +527,6 @@ impl Stream {
             Err(_) => Err(End::Silent),
         }
     }
-}
-
-/// The lowest seq that a peer of the set still needs: what it lacks is kept, and writes wait for room if need be, until the lag
-/// limits have taken it out of the set. Peers that catch up or join hold nothing up: the log drops nothing before it is full, so
-/// they find as much of it as the bounds allow, and a full sync when that was not enough.
-pub(crate) fn floor(seat: &Seat) -> Option<u64> {
-    let known = seat.record()?;
-    let received = |who: &Incarnation| seat.peer(*who).map_or(0, |(received, _)| received);
-    known.record.insync.iter().filter(|who| **who != seat.me).map(received).min().map(|received| received + 1)
 }
 
 /// Of a role: whether this member is the primary.

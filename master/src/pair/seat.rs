@@ -161,6 +161,10 @@ impl Seat {
         self.core.lock().member.peer(who)
     }
 
+    pub(crate) fn needed_seq(&self) -> Option<u64> {
+        self.core.lock().member.needed_seq()
+    }
+
     pub(crate) fn lag_ms(&self, who: Incarnation) -> Option<u64> {
         self.core.lock().member.peer_lag_ms(who, boot_ms())
     }

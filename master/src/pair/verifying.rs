@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metadata::Metadata;
-use oplog::{
-    Buckets, MismatchKind, Part, PartsImage, Position, RepairError, ReplicatedState as _, Tail, Verifiable as _,
-};
+use oplog::{MismatchKind, Part, Position, ReplicatedState as _, Tail, Verifiable as _};
 use proto::v1::VerifyRequest;
 use proto::v1::replication_client::ReplicationClient;
 use proto::v1::sample_answer::Result as SampleResult;
@@ -31,9 +29,7 @@ use standby::apply_committed;
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tonic::transport::Channel;
-use verification::{
-    Event, Planned, Rounds, buckets_from_wire, parts_from_wire, plan, question_buckets, question_parts, question_sample,
-};
+use verification::{Event, Repair, Rounds, Step, question_sample};
 
 use crate::clock::boot_ms;
 use crate::pair::Pair;
@@ -170,59 +166,24 @@ impl Verifying {
     }
 
     async fn repaired(&mut self, state: &Metadata, tail: &Tail, shards: &BTreeSet<u32>) -> Result<Event, Stop> {
-        let Planned { mut parts, primary_rotten, agreed } = self.compared(state, tail, shards).await?;
-        if !primary_rotten.is_empty() {
-            return Err(Stop::Event(Event::PrimaryRotten { shards: primary_rotten, agreed }));
-        }
-        let whole = Part { shard: state.shards() - 1, bucket: 0 };
-        if shards.contains(&whole.shard) && !parts.contains(&whole) {
-            parts.push(whole);
-        }
-        let records_max = self.pair.node.config.verification.repair_max;
+        let pair = Arc::clone(&self.pair);
+        let mut repair = Repair::new(shards.clone(), pair.node.config.verification.repair_max);
         loop {
-            let image = self.parts(&parts).await?;
-            self.apply_upto(state, tail, image.digests.at).await?;
-            match block_in_place(|| state.repair(&image, records_max)) {
-                Ok(mismatches) => {
-                    self.pair.node.verify.found(&mismatches);
-                    let remaining = state.digests().difference(&image.digests);
-                    return Ok(Event::Repaired { at: image.digests.at, records: mismatches.len(), remaining });
+            match block_in_place(|| repair.step(state)) {
+                Step::Ask(question) => {
+                    let answer = self.ask(question).await.map_err(Stop::Again)?;
+                    repair.on_answer(answer).map_err(Stop::Again)?;
                 }
-                Err(RepairError::NeedsWhole { .. }) if !parts.contains(&whole) => parts.push(whole),
-                Err(RepairError::TooMany { found, max }) => {
-                    tracing::error!("{found} records differ, at most {max} are repaired one by one");
-                    return Err(Stop::Event(Event::TooMany));
+                Step::ApplyUpto(at) => self.apply_upto(state, tail, at).await?,
+                Step::Again(why) => return Err(Stop::Again(why)),
+                Step::Ended { event, repaired, why } => {
+                    pair.node.verify.found(&repaired);
+                    if let Some(why) = why {
+                        tracing::error!("{why}");
+                    }
+                    return Ok(event);
                 }
-                Err(RepairError::Broken { what }) => {
-                    tracing::error!("a repair broke off: {what}");
-                    return Err(Stop::Event(Event::Broken));
-                }
-                Err(other) => return Err(Stop::Again(other.to_string())),
             }
-        }
-    }
-
-    /// Shard by shard: each of the primary's answers stands at a seq of its own.
-    async fn compared(&mut self, state: &Metadata, tail: &Tail, shards: &BTreeSet<u32>) -> Result<Planned, Stop> {
-        let theirs = match self.ask(question_buckets(shards.iter().copied())).await.map_err(Stop::Again)? {
-            Answer::Buckets(wire) => buckets_from_wire(wire).map_err(|error| Stop::Again(error.to_string()))?,
-            _ => return Err(Stop::Again("the primary answers another question than was asked".to_owned())),
-        };
-        if !theirs.iter().map(|buckets| buckets.shard).eq(shards.iter().copied()) {
-            return Err(Stop::Again("the primary tells of other shards than were asked for".to_owned()));
-        }
-        let mut ours: Vec<Buckets> = Vec::with_capacity(theirs.len());
-        for theirs in &theirs {
-            self.apply_upto(state, tail, theirs.at).await?;
-            ours.push(block_in_place(|| state.buckets(theirs.shard)));
-        }
-        Ok(plan(&theirs, &ours))
-    }
-
-    async fn parts(&mut self, parts: &[Part]) -> Result<PartsImage, Stop> {
-        match self.ask(question_parts(parts)).await.map_err(Stop::Again)? {
-            Answer::Parts(wire) => parts_from_wire(wire).map_err(|error| Stop::Again(error.to_string())),
-            _ => Err(Stop::Again("the primary answers another question than was asked".to_owned())),
         }
     }
 
@@ -232,8 +193,7 @@ impl Verifying {
         loop {
             let applied = state.applied();
             if applied.seq >= at.seq {
-                let there = applied == at;
-                return there.then_some(()).ok_or_else(|| Stop::Again(format!("{applied} is applied, not {at}")));
+                return Ok(());
             }
             match apply_committed(state, tail, APPLY_ENTRIES, at.seq, verify.applied(state)) {
                 Ok(applied) if applied.entries > 0 => tokio::task::yield_now().await,

@@ -49,8 +49,6 @@ pub(crate) trait ItemCall {
     const OP: OpType;
     /// Makes the tenant where it is new, with the first item that is not refused.
     const MAKES_TENANT: bool = false;
-    /// A retry must be told the same. Otherwise what is refused as a whole leaves no trace.
-    const KEEPS_REFUSALS: bool = true;
     /// The client has told all its segments with it.
     const INTRODUCES: bool = false;
     /// The request's list, as the contract calls it.
@@ -265,8 +263,8 @@ impl Metadata {
             results.push(outcome.as_ref().map(|done| C::result(done, id)).map_err(|refusal| *refusal));
             op.items.push(outcome);
         }
-        let is_kept = stamp.is_some() && C::KEEPS_REFUSALS;
-        if !is_kept && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
+        // A retry must be told the same; without a number, what is refused as a whole leaves no trace.
+        if stamp.is_none() && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
             return Ok(());
         }
         Apply { dir: &mut w.dir, shards: &self.shards, seq, source }.begin::<C>(who);

@@ -176,8 +176,6 @@ pub(crate) struct FetchTask;
 
 impl ItemCall for FetchTask {
     const OP: OpType = OpType::TaskAssign;
-    /// Asking again is as good.
-    const KEEPS_REFUSALS: bool = false;
     /// The limit.
     type Item<'a> = u32;
     type Done<'a> = TaskAssigned;

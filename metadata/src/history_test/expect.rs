@@ -92,7 +92,7 @@ impl Model {
             }
             _ => return Err(format!("{reply:?} to {request:?}")),
         }
-        if from.number != 0 && !leaves_no_trace(reply) {
+        if from.number != 0 {
             self.ensure(id);
         }
         Ok(())
@@ -284,11 +284,6 @@ impl Model {
         self.objects.insert(name.clone(), object);
         Ok(())
     }
-}
-
-/// To have found nothing is not kept.
-pub(super) fn leaves_no_trace(reply: &Reply) -> bool {
-    matches!(reply, Reply::Fetched(ids) if ids.is_empty())
 }
 
 pub(super) fn name(from: From, key: &str) -> Name {

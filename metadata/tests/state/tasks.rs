@@ -161,16 +161,22 @@ fn a_task_that_takes_too_long_waits_again() {
 }
 
 #[test]
-fn a_fetch_that_finds_nothing_leaves_no_trace() {
+fn a_copy_of_a_fetch_that_found_nothing_finds_nothing_however_late_it_comes() {
     let primary = two_objects(config());
-    let before = (primary.digest(), primary.state.position());
     let call = primary.numbered(1, 1);
     assert!(primary.state.fetch_tasks(&call, 10).unwrap().results.is_empty());
-    assert_eq!((primary.digest(), primary.state.position()), before);
     let id = create(&primary, "a").unwrap();
-    let fetched = primary.state.fetch_tasks(&call, 10).unwrap().results;
-    assert_eq!(fetched.iter().map(|info| info.task.id).collect::<Vec<_>>(), [id], "it is there now");
-    assert_eq!(primary.state.fetch_tasks(&call, 10).unwrap().results.len(), 1, "and is told again");
+    assert!(primary.state.fetch_tasks(&call, 10).unwrap().results.is_empty(), "nobody would know of what it is given");
+    assert_eq!(state_of(&primary, id), Some(TaskState::Waiting));
+    assert_eq!(primary.state.fetch_tasks(&primary.numbered(1, 2), 10).unwrap().results.len(), 1);
+}
+
+#[test]
+fn a_fetch_without_a_number_that_finds_nothing_leaves_no_trace() {
+    let primary = two_objects(config());
+    let before = (primary.digest(), primary.state.position());
+    assert!(fetch(&primary, 1, 10).is_empty());
+    assert_eq!((primary.digest(), primary.state.position()), before);
 }
 
 #[test]

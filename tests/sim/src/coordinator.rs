@@ -2,6 +2,8 @@
 
 use election::{ConfigRecord, Versioned};
 
+use crate::checks::promoted_from_set;
+
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Read,
@@ -26,7 +28,6 @@ impl Coordinator {
         self.record.as_ref()
     }
 
-    /// Panics on a record that may not follow the one before.
     pub(crate) fn handle(&mut self, request: &Request) -> Answer {
         match request {
             Request::Read => Answer::Read(self.record.clone()),
@@ -34,10 +35,8 @@ impl Coordinator {
                 if self.record.as_ref().map(|known| known.revision) != *expect {
                     return Answer::SwapRefused;
                 }
-                if let Some(known) = &self.record
-                    && let Err(error) = known.record.check_next(to)
-                {
-                    panic!("a swap that breaks the rules: {error}");
+                if let Some(known) = &self.record {
+                    promoted_from_set::check(&known.record, to);
                 }
                 let revision = expect.unwrap_or(0) + 1;
                 self.record = Some(Versioned { record: to.clone(), revision });

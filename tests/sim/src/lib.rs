@@ -1,14 +1,35 @@
-//! A deterministic simulator: whole clusters, one millisecond at a time, over the production core of the election.
+//! A deterministic simulator: whole clusters with their clients, one millisecond at a time, over the production cores.
 //!
-//! A run is a pure function of the seed. The seed draws how many members there are and which faults can happen: lost and
-//! late messages, crashes that lose all memory, pauses, links cut in one direction, a coordinator that is away or does
-//! not say what became of a swap, clocks that run at different rates.
+//! | file | what stands there |
+//! |---|---|
+//! | `world`, `faults`, `options` | a run: what may go wrong in it, and what does |
+//! | `member/` | a member: election, log, state, replication, standby, verification, in a shell with one thread |
+//! | `client/`, `requests` | clients: the SDK's rules for attempts, and what they ask |
+//! | `net`, `coordinator` | streams, letters, and the one record |
+//! | `history` | all that any primary ever wrote |
+//! | `checks/` | what must hold: a file for each invariant |
+//! | `run`, `tally` | many seeds, and what they did |
+//!
+//! A run is a pure function of the seed. What the master's shell does with sockets and tasks is done here with letters and
+//! ticks; what is *decided* is decided by the same code.
+//!
+//! Deliberately absent: a disk, bytes that are damaged on their way, long calls, sessions.
 
 mod checks;
+mod client;
 mod coordinator;
+mod cx;
+mod faults;
+mod history;
 mod member;
+mod net;
 mod options;
+mod requests;
 mod rng;
+mod run;
+mod tally;
 mod world;
 
+pub use run::{Outcome, Violation, keep_panics, run_seed, run_seeds};
+pub use tally::Tally;
 pub use world::{Summary, World};

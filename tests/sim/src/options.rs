@@ -1,14 +1,26 @@
 //! What may go wrong in a run. Drawn from the seed, so that some runs know only one kind of trouble, and some all.
 
+use std::time::Duration;
+
+use election::Timing;
+use metadata::Config;
+use oplog::TailConfig;
+use replication::BatchLimits;
+
 use crate::rng::Rng;
 
-/// Chances are per mille and per millisecond, or per message.
+/// Chances are per hundred thousand and millisecond, or per mille and message.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) members: usize,
+    pub(crate) clients: usize,
     /// Messages take from 1 to this many milliseconds.
     pub(crate) delay_ms_max: u64,
-    pub(crate) lose_message: u64,
+    /// A message takes up to half a second longer: it was lost, and sent again by the transport.
+    pub(crate) late_message: u64,
+    /// A client's request is lost, or comes twice, the second time much later.
+    pub(crate) lose_request: u64,
+    pub(crate) repeat_request: u64,
     pub(crate) crash: u64,
     /// How often whoever looks finds proof that a process which has ended has ended. After the chaos: always, if ever.
     pub(crate) proofs: u64,
@@ -21,51 +33,114 @@ pub(crate) struct Options {
     pub(crate) cut_link: u64,
     /// A member is asked to stop, and ends some time later.
     pub(crate) stop: u64,
-    /// A member finds that its state is not what its log says; some time later it is repaired.
-    pub(crate) unsound: u64,
-    /// A member hears that a stream has broken, whatever is true of its other end.
+    /// A standby's state is changed without an entry.
+    pub(crate) corrupt: u64,
+    /// A stream breaks, whatever is true of its ends.
     pub(crate) break_stream: u64,
     pub(crate) coordinator_down: u64,
     /// The coordinator's answer is lost, before or after the swap has happened; or it comes late.
     pub(crate) coordinator_unsure: u64,
     /// Clocks run up to this many per mille faster or slower. The protocol allows for 25 each way.
     pub(crate) clock_rate: u64,
+    /// Of the log in memory. Small: peers that were away find their place gone.
+    pub(crate) tail_entries: usize,
+    pub(crate) window_entries: u64,
+    pub(crate) window_bytes: usize,
+    pub(crate) batch_entries: usize,
+    /// A standby applies at most so many entries in a millisecond.
+    pub(crate) apply_entries: usize,
+    /// Messages that a stream takes in a millisecond.
+    pub(crate) sends: usize,
+    pub(crate) digest_every_ms: u64,
+    pub(crate) repair_max: usize,
+    pub(crate) client_ttl_ms: u64,
+    pub(crate) segment_bytes: u64,
     pub(crate) chaos_ms: u64,
 }
 
 impl Options {
     pub(crate) fn draw(rng: &mut Rng) -> Options {
-        let mut sometimes = |chance: u64| if rng.below(2) == 0 { 0 } else { chance };
-        let lose_message = sometimes(20);
-        let crash = sometimes(1);
-        let pause = sometimes(2);
-        let cut_link = sometimes(2);
-        let coordinator_down = sometimes(1);
-        let coordinator_unsure = sometimes(200);
-        let clock_rate = sometimes(24);
+        // Never, now and then, or often.
+        let mut sometimes = |chance: u64| [0, chance / 5, chance][rng.below(3) as usize];
         let proofs = sometimes(700);
-        let lose_all = proofs > 0 && sometimes(1) > 0;
-        let transfer = sometimes(1);
-        let break_stream = sometimes(5);
-        let stop = sometimes(1);
-        let unsound = sometimes(1);
+        let lose_all = proofs > 0 && sometimes(5) > 0;
+        let late_message = sometimes(10);
+        let (lose_request, repeat_request) = (sometimes(50), sometimes(100));
+        let (crash, pause, cut_link, stop) = (sometimes(100), sometimes(200), sometimes(200), sometimes(100));
+        let (transfer, corrupt, break_stream) = (sometimes(100), sometimes(60), sometimes(400));
+        let (coordinator_down, coordinator_unsure, clock_rate) = (sometimes(100), sometimes(200), sometimes(24));
+        let mut of = |few: [u64; 2]| few[rng.below(2) as usize];
+        let (tail_entries, window_entries) = (of([150, 100_000]) as usize, of([8, 8192]));
+        let (window_bytes, batch_entries) = (of([4 << 10, 4 << 20]) as usize, of([3, 512]) as usize);
+        let (apply_entries, sends) = (of([1, 64]) as usize, of([25, 400]) as usize);
+        let (client_ttl_ms, segment_bytes) = (of([700, 3_000]), of([6 << 10, 24 << 10]));
+        let (digest_every_ms, repair_max) = (of([60, 300]), of([2, 50]) as usize);
         Options {
             members: 2 + rng.below(3) as usize,
+            clients: 1 + rng.below(4) as usize,
             delay_ms_max: 1 + rng.below(40),
-            lose_message,
+            late_message,
+            lose_request,
+            repeat_request,
             crash,
             proofs,
             lose_all,
             transfer,
-            stop,
-            unsound,
-            break_stream,
             pause,
             cut_link,
+            stop,
+            corrupt,
+            break_stream,
             coordinator_down,
             coordinator_unsure,
             clock_rate,
-            chaos_ms: 4_000 + rng.below(8_000),
+            tail_entries,
+            window_entries,
+            window_bytes,
+            batch_entries,
+            apply_entries,
+            sends,
+            digest_every_ms,
+            repair_max,
+            client_ttl_ms,
+            segment_bytes,
+            chaos_ms: 3_000 + rng.below(5_000),
         }
     }
+
+    /// With a small tail the limits on lag must bite before it is full.
+    pub(crate) fn timing(&self) -> Timing {
+        let lag_ops_max = Timing::default().lag_ops_max.min(self.tail_entries as u64 * 2 / 3);
+        Timing { lag_ops_max, join_lag_ops: lag_ops_max / 3, ..Timing::default() }
+    }
+
+    pub(crate) fn tail(&self) -> TailConfig {
+        TailConfig { entries_max: self.tail_entries, ..TailConfig::default() }
+    }
+
+    pub(crate) fn batch(&self) -> BatchLimits {
+        BatchLimits { entries: self.batch_entries, bytes: 64 << 10 }
+    }
+
+    /// Time-outs short enough to run out within a run.
+    pub(crate) fn metadata(&self, seed: u64) -> Config {
+        Config {
+            client_ttl_ms: self.client_ttl_ms,
+            object_lease_ms: 200,
+            soft_pin_ttl_ms: 500,
+            put_start_timeout_ms: 400,
+            put_release_timeout_ms: 600,
+            // A task that is assigned stays so: then each is somebody's once.
+            task_timeout_ms: 1 << 40,
+            eviction_high_watermark: 0.7,
+            eviction_ratio: 0.2,
+            answers_max: 8,
+            seed,
+            ..Config::default()
+        }
+    }
+
+    /// Of a client's call, and the pauses between its attempts.
+    pub(crate) const CALL_WITHIN: Duration = Duration::from_secs(4);
+    pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 }

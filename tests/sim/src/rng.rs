@@ -20,6 +20,11 @@ impl Rng {
         self.next() % limit
     }
 
+    /// True in so many of a hundred thousand cases.
+    pub(crate) fn per_100k(&mut self, chance: u64) -> bool {
+        self.below(100_000) < chance
+    }
+
     /// True in so many of a thousand cases.
     pub(crate) fn per_mille(&mut self, chance: u64) -> bool {
         self.below(1000) < chance

@@ -1,0 +1,46 @@
+//! What a peer's receipt counts for.
+//!
+//! Invariants: a peer holds nothing that is not there; nobody has answered what was not sent yet; what a peer still holds from
+//! before a full sync is no reason to wait for it.
+
+use proto::v1;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counted {
+    pub received: u64,
+    /// When the message was sent that it answers.
+    pub echo_ms: u64,
+    pub sound: bool,
+    /// For commits and the tenure; otherwise only for the window.
+    pub is_member: bool,
+}
+
+/// `appended`: where the own log ends; `now_ms`: on the clock that the messages are stamped with.
+pub fn counted(receipt: &v1::Receipt, appended: u64, now_ms: u64) -> Counted {
+    Counted {
+        // A member that says more than there is to hold is wrong, whatever it means by it.
+        received: receipt.received.min(appended),
+        echo_ms: receipt.echo_ms.min(now_ms),
+        sound: !receipt.unsound,
+        is_member: !receipt.syncing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_holds_more_than_there_is_nor_has_answered_before_it_was_asked() {
+        let receipt = v1::Receipt { received: 90, echo_ms: 700, ..v1::Receipt::default() };
+        let expected = Counted { received: 90, echo_ms: 700, sound: true, is_member: true };
+        assert_eq!(counted(&receipt, 100, 800), expected);
+        assert_eq!(counted(&receipt, 80, 600), Counted { received: 80, echo_ms: 600, ..expected });
+    }
+
+    #[test]
+    fn peer_in_a_full_sync_or_not_sound_says_so() {
+        let receipt = v1::Receipt { syncing: true, unsound: true, ..v1::Receipt::default() };
+        assert_eq!(counted(&receipt, 0, 0), Counted { received: 0, echo_ms: 0, sound: false, is_member: false });
+    }
+}

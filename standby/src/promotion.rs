@@ -1,0 +1,53 @@
+//! From a standby to a primary: all that is held is committed by the promotion itself, is applied, and the epoch begins in the
+//! log.
+//!
+//! Invariants: whoever leads has applied all that it holds; the first entry of its epoch says so.
+//!
+//! Deliberately absent: any cost that grows with the number of objects; who is promoted, and when clients may call.
+
+use std::sync::Arc;
+
+use oplog::{Appender, Domain, Draft, OP_EPOCH_START, ReplicatedState, Tail};
+
+use crate::applying::{Applied, apply_committed};
+use crate::error::StandbyError;
+use crate::standby::Standby;
+
+#[derive(Debug)]
+pub struct Promotion<S> {
+    state: Arc<S>,
+    tail: Arc<Tail>,
+    log: Appender,
+}
+
+impl<S: ReplicatedState> Promotion<S> {
+    pub fn new(standby: Standby<S>) -> Promotion<S> {
+        let (state, mut tail, mut log) = standby.into_parts();
+        let held = tail.last().seq;
+        if tail.committed().closed().is_some() {
+            // It led with this log before.
+            (tail, log) = tail.forked(held, held).expect("the log holds its own end");
+        }
+        tail.committed().advance(held);
+        Promotion { state, tail, log }
+    }
+
+    /// One step; without entries it was the last one.
+    pub fn apply(&self, entries_max: usize) -> Result<Applied, StandbyError> {
+        apply_committed(&*self.state, &self.tail, entries_max, u64::MAX, |_| {})
+    }
+
+    /// Behind the last step.
+    pub fn begin(mut self, epoch: u64, timestamp_ms: u64) -> (Arc<S>, Arc<Tail>, Appender) {
+        assert_eq!(self.state.applied(), self.tail.last(), "whoever leads has applied all that it holds");
+        self.tail.set_floor(None);
+        self.log.begin_epoch(epoch);
+        let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
+        let draft = Draft { domain, op_type, timestamp_ms, request: None, key: b"", payload: b"" };
+        // Nothing keeps old entries from making room.
+        let frame = self.log.reserve(0).expect("the log has room for an entry").append(&draft);
+        let entry = frame.decode().expect("it was encoded here");
+        self.state.apply(&entry).expect("the start of an epoch fits any state");
+        (self.state, self.tail, self.log)
+    }
+}

@@ -1,0 +1,75 @@
+//! No two live buffers overlap. Seen from the clients: as long as one may write what was handed out to it, or may read what was
+//! leased to it, nobody else is given a byte of that.
+
+use metadata::Place;
+
+use super::violated;
+use crate::requests::{Request, Told};
+
+#[derive(Clone, Debug)]
+struct Promise {
+    place: Place,
+    bytes: u64,
+    until: u64,
+    /// 0: to a reader.
+    put: u64,
+    request: Request,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    promises: Vec<Promise>,
+}
+
+/// How long what was told is promised, from when it was asked for at the earliest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) now: u64,
+    pub(crate) write_ms: u64,
+    pub(crate) lease_ms: u64,
+}
+
+impl Promises {
+    pub(crate) fn told(&mut self, request: &Request, told: &Told, terms: Terms) {
+        self.promises.retain(|promise| promise.until > terms.now);
+        let (put, size, places, for_ms) = match told {
+            Told::Started { put, size, places } => (*put, *size, places, terms.write_ms),
+            Told::Found { size, places } => (0, *size, places, terms.lease_ms),
+            _ => return,
+        };
+        for place in places {
+            let promise = Promise {
+                place: *place,
+                bytes: size,
+                // Clocks differ by 25 per mille at most.
+                until: request.asked_at + for_ms * 9 / 10,
+                put,
+                request: request.clone(),
+            };
+            if put > 0 {
+                self.check_free(&promise);
+            }
+            self.promises.push(promise);
+        }
+    }
+
+    fn check_free(&self, new: &Promise) {
+        let overlaps = |old: &&Promise| {
+            let same_segment = old.place.segment == new.place.segment && old.put != new.put;
+            let end = |promise: &Promise| promise.place.address + promise.bytes;
+            same_segment && old.place.address < end(new) && new.place.address < end(old)
+        };
+        if let Some(old) = self.promises.iter().find(overlaps) {
+            let show = |promise: &Promise| {
+                let Promise { place, bytes, until, request, .. } = promise;
+                format!("{bytes} bytes at {place:?}, until {until}, of {request:?}")
+            };
+            violated!("{} were handed out, and {} were before", show(new), show(old));
+        }
+    }
+
+    /// Its writer says that it writes no more, or that its object is not wanted.
+    pub(crate) fn finished(&mut self, put: u64) {
+        self.promises.retain(|promise| promise.put != put);
+    }
+}

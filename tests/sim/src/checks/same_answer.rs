@@ -1,0 +1,34 @@
+//! Exactly once: the same request gets the same answer, whoever gives it and however often, and has one entry in a log.
+
+use std::collections::BTreeMap;
+
+use election::Incarnation;
+use oplog::{ClientId, Position};
+
+use super::violated;
+use crate::requests::{Request, Told};
+
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    told: BTreeMap<(ClientId, u64), Told>,
+}
+
+impl Answers {
+    /// True: it is told for the first time.
+    pub(crate) fn told(&mut self, who: Incarnation, request: &Request, told: &Told) -> bool {
+        if request.number == 0 {
+            return true;
+        }
+        match self.told.get(&(request.client, request.number)) {
+            None => self.told.insert((request.client, request.number), told.clone()).is_none(),
+            Some(before) if before == told => false,
+            Some(before) => violated!("{who:?} answers {request:?} with {told:?}; it was {before:?} before"),
+        }
+    }
+}
+
+pub(crate) fn ran(request: (ClientId, u64), at: Position, before: Option<Position>) {
+    if let Some(before) = before {
+        violated!("request {} of {} ran at {before}, and again at {at}", request.1, request.0);
+    }
+}

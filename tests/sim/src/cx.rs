@@ -1,0 +1,94 @@
+//! What all parts of a run share: time, chance, the network, the coordinator, and what the checks remember.
+
+use election::{Incarnation, Timing};
+
+use crate::checks::Checks;
+use crate::coordinator::{Coordinator, Request};
+use crate::history::History;
+use crate::net::{Body, Delivery, End, Letter, Net};
+use crate::options::Options;
+use crate::rng::Rng;
+use crate::tally::Tally;
+
+/// When a question to the coordinator is given up.
+const ANSWER_WITHIN_MS: u64 = 200;
+
+#[derive(Debug)]
+pub(crate) struct Cx {
+    pub(crate) now: u64,
+    pub(crate) rng: Rng,
+    pub(crate) options: Options,
+    pub(crate) timing: Timing,
+    pub(crate) net: Net,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) history: History,
+    pub(crate) checks: Checks,
+    pub(crate) tally: Tally,
+    /// Faults happen.
+    pub(crate) chaos: bool,
+    /// A member came to lead whose state had been changed behind its back, before anybody could find that.
+    pub(crate) void: bool,
+    /// Nothing is written any more, so that all can come to the same position.
+    pub(crate) rests: bool,
+    pub(crate) trace: u64,
+}
+
+impl Cx {
+    /// Into the trace: two runs of a seed note the same.
+    pub(crate) fn note(&mut self, what: u64) {
+        self.trace = (self.trace.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    pub(crate) fn delay(&mut self) -> u64 {
+        1 + self.rng.below(self.options.delay_ms_max)
+    }
+
+    pub(crate) fn sometimes(&mut self, per_mille: u64) -> bool {
+        self.chaos && self.rng.per_mille(per_mille)
+    }
+
+    /// Over a stream.
+    pub(crate) fn send(&mut self, from: usize, to: usize, stream: u64, body: Body) {
+        let late = if self.sometimes(self.options.late_message) { self.rng.below(500) } else { 0 };
+        let at = self.now + self.delay() + late;
+        self.net.put_in_order(at, Letter { from: End::Member(from), to: End::Member(to), stream, body });
+    }
+
+    /// Between a client and a member: it may be lost, or come twice.
+    pub(crate) fn post(&mut self, letter: Letter) {
+        self.note(letter.stream);
+        if self.sometimes(self.options.lose_request) {
+            return;
+        }
+        if self.sometimes(self.options.repeat_request) {
+            let at = self.now + self.rng.below(1_500);
+            self.net.put(at, Delivery::Letter(letter.clone()));
+        }
+        let at = self.now + self.delay();
+        self.net.put(at, Delivery::Letter(letter));
+    }
+
+    pub(crate) fn ask(&mut self, from: usize, asker: Incarnation, request: Request) {
+        if !self.sometimes(self.options.coordinator_unsure) {
+            let at = self.now + self.delay();
+            return self.net.put(at, Delivery::ToCoordinator { from, asker, request, lose_answer: false });
+        }
+        // An answer that is lost, of a request that may still be on its way when the asker has long given up.
+        let given_up = Delivery::FromCoordinator { to: from, asker, answer: None };
+        self.net.put(self.now + ANSWER_WITHIN_MS, given_up);
+        if self.rng.below(2) == 0 {
+            let at = self.now + self.rng.below(600);
+            // As if the asker were another one by now.
+            let nobody = Incarnation { number: u64::MAX, ..asker };
+            self.net.put(at, Delivery::ToCoordinator { from, asker: nobody, request, lose_answer: true });
+        }
+    }
+
+    pub(crate) fn on_asked(&mut self, from: usize, asker: Incarnation, request: &Request, lose_answer: bool) {
+        let away = self.now < self.coordinator.down_until;
+        let answer = (!away).then(|| self.coordinator.handle(request)).filter(|_| !lose_answer);
+        // No answer is noticed only after a while.
+        let delay = if answer.is_some() { self.delay() } else { ANSWER_WITHIN_MS };
+        self.net.put(self.now + delay, Delivery::FromCoordinator { to: from, asker, answer });
+    }
+}

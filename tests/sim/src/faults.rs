@@ -1,0 +1,132 @@
+//! What breaks, and what is kept whole enough that somebody can go on from it.
+
+use election::{ConfigRecord, Incarnation};
+
+use crate::member::Member;
+use crate::options::Options;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn break_something(&mut self) {
+        let Options { crash, pause, cut_link, coordinator_down, transfer, stop, corrupt, break_stream, .. } =
+            self.cx.options;
+        let now = self.cx.now;
+        if self.cx.rng.per_100k(coordinator_down) {
+            self.cx.coordinator.down_until = now + self.cx.rng.below(2_000);
+        }
+        if self.cx.rng.per_100k(pause) {
+            let (at, until) = (self.any(), now + self.cx.rng.below(1_500));
+            self.members[at].paused_until = until;
+            self.cx.tally.pauses += 1;
+        }
+        if self.cx.rng.per_100k(cut_link) {
+            let (from, to, until) = (self.any(), self.any(), now + self.cx.rng.below(2_000));
+            self.cx.net.cut(from, to, until);
+            self.cx.tally.cuts += 1;
+        }
+        if self.cx.rng.per_100k(stop) {
+            self.stop();
+        }
+        if self.cx.rng.per_100k(corrupt) {
+            self.corrupt();
+        }
+        if self.cx.rng.per_100k(break_stream) {
+            let at = self.any();
+            if self.members[at].runs(now) {
+                self.members[at].break_a_stream(&mut self.cx);
+                self.cx.tally.breaks += 1;
+            }
+        }
+        if self.cx.rng.per_100k(transfer) {
+            self.transfer();
+        }
+        if self.cx.rng.per_100k(crash) {
+            let at = self.any();
+            if self.members[at].up && self.may_lose(at) {
+                self.crash(at);
+            }
+        }
+    }
+
+    fn any(&mut self) -> usize {
+        self.cx.rng.below(self.members.len() as u64) as usize
+    }
+
+    pub(crate) fn crash(&mut self, at: usize) {
+        let restart_at = self.cx.now + self.cx.rng.below(1_000);
+        self.members[at].end(&mut self.cx, restart_at);
+        self.cx.tally.crashes += 1;
+    }
+
+    /// As a process that is asked to end does: a primary leaves its place to somebody of the set, and claims nothing more.
+    fn stop(&mut self) {
+        let at = self.any();
+        if !self.members[at].runs(self.cx.now) || !self.may_lose(at) {
+            return;
+        }
+        let insync = self.members[at].core.record().map(|known| known.record.insync.clone()).unwrap_or_default();
+        let heir = self.members.iter().find(|heir| heir.at != at && insync.contains(&heir.me) && heir.stays());
+        if let Some(heir) = heir.map(|heir| heir.me) {
+            self.members[at].resign(&mut self.cx, heir);
+        }
+        self.members[at].retire(&mut self.cx);
+        self.members[at].stops_at = Some(self.cx.now + self.cx.rng.below(1_500));
+        self.cx.tally.stops += 1;
+    }
+
+    /// Once in the proper way; once at once, to anybody, whatever that one lacks: at worst it does not happen.
+    fn transfer(&mut self) {
+        let Some(at) = (0..self.members.len()).find(|at| self.members[*at].core.leads().is_some()) else { return };
+        if !self.members[at].runs(self.cx.now) {
+            return;
+        }
+        if self.cx.rng.below(2) == 0 {
+            return self.members[at].begin_transfer(&self.cx);
+        }
+        let to = self.any();
+        let heir = self.members[to].me;
+        self.members[at].resign(&mut self.cx, heir);
+    }
+
+    /// One standby's state, while others could go on without it.
+    fn corrupt(&mut self) {
+        let at = self.any();
+        let member = &self.members[at];
+        // Of a claim that is under way nobody can say any more that it is not to be.
+        let may_turn = member.core.leads().is_none() && !member.core.claims() && !member.tainted;
+        if member.runs(self.cx.now) && may_turn && self.others_stay(at) {
+            self.members[at].corrupt(&mut self.cx);
+        }
+    }
+
+    /// Memory is all that members have: the last one that holds the acknowledged writes must not lose it, or nobody may
+    /// ever serve again.
+    fn may_lose(&self, at: usize) -> bool {
+        self.cx.options.lose_all || self.others_stay(at)
+    }
+
+    /// One of the set stays up, and is not about to end, also of a set that a swap on its way may make.
+    fn others_stay(&self, at: usize) -> bool {
+        let Some(known) = self.cx.coordinator.record() else { return false };
+        let me = self.members[at].me;
+        let stays = |record: &ConfigRecord| record.insync.iter().any(|who| *who != me && self.stays(*who));
+        std::iter::once(&known.record).chain(self.cx.net.swaps()).all(stays)
+    }
+
+    fn stays(&self, who: Incarnation) -> bool {
+        self.members.iter().any(|member| member.me == who && member.stays())
+    }
+
+    pub(crate) fn is_up(&self, who: Incarnation) -> bool {
+        self.members.iter().any(|member: &Member| member.up && member.me == who)
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cx.coordinator.down_until = 0;
+        self.cx.net.heal(self.cx.now);
+        for member in &mut self.members {
+            member.paused_until = 0;
+            member.restart_at = member.restart_at.min(self.cx.now);
+        }
+    }
+}

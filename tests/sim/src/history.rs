@@ -1,0 +1,76 @@
+//! All entries that any primary ever wrote, as a tree: what the checks compare members with.
+//!
+//! An epoch has one writer and one place where it begins, so a position names an entry and everything before it. A member's log is
+//! known by its end.
+//!
+//! Deliberately absent: which of the branches is the right one. Acknowledgements say that.
+
+use std::collections::BTreeMap;
+
+use election::Incarnation;
+use oplog::{ClientId, Digest, Position};
+
+#[derive(Debug)]
+struct Epoch {
+    writer: Incarnation,
+    /// Of the entry before its first one.
+    begins_after: Position,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    epochs: BTreeMap<u64, Epoch>,
+    /// Of the state right after the entry.
+    digests: BTreeMap<Position, Digest>,
+    /// Each request with the entries that tell its result.
+    requests: BTreeMap<(ClientId, u64), Vec<Position>>,
+}
+
+impl History {
+    /// Tells who has begun this epoch before.
+    pub(crate) fn begin(&mut self, epoch: u64, writer: Incarnation, begins_after: Position) -> Option<Incarnation> {
+        self.epochs.insert(epoch, Epoch { writer, begins_after }).map(|before| before.writer)
+    }
+
+    pub(crate) fn set_digest(&mut self, at: Position, digest: Digest) {
+        self.digests.insert(at, digest);
+    }
+
+    pub(crate) fn digest(&self, at: Position) -> Option<Digest> {
+        self.digests.get(&at).copied()
+    }
+
+    /// Tells where else in this log the same request has an entry.
+    pub(crate) fn ran(&mut self, request: (ClientId, u64), at: Position) -> Option<Position> {
+        let before = self.requests.get(&request);
+        let twice = before.and_then(|before| before.iter().copied().find(|before| self.contains(at, *before)));
+        self.requests.entry(request).or_default().push(at);
+        twice
+    }
+
+    /// The epoch of the entry `seq` in the log that ends at `end`.
+    pub(crate) fn epoch_at(&self, end: Position, seq: u64) -> Option<u64> {
+        let mut end = end;
+        if seq > end.seq {
+            return None;
+        }
+        while let Some(epoch) = self.epochs.get(&end.epoch) {
+            if seq > epoch.begins_after.seq {
+                return Some(end.epoch);
+            }
+            end = epoch.begins_after;
+        }
+        Some(0)
+    }
+
+    /// Whether the log that ends at `end` holds the entry `at`, and so all before it.
+    pub(crate) fn contains(&self, end: Position, at: Position) -> bool {
+        self.epoch_at(end, at.seq) == Some(at.epoch)
+    }
+
+    /// An entry of these ends of epochs that is not in the log which ends with the last one of them.
+    pub(crate) fn stray(&self, ends: &[Position]) -> Option<Position> {
+        let last = *ends.last()?;
+        ends.iter().copied().find(|at| !self.contains(last, *at))
+    }
+}
