@@ -89,12 +89,9 @@ pub enum Action {
         epoch: u64,
         echo_ms: Millis,
     },
-    /// Be the primary: all that is held is committed, alone. Apply it, begin the epoch in the log, serve.
+    /// Be the primary: all that is held is committed, alone. Apply it, begin the epoch in the log, serve. What was held before
+    /// [`Member::born`] is dropped first.
     Lead {
-        epoch: u64,
-    },
-    /// Be the primary with nothing: whatever is held is dropped first. Everybody who held anything acknowledged is lost.
-    LeadReborn {
         epoch: u64,
     },
     /// Everything up to here may be acknowledged, while the tenure lasts.
@@ -164,6 +161,8 @@ pub struct Member {
     last_answer_ms: Millis,
     epoch_max: u64,
     held: u64,
+    /// The last epoch that it began with nothing.
+    born: u64,
     /// No primary up to this epoch answers anybody any more, and this member may say so.
     vacant_epoch: u64,
     /// Those of the last record seen that have ended for good.
@@ -191,6 +190,7 @@ impl Member {
             last_answer_ms: now,
             epoch_max: 0,
             held: 0,
+            born: 0,
             vacant_epoch: 0,
             dead: BTreeSet::new(),
             retired: false,
@@ -204,6 +204,13 @@ impl Member {
             Role::Leading(leading) => Some(leading),
             Role::Starting | Role::Following { .. } => None,
         }
+    }
+
+    /// The last epoch that this member began with nothing, since everybody who held anything acknowledged was lost. What it held
+    /// before may be stale, and is to be dropped before anything else is done with it: whether it still leads that epoch by then,
+    /// follows somebody, or leads a later one. 0: there was none.
+    pub fn born(&self) -> u64 {
+        self.born
     }
 
     /// The epoch in which this member leads.
@@ -464,11 +471,12 @@ impl Member {
         // Of a cluster's first epoch there was nothing before, and whoever creates the record has nothing.
         let reborn = known.record.born == epoch && epoch > 1;
         if reborn {
+            self.born = epoch;
             self.held = 0;
             self.sound = true;
         }
         self.role = Role::Leading(Box::new(Leading::new(self.me, known, self.held)));
-        out.push(if reborn { Action::LeadReborn { epoch } } else { Action::Lead { epoch } });
+        out.push(Action::Lead { epoch });
     }
 
     /// Every answer lets the primary answer clients for a tenure. So none goes out while a claim may still happen, and

@@ -215,8 +215,10 @@ fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_en
     let claimed = feed(&mut member, record(), 9101);
     assert!(matches!(&claimed[..], [Action::Swap { expect: Some(9), to }] if (to.epoch, to.born) == (4, 4)));
     feed(&mut member, Event::Held(77), 9101);
-    assert_eq!(feed(&mut member, Event::Swapped(10), 9102), [Action::LeadReborn { epoch: 4 }]);
-    assert_eq!(member.committed(), Some(0));
+    assert_eq!(feed(&mut member, Event::Swapped(10), 9102), [Action::Lead { epoch: 4 }]);
+    assert_eq!((member.committed(), member.born()), (Some(0), 4));
+    feed(&mut member, Event::Resign, 9103);
+    assert_eq!(member.born(), 4, "whatever it is next: what it held then is not to be counted");
 
     let mut patient = Member::new(ME, 7, Timing::default(), Unclean::Wait, 1000);
     feed(&mut patient, Event::Tick, 1000);

@@ -6,7 +6,8 @@
 //!     └──────────────── take log and state back ◄── Deposed ──────────────────────────┘
 //! ```
 //!
-//! Invariants: log and state belong to one of the two at any time; the gate opens only if the core still leads then.
+//! Invariants: log and state belong to one of the two at any time; the gate opens only if the core still leads then; what was held
+//! before this member began an epoch with nothing is dropped, whatever it is next.
 //!
 //! Deliberately absent: any cost that grows with the number of objects.
 
@@ -36,18 +37,19 @@ enum Life {
 pub(crate) async fn run(pair: Arc<Pair>, standby: Standby<Metadata>) {
     let mut roles = pair.seat.roles();
     let mut life = Life::Follows(Box::new(standby));
+    let mut emptied = 0;
     loop {
         let role = *roles.borrow_and_update();
-        let standby = step_down(&pair, life);
+        let mut standby = step_down(&pair, life);
+        // Looked at whatever the role is: the one that began with nothing may be over already.
+        let born = pair.seat.born();
+        if born > emptied {
+            (standby, emptied) = (empty(&pair), born);
+        }
         pair.node.verify.on(verification::Event::EpochBegins);
         life = match role {
             Role::Lead { epoch } => lead(&pair, standby, epoch).await,
-            Role::LeadReborn { epoch } => {
-                pair.node.verify.on(verification::Event::Synced);
-                lead(&pair, empty(&pair), epoch).await
-            }
             Role::Follow { primary, epoch } => {
-                let mut standby = standby;
                 let mut applying = Applying::start(&pair, &standby);
                 tokio::select! {
                     biased;
@@ -84,8 +86,11 @@ fn step_down(pair: &Pair, life: Life) -> Standby<Metadata> {
     }
 }
 
+/// Nothing that was held counts any more.
 fn empty(pair: &Pair) -> Standby<Metadata> {
     let (Held { state, tail }, log) = pair.node.empty();
+    pair.node.hold(Held { state: Arc::clone(&state), tail: Arc::clone(&tail) });
+    pair.node.verify.on(verification::Event::Synced);
     Standby::new(state, tail, log, pair.node.config.tail.to_oplog())
 }
 

@@ -531,5 +531,5 @@ impl Stream {
 
 /// Of a role: whether this member is the primary.
 pub(crate) fn leads(role: Role) -> bool {
-    matches!(role, Role::Lead { .. } | Role::LeadReborn { .. })
+    matches!(role, Role::Lead { .. })
 }

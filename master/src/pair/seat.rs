@@ -37,10 +37,6 @@ pub(crate) enum Role {
     Lead {
         epoch: u64,
     },
-    /// With nothing.
-    LeadReborn {
-        epoch: u64,
-    },
     /// It led until `by` began, or until it resigned in `by`.
     Deposed {
         by: u64,
@@ -161,6 +157,11 @@ impl Seat {
         self.core.lock().member.peer(who)
     }
 
+    /// See [`Member::born`].
+    pub(crate) fn born(&self) -> u64 {
+        self.core.lock().member.born()
+    }
+
     pub(crate) fn needed_seq(&self) -> Option<u64> {
         self.core.lock().member.needed_seq()
     }
@@ -264,7 +265,6 @@ impl Seat {
                 self.roles.send_replace(Role::Follow { primary, epoch });
             }
             Action::Lead { epoch } => drop(self.roles.send_replace(Role::Lead { epoch })),
-            Action::LeadReborn { epoch } => drop(self.roles.send_replace(Role::LeadReborn { epoch })),
             Action::Commit { upto } => {
                 if let Some(tail) = &core.leads_on {
                     tail.committed().advance(upto);

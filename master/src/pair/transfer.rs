@@ -88,9 +88,7 @@ impl Pair {
         gate.hint(&info.address, epoch);
         tracing::info!(to = info.name, epoch, "the place of the primary is given to another member");
         let moved = roles.wait_for(|role| match *role {
-            Role::Follow { epoch: now, .. } | Role::Lead { epoch: now } | Role::LeadReborn { epoch: now } => {
-                now > epoch
-            }
+            Role::Follow { epoch: now, .. } | Role::Lead { epoch: now } => now > epoch,
             Role::Starting | Role::Deposed { .. } => false,
         });
         let not_taken = || NotTransferred::NotTaken { to: info.name.clone(), waited: TAKEN_WITHIN };

@@ -3,7 +3,7 @@
 use election::{Incarnation, Timing};
 
 use crate::checks::Checks;
-use crate::coordinator::{Coordinator, Request};
+use crate::coordinator::{Answer, Coordinator, Request};
 use crate::history::History;
 use crate::net::{Body, Delivery, End, Letter, Net};
 use crate::options::Options;
@@ -30,6 +30,8 @@ pub(crate) struct Cx {
     pub(crate) void: bool,
     /// Nothing is written any more, so that all can come to the same position.
     pub(crate) rests: bool,
+    /// Says what happens, for whoever looks for the reason of a failure.
+    pub(crate) loud: bool,
     pub(crate) trace: u64,
 }
 
@@ -37,6 +39,12 @@ impl Cx {
     /// Into the trace: two runs of a seed note the same.
     pub(crate) fn note(&mut self, what: u64) {
         self.trace = (self.trace.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
+        if self.loud {
+            eprintln!("{:>6} {}", self.now, what());
+        }
     }
 
     pub(crate) fn delay(&mut self) -> u64 {
@@ -86,9 +94,23 @@ impl Cx {
 
     pub(crate) fn on_asked(&mut self, from: usize, asker: Incarnation, request: &Request, lose_answer: bool) {
         let away = self.now < self.coordinator.down_until;
-        let answer = (!away).then(|| self.coordinator.handle(request)).filter(|_| !lose_answer);
+        let answer = (!away).then(|| self.handle(asker, request)).filter(|_| !lose_answer);
         // No answer is noticed only after a while.
         let delay = if answer.is_some() { self.delay() } else { ANSWER_WITHIN_MS };
         self.net.put(self.now + delay, Delivery::FromCoordinator { to: from, asker, answer });
+    }
+
+    fn handle(&mut self, asker: Incarnation, request: &Request) -> Answer {
+        let epoch = |coordinator: &Coordinator| coordinator.record().map_or(0, |known| known.record.epoch);
+        let before = epoch(&self.coordinator);
+        let answer = self.coordinator.handle(request);
+        if let Request::Swap { expect, to } = request {
+            self.say(|| format!("coordinator: {asker:?} {expect:?} to {to:?}: {answer:?}"));
+            if epoch(&self.coordinator) > before && to.born == to.epoch && before > 0 {
+                self.checks.reborn();
+                self.tally.rebirths += 1;
+            }
+        }
+        answer
     }
 }

@@ -100,9 +100,11 @@ impl World {
     }
 
     /// Memory is all that members have: the last one that holds the acknowledged writes must not lose it, or nobody may
-    /// ever serve again.
-    fn may_lose(&self, at: usize) -> bool {
-        self.cx.options.lose_all || self.others_stay(at)
+    /// ever serve again. Where all may be lost, none of them may live on with a state that is not sound: that one would wait for
+    /// a person.
+    pub(crate) fn may_lose(&self, at: usize) -> bool {
+        let waits = |member: &Member| member.at != at && member.up && !member.stays();
+        self.others_stay(at) || (self.cx.options.lose_all && !self.members.iter().any(waits))
     }
 
     /// One of the set stays up, and is not about to end, also of a set that a swap on its way may make.

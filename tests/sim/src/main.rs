@@ -17,7 +17,7 @@ struct Args {
     seeds: u64,
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Run this seed alone, and say what it did.
+    /// Run this seed alone, and say what happens.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from"])]
     replay: Option<u64>,
     /// Write what happened in Markdown to this file.
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     if let Some(seed) = args.replay {
         let world = World::new(seed);
         println!("{}", world.options());
-        println!("{:#?}", world.run());
+        println!("{:#?}", world.loud().run());
         return ExitCode::SUCCESS;
     }
     keep_panics();

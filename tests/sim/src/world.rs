@@ -54,6 +54,7 @@ impl World {
             chaos: true,
             void: false,
             rests: false,
+            loud: false,
             trace: 0,
             options,
         };
@@ -67,6 +68,12 @@ impl World {
             .collect();
         let clients = (0..cx.options.clients).map(|at| Client::new(at, &cx.options)).collect();
         World { seed, cx, members, clients }
+    }
+
+    /// Tells on stderr what happens.
+    pub fn loud(mut self) -> World {
+        self.cx.loud = true;
+        self
     }
 
     /// What may go wrong in this run.
@@ -103,6 +110,8 @@ impl World {
 
     /// Nobody asks any more: all come to the same position, and are the same.
     fn come_to_rest(&mut self, since: u64) {
+        // What was changed behind its back is found and repaired.
+        self.go_on_until(since, |world| !world.members.iter().any(|member| member.tainted));
         self.cx.rests = true;
         let is_at_rest =
             |world: &World| world.is_whole() && world.clients.iter().all(Client::is_idle) && world.is_level();
@@ -148,7 +157,8 @@ impl World {
             if !self.members[at].up && now >= self.members[at].restart_at {
                 self.members[at].restart(&self.cx);
             }
-            if self.members[at].up && self.members[at].stops_at.is_some_and(|stops_at| now >= stops_at) {
+            let ends = self.members[at].up && self.members[at].stops_at.is_some_and(|stops_at| now >= stops_at);
+            if ends && self.may_lose(at) {
                 self.crash(at);
             }
             if self.members[at].runs(now) {

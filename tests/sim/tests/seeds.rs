@@ -11,8 +11,8 @@ fn two_thousand_seeds_break_no_promise() {
     // A simulator in which nothing happens proves nothing.
     println!("{tally:#?}");
     assert!(tally.takeovers > 3_000 && tally.rebirths > 50 && tally.transfers > 500, "{tally:?}");
-    assert!(tally.acknowledged > 300_000 && tally.reads > 100_000 && tally.answered_again > 1_000, "{tally:?}");
-    assert!(tally.full_syncs > 1_000 && tally.purged > 20 && tally.repairs > 200, "{tally:?}");
+    assert!(tally.acknowledged > 200_000 && tally.reads > 100_000 && tally.answered_again > 1_000, "{tally:?}");
+    assert!(tally.full_syncs > 1_000 && tally.purged > 5 && tally.repairs > 200, "{tally:?}");
     assert!(tally.clients_expired > 300 && tally.objects_evicted > 3_000 && tally.tasks_assigned > 500, "{tally:?}");
     assert!(tally.void < 200, "{tally:?}");
 }

@@ -21,6 +21,11 @@ pub(crate) struct Monotonic {
 }
 
 impl Monotonic {
+    /// It has dropped all that it held: it began an epoch with nothing.
+    pub(crate) fn emptied(&mut self, who: Incarnation) {
+        self.seen.entry(who).or_default().applied = Position::default();
+    }
+
     /// `reign`: the epoch that it leads, and what is committed in it.
     pub(crate) fn check(&mut self, who: Incarnation, applied: Position, reign: Option<(u64, u64)>) {
         let seen = self.seen.entry(who).or_default();

@@ -46,6 +46,10 @@ impl Promises {
                 put,
                 request: request.clone(),
             };
+            // An answer that comes so late promises nothing any more, and its client knows that.
+            if promise.until <= terms.now {
+                continue;
+            }
             if put > 0 {
                 self.check_free(&promise);
             }

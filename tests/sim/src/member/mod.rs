@@ -67,6 +67,8 @@ pub(crate) struct Member {
     pending: Vec<Pending>,
     /// Nothing new is taken until then, and the place is given away once all is committed.
     draining_until: Option<u64>,
+    /// The last epoch that it began with nothing, and did.
+    emptied: u64,
     /// Of the own log: what the history has of it.
     written_upto: u64,
     pub(crate) known: Option<Versioned>,
@@ -112,6 +114,7 @@ impl Member {
             tainted: false,
             pending: Vec::new(),
             draining_until: None,
+            emptied: 0,
             written_upto: 0,
             known: None,
             inbox: VecDeque::new(),
@@ -137,6 +140,7 @@ impl Member {
 
     /// Those at the other ends of its streams hear of it, mostly.
     pub(crate) fn end(&mut self, cx: &mut Cx, restart_at: u64) {
+        cx.say(|| format!("{:?}: ends", self.me));
         cx.checks.held.gone(self.me);
         let ends = self.peers.values().map(|peer| (peer.who.member.0 as usize, peer.stream));
         let ends: Vec<(usize, u64)> = ends.chain(self.ride.iter().map(|ride| (ride.to(), ride.stream))).collect();

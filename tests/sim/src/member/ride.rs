@@ -73,6 +73,7 @@ impl Member {
         }
         let who = Some(v1::Incarnation { member: self.me.member.0, number: self.me.number });
         let hello = v1::Hello { who, epoch, ..standby.holds().into() };
+        cx.say(|| format!("{:?}: says hello to {primary:?} of {epoch}: {hello:?}", self.me));
         let stream = cx.net.new_stream();
         self.ride = Some(Ride {
             stream,

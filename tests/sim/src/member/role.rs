@@ -19,7 +19,6 @@ pub(super) enum Role {
     Starting,
     Follow { primary: Incarnation, epoch: u64 },
     Lead { epoch: u64 },
-    LeadReborn { epoch: u64 },
     Deposed,
 }
 
@@ -37,6 +36,9 @@ impl Member {
         for action in actions {
             cx.note(cx.now << 8 | self.at as u64);
             answers |= matches!(action, Action::Answer { .. });
+            if !matches!(action, Action::Answer { .. } | Action::Commit { .. } | Action::Read) {
+                cx.say(|| format!("{:?}: {action:?}", self.me));
+            }
             self.act(cx, action);
         }
         answers
@@ -55,7 +57,6 @@ impl Member {
             Action::Answer { .. } => {}
             Action::Follow { primary, epoch } => self.be(cx, Role::Follow { primary, epoch }),
             Action::Lead { epoch } => self.be(cx, Role::Lead { epoch }),
-            Action::LeadReborn { epoch } => self.be(cx, Role::LeadReborn { epoch }),
             Action::Commit { upto } => {
                 if let Some(reign) = &self.reign {
                     reign.tail.committed().advance(upto);
@@ -74,7 +75,7 @@ impl Member {
     }
 
     fn be(&mut self, cx: &mut Cx, role: Role) {
-        if matches!(role, Role::Lead { .. } | Role::LeadReborn { .. }) {
+        if matches!(role, Role::Lead { .. }) {
             assert!(!self.retired, "retired_leads: {:?} was told that it ends, and is {role:?}", self.me);
         }
         self.role = role;
@@ -87,17 +88,18 @@ impl Member {
         }
         self.role_due = None;
         self.drop_ride(cx);
-        let standby = self.step_down(cx);
+        let mut standby = self.step_down(cx);
+        if self.core.born() > self.emptied {
+            self.emptied = self.core.born();
+            standby = empty(cx, self.me);
+            cx.checks.monotonic.emptied(self.me);
+            cx.checks.held.gone(self.me);
+            self.tainted = false;
+            self.doubt(cx, verification::Event::Synced);
+        }
         self.doubt(cx, verification::Event::EpochBegins);
         match self.role {
             Role::Lead { epoch } => self.lead(cx, standby, epoch),
-            Role::LeadReborn { epoch } => {
-                cx.checks.reborn();
-                cx.tally.rebirths += 1;
-                self.doubt(cx, verification::Event::Synced);
-                self.tainted = false;
-                self.lead(cx, empty(cx, self.me), epoch);
-            }
             Role::Follow { .. } | Role::Starting | Role::Deposed => {
                 self.ride_due = cx.now;
                 self.life = Life::Follows(Box::new(standby));
@@ -123,6 +125,7 @@ impl Member {
             return;
         }
         let begins_after = standby.tail().last();
+        cx.say(|| format!("{:?}: leads {epoch} after {begins_after}", self.me));
         cx.checks.acknowledged.leads(&cx.history, self.me, begins_after);
         let promotion = Promotion::new(standby);
         loop {

@@ -112,6 +112,7 @@ impl Member {
             0 => cx.tally.reads += 1,
             _ => cx.tally.acknowledged += 1,
         }
+        cx.say(|| format!("{:?}: answers {:?} in {epoch} at {at}", self.me, request.ask));
         cx.note(at.seq << 8 | epoch);
         self.reply(cx, from, stream, Reply { epoch, answer: Ok(ran.told) });
     }

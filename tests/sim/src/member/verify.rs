@@ -102,6 +102,8 @@ impl Member {
         let mut found = Vec::new();
         let applied = self.applied(cx, &state, &tail, (upto, entries_max), &mut found);
         for (at, difference, differs) in found {
+            // The log itself may have put it right.
+            self.tainted &= differs || !difference.is_empty();
             self.doubt(cx, Event::Compared { at, difference });
             if differs {
                 divergence_found::check(self.me, at, self.verifier.is_sound());
