@@ -202,3 +202,33 @@ fn minutes(svg: &mut String, axis: &Axis) {
         bottom + 35.0
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Who;
+    use crate::story::Came;
+
+    #[test]
+    fn every_kind_of_fault_is_drawn_and_every_number_is_one() {
+        let at = Duration::from_secs;
+        let came = |kind| Came {
+            kind,
+            who: Who::Primary,
+            name: "m1".to_owned(),
+            from: at(3),
+            upto: None,
+            epoch: 1,
+            alone: true,
+        };
+        let mut story = Story { lasted: at(90), faults: Kind::ALL.map(came).into(), ..Story::default() };
+        assert!(!draw(&Story::default()).contains("NaN"), "a run in which nothing happened");
+        for second in 0..90 {
+            story.series.on_acknowledged(at(second), Duration::from_micros(400), true);
+        }
+        let svg = draw(&story);
+        assert_eq!(svg.matches("<title>").count(), Kind::ALL.len());
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert_eq!(svg.matches("<polyline").count(), 3);
+    }
+}

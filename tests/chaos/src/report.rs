@@ -22,7 +22,7 @@ pub fn write(options: &Options, story: &Story) -> Result<()> {
         let path = dir.join(name);
         std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    println!("{}\n{}", story.summary(), verdict(story));
+    println!("\n{}\n{}", story.summary(), verdict(story));
     println!("report: {}", dir.join("chaos.md").display());
     Ok(())
 }
@@ -58,7 +58,7 @@ fn about(options: &Options, story: &Story) -> String {
         if options.settings.is_empty() { String::new() } else { format!(" -- {}", options.settings.join(" ")) };
     let command = command + &settings;
     let rows = [
-        ("commit", commit()),
+        ("commit", story.commit.clone()),
         ("command", format!("`{command}`")),
         ("machine", machine()),
         ("build", if cfg!(debug_assertions) { "with debug assertions".to_owned() } else { "release".to_owned() }),
@@ -67,7 +67,8 @@ fn about(options: &Options, story: &Story) -> String {
     format!("| | |\n|---|---|\n{}", rows.iter().map(row).collect::<String>())
 }
 
-fn commit() -> String {
+/// Of the sources, as they are now: to be asked when a run begins.
+pub(crate) fn commit() -> String {
     let git = |words: &[&str]| {
         let ran = Command::new("git").args(words).output().ok().filter(|ran| ran.status.success());
         ran.map(|ran| String::from_utf8_lossy(&ran.stdout).trim().to_owned())

@@ -2,6 +2,7 @@
 //!
 //! Invariant: however it ends, no process is left, and the story has all that happened until then.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::breaker::Breaker;
 use crate::options::{Coordinator, Options};
 use crate::plan::Plan;
 use crate::probe::{self, Probe};
+use crate::report;
 use crate::story::Story;
 use crate::worker::Worker;
 
@@ -98,7 +100,11 @@ async fn connect(linked: &Linked, transport: Transport) -> Client {
 /// Panics where the cluster does not become whole again in time: `story` has everything that was before.
 pub async fn run(options: Options, seed: u64, story: Arc<Mutex<Story>>, stop: Stop) {
     let (chapters, mut handed_in) = mpsc::channel(256);
-    story.lock().seed = seed;
+    {
+        let mut story = story.lock();
+        story.seed = seed;
+        story.commit = report::commit();
+    }
     let board = Arc::new(Board::new(Arc::clone(&story), chapters));
     let etcd = if options.coordinator() == Coordinator::Etcd { Some(Etcd::start().await) } else { None };
     let linked = Linked::empty(etcd, spec(&options));
@@ -166,7 +172,6 @@ impl Rounds {
         scene.linked.cluster.converged().await;
         self.violated(&mut scene, faults, "");
         self.tell(&scene);
-        eprintln!();
     }
 
     async fn check(&mut self, scene: &mut Scene, round: u64, chapters: Vec<Chapter>) {
@@ -186,14 +191,19 @@ impl Rounds {
         if std::fs::write(&file, history).is_err() {
             eprintln!("{} cannot be written", file.display());
         }
-        faults.iter().for_each(|fault| eprintln!("\nVIOLATION: {fault}"));
+        for fault in &faults {
+            eprintln!("\nVIOLATION: {fault}");
+        }
         self.story.lock().violations.extend(faults);
     }
 
-    /// One line, that is written over.
+    /// At a terminal: one line, that is written over.
     fn tell(&self, scene: &Scene) {
         let mut story = self.story.lock();
         story.lasted = scene.board.now();
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
         let seconds = story.lasted.as_secs();
         let last = story.faults.last().map_or(String::new(), |last| format!("{} {}", last.kind, last.name));
         eprint!(

@@ -42,6 +42,7 @@ pub(crate) struct Checked {
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     pub(crate) seed: u64,
+    pub(crate) commit: String,
     pub(crate) lasted: Duration,
     pub(crate) faults: Vec<Came>,
     /// Faults that would have cost what only one member holds, or had nobody to befall.
@@ -144,4 +145,29 @@ impl Story {
 
 pub(crate) fn plural(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn came(kind: Kind, who: Who, (from, upto): (u64, u64), epoch: u64) -> Came {
+        let (from, upto) = (Duration::from_millis(from), Some(Duration::from_millis(upto)));
+        Came { kind, who, name: "m1".to_owned(), from, upto, epoch, alone: true }
+    }
+
+    #[test]
+    fn takeover_is_put_down_to_the_newest_fault_of_a_primary_that_can_have_caused_it() {
+        let faults = vec![
+            came(Kind::Pause, Who::Primary, (100, 200), 1),
+            came(Kind::Kill, Who::Standby, (900, 950), 1),
+            came(Kind::Kill, Who::Primary, (1000, 1100), 1),
+            came(Kind::Narrow, Who::Primary, (5000, 5100), 2),
+        ];
+        let firsts = [(1, 50), (2, 1600), (3, 9000)].map(|(epoch, ms)| (epoch, Duration::from_millis(ms)));
+        let story = Story { faults, firsts: firsts.into(), ..Story::default() };
+        let outages: Vec<_> = story.outages().iter().map(|(fault, outage)| (fault.kind, outage.as_millis())).collect();
+        assert_eq!(outages, [(Kind::Kill, 600)], "the narrow link had long ended when epoch 3 began");
+        assert_eq!(story.takeovers(), 2);
+    }
 }
