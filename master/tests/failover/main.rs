@@ -6,7 +6,7 @@
 //! | `tests/harness` | what is broken: processes, members, etcd, links |
 //! | `load`, `writer`, `history`, `check` | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
-//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
+//! | `kills`, `pauses`, `members`, `transfers`, `record`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
 //! | `standby_reads` | the tests: reads at standbys |
 //! | `etcd_faults`, `etcd_full`, `etcd_members`, `links`, `loss`, `throttle` | the tests: etcd and links |
 //! | `scenarios` | the tests: what users ask first |
@@ -37,6 +37,7 @@ mod loss;
 mod members;
 mod pauses;
 mod probe;
+mod record;
 mod restarts;
 mod scenarios;
 mod space;

@@ -7,7 +7,6 @@
 //! Deliberately absent: what members say of themselves. It may be old.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -73,11 +72,15 @@ fn of_dir(dir: &Path) -> Option<(Value, Vec<Value>)> {
     Some((read(&newest)?, members.filter_map(held).collect()))
 }
 
-/// The process that the kernel says has this file locked.
+/// The process that has this file locked. A lock of an open file belongs to no process; the kernel says which open file.
 fn who_locks(path: &Path) -> Option<u32> {
-    let ends = format!(":{}", std::fs::metadata(path).ok()?.ino());
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let fields = locks.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-    let is_it = |fields: &Vec<&str>| fields.get(5).is_some_and(|file| file.ends_with(&ends));
-    fields.into_iter().find(is_it)?.get(4)?.parse().ok()
+    let path = path.canonicalize().ok()?;
+    let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let holds = |pid: &u32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let same = open.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == path));
+        let info = |name| std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap_or_default();
+        same.into_iter().any(|fd| info(fd.file_name().display().to_string()).contains("lock:"))
+    };
+    pids.into_iter().find(holds)
 }
