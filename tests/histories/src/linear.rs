@@ -4,11 +4,16 @@
 //! The search is Wing and Gong's with Lowe's memo, one event after the other: what is kept is the set of all
 //! *configurations* that explain everything so far, each a state and which of the operations that are under way have taken
 //! effect. A return leaves those in which that operation has. None left: no order explains it. An operation of unknown
-//! outcome never returns, so it may take effect at any time after its invocation, or never; of two configurations that differ
-//! in those alone, only the freer one is kept.
+//! outcome never returns, so it may take effect at any time after its invocation, or never.
 //!
-//! It is as long as the history, times the configurations; those are few unless many operations of one key are under way
-//! together. At a bound the answer is [`Linear::Undecided`], never a guess.
+//! What need not be tried is left out:
+//! - An answer that is true of the state and does not change it is given at once: to wait gains nothing.
+//! - An operation of unknown outcome that would change nothing does not run.
+//! - Of equal ones of unknown outcome, the one that was invoked first runs first.
+//! - Of two configurations that differ only in which of those have run, the one that has used fewer is kept.
+//!
+//! It is as long as the history, times the configurations; those are few unless many different operations of one key are under
+//! way together. At a bound the answer is [`Linear::Undecided`], never a guess.
 //!
 //! Deliberately absent: more than one key. Linearizability is local: a history fits if each key's does.
 
@@ -50,6 +55,8 @@ struct Search<'a> {
     ops: &'a [&'a Op],
     /// Operations under way, by slot.
     open: [Option<usize>; OPEN_MAX],
+    /// Of an operation of unknown outcome: the slots of its equals that were invoked before it.
+    equals_before: [u64; OPEN_MAX],
     configurations: HashSet<Configuration>,
     work: usize,
 }
@@ -63,7 +70,13 @@ pub fn linearizable(ops: &[&Op]) -> Linear {
         (moment, *event, *at)
     });
     let start = Configuration { state: Register::default(), done: 0 };
-    let mut search = Search { ops, open: [None; OPEN_MAX], configurations: HashSet::from([start]), work: 0 };
+    let mut search = Search {
+        ops,
+        open: [None; OPEN_MAX],
+        equals_before: [0; OPEN_MAX],
+        configurations: HashSet::from([start]),
+        work: 0,
+    };
     for (event, at) in events {
         let went_on = match event {
             Event::Invoked => search.on_invoked(at),
@@ -92,11 +105,15 @@ fn events_of(op: &Op, at: usize) -> impl Iterator<Item = (Event, usize)> {
 
 impl Search<'_> {
     fn on_invoked(&mut self, at: usize) -> Result<(), Linear> {
-        let Some(slot) = self.open.iter_mut().find(|slot| slot.is_none()) else {
+        let Some(slot) = self.open.iter().position(Option::is_none) else {
             let what = format!("more than {OPEN_MAX} calls of {:?} are under way at once", self.ops[at].key);
             return Err(Linear::Undecided(what));
         };
-        *slot = Some(at);
+        let op = self.ops[at];
+        let is_equal =
+            |other: &Op| op.outcome == Outcome::Unknown && other.outcome == Outcome::Unknown && other.call == op.call;
+        self.equals_before[slot] = self.slots(is_equal);
+        self.open[slot] = Some(at);
         Ok(())
     }
 
@@ -107,15 +124,16 @@ impl Search<'_> {
         let before = std::mem::take(&mut self.configurations);
         let (mut seen, mut left) = (before.clone(), before.iter().copied().collect::<Vec<_>>());
         while let Some(found) = left.pop() {
+            let found = self.with_what_is_free(found);
             if found.done & bit != 0 {
                 self.configurations.insert(Configuration { done: found.done & !bit, ..found });
                 continue;
             }
-            for (other, op) in self.open.iter().enumerate().filter_map(|(slot, at)| Some((slot, self.ops[(*at)?]))) {
-                self.work += 1;
+            self.work += self.under_way().count();
+            for (other, op) in self.under_way() {
                 let mark = 1_u64 << other;
-                if found.done & mark == 0
-                    && let Some(state) = found.state.after(op)
+                if (found.done & mark) | (self.equals_before[other] & !found.done) == 0
+                    && let Some(state) = found.state.after(op).filter(|state| *state != found.state)
                 {
                     let next = Configuration { state, done: found.done | mark };
                     if seen.insert(next) {
@@ -132,10 +150,16 @@ impl Search<'_> {
         if self.configurations.is_empty() { Err(Linear::Broken(self.fault(at, &before))) } else { Ok(()) }
     }
 
+    /// Answers that are true of this state and leave it as it is.
+    fn with_what_is_free(&self, found: Configuration) -> Configuration {
+        let is_free = |op: &Op| op.outcome != Outcome::Unknown && found.state.after(op) == Some(found.state);
+        Configuration { done: found.done | self.slots(is_free), ..found }
+    }
+
     /// Of two configurations that differ only in which operations of unknown outcome have run, the one that has used fewer can
     /// go on in every way that the other can: the rest may never run.
     fn keep_the_freest(&mut self) {
-        let unknown = self.unknown();
+        let unknown = self.slots(|op| op.outcome == Outcome::Unknown);
         let mut found: Vec<Configuration> = self.configurations.drain().collect();
         found.sort_unstable_by_key(|found| ((found.done & unknown).count_ones(), found.done));
         let mut freest = HashMap::<(Register, u64), Vec<u64>>::new();
@@ -148,11 +172,14 @@ impl Search<'_> {
         }
     }
 
-    /// The slots of operations of unknown outcome.
-    fn unknown(&self) -> u64 {
-        let is_unknown =
-            |(_, at): &(usize, &Option<usize>)| at.is_some_and(|at| self.ops[at].outcome == Outcome::Unknown);
-        self.open.iter().enumerate().filter(is_unknown).fold(0, |mask, (slot, _)| mask | 1 << slot)
+    /// Those of the operations under way that are such.
+    fn slots(&self, is_such: impl Fn(&Op) -> bool) -> u64 {
+        self.under_way().filter(|(_, op)| is_such(op)).fold(0, |mask, (slot, _)| mask | 1 << slot)
+    }
+
+    /// By slot.
+    fn under_way(&self) -> impl Iterator<Item = (usize, &Op)> {
+        self.open.iter().enumerate().filter_map(|(slot, at)| Some((slot, self.ops[(*at)?])))
     }
 
     fn fault(&self, at: usize, before: &HashSet<Configuration>) -> Fault {
