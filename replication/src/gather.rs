@@ -1,6 +1,6 @@
 //! Whether what was appended goes to a peer at once, or may gather for a moment.
 //!
-//! A message and its receipt cost the primary some 20 µs of system calls, whatever is in them. Where calls wait for their commits,
+//! A message and its receipt cost the primary tens of µs, mostly in system calls, whatever is in them. Where calls wait for their commits,
 //! that is the price of an early answer. Where none does (`ack` local), only the peer's lag comes of it.
 //!
 //! Invariants: nothing gathers within `CALM_AFTER_MS` of a moment at which somebody waited for a commit, nor for longer than

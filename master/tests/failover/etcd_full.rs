@@ -67,6 +67,5 @@ async fn full_etcd_costs_a_pair_nothing_until_a_member_fails_and_then_no_more_th
     cluster.restart(&primary);
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }

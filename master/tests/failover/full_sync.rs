@@ -216,7 +216,6 @@ async fn full_is_there(client: &Client) {
 /// As `check`, with the many objects gone, which no history tells of.
 async fn check_with_full(cluster: &Cluster, load: Load, client: Client) {
     let history = load.stop().await;
-    println!("{}", history.summary());
     let removed = client.remove_matching("^full/", client::Force::Yes).await.expect("a healthy pair removes");
     assert_eq!((removed.removed, removed.refused), (OBJECTS as u64, 0));
     check(cluster, &history).await;

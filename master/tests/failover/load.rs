@@ -165,6 +165,7 @@ impl Load {
         *found.unwrap_or_else(|_| panic!("nothing is acknowledged after epoch {epoch}")).expect("the load still runs")
     }
 
+    /// What came of it is printed, for people.
     pub(crate) async fn stop(self) -> History {
         self.board.stop.store(true, Ordering::Relaxed);
         let mut history = History { began: self.board.began, diaries: Vec::new() };
@@ -174,6 +175,7 @@ impl Load {
         for reader in self.readers {
             history.diaries.push(reader.await.expect("a reader does not panic"));
         }
+        println!("{}", history.summary());
         history
     }
 }

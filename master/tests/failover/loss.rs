@@ -42,7 +42,6 @@ async fn links_that_stall_and_break_lose_nothing_that_was_acknowledged() {
     load.runs(CHANGES).await;
     linked.cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&linked.cluster, &history).await;
 }
 
@@ -82,6 +81,5 @@ async fn cluster_where_packets_are_lost() {
     }
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }

@@ -50,6 +50,5 @@ pub(crate) async fn primary_stands_still(mut cluster: Cluster, times: usize) {
         answers.check_silent_after(woken);
     }
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }

@@ -166,7 +166,6 @@ async fn split(primary_is: Primary) {
     assert_eq!(later, if primary_is == Primary::WithTwo { epoch + 1 } else { epoch }, "nobody else has led");
     load.runs(CHANGES_BETWEEN).await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(cluster, &history).await;
 }
 
@@ -213,6 +212,5 @@ async fn members_are_added_and_removed_under_fire_until_all_are_others() {
     cluster.restart(&primary);
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }
