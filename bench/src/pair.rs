@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::load::{connect, key, mount, run_all, shuffled};
 use crate::members::{Members, both_in_sync, wait_for};
-use crate::process::Server;
+use crate::process::{Server, apart};
 use crate::server::put_many;
 
 const BATCH: usize = 500;
@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// Objects put per second meanwhile.
     #[arg(long, default_value_t = 5000)]
     writes_per_s: usize,
+    /// The first primary has this CPU for itself, and all else the others: what it costs is then its own work, not that it
+    /// shares caches with its standby and its clients.
+    #[arg(long)]
+    primary_cpu: Option<usize>,
     /// Further arguments of both servers.
     #[arg(last = true)]
     server: Vec<String>,
@@ -33,7 +37,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args) -> Result<()> {
     let members = Members::new(&args.server)?;
-    let first = members.start("a")?;
+    let first = apart(args.primary_cpu, || members.start("a"))?;
     let client = connect(&first.address(), Transport::Session).await?;
     wait_for(&client, "a primary", |cluster| cluster.primary == "a").await?;
     mount(&client, "bench", 3 * args.objects + 5_000_000).await?;
@@ -65,6 +69,13 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     costs(&first, &client, "with a standby, ack committed", args.objects / 4, "committed").await?;
     costs(&first, &local, "with a standby, ack local", args.objects / 4, "local").await?;
     ensure_same(&first, &second).await?;
+    // That more objects are there has a price too, and the standby does not pay it.
+    second.kill();
+    wait_for(&client, "a primary without its standby", |cluster| !both_in_sync(cluster)).await?;
+    costs(&first, &client, "alone again", args.objects / 4, "again").await?;
+
+    let second = members.start("b")?;
+    wait_for(&client, "a standby in sync", both_in_sync).await?;
     takeover(first, &second).await
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use test_ports::{Port, free_port};
 
 use crate::measure::Process;
@@ -74,4 +75,21 @@ impl Drop for Server {
         }
         let _ = self.child.wait();
     }
+}
+
+/// Whatever `start` starts runs on that CPU alone; this process, and what it starts later, on the others.
+pub(crate) fn apart<T>(cpu: Option<usize>, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some(cpu) = cpu else { return start() };
+    let mut others = sched_getaffinity(None)?;
+    others.unset(cpu);
+    let mut alone = CpuSet::new();
+    alone.set(cpu);
+    // A child inherits it from the thread that starts it.
+    sched_setaffinity(None, &alone).with_context(|| format!("there is no CPU {cpu} for this process"))?;
+    let started = start();
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let id = task?.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+        sched_setaffinity(id, &others).context("no CPU is left for the rest")?;
+    }
+    started
 }

@@ -44,8 +44,8 @@ fn redirect_is_followed_at_once_and_one_of_a_lower_epoch_is_not() {
     let (mut attempts, mut way) = (attempts(OnLoss::SendsAgain), way());
     assert_eq!(end(&mut attempts, &mut way, End::Error(&not_primary("c:1", 7))), AT_ONCE);
     assert_eq!((way.target().address.as_str(), way.epoch_seen()), ("c:1", 7));
-    assert_eq!(end(&mut attempts, &mut way, End::Error(&not_primary("b:1", 6))), AT_ONCE);
-    assert_eq!((way.target().address.as_str(), way.epoch_seen()), ("a:1", 7), "the next one of the list");
+    assert_eq!(end(&mut attempts, &mut way, End::Error(&not_primary("a:1", 6))), AT_ONCE);
+    assert_eq!((way.target().address.as_str(), way.epoch_seen()), ("b:1", 7), "the list goes on where it was left");
 }
 
 #[test]

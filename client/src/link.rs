@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::Channel;
 
-use crate::attempts::{Attempts, Go, Meaning, OnLoss, Ran, Way, meaning};
+use crate::attempts::{Attempts, Meaning, OnLoss, Ran, Way, meaning};
 use crate::backoff::Backoff;
 use crate::calls::Call;
 use crate::codec::ID_BYTES_MAX;
@@ -185,7 +185,7 @@ impl Link {
                 Outcome::Closed => return Err(trip.closed(ticket.ran())),
             };
             // The stream is well: it is left by whoever drives it, and the call stays on it.
-            let Meaning::Again(ran, Go::Here | Go::Elsewhere | Go::Redirected) = meaning(&error) else {
+            let Meaning::Again(ran, _) = meaning(&error) else {
                 return Err(Refused::from(error).into());
             };
             let given_up = ran == Ran::Maybe && trip.on_loss == OnLoss::GivesUp;

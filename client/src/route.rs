@@ -4,6 +4,10 @@
 //! its epoch is lower than the highest one seen; a report about an earlier turn changes nothing, so that many calls
 //! that fail at once move on once.
 //!
+//! A redirect is an excursion: until an answer comes from there, the list goes on where it was left. Members that are cut off
+//! together name each other, in an epoch that they do not know to be over; whoever went on from where they sent him would never
+//! come to the others.
+//!
 //! Deliberately absent: connections and time.
 
 use crate::options::normalised;
@@ -24,7 +28,7 @@ pub struct Target {
 pub(crate) struct Route {
     listed: Vec<String>,
     at: usize,
-    /// Where a redirect has sent us, if that is not listed.
+    /// Where a redirect has sent us, until it answers and is listed.
     guest: Option<String>,
     turn: u64,
     /// Moves since the last answer.
@@ -74,8 +78,8 @@ impl Route {
         if turn != self.turn {
             return false;
         }
+        self.at = self.next_at();
         self.guest = None;
-        self.at = (self.at + 1) % self.listed.len();
         self.moved();
         true
     }
@@ -110,14 +114,18 @@ impl Route {
 
     /// Where a failure would send us: a connection to there may be made beforehand.
     pub(crate) fn next_up(&self) -> Option<String> {
-        let next = &self.listed[(self.at + 1) % self.listed.len()];
+        let next = &self.listed[self.next_at()];
         (next != self.address()).then(|| next.clone())
     }
 
     /// The target of this turn serves.
     pub(crate) fn on_answer(&mut self, turn: u64) {
-        if turn == self.turn {
-            self.moves = 0;
+        if turn != self.turn {
+            return;
+        }
+        self.moves = 0;
+        if let Some(at) = self.guest.as_ref().and_then(|guest| self.listed.iter().position(|listed| listed == guest)) {
+            (self.at, self.guest) = (at, None);
         }
     }
 
@@ -130,11 +138,14 @@ impl Route {
         self.guest.as_ref().unwrap_or(&self.listed[self.at])
     }
 
+    /// Never the one that is asked now, unless there is no other.
+    fn next_at(&self) -> usize {
+        let after = |steps: usize| (self.at + steps) % self.listed.len();
+        if self.listed[after(1)] == self.address() { after(2) } else { after(1) }
+    }
+
     fn go_to(&mut self, address: String) {
-        match self.listed.iter().position(|listed| *listed == address) {
-            Some(at) => (self.at, self.guest) = (at, None),
-            None => self.guest = Some(address),
-        }
+        self.guest = Some(address);
         self.moved();
     }
 
@@ -202,12 +213,36 @@ mod tests {
     }
 
     #[test]
-    fn redirect_to_a_listed_member_moves_within_the_list() {
-        let mut route = route(&["a:1", "b:1", "c:1"]);
+    fn redirect_to_a_listed_member_moves_within_the_list_once_that_has_answered() {
+        let mut route = route(&["a:1", "b:1", "c:1", "d:1"]);
         assert_eq!(route.on_redirect(0, "c:1", 3, 3), Redirect::Followed);
         assert_eq!(route.target().address, "c:1");
         fail(&mut route);
-        assert_eq!(route.target().address, "a:1");
+        assert_eq!(route.target().address, "b:1");
+        assert_eq!(route.on_redirect(2, "c:1", 3, 3), Redirect::Followed);
+        fail(&mut route);
+        assert_eq!(route.target().address, "d:1", "that one has failed just now");
+        assert_eq!(route.on_redirect(4, "b:1", 3, 3), Redirect::Followed);
+        route.on_answer(5);
+        fail(&mut route);
+        assert_eq!(route.target().address, "c:1");
+    }
+
+    /// The old primary, whose tenure is over, and a standby on its side of a split, which still believes in it.
+    #[test]
+    fn members_that_send_us_to_each_other_do_not_hide_the_others() {
+        let mut route = route(&["a:1", "b:1", "c:1", "d:1"]);
+        let mut asked = Vec::new();
+        for _ in 0..5 {
+            let Target { address, turn } = route.target();
+            match address.as_str() {
+                "a:1" => assert_eq!(route.on_redirect(turn, "a:1", 1, 1), Redirect::Useless),
+                "b:1" => assert_eq!(route.on_redirect(turn, "a:1", 1, 1), Redirect::Followed),
+                _ => fail(&mut route),
+            }
+            asked.push(address);
+        }
+        assert_eq!(asked, ["a:1", "b:1", "a:1", "c:1", "d:1"]);
     }
 
     #[test]

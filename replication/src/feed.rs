@@ -78,7 +78,8 @@ impl<S: ReplicatedState> Feed<S> {
 
     /// The next step may have to capture a shard, which takes its time; and nothing of the log waits to be sent before it.
     pub fn takes_image_next(&self) -> bool {
-        self.images.is_some() && self.beside_upto.is_none()
+        let is_sent = |upto| self.sent.is_some_and(|sent| sent >= upto);
+        self.images.is_some() && self.beside_upto.is_none_or(is_sent)
     }
 
     /// Up to where the log was sent.

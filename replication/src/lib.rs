@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `plan` | what a peer and this log have in common, and so whether the log or a full sync helps it |
 //! | `batch` | which entries go into one message |
+//! | `gather` | whether it goes at once |
 //! | `images` | a full sync as messages: shard by shard, chunk by chunk |
 //! | `feed` | what a peer is sent next: images and the log beside them, or the log |
 //! | `receipt` | what a peer's receipt counts for |
@@ -16,6 +17,7 @@
 
 mod batch;
 mod feed;
+mod gather;
 mod images;
 mod plan;
 mod receipt;
@@ -24,6 +26,7 @@ mod wire;
 
 pub use batch::{Batch, BatchLimits, next_batch};
 pub use feed::{Feed, Step};
+pub use gather::Gather;
 pub use images::Images;
 pub use plan::{PeerLog, Start, SyncedPart, plan};
 pub use receipt::{Counted, counted};

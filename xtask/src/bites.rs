@@ -2,13 +2,15 @@
 //! must find it, by the name of the check that the patch names, and find nothing where there is no bug.
 //!
 //! ```text
-//!   tracked files ─► target/bites/tree ─► for each patch: apply, build, run the seeds, take it back
+//!   the sources ─► target/bites/tree ─► for each patch: apply, build, run the seeds, take it back
 //! ```
 //!
 //! Invariants: the repository itself is not touched; a patch that does not apply any more fails, and is named.
 //!
 //! Absent on purpose: the checks and the seeds' meaning. They are the simulator's.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,26 +108,8 @@ impl Place {
         fs::create_dir_all(PLACE).with_context(|| format!("{PLACE} cannot be made"))?;
         let place = Path::new(PLACE).canonicalize()?;
         let place = Place { tree: place.join("tree"), target: place.join("target") };
-        place.copy_tracked()?;
+        mirror(Path::new("."), &place.tree)?;
         Ok(place)
-    }
-
-    /// Only what is not the same, so that cargo builds nothing anew that has not changed.
-    fn copy_tracked(&self) -> Result<()> {
-        let listed = children::capture(Command::new("git").args(["ls-files", "-z", "--", ".", ":!fuzz"]))?;
-        ensure!(listed.status.success(), "git does not list the tracked files");
-        for file in String::from_utf8(listed.stdout)?.split('\0').filter(|file| !file.is_empty()) {
-            // One that is deleted, and not committed so.
-            let Ok(content) = fs::read(file) else { continue };
-            let to = self.tree.join(file);
-            if fs::read(&to).is_ok_and(|there| there == content) {
-                continue;
-            }
-            let dir = to.parent().context("a file lies in a directory")?;
-            fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
-            fs::write(&to, content).with_context(|| format!("{} cannot be written", to.display()))?;
-        }
-        Ok(())
     }
 
     fn try_bite(&self, bite: &Bite) -> Result<Option<Found>> {
@@ -150,8 +134,9 @@ impl Place {
     /// Builds, and runs the seeds. `None`: no promise was broken.
     fn simulate(&self) -> Result<Option<Found>> {
         let mut cargo = repo::cargo(["build", "--quiet", "--profile", "checked", "-p", SIMULATOR]);
-        // Without what a debugger needs: it is built often, and run shortly.
-        cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).env("CARGO_PROFILE_CHECKED_DEBUG", "false");
+        cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
+        // It is built often and run shortly: without what a debugger needs, and only what a patch has changed.
+        cargo.env("CARGO_PROFILE_CHECKED_DEBUG", "false").env("CARGO_INCREMENTAL", "1");
         // A bug leaves something unused behind.
         cargo.env("RUSTFLAGS", "-Awarnings");
         let built = children::run(&mut cargo)?;
@@ -165,6 +150,38 @@ impl Place {
             (_, _) => bail!("the simulator ended with {}: {said}", ran.status),
         }
     }
+}
+
+/// Makes `to` what `from` is, but for what was built. Writes only what is not the same, so that cargo builds nothing anew that has
+/// not changed.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
+    let wanted = entries(from)?;
+    for name in entries(to)?.difference(&wanted) {
+        let stale = to.join(name);
+        let gone = if stale.is_dir() { fs::remove_dir_all(&stale) } else { fs::remove_file(&stale) };
+        gone.with_context(|| format!("{} cannot be removed", stale.display()))?;
+    }
+    for name in wanted {
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() {
+            mirror(&from, &to)?;
+            continue;
+        }
+        let content = fs::read(&from).with_context(|| format!("{} cannot be read", from.display()))?;
+        if !fs::read(&to).is_ok_and(|there| there == content) {
+            fs::write(&to, content).with_context(|| format!("{} cannot be written", to.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Names of what belongs to the sources.
+fn entries(dir: &Path) -> Result<BTreeSet<OsString>> {
+    let listed = fs::read_dir(dir).with_context(|| format!("{} cannot be listed", dir.display()))?;
+    let names = listed.map(|entry| Ok(entry?.file_name())).collect::<Result<BTreeSet<OsString>>>()?;
+    let is_source = |name: &OsString| !(name == "target" || name == "fuzz" || name.to_string_lossy().starts_with('.'));
+    Ok(names.into_iter().filter(is_source).collect())
 }
 
 /// `seed N breaks a promise: CHECK: …`
@@ -199,5 +216,23 @@ mod tests {
         let said = "17 of 20 seeds\nseed 17 breaks a promise: cursors: 0.1: purged 3 (a.rs:1)\noptions: {}\n";
         assert_eq!(found_in(said), Some(Found { seed: 17, check: "cursors".to_owned() }));
         assert_eq!(found_in("20 of 20 seeds\n"), None);
+    }
+
+    #[test]
+    fn mirror_takes_over_what_is_there_and_no_longer_there() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let write = |path: &Path, text: &str| {
+            fs::create_dir_all(path.parent().expect("it has one")).expect("there is room");
+            fs::write(path, text).expect("there is room");
+        };
+        write(&from.join("src/a.rs"), "new");
+        write(&from.join("target/built"), "");
+        write(&to.join("src/a.rs"), "old");
+        write(&to.join("src/b.rs"), "gone by now");
+        write(&to.join("gone/c.rs"), "");
+        mirror(&from, &to).expect("it can be read and written");
+        assert_eq!(fs::read_to_string(to.join("src/a.rs")).expect("it is there"), "new");
+        assert!(!to.join("src/b.rs").exists() && !to.join("gone").exists() && !to.join("target").exists());
     }
 }

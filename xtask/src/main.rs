@@ -13,6 +13,7 @@ mod children;
 mod doctor;
 mod failover;
 mod fuzz;
+mod model;
 mod programs;
 mod repo;
 mod steps;
@@ -61,8 +62,17 @@ enum Command {
     },
     /// Put one bug after another into a copy of the cores, and require that the simulator finds each by its name.
     Bites(bites::Args),
+    /// Check the formal model of the election exhaustively.
+    Model(model::Args),
     /// Kill, transfer and cut off members many times under load, and print how long clients noticed.
     Failover(failover::Args),
+    /// Random faults of real members under load, with a check of all that clients were told, and a report in docs/reports,
+    /// e.g. `--minutes 30 --seed 7`.
+    #[command(disable_help_flag = true)]
+    Chaos {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Say which programs are here, which are missing, and their versions.
     Doctor,
 }
@@ -93,7 +103,9 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { args } => programs::bench(args),
         Command::Sim { args } => programs::sim(args),
         Command::Bites(args) => bites::run(&args),
+        Command::Model(args) => model::run(&args),
         Command::Failover(args) => failover::run(&args),
+        Command::Chaos { args } => programs::chaos(args),
         Command::Doctor => doctor::run(),
     }
 }

@@ -1,47 +1,76 @@
-//! `dev`, `bench` and `sim`: build in release, then become the program.
+//! `dev`, `bench` and `sim`: build in release, then become the program. `chaos`: the same, as the tests are built.
 //!
 //! Becoming it (exec) means that signals, the exit code and the terminal are the program's own, with nobody between.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::tools::{self, ETCD, ETCDCTL};
 use crate::{children, repo};
 
 /// The server, ready to use.
 pub(crate) fn dev(args: Vec<OsString>) -> Result<()> {
-    build(&["understudy"])?;
+    build(&RELEASE, &["understudy"])?;
     let args = [OsString::from("dev")].into_iter().chain(args).collect();
-    become_program("understudy", args)
+    become_program(RELEASE.program("understudy")?, args, &repo::caller_dir())
 }
 
 /// The benchmarks. They start the server too, so it is built with them.
 pub(crate) fn bench(args: Vec<OsString>) -> Result<()> {
-    build(&["understudy", "understudy-bench"])?;
-    become_program("understudy-bench", args)
+    build(&RELEASE, &["understudy", "understudy-bench"])?;
+    become_program(RELEASE.program("understudy-bench")?, args, &repo::caller_dir())
 }
 
 /// The simulator, for many seeds, or for one again.
 pub(crate) fn sim(args: Vec<OsString>) -> Result<()> {
-    build(&["understudy-test-sim"])?;
-    become_program("understudy-test-sim", args)
+    build(&RELEASE, &["understudy-test-sim"])?;
+    become_program(RELEASE.program("understudy-test-sim")?, args, &repo::caller_dir())
 }
 
-fn build(packages: &[&str]) -> Result<()> {
+/// Random faults of real members. Optimised, with every check that the compiler offers; at the root, where the reports are.
+pub(crate) fn chaos(args: Vec<OsString>) -> Result<()> {
+    if !args.iter().any(|arg| arg == "--file") {
+        tools::ensure_here(&[ETCD, ETCDCTL], &[], false)?;
+    }
+    build(&CHECKED, &["understudy", "understudy-test-chaos"])?;
+    become_program(CHECKED.program("understudy-test-chaos")?, args, Path::new("."))
+}
+
+/// How programs are built.
+struct Built {
+    /// Beside this program's own.
+    dir: &'static str,
+    how: &'static [&'static str],
+}
+
+const RELEASE: Built = Built { dir: "release", how: &["--release"] };
+/// With the features of the tests, so that nothing is built twice.
+const CHECKED: Built = Built { dir: "checked", how: &["--profile", "checked", "--all-features"] };
+
+impl Built {
+    fn program(&self, name: &str) -> Result<PathBuf> {
+        repo::program(self.dir, name)
+    }
+}
+
+fn build(built: &Built, packages: &[&str]) -> Result<()> {
     let selected = packages.iter().flat_map(|package| ["-p", package]);
-    let mut cargo = repo::cargo(["build", "--release", "--bins"].into_iter().chain(selected));
+    let how = ["build"].iter().chain(built.how).chain(&["--bins"]).copied();
+    let mut cargo = repo::cargo(how.chain(selected));
     let status = children::run(&mut cargo)?;
     ensure!(status.success(), "the build failed: `{}` ({status})", repo::as_typed(&cargo));
     Ok(())
 }
 
-fn become_program(name: &str, args: Vec<OsString>) -> Result<()> {
-    let mut command = Command::new(repo::release_program(name)?);
-    command.args(args).current_dir(repo::caller_dir());
+fn become_program(program: PathBuf, args: Vec<OsString>, dir: &Path) -> Result<()> {
+    let mut command = Command::new(&program);
+    command.args(args).current_dir(dir);
     repo::clean_environment(&mut command);
     children::release_guard()?;
     let error = command.exec();
-    Err(error).with_context(|| format!("cannot start {name}"))
+    Err(error).with_context(|| format!("cannot start {}", program.display()))
 }

@@ -26,11 +26,11 @@ pub(crate) fn caller_dir() -> PathBuf {
     env::var_os(CALLER_DIR).map(PathBuf::from).filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// The absolute path of a program that `cargo build --release` made: beside `debug/`, which holds this very program.
-pub(crate) fn release_program(name: &str) -> Result<PathBuf> {
+/// The absolute path of a program that cargo built into this directory: beside `debug/`, which holds this very program.
+pub(crate) fn program(dir: &str, name: &str) -> Result<PathBuf> {
     let me = env::current_exe().context("this program's own path")?;
     let target = me.ancestors().nth(2).context("this program lies in no target directory")?;
-    let program = target.join("release").join(name);
+    let program = target.join(dir).join(name);
     ensure!(program.is_file(), "{} was built, but is not there", program.display());
     Ok(program)
 }

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::steps::{self, Step};
 use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, MACHETE, NEXTEST};
-use crate::{bites, fuzz, repo};
+use crate::{bites, fuzz, model, repo};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -52,6 +52,7 @@ fn full_run() -> Vec<Step> {
         tests(Scope::All, &[]),
         doc_tests(),
         bugs(),
+        small_model(),
         short_fuzz(),
     ]
 }
@@ -65,8 +66,9 @@ enum Scope {
 
 fn format() -> Step {
     let fuzz = ["fmt", "--manifest-path", fuzz::MANIFEST, "--check"];
-    let commands = vec![repo::cargo(["fmt", "--all", "--check"]), repo::cargo(fuzz)];
-    Step::commands("format", "run `cargo fmt --all` (for fuzz/: in that directory)", commands)
+    let model = ["fmt", "--manifest-path", model::MANIFEST, "--check"];
+    let commands = vec![repo::cargo(["fmt", "--all", "--check"]), repo::cargo(fuzz), repo::cargo(model)];
+    Step::commands("format", "run `cargo fmt --all` (for fuzz/ and tests/model/: in that directory)", commands)
 }
 
 fn clippy() -> Step {
@@ -136,6 +138,12 @@ fn bugs() -> Step {
     let hint =
         "a check does not notice its bug any more, or a patch in tests/sim/bites no longer applies: make it anew";
     Step::new("bites", hint, || bites::run(&bites::Args::default()))
+}
+
+fn small_model() -> Step {
+    let hint =
+        "the trace shows how a promise is broken: put it right in election/ if it happens there too, else in the model";
+    Step::new("model", hint, || model::lint().and_then(|()| model::check_small()))
 }
 
 fn short_fuzz() -> Step {

@@ -41,6 +41,7 @@ fn every_step_of_a_full_run_says_what_to_do_when_it_fails() {
             "tests",
             "doc tests",
             "bites",
+            "model",
             "fuzz"
         ]
     );

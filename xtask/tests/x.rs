@@ -113,6 +113,7 @@ fn quick_runs_format_clippy_and_unit_tests_and_prints_a_table() {
         [
             "cargo fmt --all --check",
             "cargo fmt --manifest-path fuzz/Cargo.toml --check",
+            "cargo fmt --manifest-path tests/model/Cargo.toml --check",
             "cargo clippy --workspace --all-targets --all-features -- -D warnings",
             "cargo test --workspace --all-features --lib --bins",
         ]

@@ -185,6 +185,9 @@ component! {
         batch_entries: usize = 512, "UNDERSTUDY_BATCH_ENTRIES";
         /// Bytes of one message to a peer, unless a single entry is larger.
         batch_bytes: usize = 1 << 20, "UNDERSTUDY_BATCH_BYTES";
+        /// Milliseconds for which entries may gather before they go to a peer, while no call waits for a commit (with `ack`
+        /// local, where a message for each would be most of what a standby costs). What a call waits for goes at once.
+        batch_wait_ms: u64 = 1, "UNDERSTUDY_BATCH_WAIT_MS";
         /// Entries on their way to a peer that it has not confirmed, at most.
         window_entries: u64 = 8192, "UNDERSTUDY_WINDOW_ENTRIES";
         /// Bytes on their way to a peer that it has not confirmed, at most, and one message more. Also of a full sync.

@@ -113,6 +113,9 @@ impl Cluster {
             let have = tail.tail_entries;
             format!("{have} must be above window_entries + join_lag_ops, which is {ahead}: a standby holds that much")
         })?;
+        rule(self.batch_wait_ms < self.beacon_ms, "batch_wait_ms", || {
+            format!("{} must be below beacon_ms, which is {}", self.batch_wait_ms, self.beacon_ms)
+        })?;
         let is_path = |rest: &str| !rest.is_empty();
         let known = match self.coordinator.split_once(':') {
             Some(("file", rest)) => is_path(rest),

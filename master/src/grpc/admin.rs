@@ -60,6 +60,7 @@ impl AdminCalls {
         let tail = self.node.tail();
         // The tail that it ran on, or the gate knows better.
         self.node.gate.check_answer(effect, epoch).map_err(to_status)?;
+        tail.awaited().advance(at.seq);
         let committed = tail.committed().wait(at.seq).await;
         committed.map_err(|why| to_status(never_committed(effect, why)))?;
         self.node.gate.check_answer(effect, epoch).map_err(to_status)?;

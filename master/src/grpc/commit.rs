@@ -10,8 +10,14 @@ use crate::gate::{Effect, deposed};
 use crate::grpc::reply::Reply;
 use crate::node::Node;
 
+/// Where it is not, its caller is about to wait for it, and the entry does not wait for others to travel with.
 pub(crate) fn is_committed(node: &Node, reply: &Reply) -> bool {
-    node.tail().committed().get() >= reply.wait_seq
+    let tail = node.tail();
+    let committed = tail.committed().get() >= reply.wait_seq;
+    if !committed {
+        tail.awaited().advance(reply.wait_seq);
+    }
+    committed
 }
 
 pub(crate) async fn committed(node: &Node, reply: &Reply) -> Result<(), CallError> {

@@ -27,7 +27,7 @@ use proto::v1::replication_server::Replication;
 use proto::v1::verify_request::Question;
 use proto::v1::verify_response::Answer;
 use proto::v1::{self, FromPrimary, FromStandby, VerifyRequest, VerifyResponse};
-use replication::{BatchLimits, Counted, Feed, PeerLog, Step, Window, counted};
+use replication::{BatchLimits, Counted, Feed, Gather, PeerLog, Step, Window, counted};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -447,6 +447,7 @@ impl Stream {
         let beacon = Duration::from_millis(self.settings.beacon_ms);
         let mut roles = self.seat.roles();
         let (mut committed_sent, mut sent_at, began_ms) = (0, Instant::now(), boot_ms());
+        let mut gather = Gather::new(self.settings.batch_wait_ms, self.settings.batch_entries as u64);
         loop {
             roles.borrow_and_update();
             if let Err(end) = self.check_goes_on() {
@@ -454,6 +455,19 @@ impl Stream {
             }
             if let Err(end) = self.check_heard(began_ms) {
                 return end;
+            }
+            let now_ms = boot_ms();
+            let entries = self.tail.appended().get().saturating_sub(feed.sent());
+            if let Some(until_ms) = gather.until_ms(entries, self.tail.awaited().get(), now_ms) {
+                tokio::select! {
+                    biased;
+                    // The end of the epoch first; then what does not wait, and what is enough.
+                    _ = roles.changed() => {}
+                    _ = self.tail.awaited().wait(gather.hurries_at()) => {}
+                    _ = self.tail.appended().wait(feed.sent() + self.settings.batch_entries as u64) => {}
+                    () = sleep(Duration::from_millis(until_ms - now_ms)) => {}
+                }
+                continue;
             }
             let received = self.peer.received.load(Ordering::Relaxed);
             let waits = self.window_is_full() || feed.is_ahead(received, self.settings.window_entries);

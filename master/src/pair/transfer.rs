@@ -172,6 +172,7 @@ impl Pair {
         let tail = Arc::clone(&self.node.tail());
         loop {
             let appended = tail.appended().get();
+            tail.awaited().advance(appended);
             if tail.committed().wait(appended).await.is_err() {
                 return;
             }

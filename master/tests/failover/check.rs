@@ -1,17 +1,21 @@
-//! Whether a history and what the members hold in the end fit each other. One function for each promise.
+//! Whether a history and what the members hold in the end fit each other, by the checkers of `tests/histories`.
 //!
 //! Deliberately absent: how the history came about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::{Client, ListKeys, Location, Object, Position, Reason, SegmentId};
+use client::{Client, ListKeys, Object, Reason};
+use histories::{
+    Buffer, Fault, Held, Hold, Linear, Moment, Op, at_most_once, by_key, held_apart, holds, linearizable, one_writer,
+    set_full,
+};
 
 use crate::cluster::Cluster;
-use crate::history::{Fate, History};
-use crate::load::{checksum_of, connect, key, size_of};
-use crate::view::{View, leader};
+use crate::history::History;
+use crate::load::{buffers, connect, version_of};
 
 const KEYS_AT_ONCE: usize = 1000;
 /// A few are enough to see what is wrong.
@@ -29,38 +33,44 @@ pub(crate) async fn check(cluster: &Cluster, history: &History) {
     drop(client);
     let shown = faults.iter().take(FAULTS_SHOWN).collect::<Vec<_>>();
     assert!(faults.is_empty(), "{} faults: {shown:#?}\n{}", faults.len(), history.summary());
-    converged(cluster).await;
+    cluster.converged().await;
     cluster.check_logs();
 }
 
 /// What is wrong with a history, after which these keys and objects are there.
-pub(crate) fn faults_of(history: &History, keys: &BTreeSet<String>, objects: &Objects) -> Vec<String> {
-    let mut faults: Vec<String> = history.diaries.iter().flat_map(|diary| diary.faults.clone()).collect();
-    acknowledged_is_there(history, objects, &mut faults);
-    nothing_else_is_there(history, keys, &mut faults);
-    read_by_others_stays(history, objects, &mut faults);
-    put_ids_are_unique(history, &mut faults);
-    positions_follow_time(history, &mut faults);
-    buffers_do_not_overlap(objects, &mut faults);
+fn faults_of(history: &History, keys: &BTreeSet<String>, objects: &Objects) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = history.diaries.iter().flat_map(|diary| diary.faults.clone()).collect();
+    let ops: Vec<Op> = history.ops().cloned().collect();
+    faults.extend(by_key(&ops).values().filter_map(|ops| match linearizable(ops) {
+        Linear::Fits => None,
+        Linear::Broken(fault) | Linear::Undecided(fault) => Some(fault),
+    }));
+    faults.extend(set_full(&ops, &held(keys, objects)));
+    faults.extend(one_writer(&ops));
+    let put_ids = history.diaries.iter().enumerate();
+    faults.extend(at_most_once(
+        "put id",
+        put_ids.flat_map(|(who, diary)| diary.put_ids.iter().map(move |id| (*id, who))),
+    ));
+    faults.extend(held_apart(&holds(&ops)));
+    faults.extend(held_apart(&live(objects)));
     faults
 }
 
-/// One leads, the others follow, and all hold the same at the same seq.
-pub(crate) async fn converged(cluster: &Cluster) {
-    cluster.in_sync().await;
-    let same = |view: &View| {
-        let at: Vec<_> = view.values().flatten().map(|status| (status.applied, status.digest.clone())).collect();
-        for ((seq, digest), (other_seq, other_digest)) in at.iter().zip(at.iter().skip(1)) {
-            assert!(seq != other_seq || digest == other_digest, "at the same seq, other digests: {view:#?}");
-        }
-        at.windows(2).all(|pair| pair[0] == pair[1])
+/// A key that is listed and not found is held, as a version that nobody wrote.
+fn held(keys: &BTreeSet<String>, objects: &Objects) -> Held {
+    let version = |key: &String| objects.get(key).map_or(u64::MAX, version_of);
+    keys.iter().map(|key| (Arc::from(key.as_str()), version(key))).collect()
+}
+
+/// What live objects hold, at one moment.
+pub(crate) fn live(objects: &Objects) -> Vec<Hold> {
+    let hold =
+        |(key, buffer): (&String, Buffer)| Hold { buffer, since: Moment::ZERO, until: Moment::MAX, who: key.clone() };
+    let of = |(key, object): (&'_ String, &Object)| {
+        buffers(&object.replicas, object.size).into_iter().map(|buffer| hold((key, buffer))).collect::<Vec<_>>()
     };
-    let view = cluster.wait_until("all hold the same", same).await;
-    let (name, _) = leader(&view).expect("one leads");
-    let others = view.iter().filter(|(other, _)| *other != name).filter_map(|(_, status)| status.as_ref());
-    for status in others {
-        assert_eq!(status.role, "standby", "{view:#?}");
-    }
+    objects.iter().flat_map(of).collect()
 }
 
 pub(crate) async fn all_keys(client: &Client) -> BTreeSet<String> {
@@ -91,99 +101,6 @@ pub(crate) async fn all_objects(client: &Client, keys: &BTreeSet<String>) -> Obj
         }
     }
     objects
-}
-
-fn fates(history: &History) -> impl Iterator<Item = (usize, u64, Fate)> {
-    let of = |(client, diary): (usize, &'_ crate::history::Diary)| {
-        diary.fates.iter().map(|(number, fate)| (client, *number, *fate)).collect::<Vec<_>>()
-    };
-    history.diaries.iter().enumerate().flat_map(of)
-}
-
-/// Every acknowledged put is there and whole, every acknowledged removal is gone.
-fn acknowledged_is_there(history: &History, objects: &Objects, faults: &mut Vec<String>) {
-    for (client, number, fate) in fates(history) {
-        let key = key(client, number);
-        match (fate, objects.get(&key)) {
-            (Fate::Present, None) => faults.push(format!("lost: {key} was acknowledged and is not there")),
-            (Fate::Gone, Some(_)) => faults.push(format!("back: {key} was removed, or never put, and is there")),
-            (Fate::Present | Fate::MaybePut | Fate::MaybeRemoved, Some(object)) => {
-                let told = (object.size, object.checksum, object.replicas.len());
-                let meant = (size_of(client, number), Some(checksum_of(client, number)), 1);
-                if told != meant {
-                    faults.push(format!("not whole: {key} is {told:?}, written was {meant:?}"));
-                }
-            }
-            (Fate::Gone | Fate::MaybePut | Fate::MaybeRemoved, None) => {}
-        }
-    }
-}
-
-fn nothing_else_is_there(history: &History, keys: &BTreeSet<String>, faults: &mut Vec<String>) {
-    let known: BTreeSet<String> = fates(history).map(|(client, number, _)| key(client, number)).collect();
-    faults.extend(keys.difference(&known).map(|key| format!("nobody put {key}")));
-}
-
-/// A read shows nothing that can be taken back.
-fn read_by_others_stays(history: &History, objects: &Objects, faults: &mut Vec<String>) {
-    for (client, number) in &history.seen {
-        let fate = history.diaries[*client].fates.get(number);
-        let (key, removed) = (key(*client, *number), matches!(fate, Some(Fate::Gone | Fate::MaybeRemoved)));
-        if !removed && !objects.contains_key(&key) {
-            faults.push(format!("taken back: {key} was read by somebody and is not there ({fate:?})"));
-        }
-    }
-}
-
-fn put_ids_are_unique(history: &History, faults: &mut Vec<String>) {
-    let mut ids = BTreeSet::new();
-    let again = history.diaries.iter().flat_map(|diary| &diary.put_ids).filter(|id| !ids.insert(**id));
-    faults.extend(again.map(|id| format!("put id {id} was given twice")));
-}
-
-/// Every acknowledged change stands beyond all changes that were acknowledged before it began, by its epoch and by its seq:
-/// nothing acknowledged is ever lost. And it has a position of its own, unless it was sent again: the answer to a retry may
-/// be true at a later position than that of the change.
-fn positions_follow_time(history: &History, faults: &mut Vec<String>) {
-    let changes = history.changes();
-    let mut taken = BTreeSet::new();
-    for (record, at) in changes.iter().filter(|(record, _)| !record.sent_again) {
-        if !taken.insert(*at) {
-            faults.push(format!("position {at} was acknowledged twice, also to {record}"));
-        }
-    }
-    let mut by_begin: Vec<_> = changes.iter().collect();
-    by_begin.sort_by_key(|(record, _)| record.began);
-    let mut ended = changes.iter().peekable();
-    let (mut highest, mut highest_seq) = (Position::default(), 0);
-    for (record, at) in by_begin {
-        while let Some((_, before)) = ended.next_if(|(other, _)| other.ended < record.began) {
-            highest = highest.max(*before);
-            highest_seq = highest_seq.max(before.seq);
-        }
-        if *at <= highest || at.seq <= highest_seq {
-            faults.push(format!("{record} began after {highest} was acknowledged, and is at {at}"));
-        }
-    }
-}
-
-/// No two live objects have a byte in common.
-pub(crate) fn buffers_do_not_overlap(objects: &Objects, faults: &mut Vec<String>) {
-    let mut buffers: Vec<(SegmentId, u64, u64, &str)> = Vec::new();
-    for (key, object) in objects {
-        for replica in &object.replicas {
-            if let Location::Memory { address } = replica.location {
-                buffers.push((replica.segment.id, address, address + object.size, key));
-            }
-        }
-    }
-    buffers.sort_unstable();
-    for pair in buffers.windows(2) {
-        let ((segment, _, end, key), (next_segment, begin, _, next_key)) = (pair[0], pair[1]);
-        if segment == next_segment && begin < end {
-            faults.push(format!("{key} and {next_key} overlap in {segment}"));
-        }
-    }
 }
 
 /// Quantiles and a histogram, for people.

@@ -97,7 +97,6 @@ pub(crate) async fn etcd_is_away(lasting: Duration) {
     sleep(Duration::from_secs(2)).await;
     assert_eq!(cluster.in_sync().await, before, "nobody else leads");
     let history = load.stop().await;
-    println!("{}", history.summary());
     println!("etcd away for {lasting:?}: longest pause {:.1?}", history.longest_pause(stopped, started));
     let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
     assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
@@ -145,7 +144,6 @@ async fn standby_killed_while_etcd_is_away() {
     cluster.restart(&standby);
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }
 
@@ -167,7 +165,6 @@ async fn primary_killed_while_etcd_is_away() {
     cluster.restart(&primary);
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }
 
@@ -189,7 +186,6 @@ async fn leader_key_deleted_by_hand_changes_nothing() {
     }
     assert_eq!(cluster.in_sync().await, before, "nobody else leads");
     let history = load.stop().await;
-    println!("{}", history.summary());
     let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
     assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
     check(&cluster, &history).await;
@@ -213,7 +209,6 @@ async fn compaction_under_the_watches_changes_nothing() {
     }
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }
 

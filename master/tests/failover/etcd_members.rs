@@ -39,7 +39,6 @@ async fn each_member_of_etcd_killed_and_started_again_changes_nothing() {
     load.runs(CHANGES_BETWEEN).await;
     assert_eq!(cluster.in_sync().await, before, "nobody else leads");
     let history = load.stop().await;
-    println!("{}", history.summary());
     check_untroubled(&history);
     check(&cluster, &history).await;
 }
@@ -63,6 +62,5 @@ async fn leader_of_etcd_killed_together_with_the_primary() {
         etcd.restart(leader).await;
     }
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }

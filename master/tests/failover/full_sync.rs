@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::check::{all_keys, check, converged};
+use crate::check::{all_keys, check};
 use crate::cluster::{Cluster, PATIENCE, Spec};
 use crate::load::{Load, SEGMENT_BYTES, connect};
 use crate::standby_reads::get;
@@ -79,7 +79,7 @@ async fn member_behind_the_log_gets_the_whole_state() {
     cluster.in_sync().await;
     println!("full sync of {OBJECTS} objects, with the start of the process: {:.1?}", began.elapsed());
     assert!(cluster.log("b").contains("full sync is complete"), "{}", cluster.log("b"));
-    converged(&cluster).await;
+    cluster.converged().await;
     cluster.kill("a");
     cluster.led_by_one_of(&["b".to_owned()]).await;
     assert_eq!(all_keys(&client).await.len(), OBJECTS);
@@ -202,7 +202,7 @@ async fn standby_with_a_short_log_keeps_up_with_bursts() {
         puts.join_all().await;
     }
     let (primary, epoch) = cluster.in_sync().await;
-    converged(&cluster).await;
+    cluster.converged().await;
     cluster.kill(&primary);
     cluster.led_by_one_of(&cluster.names_but(&primary)).await;
     assert_eq!(all_keys(&client).await.len(), 10 * BURST * AT_ONCE, "after epoch {epoch}");
@@ -216,7 +216,6 @@ async fn full_is_there(client: &Client) {
 /// As `check`, with the many objects gone, which no history tells of.
 async fn check_with_full(cluster: &Cluster, load: Load, client: Client) {
     let history = load.stop().await;
-    println!("{}", history.summary());
     let removed = client.remove_matching("^full/", client::Force::Yes).await.expect("a healthy pair removes");
     assert_eq!((removed.removed, removed.refused), (OBJECTS as u64, 0));
     check(cluster, &history).await;

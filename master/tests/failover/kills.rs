@@ -49,7 +49,6 @@ pub(crate) async fn primary_is_killed(mut cluster: Cluster, times: u32, kill: Ki
     }
     load.runs(CHANGES_BETWEEN).await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     let outages = kills.iter().map(|(at, epoch)| history.outage(*at, *epoch).expect("it was waited for"));
     report("kill -9 of the primary to the next acknowledged change", outages.collect());
     report("restart of the killed member until both are in sync", whole);

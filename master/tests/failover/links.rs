@@ -5,14 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use test_ports::Port;
 use tokio::time::sleep;
 
 use crate::check::check;
-use crate::cluster::{Cluster, Spec};
-use crate::etcd::Etcd;
+use crate::linked::Linked;
 use crate::load::Load;
-use crate::proxy::{Cut, Proxy};
+use crate::proxy::Cut;
 
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
@@ -28,67 +26,6 @@ struct Cuts {
 const TWICE: Cuts = Cuts { times: 2, lasting: Duration::from_secs(3) };
 /// Longer than leases in etcd last: whoever is cut off from it is no longer seen.
 const BEYOND_LEASES: Cuts = Cuts { times: 1, lasting: Duration::from_secs(8) };
-
-/// A pair whose members reach each other, and etcd, through links that can be cut.
-pub(crate) struct Linked {
-    pub(crate) cluster: Cluster,
-    etcd: Etcd,
-    /// To the member of this name.
-    peers: Vec<(String, Proxy)>,
-    /// From the member of this name to etcd.
-    etcds: Vec<(String, Proxy)>,
-    _ports: Vec<Port>,
-}
-
-impl Linked {
-    pub(crate) async fn start(names: &[&str], args: &[&str]) -> Linked {
-        let etcd = Etcd::start().await;
-        let mut linked = Linked {
-            cluster: Cluster::empty(Spec::with(args)),
-            peers: Vec::new(),
-            etcds: Vec::new(),
-            _ports: Vec::new(),
-            etcd,
-        };
-        for name in names {
-            linked.add(name).await;
-            linked.cluster.in_sync().await;
-        }
-        linked
-    }
-
-    async fn add(&mut self, name: &str) {
-        self.add_with(name, &[]).await;
-    }
-
-    /// `args`: beyond those of all members.
-    pub(crate) async fn add_with(&mut self, name: &str, args: &[&str]) {
-        let port = test_ports::free_port();
-        let peer = Proxy::start(port.addr()).await;
-        let etcd = Proxy::start(self.etcd.address()).await;
-        let coordinator = format!("etcd:http://{}", etcd.address());
-        let (listen, advertise) = (port.addr().to_string(), peer.address());
-        let args = [&["--peer-listen", &listen, "--peer-advertise", &advertise], args].concat();
-        self.cluster.plan_with(name, &coordinator, &args);
-        self.cluster.restart(name);
-        self.peers.push((name.to_owned(), peer));
-        self.etcds.push((name.to_owned(), etcd));
-        self._ports.push(port);
-    }
-
-    /// Through which others reach this member.
-    pub(crate) fn peer(&self, name: &str) -> &Proxy {
-        &self.peers.iter().find(|(member, _)| member == name).expect("it was added").1
-    }
-
-    pub(crate) fn way_to_etcd(&self, name: &str) -> &Proxy {
-        &self.etcds.iter().find(|(member, _)| member == name).expect("it was added").1
-    }
-
-    pub(crate) fn heal(&self) {
-        self.peers.iter().chain(&self.etcds).for_each(|(_, proxy)| proxy.heal());
-    }
-}
 
 /// Whether changes are acknowledged again before the links heal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,14 +2,14 @@
 //!
 //! A few of them only read what others are about to write: what such a read has shown must stay, whatever fails next.
 //!
-//! Deliberately absent: judgement about what the members hold; see `history` and `check`.
+//! Deliberately absent: judgement; see `check`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use client::{Client, Options, Segment};
+use client::{Client, Location, Object, Options, Reason, Replica, Segment};
+use histories::{Answer, Buffer, Call, Moment, Op, Outcome};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -35,19 +35,13 @@ pub(crate) struct Pulse {
 pub(crate) struct Load {
     board: Arc<Board>,
     writers: Vec<JoinHandle<Diary>>,
-    readers: Vec<JoinHandle<Seen>>,
-}
-
-/// What a reader has seen of the keys of others.
-#[derive(Debug, Default)]
-struct Seen {
-    keys: BTreeSet<(usize, u64)>,
-    reads: u64,
+    readers: Vec<JoinHandle<Diary>>,
 }
 
 /// What all clients of a load share.
 #[derive(Debug)]
 pub(crate) struct Board {
+    began: Instant,
     stop: AtomicBool,
     pub(crate) pause: Duration,
     /// Of each writer: the number of the key that it is at.
@@ -57,6 +51,10 @@ pub(crate) struct Board {
 }
 
 impl Board {
+    pub(crate) fn now(&self) -> Moment {
+        self.began.elapsed()
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -66,7 +64,8 @@ impl Board {
         self.at[writer].store(number, Ordering::Relaxed);
     }
 
-    pub(crate) fn on_acknowledged(&self, epoch: u64, now: Instant) {
+    pub(crate) fn on_acknowledged(&self, epoch: u64, now: Moment) {
+        let now = self.began + now;
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
         self.pulse.send_if_modified(|pulse| {
             let later = epoch > pulse.epoch;
@@ -83,11 +82,42 @@ pub(crate) fn key(client: usize, number: u64) -> String {
 }
 
 pub(crate) fn size_of(client: usize, number: u64) -> u64 {
-    1 + (number * 7919 + client as u64 * 104_729) % 16_384
+    1 + number.wrapping_mul(7919).wrapping_add((client as u64).wrapping_mul(104_729)) % 16_384
 }
 
-pub(crate) fn checksum_of(client: usize, number: u64) -> u64 {
-    (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ client as u64
+/// Names the one put of a key, and is its checksum.
+pub(crate) fn version(client: usize, number: u64) -> u64 {
+    ((client as u64 + 1) << 40) + number
+}
+
+/// As it was written, or [`u64::MAX`], which nobody wrote.
+pub(crate) fn version_of(object: &Object) -> u64 {
+    let is_whole = |version: &u64| {
+        let (client, number) = ((*version >> 40).wrapping_sub(1) as usize, *version & ((1 << 40) - 1));
+        object.size == size_of(client, number) && object.replicas.len() == 1
+    };
+    object.checksum.filter(is_whole).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn buffers(replicas: &[Replica], size: u64) -> Vec<Buffer> {
+    let buffer = |replica: &Replica| match replica.location {
+        Location::Memory { address } => {
+            Some(Buffer { segment: replica.segment.id.0, start: address, end: address + size })
+        }
+        Location::Disk { .. } => None,
+    };
+    replicas.iter().filter_map(buffer).collect()
+}
+
+/// What a read shows of a key, and at which position.
+pub(crate) async fn read(client: &Client, key: &str) -> Result<(histories::Position, Option<u64>), client::Error> {
+    let found = client.get_replicas(&[key]).await?;
+    let at = histories::Position { epoch: found.position.epoch, seq: found.position.seq };
+    match found.results.into_iter().next().expect("one key has one result") {
+        Ok(object) => Ok((at, Some(version_of(&object)))),
+        Err(refused) if refused.reason == Reason::NotFound => Ok((at, None)),
+        Err(refused) => Err(refused.into()),
+    }
 }
 
 pub(crate) async fn connect(addresses: &[String]) -> Client {
@@ -99,7 +129,7 @@ impl Load {
     pub(crate) async fn start(addresses: &[String], writers: usize, pause: Duration) -> Load {
         let (pulse, _) = watch::channel(Pulse { epoch: 0, since: Instant::now() });
         let (at, stop) = ((0..writers).map(|_| AtomicU64::new(0)).collect(), AtomicBool::new(false));
-        let board = Arc::new(Board { stop, pause, at, acknowledged: AtomicU64::new(0), pulse });
+        let board = Arc::new(Board { began: Instant::now(), stop, pause, at, acknowledged: AtomicU64::new(0), pulse });
         let mut load = Load { board: Arc::clone(&board), writers: Vec::new(), readers: Vec::new() };
         for me in 0..writers {
             let client = connect(addresses).await;
@@ -110,7 +140,7 @@ impl Load {
         }
         for number in 0..READERS {
             let client = connect(addresses).await;
-            load.readers.push(tokio::spawn(read_others(client, Arc::clone(&board), number as u64)));
+            load.readers.push(tokio::spawn(read_others(client, Arc::clone(&board), number)));
         }
         load
     }
@@ -135,34 +165,35 @@ impl Load {
         *found.unwrap_or_else(|_| panic!("nothing is acknowledged after epoch {epoch}")).expect("the load still runs")
     }
 
+    /// What came of it is printed, for people.
     pub(crate) async fn stop(self) -> History {
         self.board.stop.store(true, Ordering::Relaxed);
-        let mut history = History::default();
+        let mut history = History { began: self.board.began, diaries: Vec::new() };
         for writer in self.writers {
             history.diaries.push(writer.await.expect("a writer does not panic"));
         }
         for reader in self.readers {
-            let Seen { keys, reads } = reader.await.expect("a reader does not panic");
-            history.seen.extend(keys);
-            history.reads_of_others += reads;
+            history.diaries.push(reader.await.expect("a reader does not panic"));
         }
+        println!("{}", history.summary());
         history
     }
 }
 
-/// Reads the keys that others are writing at this moment.
-async fn read_others(client: Client, board: Arc<Board>, mut random: u64) -> Seen {
-    let mut seen = Seen::default();
+/// Reads the keys that others are writing at this moment. A read without an answer says nothing.
+async fn read_others(client: Client, board: Arc<Board>, me: usize) -> Diary {
+    let (mut diary, mut random) = (Diary::default(), me as u64);
     while !board.is_stopped() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let owner = (random >> 33) as usize % board.at.len();
-        let number = board.at[owner].load(Ordering::Relaxed);
-        let found = client.get(key(owner, number)).await;
-        seen.reads += u64::from(found.is_ok());
-        if found.is_ok_and(|found| found.is_some()) {
-            seen.keys.insert((owner, number));
+        let key = key(owner, board.at[owner].load(Ordering::Relaxed));
+        let invoked = board.now();
+        if let Ok((at, found)) = read(&client, &key).await {
+            let (client, key, call, at) = ((board.at.len() + me) as u32, key.into(), Call::Get, Some(at));
+            let (returned, outcome) = (board.now(), Outcome::Acknowledged(Answer::Found(found)));
+            diary.ops.push(Op { client, key, call, invoked, returned, outcome, at, member: None, sent_again: false });
         }
         sleep(board.pause / 2).await;
     }
-    seen
+    diary
 }

@@ -15,9 +15,9 @@ use client::{Ack, Client, Options, Position, PutEndItem, PutOptions, PutStartIte
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::check::{all_keys, converged};
+use crate::check::all_keys;
 use crate::cluster::PATIENCE;
-use crate::links::Linked;
+use crate::linked::Linked;
 use crate::load::{SEGMENT_BYTES, connect};
 use crate::proxy::Cut;
 use crate::view::count_in_sync;
@@ -91,7 +91,7 @@ pub(crate) async fn local_writes_are_lost_within_the_bound(times: u32) {
         most(&lost_entries)
     );
     assert!(most(&lost_entries) > 0, "the cuts came too late to show anything");
-    converged(&linked.cluster).await;
+    linked.cluster.converged().await;
     linked.cluster.check_logs();
 }
 

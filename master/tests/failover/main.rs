@@ -3,12 +3,14 @@
 //!
 //! | file | has |
 //! |---|---|
-//! | `process`, `cluster`, `view`, `etcd`, `proxy` | what is broken |
-//! | `load`, `writer`, `history`, `check` (`check_test`) | clients, what they were told, and whether it fits |
+//! | `tests/harness` | what is broken: processes, members, etcd, links |
+//! | `load`, `writer`, `history`, `check` | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
-//! | `kills`, `pauses`, `members`, `transfers`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
+//! | `kills`, `pauses`, `members`, `transfers`, `record`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
 //! | `standby_reads` | the tests: reads at standbys |
-//! | `etcd_faults`, `etcd_members`, `links`, `throttle` | the tests: etcd and links |
+//! | `etcd_faults`, `etcd_full`, `etcd_members`, `links`, `loss`, `throttle` | the tests: etcd and links |
+//! | `scenarios` | the tests: what users ask first |
+//! | `chaos_smoke` | the tests: a short `./x chaos` |
 //! | `verification` | the tests: states that were broken on purpose |
 //! | `long` | some of them for longer, behind `./x failover` |
 //!
@@ -17,11 +19,12 @@
 //! Deliberately absent: faults inside a process. `tests/sim` has those.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use harness::{cluster, etcd, linked, proxy, view};
+
+mod chaos_smoke;
 mod check;
-mod check_test;
-mod cluster;
-mod etcd;
 mod etcd_faults;
+mod etcd_full;
 mod etcd_members;
 mod full_sync;
 mod history;
@@ -30,16 +33,16 @@ mod links;
 mod load;
 mod local;
 mod long;
+mod loss;
 mod members;
 mod pauses;
 mod probe;
-mod process;
-mod proxy;
+mod record;
 mod restarts;
+mod scenarios;
 mod space;
 mod standby_reads;
 mod throttle;
 mod transfers;
 mod verification;
-mod view;
 mod writer;

@@ -42,7 +42,6 @@ pub(crate) async fn standbys_and_then_the_primary_are_killed(mut cluster: Cluste
     cluster.restart(&primary);
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }
 
@@ -60,7 +59,6 @@ async fn five_standbys_follow_and_the_primary_is_killed_twice() {
     }
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }
 
@@ -106,7 +104,6 @@ async fn no_commit_waits_for_a_beacon() {
     let load = Load::start(&cluster.addresses(), 1, Duration::ZERO).await;
     load.runs(5000).await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();
     assert!(troubles.is_empty(), "a client saw an error: {troubles:?}");
 }
@@ -152,6 +149,5 @@ async fn primary_of_three_killed_until_each_has_led() {
     cluster.in_sync().await;
     println!("led: {led:?}");
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }

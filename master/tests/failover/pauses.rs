@@ -45,9 +45,10 @@ pub(crate) async fn primary_stands_still(mut cluster: Cluster, times: usize) {
         cluster.signal(&primary, Signal::CONT);
         cluster.in_sync().await;
         load.runs(300).await;
-        probe.stop().await.check_silent_after(woken);
+        let answers = probe.stop().await;
+        answers.check_waited_over(woken);
+        answers.check_silent_after(woken);
     }
     let history = load.stop().await;
-    println!("{}", history.summary());
     check(&cluster, &history).await;
 }

@@ -11,7 +11,7 @@ use client::{
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::check::{Objects, all_keys, all_objects, buffers_do_not_overlap, converged};
+use crate::check::{Objects, all_keys, all_objects, live};
 use crate::cluster::{Cluster, Spec};
 use crate::load::connect;
 
@@ -137,8 +137,7 @@ async fn space_handed_out_after_failovers_until_all_is_full_is_nobody_elses() {
     let mut objects = all_objects(&client, &keys).await;
     let (ended, open) = (objects.len(), unfinished.len());
     add_unfinished(&mut objects, unfinished);
-    let mut faults = Vec::new();
-    buffers_do_not_overlap(&objects, &mut faults);
+    let faults = histories::held_apart(&live(&objects));
     assert!(faults.is_empty(), "{faults:#?}");
     let (used, all) = (bytes_of(&objects), SEGMENTS as u64 * SEGMENT_BYTES);
     println!(
@@ -146,6 +145,6 @@ async fn space_handed_out_after_failovers_until_all_is_full_is_nobody_elses() {
          {used} of {all} bytes, and no two have a byte in common"
     );
     assert!(puts > 100, "{puts} puts: there was nothing left to fill");
-    converged(&cluster).await;
+    cluster.converged().await;
     cluster.check_logs();
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::check::check;
-use crate::links::Linked;
+use crate::linked::Linked;
 use crate::load::Load;
 use crate::view::{View, count_in_sync, leader};
 
@@ -68,7 +68,6 @@ async fn standby_behind_a_link_of_one_percent_leaves_and_comes_back_by_itself() 
     assert_eq!(later, (primary, epoch), "nobody else leads");
     let again = rate(&load, MEASURED).await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     println!("changes/s: alone {alone:.0}, as a pair {as_pair:.0} ({bytes_per_s} bytes/s to the standby)");
     println!(
         "link at 1 %: left the set after {left:.1?}, longest pause {:.1?}; then {throttled:.0} changes/s, {:.0} % of alone, \

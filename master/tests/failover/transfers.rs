@@ -34,7 +34,6 @@ pub(crate) async fn there_and_back(cluster: Cluster, times: u32) {
         moments.push((began, Instant::now()));
     }
     let history = load.stop().await;
-    println!("{}", history.summary());
     report("transfer, by its own word", took);
     let pauses = moments.into_iter().map(|(from, to)| history.longest_pause(from, to)).collect();
     report("longest time without an acknowledged change around a transfer", pauses);
@@ -63,7 +62,6 @@ async fn primary_that_is_told_to_end_hands_over() {
     }
     cluster.in_sync().await;
     let history = load.stop().await;
-    println!("{}", history.summary());
     let outages = moments.iter().map(|(at, epoch)| history.outage(*at, *epoch).expect("it was waited for"));
     report("SIGTERM to the next acknowledged change", outages.collect());
     let troubles: Vec<_> = history.diaries.iter().flat_map(|diary| &diary.troubles).collect();

@@ -11,7 +11,6 @@ use client::{Client, Pin, PutOptions, Segment};
 use proto::v1::VerificationStatus;
 use test_ports::Port;
 
-use crate::check::converged;
 use crate::cluster::{Cluster, Spec};
 use crate::load::{Load, SEGMENT_BYTES, connect};
 use crate::view::{View, says_in_sync};
@@ -80,7 +79,7 @@ impl Verified {
         println!("{fault} ({what}): found after {found_after:.1?}, repaired after {:.1?}", began.elapsed());
         // The election was told, both times: from one to the other nobody could have promoted it.
         assert!(sound_again(&self.cluster, "b") > sound_before, "{}", self.cluster.log("b"));
-        converged(&self.cluster).await;
+        self.cluster.converged().await;
         of(&view, "b").full_syncs - before.full_syncs
     }
 }
@@ -131,7 +130,7 @@ async fn whatever_is_done_to_a_standby_is_found_and_repaired_without_a_full_sync
         let full_syncs = verified.is_found_and_repaired(fault, then).await;
         assert!(full_syncs <= full_syncs_max, "{fault}: {}", verified.cluster.log("b"));
         verified.client.unpin(&[&name(11)]).await.unwrap().all().unwrap();
-        converged(&verified.cluster).await;
+        verified.cluster.converged().await;
     }
     // What is left is what the primary has: it can lead.
     let mut cluster = verified.cluster;
@@ -151,7 +150,7 @@ async fn what_breaks_a_standby_costs_it_a_full_sync_and_not_its_life() {
     }
     let history = load.stop().await;
     assert!(history.diaries.iter().all(|diary| diary.faults.is_empty()), "{}", history.summary());
-    converged(&verified.cluster).await;
+    verified.cluster.converged().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

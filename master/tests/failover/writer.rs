@@ -4,13 +4,13 @@
 //! Deliberately absent: a second try at anything. The SDK has made as many as time allowed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use client::{Client, Error, Force, Position, PutEndItem, PutOptions, PutStartItem, Reason, ReplicaScope};
+use client::{Client, Error, Force, Items, Position, PutEndItem, PutOptions, PutStartItem, Reason, ReplicaScope};
+use histories::{Answer, Call, IfExists, Moment, Op, Outcome, Why};
 use tokio::time::sleep;
 
-use crate::history::{Call, Diary, Fate, Outcome, Record};
-use crate::load::{Board, checksum_of, key, size_of};
+use crate::history::Diary;
+use crate::load::{Board, buffers, key, read, size_of, version};
 
 pub(crate) struct Writer {
     me: usize,
@@ -21,21 +21,21 @@ pub(crate) struct Writer {
     /// Keys that are there for sure.
     present: Vec<u64>,
     random: u64,
-    /// What the SDK had sent again before the call that is under way.
-    sent_again: u64,
 }
 
-/// What a call that was not acknowledged leaves open.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Failed {
-    Refused,
-    Unknown,
+/// A call that is under way.
+struct Asked {
+    number: u64,
+    call: Call,
+    invoked: Moment,
+    /// What the SDK had sent again before.
+    sent_again: u64,
 }
 
 impl Writer {
     pub(crate) fn new(me: usize, client: Client, board: Arc<Board>) -> Writer {
         let (diary, present, random) = (Diary::default(), Vec::new(), me as u64 + 1);
-        Writer { me, client, board, diary, next: 0, present, random, sent_again: 0 }
+        Writer { me, client, board, diary, next: 0, present, random }
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -59,45 +59,52 @@ impl Writer {
         self.diary
     }
 
-    /// A call is about to be made.
-    fn begin(&mut self) -> Instant {
-        self.sent_again = self.client.stats().sent_again;
-        Instant::now()
+    fn ask(&self, number: u64, call: Call) -> Asked {
+        Asked { number, call, invoked: self.board.now(), sent_again: self.client.stats().sent_again }
     }
 
-    fn record(&mut self, call: Call, began: Instant, outcome: Outcome) {
-        let ended = Instant::now();
-        let sent_again = self.client.stats().sent_again > self.sent_again;
-        self.diary.records.push(Record { client: self.me, call, began, ended, outcome, sent_again });
-        if let Outcome::Acknowledged { at } = outcome {
-            self.board.on_acknowledged(at.epoch, ended);
+    /// None: it was not acknowledged.
+    fn told<T>(
+        &mut self,
+        asked: Asked,
+        result: Result<(histories::Position, T), Error>,
+        answer: impl FnOnce(&T) -> Answer,
+    ) -> Option<T> {
+        let Asked { number, call, invoked, sent_again } = asked;
+        let (outcome, at, value) = match result {
+            Ok((at, value)) => (Outcome::Acknowledged(answer(&value)), Some(at), Some(value)),
+            Err(error) => (self.failed(call, number, &error), None, None),
+        };
+        let (returned, sent_again) = (self.board.now(), self.client.stats().sent_again > sent_again);
+        if let Some(at) = at.filter(|_| !call.is_read()) {
+            self.board.on_acknowledged(at.epoch, returned);
         }
+        let (client, key) = (self.me as u32, key(self.me, number).into());
+        self.diary.ops.push(Op { client, key, call, invoked, returned, outcome, at, member: None, sent_again });
+        value
     }
 
-    /// Writes down how a call without acknowledgement went.
-    fn failed(&mut self, call: Call, number: u64, began: Instant, error: &Error) -> Failed {
-        let failed = match error {
-            Error::Deadline { .. } | Error::Invalid { .. } | Error::Unreachable { .. } => Failed::Refused,
-            Error::Refused(refused) if refused.reason == Reason::OutcomeUnknown => Failed::Unknown,
-            Error::Refused(_) => Failed::Refused,
-            _ => Failed::Unknown,
+    /// How a call without acknowledgement went.
+    fn failed(&mut self, call: Call, number: u64, error: &Error) -> Outcome {
+        let name = name(call);
+        let (what, outcome) = match error {
+            Error::Refused(refused) if refused.reason == Reason::OutcomeUnknown => {
+                (format!("{:?}", refused.reason), Outcome::Unknown)
+            }
+            Error::Refused(refused) => {
+                // Everything that a client can be refused in a healthy pair is retried by the SDK.
+                let key = key(self.me, number);
+                let fault = format!("{name} of {key} is refused, against what was acknowledged: {refused}");
+                self.diary.faults.push(fault);
+                (format!("{:?}", refused.reason), Outcome::Refused(Why::DidNotRun))
+            }
+            Error::Deadline { .. } => ("deadline".to_owned(), Outcome::Refused(Why::DidNotRun)),
+            Error::OutcomeUnknown { .. } => ("outcome unknown".to_owned(), Outcome::Unknown),
+            Error::Invalid { .. } | Error::Unreachable { .. } => (error.to_string(), Outcome::Refused(Why::DidNotRun)),
+            other => (other.to_string(), Outcome::Unknown),
         };
-        let what = match error {
-            Error::Refused(refused) => format!("{call:?}: {:?}", refused.reason),
-            Error::Deadline { .. } => format!("{call:?}: deadline"),
-            Error::OutcomeUnknown { .. } => format!("{call:?}: outcome unknown"),
-            other => format!("{call:?}: {other}"),
-        };
-        self.diary.trouble(&what);
-        // Everything that a client can be refused in a healthy pair is retried by the SDK.
-        if let Error::Refused(refused) = error
-            && failed == Failed::Refused
-        {
-            let key = key(self.me, number);
-            self.diary.faults.push(format!("{call:?} of {key} is refused, against what was acknowledged: {refused}"));
-        }
-        self.record(call, began, if failed == Failed::Unknown { Outcome::Unknown } else { Outcome::Refused });
-        failed
+        self.diary.trouble(&format!("{name}: {what}"));
+        outcome
     }
 
     async fn put(&mut self) {
@@ -110,102 +117,56 @@ impl Writer {
     }
 
     async fn put_start(&mut self, number: u64) -> Option<u64> {
-        let item = PutStartItem::new(key(self.me, number), size_of(self.me, number));
-        let began = self.begin();
+        let (size, version) = (size_of(self.me, number), version(self.me, number));
+        let item = PutStartItem::new(key(self.me, number), size);
+        let asked = self.ask(number, Call::Start { version, if_exists: IfExists::Fail });
         let answer = self.client.put_start(&[item], PutOptions::default()).await;
-        let started = answer.and_then(|answer| {
-            let result = answer.results.into_iter().next().expect("one item has one result");
-            Ok((answer.position, result?))
-        });
-        match started {
-            Ok((at, started)) => {
-                self.record(Call::PutStart, began, Outcome::Acknowledged { at });
-                self.diary.put_ids.push(started.put_id);
-                Some(started.put_id)
-            }
-            Err(error) => {
-                let failed = self.failed(Call::PutStart, number, began, &error);
-                // It may have begun; it was never ended, so nobody can read it.
-                let fate = if failed == Failed::Unknown { Fate::MaybePut } else { Fate::Gone };
-                self.diary.fates.insert(number, fate);
-                None
-            }
-        }
+        let answer = one(answer.map(|answer| Items { position: answer.position, results: answer.results }));
+        let started = self.told(asked, answer, |started| Answer::Started(buffers(&started.replicas, size)))?;
+        self.diary.put_ids.push(started.put_id);
+        Some(started.put_id)
     }
 
     async fn put_end(&mut self, number: u64, put_id: u64) {
-        let item = PutEndItem::new(key(self.me, number), put_id, Some(checksum_of(self.me, number)));
-        let began = self.begin();
-        let answer = self.client.put_end(&[item], ReplicaScope::All).await;
-        match one(answer) {
-            Ok(at) => {
-                self.record(Call::PutEnd, began, Outcome::Acknowledged { at });
-                self.diary.fates.insert(number, Fate::Present);
-                self.present.push(number);
-            }
-            Err(error) => {
-                let failed = self.failed(Call::PutEnd, number, began, &error);
-                let fate = if failed == Failed::Unknown { Fate::MaybePut } else { Fate::Gone };
-                self.diary.fates.insert(number, fate);
-                self.look_again(number, fate).await;
-            }
-        }
-    }
-
-    /// What a read has shown must stay.
-    async fn look_again(&mut self, number: u64, fate: Fate) {
-        if fate == Fate::MaybePut && self.client.get(key(self.me, number)).await.is_ok_and(|found| found.is_some()) {
-            self.diary.fates.insert(number, Fate::Present);
+        let version = version(self.me, number);
+        let item = PutEndItem::new(key(self.me, number), put_id, Some(version));
+        let asked = self.ask(number, Call::End { version });
+        let answer = one(self.client.put_end(&[item], ReplicaScope::All).await);
+        match self.told(asked, answer, |()| Answer::Done) {
+            Some(()) => self.present.push(number),
+            // What a read shows now must stay.
+            None => self.get(number).await,
         }
     }
 
     async fn get(&mut self, number: u64) {
-        let began = self.begin();
-        match self.client.get(key(self.me, number)).await {
-            Ok(Some(found)) => {
-                self.record(Call::Get, began, Outcome::Answered);
-                let object = found.object;
-                let told = (object.size, object.checksum, object.replicas.len());
-                let meant = (size_of(self.me, number), Some(checksum_of(self.me, number)), 1);
-                if told != meant {
-                    let key = key(self.me, number);
-                    self.diary.faults.push(format!("read of {key}: {told:?}, written was {meant:?}"));
-                }
-            }
-            Ok(None) => {
-                self.record(Call::Get, began, Outcome::Answered);
-                let (key, epoch) = (key(self.me, number), self.client.epoch_seen());
-                self.diary.faults.push(format!("read in epoch {epoch}: {key} is gone, and its put was acknowledged"));
-            }
-            Err(error) => drop(self.failed(Call::Get, number, began, &error)),
-        }
+        let asked = self.ask(number, Call::Get);
+        let found = read(&self.client, &key(self.me, number)).await;
+        self.told(asked, found, |found| Answer::Found(*found));
     }
 
     async fn remove(&mut self, number: u64) {
-        let began = self.begin();
-        let answer = self.client.remove(&[key(self.me, number)], Force::Yes).await;
-        let fate = match one(answer) {
-            Ok(at) => {
-                self.record(Call::Remove, began, Outcome::Acknowledged { at });
-                Fate::Gone
-            }
-            Err(error) => match self.failed(Call::Remove, number, began, &error) {
-                Failed::Unknown => Fate::MaybeRemoved,
-                Failed::Refused => Fate::Present,
-            },
-        };
-        self.diary.fates.insert(number, fate);
-        if fate == Fate::Gone
-            && let Ok(Some(_)) = self.client.get(key(self.me, number)).await
-        {
-            let key = key(self.me, number);
-            self.diary.faults.push(format!("{key} is there, and its removal was acknowledged"));
+        let asked = self.ask(number, Call::Remove);
+        let answer = one(self.client.remove(&[key(self.me, number)], Force::Yes).await);
+        if self.told(asked, answer, |()| Answer::Done).is_some() {
+            self.get(number).await;
         }
     }
 }
 
-fn one(answer: Result<client::Items<()>, Error>) -> Result<Position, Error> {
-    let answer = answer?;
-    answer.results.into_iter().next().expect("one item has one result")?;
-    Ok(answer.position)
+fn name(call: Call) -> &'static str {
+    match call {
+        Call::Start { .. } => "PutStart",
+        Call::End { .. } => "PutEnd",
+        Call::Revoke { .. } => "PutRevoke",
+        Call::Remove => "Remove",
+        Call::Get => "Get",
+        Call::Exists => "Exists",
+        Call::Other(name) => name,
+    }
+}
+
+fn one<T>(answer: Result<Items<T>, Error>) -> Result<(histories::Position, T), Error> {
+    let Items { position: Position { epoch, seq }, results } = answer?;
+    Ok((histories::Position { epoch, seq }, results.into_iter().next().expect("one item has one result")?))
 }

@@ -109,9 +109,12 @@ impl Cx {
         let answer = self.coordinator.handle(request);
         if let Request::Swap { expect, to } = request {
             self.say(|| format!("coordinator: {asker:?} {expect:?} to {to:?}: {answer:?}"));
-            if epoch(&self.coordinator) > before && to.born == to.epoch && before > 0 {
-                self.checks.reborn();
-                self.tally.rebirths += 1;
+            if epoch(&self.coordinator) > before {
+                self.checks.births.begins(to.epoch, to.born);
+                if to.born == to.epoch && before > 0 {
+                    self.checks.reborn();
+                    self.tally.rebirths += 1;
+                }
             }
         }
         answer

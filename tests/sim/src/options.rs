@@ -59,6 +59,7 @@ pub(crate) struct Options {
     pub(crate) digest_every_ms: u64,
     pub(crate) repair_max: usize,
     pub(crate) client_ttl_ms: u64,
+    pub(crate) object_lease_ms: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) chaos_ms: u64,
 }
@@ -84,6 +85,8 @@ impl Options {
         let (client_ttl_ms, segment_bytes) = (of([700, 3_000]), of([6 << 10, 24 << 10]));
         let (digest_every_ms, repair_max) = (of([60, 300]), of([2, 50]) as usize);
         let coordinator_ms_max = of([20, 180]);
+        // Over before a takeover, or not.
+        let object_lease_ms = of([200, 1200]);
         Options {
             members: 2 + rng.below(3) as usize,
             clients: 1 + rng.below(4) as usize,
@@ -115,6 +118,7 @@ impl Options {
             digest_every_ms,
             repair_max,
             client_ttl_ms,
+            object_lease_ms,
             segment_bytes,
             chaos_ms: 3_000 + rng.below(5_000),
         }
@@ -137,7 +141,7 @@ impl Options {
     pub(crate) fn metadata(&self, seed: u64) -> Config {
         Config {
             client_ttl_ms: self.client_ttl_ms,
-            object_lease_ms: 200,
+            object_lease_ms: self.object_lease_ms,
             soft_pin_ttl_ms: 500,
             put_start_timeout_ms: 400,
             put_release_timeout_ms: 600,

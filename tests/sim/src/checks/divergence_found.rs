@@ -1,12 +1,19 @@
-//! A standby that differs from its primary knows it as soon as it has come to the next digests in the log.
+//! A standby that differs from its primary knows it as soon as it has come to the next digests in the log; one that does not differ
+//! raises no alarm.
 
 use election::Incarnation;
-use oplog::Position;
+use oplog::{Difference, Position};
 
 use super::violated;
 
 pub(crate) fn check(who: Incarnation, at: Position, is_sound: bool) {
     if is_sound {
         violated!("{who:?} has compared itself at {at}, differs, and believes to be sound");
+    }
+}
+
+pub(crate) fn no_false_alarm(who: Incarnation, at: Position, difference: &Difference) {
+    if !difference.is_empty() {
+        violated!("{who:?} has compared itself at {at}, is the same as its primary, and finds {difference:?}");
     }
 }

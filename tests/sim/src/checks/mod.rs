@@ -5,6 +5,7 @@
 pub(crate) mod acknowledged_survives;
 pub(crate) mod applied_in_order;
 pub(crate) mod assigned_once;
+pub(crate) mod born_with_nothing;
 pub(crate) mod client_epoch;
 pub(crate) mod cursors;
 pub(crate) mod divergence_found;
@@ -37,6 +38,7 @@ pub(crate) struct Checks {
     pub(crate) no_late_acknowledgement: no_late_acknowledgement::Latest,
     pub(crate) acknowledged: acknowledged_survives::Acknowledged,
     pub(crate) held: insync_lacks_nothing::Held,
+    pub(crate) births: born_with_nothing::Births,
     pub(crate) monotonic: monotonic::Monotonic,
     pub(crate) same_answer: same_answer::Answers,
     pub(crate) assigned_once: assigned_once::Assigned,

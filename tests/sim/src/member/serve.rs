@@ -117,7 +117,7 @@ impl Member {
         }
         if cx.checks.same_answer.told(self.me, &request, &ran.told) {
             cx.checks.assigned_once.told(&request, &ran.told);
-            let terms = Terms { now: cx.now, write_ms: 400, lease_ms: 200 };
+            let terms = Terms { now: cx.now, write_ms: 400, lease_ms: cx.options.object_lease_ms };
             cx.checks.no_overlap.told(&request, &ran.told, terms);
         } else {
             cx.tally.answered_again += 1;

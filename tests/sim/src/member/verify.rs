@@ -100,6 +100,9 @@ impl Member {
         let mut found = Vec::new();
         let applied = self.applied(cx, &state, &tail, (upto, entries_max), &mut found);
         for (at, difference, differs) in found {
+            if !self.tainted {
+                divergence_found::no_false_alarm(self.me, at, &difference);
+            }
             // The log itself may have put it right.
             self.tainted &= differs || !difference.is_empty();
             self.doubt(cx, Event::Compared { at, difference });

@@ -15,18 +15,25 @@ use crate::cluster::PATIENCE;
 use crate::process::Process;
 
 #[derive(Debug)]
-pub(crate) struct Etcd {
+pub struct Etcd {
     name: String,
     process: Option<Process>,
     clients: Port,
     peers: Port,
+    args: Vec<String>,
     /// Dropped last: etcd writes into it.
     dir: TempDir,
 }
 
 impl Etcd {
-    pub(crate) async fn start() -> Etcd {
+    pub async fn start() -> Etcd {
+        Etcd::start_with(&[]).await
+    }
+
+    /// `args`: of etcd itself.
+    pub async fn start_with(args: &[&str]) -> Etcd {
         let mut etcd = Etcd::new("one");
+        etcd.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         etcd.restart().await;
         etcd
     }
@@ -35,11 +42,11 @@ impl Etcd {
     fn new(name: &str) -> Etcd {
         let dir = tempfile::Builder::new().prefix("understudy-etcd-").tempdir().expect("there is room");
         let (clients, peers) = (test_ports::free_port(), test_ports::free_port());
-        Etcd { name: name.to_owned(), process: None, clients, peers, dir }
+        Etcd { name: name.to_owned(), process: None, clients, peers, args: Vec::new(), dir }
     }
 
     /// With the data of before.
-    pub(crate) async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         let alone = self.peer();
         self.begin(&alone);
         self.is_up().await;
@@ -58,6 +65,7 @@ impl Etcd {
         command.args(["--name", &self.name, "--initial-cluster", cluster]);
         command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+        command.args(&self.args);
         self.process = Some(Process::start(command, &self.log_path()));
     }
 
@@ -70,24 +78,24 @@ impl Etcd {
     }
 
     /// kill -9.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process.take().expect("it runs").kill();
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.clients.addr()
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.clients.addr())
     }
 
-    pub(crate) fn coordinator(&self) -> String {
+    pub fn coordinator(&self) -> String {
         format!("etcd:{}", self.url())
     }
 
     /// What `etcdctl` prints; `None`: it failed.
-    pub(crate) fn ctl(&self, words: &[&str]) -> Option<String> {
+    pub fn ctl(&self, words: &[&str]) -> Option<String> {
         let mut command = Command::new("etcdctl");
         command.env_clear().env("ETCDCTL_API", "3").args(["--endpoints", &self.url(), "--dial-timeout", "1s"]);
         let output = command.args(words).output().expect("etcdctl can be started");
@@ -109,12 +117,12 @@ impl Etcd {
 
 /// Three of them: one may be away.
 #[derive(Debug)]
-pub(crate) struct EtcdCluster {
+pub struct EtcdCluster {
     members: Vec<Etcd>,
 }
 
 impl EtcdCluster {
-    pub(crate) async fn start() -> EtcdCluster {
+    pub async fn start() -> EtcdCluster {
         let mut cluster = EtcdCluster { members: ["one", "two", "three"].map(Etcd::new).into() };
         let all = cluster.peers();
         cluster.members.iter_mut().for_each(|etcd| etcd.begin(&all));
@@ -128,13 +136,13 @@ impl EtcdCluster {
         self.members.iter().map(Etcd::peer).collect::<Vec<_>>().join(",")
     }
 
-    pub(crate) fn coordinator(&self) -> String {
+    pub fn coordinator(&self) -> String {
         let urls: Vec<_> = self.members.iter().map(Etcd::url).collect();
         format!("etcd:{}", urls.join(","))
     }
 
     /// The one that leads; of those that run, each knows.
-    pub(crate) async fn leader(&self) -> usize {
+    pub async fn leader(&self) -> usize {
         let began = Instant::now();
         loop {
             let leads = |etcd: &Etcd| etcd.process.is_some() && etcd.says_it_leads();
@@ -146,12 +154,12 @@ impl EtcdCluster {
         }
     }
 
-    pub(crate) fn member(&mut self, at: usize) -> &mut Etcd {
+    pub fn member(&mut self, at: usize) -> &mut Etcd {
         &mut self.members[at]
     }
 
     /// One that was killed, with its data.
-    pub(crate) async fn restart(&mut self, at: usize) {
+    pub async fn restart(&mut self, at: usize) {
         let all = self.peers();
         self.members[at].begin(&all);
         self.members[at].is_up().await;

@@ -2,54 +2,74 @@
 //!
 //! What it prints goes into a file, so that nothing is lost when it dies and no pipe fills up.
 //!
+//! Its standard input is a pipe that nobody writes into: a member that is told to ends with it, and so with its owner, however
+//! that ends.
+//!
 //! Deliberately absent: what the process is.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Whether processes get a group of their own.
+static APART: AtomicBool = AtomicBool::new(false);
+
+/// From here on, Ctrl-C at the terminal is for this process alone: it ends the others in its own time.
+pub fn start_apart() {
+    APART.store(true, Ordering::Relaxed);
+}
+
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// `log` is written anew.
-    pub(crate) fn start(mut command: Command, log: &Path) -> Process {
+    pub fn start(mut command: Command, log: &Path) -> Process {
         let out = File::create(log).unwrap_or_else(|why| panic!("{}: {why}", log.display()));
         let errors = out.try_clone().expect("a file handle can be cloned");
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(errors).spawn();
+        if APART.load(Ordering::Relaxed) {
+            command.process_group(0);
+        }
+        let child = command.stdin(Stdio::piped()).stdout(out).stderr(errors).spawn();
         let child = child.unwrap_or_else(|why| panic!("{:?} cannot be started: {why}", command.get_program()));
         Process { child, log: log.to_owned() }
     }
 
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_else(|why| panic!("{}: {why}", self.log.display()))
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it is our child, and was not waited for");
     }
 
     /// Ended, and not waited for: a zombie.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
     }
 
     /// kill -9, and gone.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         // An error: it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// kill -9 of the one process that this one has started.
-    pub(crate) fn kill_child(&self) {
+    pub fn kill_child(&self) {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let children = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("children")));
         let children: String = children.map(|children| children.expect("it runs")).collect();
@@ -57,7 +77,7 @@ impl Process {
         kill_process(pid.expect("it has a child"), Signal::KILL).expect("it is our child's child");
     }
 
-    pub(crate) async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+    pub async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {

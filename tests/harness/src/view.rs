@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use proto::v1::StatusResponse;
 
 /// Who said what, when asked how it is. `None`: it did not answer.
-pub(crate) type View = BTreeMap<String, Option<StatusResponse>>;
+pub type View = BTreeMap<String, Option<StatusResponse>>;
 
 /// The one that says it is the primary. More than one may say so for a moment, until the older one has heard; then: none.
-pub(crate) fn leader(view: &View) -> Option<(&str, &StatusResponse)> {
+pub fn leader(view: &View) -> Option<(&str, &StatusResponse)> {
     let answers = view.iter().filter_map(|(name, status)| Some((name.as_str(), status.as_ref()?)));
     let leaders: Vec<_> = answers.filter(|(_, status)| status.role == "primary").collect();
     match leaders.as_slice() {
@@ -19,17 +19,17 @@ pub(crate) fn leader(view: &View) -> Option<(&str, &StatusResponse)> {
     }
 }
 
-pub(crate) fn epoch(status: &StatusResponse) -> u64 {
+pub fn epoch(status: &StatusResponse) -> u64 {
     status.cluster.as_ref().map_or(0, |cluster| cluster.epoch)
 }
 
 /// By the word of this one.
-pub(crate) fn count_in_sync(status: &StatusResponse) -> usize {
+pub fn count_in_sync(status: &StatusResponse) -> usize {
     status.cluster.iter().flat_map(|cluster| &cluster.members).filter(|member| member.in_sync).count()
 }
 
 /// By its own word.
-pub(crate) fn says_in_sync(view: &View, name: &str) -> bool {
+pub fn says_in_sync(view: &View, name: &str) -> bool {
     let cluster = view.get(name).and_then(|status| status.as_ref()?.cluster.as_ref());
     cluster.is_some_and(|cluster| cluster.promotable)
 }

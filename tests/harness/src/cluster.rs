@@ -1,4 +1,4 @@
-//! Members of one cluster as processes on this host, in a directory that stays when the test fails.
+//! Members of one cluster as processes on this host, in a directory that stays when something fails.
 //!
 //! Invariants: members are known by their name; one that is started again keeps its address and begins a log file of its
 //! own; when this is dropped, no process is left.
@@ -6,7 +6,7 @@
 //! Deliberately absent: clients, and what is right or wrong.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -22,22 +22,22 @@ use crate::process::Process;
 use crate::view::{View, count_in_sync, epoch, leader, says_in_sync};
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A member that does not say how it is within this time is taken for one that cannot.
 const STATUS_WITHIN: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How the members of a cluster are started.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spec {
+pub struct Spec {
     /// `etcd:http://...`; empty: `file:`, in the directory of the cluster.
-    pub(crate) coordinator: String,
+    pub coordinator: String,
     /// Of every member.
-    pub(crate) args: Vec<String>,
+    pub args: Vec<String>,
 }
 
 impl Spec {
-    pub(crate) fn with(args: &[&str]) -> Spec {
+    pub fn with(args: &[&str]) -> Spec {
         Spec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..Spec::default() }
     }
 }
@@ -53,8 +53,10 @@ struct Member {
 }
 
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     members: BTreeMap<String, Member>,
+    /// Whoever knows their addresses must find nobody else there.
+    gone: Vec<Member>,
     spec: Spec,
     /// Dropped last: the members write into it.
     dir: Dir,
@@ -62,7 +64,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// The members, one after the other, and all of them in sync.
-    pub(crate) async fn start(names: &[&str], spec: Spec) -> Cluster {
+    pub async fn start(names: &[&str], spec: Spec) -> Cluster {
         let mut cluster = Cluster::empty(spec);
         for name in names {
             cluster.add(name, &[]);
@@ -72,8 +74,8 @@ impl Cluster {
         cluster
     }
 
-    pub(crate) fn empty(spec: Spec) -> Cluster {
-        Cluster { members: BTreeMap::new(), spec, dir: Dir::new() }
+    pub fn empty(spec: Spec) -> Cluster {
+        Cluster { members: BTreeMap::new(), gone: Vec::new(), spec, dir: Dir::new() }
     }
 
     /// Starts a member that was not there before.
@@ -83,13 +85,13 @@ impl Cluster {
     }
 
     /// A member that can be started later; clients may know its address before.
-    pub(crate) fn plan(&mut self, name: &str, args: &[&str]) {
+    pub fn plan(&mut self, name: &str, args: &[&str]) {
         let coordinator = self.coordinator();
         self.plan_with(name, &coordinator, args);
     }
 
     /// As [`Cluster::plan`], with a way to the coordinator of its own.
-    pub(crate) fn plan_with(&mut self, name: &str, coordinator: &str, args: &[&str]) {
+    pub fn plan_with(&mut self, name: &str, coordinator: &str, args: &[&str]) {
         let port = test_ports::free_port();
         let endpoint = Endpoint::from_shared(format!("http://{}", port.addr())).expect("it is an address");
         let admin = AdminClient::new(endpoint.connect_timeout(STATUS_WITHIN).connect_lazy());
@@ -98,7 +100,7 @@ impl Cluster {
     }
 
     /// Starts a member that has ended, or was planned.
-    pub(crate) fn restart(&mut self, name: &str) {
+    pub fn restart(&mut self, name: &str) {
         let command = self.command(name);
         let member = self.member_mut(name);
         member.starts += 1;
@@ -117,7 +119,7 @@ impl Cluster {
     }
 
     /// Another copy of a member, at another address.
-    pub(crate) fn copy(&self, name: &str, port: &Port) -> Process {
+    pub fn copy(&self, name: &str, port: &Port) -> Process {
         let mut command = understudy();
         command.args(["serve", "--node-name", name, "--listen", &port.addr().to_string()]);
         command.args(["--coordinator", &self.coordinator()]);
@@ -144,55 +146,74 @@ impl Cluster {
         process.unwrap_or_else(|| panic!("member {name:?} was killed before"))
     }
 
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.members.keys().cloned().collect()
     }
 
-    pub(crate) fn names_but(&self, not: &str) -> Vec<String> {
+    pub fn names_but(&self, not: &str) -> Vec<String> {
         self.members.keys().filter(|name| *name != not).cloned().collect()
     }
 
-    pub(crate) fn address(&self, name: &str) -> String {
+    pub fn address(&self, name: &str) -> String {
         self.member(name).port.addr().to_string()
     }
 
-    pub(crate) fn addresses(&self) -> Vec<String> {
+    pub fn addresses(&self) -> Vec<String> {
         self.members.keys().map(|name| self.address(name)).collect()
     }
 
+    /// A member that has ended, and does not come back.
+    pub fn forget(&mut self, name: &str) {
+        self.gone.extend(self.members.remove(name));
+    }
+
+    /// None: it does not run.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.member(name).process.as_ref().map(Process::pid)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir.path
+    }
+
+    /// The logs stay, and where they are is told.
+    pub fn keep_logs(&mut self) -> PathBuf {
+        self.dir.keep()
+    }
+
     /// kill -9, and gone.
-    pub(crate) fn kill(&mut self, name: &str) {
+    pub fn kill(&mut self, name: &str) {
         self.process(name).kill();
         self.member_mut(name).process = None;
     }
 
     /// kill -9 of the one process that this member has started.
-    pub(crate) fn kill_child(&mut self, name: &str) {
+    pub fn kill_child(&mut self, name: &str) {
         self.process(name).kill_child();
     }
 
-    pub(crate) fn signal(&mut self, name: &str, signal: Signal) {
+    pub fn signal(&mut self, name: &str, signal: Signal) {
         self.process(name).signal(signal);
     }
 
-    pub(crate) async fn ended(&mut self, name: &str) -> ExitStatus {
+    pub async fn ended(&mut self, name: &str) -> ExitStatus {
         let status = self.process(name).ended_within(PATIENCE).await;
         self.member_mut(name).process = None;
         status
     }
 
-    pub(crate) async fn status(&self, name: &str) -> Option<StatusResponse> {
+    pub async fn status(&self, name: &str) -> Option<StatusResponse> {
         let mut admin = self.member(name).admin.clone();
         let answer = timeout(STATUS_WITHIN, admin.status(StatusRequest {})).await;
         answer.ok()?.ok().map(tonic::Response::into_inner)
     }
 
-    pub(crate) async fn transfer(&self, from: &str, to: &str) -> Result<TransferResponse, tonic::Status> {
+    pub async fn transfer(&self, from: &str, to: &str) -> Result<TransferResponse, tonic::Status> {
         let mut admin = self.member(from).admin.clone();
         admin.transfer(TransferRequest { to: to.to_owned() }).await.map(tonic::Response::into_inner)
     }
 
-    pub(crate) async fn view(&self) -> View {
+    pub async fn view(&self) -> View {
         let mut view = View::new();
         for (name, member) in &self.members {
             let status = if member.process.is_some() { self.status(name).await } else { None };
@@ -202,7 +223,7 @@ impl Cluster {
     }
 
     /// Until the members that run say so.
-    pub(crate) async fn wait_until(&self, what: &str, is_so: impl Fn(&View) -> bool) -> View {
+    pub async fn wait_until(&self, what: &str, is_so: impl Fn(&View) -> bool) -> View {
         let began = Instant::now();
         loop {
             let view = self.view().await;
@@ -224,7 +245,7 @@ impl Cluster {
     }
 
     /// Until one leads and all others that run are in sync with it, also by their own word; then its name and its epoch.
-    pub(crate) async fn in_sync(&self) -> (String, u64) {
+    pub async fn in_sync(&self) -> (String, u64) {
         let running = self.members.values().filter(|member| member.process.is_some()).count();
         let all_in_sync = |view: &View| {
             leader(view).is_some_and(|(_, status)| count_in_sync(status) == running)
@@ -236,7 +257,7 @@ impl Cluster {
     }
 
     /// Until one of these leads. The others are not asked: they may be unable to answer.
-    pub(crate) async fn led_by_one_of(&self, names: &[String]) -> String {
+    pub async fn led_by_one_of(&self, names: &[String]) -> String {
         let began = Instant::now();
         loop {
             for name in names {
@@ -250,13 +271,13 @@ impl Cluster {
     }
 
     /// The newest log of a member.
-    pub(crate) fn log(&self, name: &str) -> String {
+    pub fn log(&self, name: &str) -> String {
         let file = format!("{name}.{}.log", self.member(name).starts);
         std::fs::read_to_string(self.dir.path.join(file)).expect("it was started")
     }
 
     /// All logs, by the name of their file.
-    pub(crate) fn logs(&self) -> BTreeMap<String, String> {
+    pub fn logs(&self) -> BTreeMap<String, String> {
         let files = std::fs::read_dir(&self.dir.path).expect("it is ours").map(|file| file.expect("it is ours").path());
         let logs = files.filter(|path| path.extension().is_some_and(|end| end == "log"));
         let named = |path: PathBuf| {
@@ -266,24 +287,55 @@ impl Cluster {
         logs.map(named).collect()
     }
 
-    /// Nothing happened that a person must look at.
-    pub(crate) fn check_logs(&self) {
-        for (file, log) in self.logs() {
-            let bad = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
-            let bad: Vec<&str> = log.lines().filter(bad).collect();
-            assert!(bad.is_empty(), "{file}: {bad:#?}");
+    /// What happened that a person must look at.
+    pub fn bad_lines(&self) -> Vec<String> {
+        let is_bad = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        let of = |(file, log): (String, String)| {
+            log.lines().filter(is_bad).map(|line| format!("{file}: {line}")).collect::<Vec<_>>()
+        };
+        self.logs().into_iter().flat_map(of).collect()
+    }
+
+    pub fn check_logs(&self) {
+        let bad = self.bad_lines();
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+
+    /// One leads, the others follow, and all hold the same at the same seq.
+    pub async fn converged(&self) {
+        self.in_sync().await;
+        let same = |view: &View| {
+            let at: Vec<_> = view.values().flatten().map(|status| (status.applied, status.digest.clone())).collect();
+            for ((seq, digest), (other_seq, other_digest)) in at.iter().zip(at.iter().skip(1)) {
+                assert!(seq != other_seq || digest == other_digest, "at the same seq, other digests: {view:#?}");
+            }
+            at.windows(2).all(|pair| pair[0] == pair[1])
+        };
+        let view = self.wait_until("all hold the same", same).await;
+        let (name, _) = leader(&view).expect("one leads");
+        let others = view.iter().filter(|(other, _)| *other != name).filter_map(|(_, status)| status.as_ref());
+        for status in others {
+            assert_eq!(status.role, "standby", "{view:#?}");
         }
     }
 }
 
 /// The program, with nothing of the environment that it would look at.
-pub(crate) fn understudy() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+pub fn understudy() -> Command {
+    let mut command = Command::new(program());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("UNDERSTUDY_")) {
         command.env_remove(name);
     }
     command.env("NO_COLOR", "1");
     command
+}
+
+/// The one that was built with this: beside it, or, for a test, above.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("this program knows where it is");
+    let mut places = own.ancestors().skip(1).take(2).map(|dir| dir.join("understudy"));
+    let found = places.find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("there is no understudy beside {}; build it with the same profile", own.display()))
 }
 
 #[derive(Debug)]
@@ -299,12 +351,19 @@ impl Dir {
     }
 }
 
+impl Dir {
+    fn keep(&mut self) -> PathBuf {
+        if let Some(temp) = self.temp.take() {
+            eprintln!("logs are kept in {}", temp.keep().display());
+        }
+        self.path.clone()
+    }
+}
+
 impl Drop for Dir {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(temp) = self.temp.take()
-        {
-            eprintln!("logs are kept in {}", temp.keep().display());
+        if std::thread::panicking() {
+            self.keep();
         }
     }
 }

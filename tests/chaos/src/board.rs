@@ -1,0 +1,87 @@
+//! What all clients of a run share: its clock, the round that they are in, versions, and where they hand in what they were
+//! told.
+//!
+//! Invariant: a client hands in the ops of a round when it has begun the next one and none of its calls is under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use histories::{Moment, Op};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::story::Story;
+
+/// What one client was told in one round.
+#[derive(Debug, Default)]
+pub(crate) struct Chapter {
+    pub(crate) round: u64,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) put_ids: Vec<u64>,
+    /// By key, as it was acknowledged last.
+    pub(crate) pins: Vec<(Arc<str>, client::Pin)>,
+    pub(crate) tasks_created: Vec<u64>,
+    pub(crate) tasks_maybe_created: u64,
+    pub(crate) tasks_fetched: Vec<u64>,
+    /// Answers that do not make sense by themselves.
+    pub(crate) faults: Vec<String>,
+    pub(crate) client: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Board {
+    began: Instant,
+    round: AtomicU64,
+    stop: AtomicBool,
+    versions: AtomicU64,
+    chapters: mpsc::Sender<Chapter>,
+    pub(crate) story: Arc<Mutex<Story>>,
+}
+
+impl Board {
+    pub(crate) fn new(story: Arc<Mutex<Story>>, chapters: mpsc::Sender<Chapter>) -> Board {
+        let (round, versions) = (AtomicU64::new(1), AtomicU64::new(1));
+        Board { began: Instant::now(), round, stop: AtomicBool::new(false), versions, chapters, story }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.began.elapsed()
+    }
+
+    pub(crate) fn round(&self) -> u64 {
+        self.round.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_round(&self) {
+        self.round.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Names a put, for good.
+    pub(crate) fn version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) async fn hand_in(&self, chapter: Chapter) {
+        // Nobody takes it any more: the run has broken off.
+        let _ = self.chapters.send(chapter).await;
+    }
+}
+
+/// Never the same for two versions of one key, which are close together: a put of another size is never made in place.
+pub(crate) fn size_of(version: u64) -> u64 {
+    1 + version % 65_536
+}
+
+/// `00012/`: all keys of a round begin so.
+pub(crate) fn prefix(round: u64) -> String {
+    format!("{round:05}/")
+}

@@ -1,0 +1,196 @@
+//! A link between two members, or a member and etcd, that can be cut, in both directions or in one, made narrow, or long.
+//!
+//! A cut link is silent: what is sent stays on the way, and arrives when the link heals. Connections stay open, as they do
+//! when a cable is pulled. A narrow one takes so many bytes per second of each connection and direction, and a long one holds
+//! each piece for so long; what comes meanwhile waits, first in the sockets' buffers and then at the sender.
+//!
+//! A process that connects is known by its id, so that one of several can be cut off from who listens.
+//!
+//! Deliberately absent: loss and reordering within a connection. TCP shows neither: what is lost comes later, as over a long
+//! link, or not at all, as over a cut one, until the connection is given up ([`Proxy::reset`]).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use test_ports::Port;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+
+/// Of one read, at most.
+const PIECE_BYTES: usize = 64 << 10;
+/// So many pieces make a second on a narrow link.
+const PIECES_PER_S: u64 = 50;
+
+/// Which direction of connections is cut: towards those who listen, or back to those who connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    Both,
+    Requests,
+    Answers,
+}
+
+/// How a link is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct State {
+    cut: Option<Cut>,
+    /// Of the process with this id.
+    cut_from: BTreeMap<u32, Cut>,
+    /// Connections of before this number are to end.
+    resets: u64,
+    bytes_per_s: Option<u64>,
+    delay: Duration,
+}
+
+#[derive(Debug)]
+struct Link {
+    state: watch::Sender<State>,
+    bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Proxy {
+    port: Port,
+    link: Arc<Link>,
+    serving: AbortHandle,
+}
+
+impl Proxy {
+    /// To whoever listens at `to`, now or later.
+    pub async fn start(to: SocketAddr) -> Proxy {
+        let port = test_ports::free_port();
+        let listener = TcpListener::bind(port.addr()).await.expect("the port is ours");
+        let link = Arc::new(Link { state: watch::Sender::new(State::default()), bytes: AtomicU64::new(0) });
+        let serving = tokio::spawn(serve(listener, to, Arc::clone(&link))).abort_handle();
+        Proxy { port, link, serving }
+    }
+
+    pub fn address(&self) -> String {
+        self.port.addr().to_string()
+    }
+
+    pub fn cut(&self, cut: Cut) {
+        self.link.state.send_modify(|state| state.cut = Some(cut));
+    }
+
+    /// Cuts the process with this id off.
+    pub fn cut_from(&self, pid: u32, cut: Cut) {
+        self.link.state.send_modify(|state| {
+            state.cut_from.insert(pid, cut);
+        });
+    }
+
+    /// What this process was cut off from is its own again.
+    pub fn heal_from(&self, pid: u32) {
+        self.link.state.send_modify(|state| {
+            state.cut_from.remove(&pid);
+        });
+    }
+
+    /// Ends all connections that are open, as when a packet of each is lost for too long.
+    pub fn reset(&self) {
+        self.link.state.send_modify(|state| state.resets += 1);
+    }
+
+    pub fn narrow(&self, bytes_per_s: u64) {
+        self.link.state.send_modify(|state| state.bytes_per_s = Some(bytes_per_s));
+    }
+
+    pub fn lengthen(&self, delay: Duration) {
+        self.link.state.send_modify(|state| state.delay = delay);
+    }
+
+    /// But for processes that are cut off one by one.
+    pub fn heal_all_but_cut_from(&self) {
+        self.link.state.send_modify(|state| {
+            let (cut_from, resets) = (std::mem::take(&mut state.cut_from), state.resets);
+            *state = State { cut_from, resets, ..State::default() };
+        });
+    }
+
+    pub fn heal(&self) {
+        self.link.state.send_modify(|state| *state = State { resets: state.resets, ..State::default() });
+    }
+
+    /// That have gone through, in both directions.
+    pub fn bytes(&self) -> u64 {
+        self.link.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, to: SocketAddr, link: Arc<Link>) {
+    let mut connections = JoinSet::new();
+    while let Ok((from, _)) = listener.accept().await {
+        connections.spawn(connect(from, to, Arc::clone(&link)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connect(from: TcpStream, to: SocketAddr, link: Arc<Link>) {
+    // Nobody there: the connection ends, as it would without a proxy.
+    let Ok(to) = TcpStream::connect(to).await else { return };
+    let _ = (from.set_nodelay(true), to.set_nodelay(true));
+    let whose = from.peer_addr().ok().and_then(|from| who_has(from.port()));
+    let mut states = link.state.subscribe();
+    let resets = states.borrow().resets;
+    let ((from_read, from_write), (to_read, to_write)) = (from.into_split(), to.into_split());
+    tokio::select! {
+        () = pump(from_read, to_write, &link, (Cut::Requests, whose)) => {}
+        () = pump(to_read, from_write, &link, (Cut::Answers, whose)) => {}
+        _ = states.wait_for(|state| state.resets != resets) => {}
+    }
+}
+
+/// Until one end closes. Also that is not heard of while the link is cut.
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, (direction, whose): (Cut, Option<u32>)) {
+    let mut states = link.state.subscribe();
+    let mut buffer = vec![0; PIECE_BYTES];
+    let lets_through = |cut: Option<&Cut>| cut.is_none_or(|cut| *cut != Cut::Both && *cut != direction);
+    let is_open = |state: &State| {
+        lets_through(state.cut.as_ref()) && lets_through(whose.and_then(|pid| state.cut_from.get(&pid)))
+    };
+    loop {
+        let rate = states.borrow_and_update().bytes_per_s;
+        let piece = rate.map_or(PIECE_BYTES, |rate| (rate / PIECES_PER_S).clamp(1, PIECE_BYTES as u64) as usize);
+        let Ok(bytes) = from.read(&mut buffer[..piece]).await else { return };
+        let Ok((rate, delay)) = states.wait_for(is_open).await.map(|state| (state.bytes_per_s, state.delay)) else {
+            return;
+        };
+        let takes = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * bytes as u32 / rate as u32);
+        if !(delay + takes).is_zero() {
+            sleep(delay + takes).await;
+        }
+        if bytes == 0 || to.write_all(&buffer[..bytes]).await.is_err() {
+            return;
+        }
+        link.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The process on this host that a connection from this port belongs to.
+fn who_has(port: u16) -> Option<u32> {
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let ends = format!(":{port:04X}");
+    let line = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let inode =
+        line.into_iter().find(|fields| fields.get(1).is_some_and(|local| local.ends_with(&ends)))?.get(9)?.to_string();
+    let socket = format!("socket:[{inode}]");
+    let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has = |pid: &u32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|to| to.as_os_str() == socket.as_str())
+    };
+    pids.into_iter().find(has)
+}

@@ -1,0 +1,116 @@
+//! Nothing acknowledged is missing, nothing is there that nobody put.
+//!
+//! What the end shows is read once, after everything has settled. It must hold for each key whatever the order of its
+//! calls was, so a doubt (a removal that may have run, or that ran beside) speaks for the members; `linear` decides those.
+//!
+//! Deliberately absent: keys that are touched after the end was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::history::{Answer, Call, Fault, Moment, Op, Outcome, by_key};
+
+/// The version under each key that is there in the end.
+pub type Held = BTreeMap<Arc<str>, u64>;
+
+pub fn set_full(ops: &[Op], held: &Held) -> Vec<Fault> {
+    let keys = by_key(ops);
+    let mut faults: Vec<Fault> =
+        keys.iter().filter_map(|(key, ops)| of_key(key, ops, held.get(key).copied())).collect();
+    let untried = held.keys().filter(|key| !keys.contains_key(*key));
+    faults.extend(untried.map(|key| format!("nobody put {key:?}, and it is there")));
+    faults
+}
+
+fn of_key(key: &str, ops: &[&Op], held: Option<u64>) -> Option<Fault> {
+    let Some(version) = held else { return missing(key, ops) };
+    let tried: BTreeSet<u64> = ops.iter().filter(|op| op.may_have_run()).filter_map(|op| ended(op)).collect();
+    if !tried.contains(&version) {
+        return Some(format!("not whole: {key:?} is version {version}, ended were {tried:?}"));
+    }
+    back(key, ops, version).or_else(|| replaced(key, ops, version))
+}
+
+fn ended(op: &Op) -> Option<u64> {
+    if let Call::End { version } = op.call { Some(version) } else { None }
+}
+
+/// That this version was there: its writer was told so, or a reader has seen it.
+fn witness(op: &Op) -> Option<u64> {
+    match (&op.outcome, op.call) {
+        (Outcome::Acknowledged(_), Call::End { version }) => Some(version),
+        (Outcome::Acknowledged(Answer::Found(found)), _) => *found,
+        _ => None,
+    }
+}
+
+/// A removal that may have come after this moment.
+fn may_be_removed(ops: &[&Op], after: Moment) -> bool {
+    ops.iter().any(|op| op.call == Call::Remove && op.may_have_run() && op.effect_upto() >= after)
+}
+
+fn missing(key: &str, ops: &[&Op]) -> Option<Fault> {
+    let seen = ops.iter().filter(|op| witness(op).is_some());
+    let lost = seen.filter(|op| !may_be_removed(ops, op.invoked)).max_by_key(|op| op.invoked)?;
+    let word = if lost.call == Call::Get { "taken back" } else { "lost" };
+    Some(format!("{word}: {key:?} is not there, after {lost}"))
+}
+
+/// It was removed after everything that could have put it.
+fn back(key: &str, ops: &[&Op], version: u64) -> Option<Fault> {
+    let ends = ops.iter().filter(|op| ended(op) == Some(version) && op.may_have_run());
+    let upto = ends.map(|op| op.effect_upto()).max()?;
+    let removed = ops.iter().find(|op| op.call == Call::Remove && op.is_acknowledged() && op.invoked > upto)?;
+    Some(format!("back: {key:?} is there as version {version}, after {removed}"))
+}
+
+/// Another version was acknowledged after everything that could have put this one.
+fn replaced(key: &str, ops: &[&Op], version: u64) -> Option<Fault> {
+    let ends = ops.iter().filter(|op| ended(op) == Some(version) && op.may_have_run());
+    let upto = ends.map(|op| op.effect_upto()).max()?;
+    let later = ops
+        .iter()
+        .find(|op| ended(op).is_some_and(|other| other != version) && op.is_acknowledged() && op.invoked > upto)?;
+    Some(format!("lost: {key:?} is version {version}, after {later}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::testing::{end, found, removed, start, unknown};
+
+    fn faults(ops: &[Op], held: Option<u64>) -> String {
+        set_full(ops, &held.map(|version| (Arc::from("k"), version)).into_iter().collect()).join("\n")
+    }
+
+    fn put(version: u64, from: u64) -> [Op; 2] {
+        [start(version, (from, from + 1)), end(version, (from + 2, from + 3))]
+    }
+
+    #[test]
+    fn what_fits_is_accepted() {
+        assert_eq!(faults(&put(1, 0), Some(1)), "");
+        assert_eq!(faults(&[&put(1, 0)[..], &[removed((4, 5))]].concat(), None), "");
+        let maybe = [start(1, (0, 1)), unknown(Call::End { version: 1 }, (2, 3))];
+        assert_eq!(faults(&maybe, None) + &faults(&maybe, Some(1)), "");
+        let maybe = [&put(1, 0)[..], &[unknown(Call::Remove, (4, 5))]].concat();
+        assert_eq!(faults(&maybe, None) + &faults(&maybe, Some(1)), "");
+    }
+
+    #[test]
+    fn what_was_acknowledged_or_read_and_is_missing_is_found() {
+        assert!(faults(&put(1, 0), None).starts_with("lost: \"k\""));
+        let again = [&put(1, 0)[..], &[removed((4, 5))], &put(2, 6)].concat();
+        assert!(faults(&again, None).starts_with("lost: \"k\""));
+        let seen = [start(1, (0, 1)), unknown(Call::End { version: 1 }, (2, 3)), found(Some(1), (4, 5))];
+        assert!(faults(&seen, None).starts_with("taken back: \"k\""));
+    }
+
+    #[test]
+    fn what_should_not_be_there_is_found() {
+        assert!(faults(&[], Some(1)).starts_with("nobody put \"k\""));
+        assert!(faults(&put(1, 0), Some(2)).starts_with("not whole"));
+        assert!(faults(&[&put(1, 0)[..], &[removed((4, 5))]].concat(), Some(1)).starts_with("back: \"k\""));
+        assert!(faults(&[put(1, 0), put(2, 4)].concat(), Some(1)).starts_with("lost: \"k\" is version 1"));
+    }
+}

@@ -1,0 +1,75 @@
+//! A primary: what it may acknowledge, until when, and what it proposes. Follows `election/src/leading.rs`.
+
+use crate::rules::TENURE;
+use crate::state::{Leading, Peer, Record};
+use crate::words::{LIVES, SLOTS, Set, Who};
+
+impl Leading {
+    /// All that it holds is committed by its promotion: it is alone in the set.
+    pub(crate) fn new(record: &Record, current: bool, held: u8) -> Leading {
+        Leading {
+            epoch: record.epoch,
+            insync: record.insync,
+            current,
+            unsure: false,
+            peers: [Peer { received: 0, age: TENURE }; SLOTS * LIVES],
+            committed: held,
+            joining: None,
+            proposed: Set::default(),
+        }
+    }
+
+    /// Whoever may be promoted, besides `me`: the record's, those of every proposal that may yet become the record, and the
+    /// one who joins.
+    fn required(&self, me: Who) -> Set {
+        let joining = self.joining.map_or(Set::default(), Set::of);
+        self.insync.union(self.proposed).union(joining).without(me)
+    }
+
+    /// To be asked right before an answer goes out. Alone in the set nobody else can be promoted, and this is always true.
+    pub(crate) fn may_answer(&self, me: Who) -> bool {
+        self.required(me).iter().all(|who| self.hears(who))
+    }
+
+    pub(crate) fn hears(&self, who: Who) -> bool {
+        self.peers[who.index()].age < TENURE
+    }
+
+    pub(crate) fn advance(&mut self, me: Who, appended: u8) {
+        let received = self.required(me).iter().map(|who| self.peers[who.index()].received);
+        self.committed = self.committed.max(received.fold(appended, u8::min));
+    }
+
+    pub(crate) fn on_answered(&mut self, who: Who, received: u8, age: u8) {
+        let peer = &mut self.peers[who.index()];
+        *peer = Peer { received: peer.received.max(received), age: peer.age.min(age) };
+    }
+
+    /// A record of this epoch. If it is newer, whatever was proposed on an earlier one can't happen any more.
+    pub(crate) fn on_known(&mut self, record: &Record, current: bool, newer: bool) {
+        self.unsure = false;
+        if newer {
+            (self.insync, self.current, self.proposed) = (record.insync, current, Set::default());
+            self.joining = self.joining.filter(|who| !record.insync.contains(*who));
+        }
+    }
+
+    /// What is known of a life that has ended, and that nothing waits for, is of no more use.
+    pub(crate) fn forget_dead(&mut self, lives: [u8; SLOTS]) {
+        let waits_for = self.insync.union(self.proposed).union(self.joining.map_or(Set::default(), Set::of));
+        for who in (0..SLOTS).flat_map(|slot| (0..lives[slot]).map(move |life| Who::new(slot, life))) {
+            if !waits_for.contains(who) {
+                self.peers[who.index()] = Peer { received: 0, age: TENURE };
+            }
+        }
+    }
+
+    pub(crate) fn may_join(&self, who: Who, holds_enough: bool) -> bool {
+        self.joining == Some(who) && self.hears(who) && holds_enough
+    }
+
+    /// While a proposal names it that may still happen, it stays required.
+    pub(crate) fn may_forget(&self, who: Who) -> bool {
+        self.joining == Some(who) && !self.proposed.contains(who)
+    }
+}

@@ -1,0 +1,165 @@
+//! What a member makes of what it reads, hears and is answered. Follows `election/src/member.rs`, rule by rule.
+//!
+//! When a member suspects its primary, or gives a peer up, is no matter of safety: here it may do so at any time.
+
+use crate::rules::{Mistake, Rules, WAIT};
+use crate::state::{Claim, Leading, Message, Record, State, Swap};
+use crate::words::{Log, Set, Who};
+
+impl State {
+    /// The member sees a record: the current one, which it has just read, or the one that its own swap has made.
+    pub(crate) fn learn(&mut self, slot: usize, record: Record, current: bool, swapped: bool) {
+        let me = self.who(slot);
+        let member = &mut self.members[slot];
+        member.epoch_max = member.epoch_max.max(record.epoch);
+        if let Some(leading) = &mut member.leading {
+            if leading.epoch == record.epoch {
+                let newer = swapped || !leading.current;
+                leading.on_known(&record, current, newer);
+                leading.advance(me, member.log.len());
+            } else {
+                member.leading = None;
+            }
+            return;
+        }
+        let Some(claim) = member.claim else { return };
+        if claim.epoch == record.epoch && record.primary == me {
+            self.lead(slot, &record, current);
+        } else if !claim.current {
+            self.members[slot].claim = None;
+        }
+    }
+
+    fn lead(&mut self, slot: usize, record: &Record, current: bool) {
+        let member = &mut self.members[slot];
+        member.claim = None;
+        // Whomever it answered last answers nobody any more.
+        member.answered_age = WAIT;
+        if record.reborn {
+            member.log = Log::default();
+        }
+        member.log_epoch = record.epoch;
+        member.leading = Some(Leading::new(record, current, member.log.len()));
+    }
+
+    /// What the member may propose to take over from the record as it is, if it may.
+    pub(crate) fn takeover(&self, slot: usize, rules: &Rules) -> Option<Record> {
+        let (me, member, record) = (self.who(slot), &self.members[slot], &self.record);
+        if member.leading.is_some() || member.asked.is_some() || record.epoch == rules.bounds.epochs {
+            return None;
+        }
+        let promoted = record.promoted(me);
+        if record.epoch == 0 {
+            return Some(promoted);
+        }
+        if record.insync.iter().all(|who| self.is_dead(who)) {
+            return Some(Record { reborn: true, ..promoted });
+        }
+        let may_claim = record.insync.contains(me) || rules.makes(Mistake::ClaimOutsideSet);
+        // Proof, not a guess: that process has ended, or it said in its last message that it answers nobody.
+        let vacant = self.is_dead(record.primary) || record.epoch <= self.resigned;
+        let wait = if rules.makes(Mistake::WaitTooShort) { WAIT - 1 } else { WAIT };
+        (may_claim && (vacant || member.answered_age >= wait)).then_some(promoted)
+    }
+
+    pub(crate) fn claim(&mut self, slot: usize, to: Record) {
+        let member = &mut self.members[slot];
+        member.epoch_max = member.epoch_max.max(self.record.epoch);
+        member.claim = Some(Claim { epoch: to.epoch, current: true });
+        member.asked = Some(Swap { to, happened: false, current: true });
+    }
+
+    /// A primary proposes another set. It needs everybody whom that would put into the set, from now on.
+    pub(crate) fn propose(&mut self, slot: usize, insync: Set) {
+        let me = self.who(slot);
+        let member = &mut self.members[slot];
+        let Some(leading) = &mut member.leading else { return };
+        leading.proposed = leading.proposed.union(insync);
+        let to = Record { epoch: leading.epoch, primary: me, insync, reborn: self.record.reborn && leading.current };
+        let is_current = leading.current;
+        member.asked = Some(Swap { to, happened: false, current: true });
+        if !is_current {
+            member.on_refused();
+        }
+    }
+
+    /// The member is told that its swap has happened.
+    pub(crate) fn on_swapped(&mut self, slot: usize) {
+        let Some(swap) = self.members[slot].asked.take() else { return };
+        self.learn(slot, swap.to, swap.current, true);
+    }
+
+    /// No answer came. Nothing rests on what has become of the swap.
+    pub(crate) fn on_no_answer(&mut self, slot: usize, rules: &Rules) {
+        let Some(swap) = self.members[slot].asked.take() else { return };
+        if !swap.happened {
+            self.late.push(swap.to);
+        }
+        if let Some(leading) = &mut self.members[slot].leading {
+            leading.unsure = true;
+            if rules.makes(Mistake::UnknownIsFailed) {
+                (leading.proposed, leading.joining) = (Set::default(), None);
+            }
+        }
+    }
+
+    pub(crate) fn on_message(&mut self, message: Message, rules: &Rules) {
+        match message {
+            Message::Beacon { from, to, epoch, age, log } => {
+                if self.hear(to.slot(), epoch, log, rules) {
+                    let received = self.members[to.slot()].log.len();
+                    self.messages.push(Message::Answer { from: to, to: from, epoch, age, received });
+                }
+            }
+            Message::Answer { from, to, epoch, age, received } => {
+                self.answered(from, to, epoch, (age, received), rules)
+            }
+        }
+    }
+
+    /// Whether it is to be answered. Each answer lets the primary answer clients for a tenure: none goes out while a claim may
+    /// still happen, and none to an epoch that is known to be over.
+    fn hear(&mut self, slot: usize, epoch: u8, log: Log, rules: &Rules) -> bool {
+        let member = &mut self.members[slot];
+        let claims = member.claim.is_some() && !rules.makes(Mistake::AnswerWhileClaiming);
+        if epoch < member.epoch_max || claims {
+            return false;
+        }
+        if let Some(leading) = &mut member.leading {
+            leading.unsure |= epoch > leading.epoch;
+            return false;
+        }
+        (member.epoch_max, member.answered_age) = (epoch, 0);
+        let longer = log.len() > member.log.len();
+        if longer || (member.log_epoch != epoch && !rules.makes(Mistake::KeepDivergedTail)) {
+            member.log = log;
+        }
+        member.log_epoch = epoch;
+        true
+    }
+
+    fn answered(&mut self, from: Who, to: Who, epoch: u8, (age, received): (u8, u8), rules: &Rules) {
+        let member = &mut self.members[to.slot()];
+        if let Some(leading) = member.leading.as_mut().filter(|leading| leading.epoch == epoch) {
+            leading.on_answered(from, received, if rules.makes(Mistake::TenureFromReceipt) { 0 } else { age });
+            leading.advance(to, member.log.len());
+        }
+    }
+
+    /// A failure: the process ends, and the next one has nothing and another name. While it does nothing it is as good as down,
+    /// so there is no other state for that.
+    pub(crate) fn fail(&mut self, slot: usize, rules: &Rules) {
+        self.on_no_answer(slot, rules);
+        self.failures += 1;
+        let life = self.members[slot].life + u8::from(!rules.makes(Mistake::SameIncarnation));
+        self.members[slot] = crate::state::Member::new(life);
+    }
+
+    /// As the primary: lead no more, and say so.
+    pub(crate) fn resign(&mut self, slot: usize) {
+        let member = &mut self.members[slot];
+        let Some(leading) = member.leading.take() else { return };
+        member.answered_age = 0;
+        self.resigned = self.resigned.max(leading.epoch);
+    }
+}

@@ -1,0 +1,95 @@
+//! What must hold in every state, and what must be seen in some: a model in which nothing happens keeps every promise.
+
+use stateright::Property;
+
+use crate::rules::Rules;
+use crate::state::{Leading, Member, State};
+
+pub(crate) fn properties(rules: &Rules) -> Vec<Property<Rules>> {
+    let mut all = vec![
+        Property::always("at most one member may answer", one_answers),
+        Property::always("who may answer is the record's primary", primary_answers),
+        Property::always("nobody may answer after a later epoch has", no_epoch_goes_back),
+        Property::always("who may answer has committed all that was acknowledged", reads_miss_nothing),
+        Property::always("the primary holds all that was acknowledged", primary_holds_acked),
+        Property::always("members of the set hold all that was acknowledged", set_holds_acked),
+        Property::sometimes("an acknowledgement needs a peer", |_, state: &State| {
+            state.acked.len() > 0 && state.record.insync.iter().count() > 1
+        }),
+        Property::sometimes("a takeover happens", |_, state: &State| leads_later(state)),
+        Property::sometimes("a takeover keeps what was acknowledged before", |_, state: &State| {
+            state.record.epoch > 1 && !state.record.reborn && state.acked.len() > 0 && leads_later(state)
+        }),
+        Property::sometimes("an acknowledgement happens after a takeover", |_, state: &State| {
+            state.acked_epoch > 1 && state.acked.len() > 0
+        }),
+        Property::sometimes("a member is in the set again after a takeover", |_, state: &State| {
+            state.record.epoch > 1 && state.record.insync.iter().count() > 1
+        }),
+        Property::sometimes("two members believe to lead", |_, state: &State| {
+            state.members.iter().filter(|member| member.leading.is_some()).count() > 1
+        }),
+        Property::sometimes("a proposal has happened, and its primary does not know", |_, state: &State| {
+            state.members.iter().any(|member| happened_unseen(state, member))
+        }),
+    ];
+    if rules.bounds.failures > 0 {
+        all.push(Property::sometimes("a member that lost its memory is in the set", |_, state: &State| {
+            state.record.insync.iter().any(|who| who.life() > 0 && who != state.record.primary)
+        }));
+    }
+    if rules.bounds.failures as usize >= 2 {
+        all.push(Property::sometimes("an epoch begins with nothing", |_, state: &State| state.record.reborn));
+    }
+    if rules.bounds.address {
+        all.push(Property::sometimes("the address names somebody else than the primary", |_, state: &State| {
+            state.address.is_some_and(|who| who != state.record.primary)
+        }));
+    }
+    all
+}
+
+fn answering<'a>(rules: &'a Rules, state: &'a State) -> impl Iterator<Item = (usize, &'a Member, &'a Leading)> {
+    let slots = (0..rules.bounds.members).filter(|slot| rules.may_answer(state, *slot));
+    slots.filter_map(|slot| Some((slot, &state.members[slot], state.members[slot].leading.as_ref()?)))
+}
+
+fn one_answers(rules: &Rules, state: &State) -> bool {
+    answering(rules, state).count() <= 1
+}
+
+/// Stronger than the one before: from the moment on in which the record names somebody else, its primary answers nobody, also
+/// while the new one does not know yet that it is.
+fn primary_answers(rules: &Rules, state: &State) -> bool {
+    answering(rules, state)
+        .all(|(slot, _, leading)| state.record.primary == state.who(slot) && state.record.epoch == leading.epoch)
+}
+
+fn no_epoch_goes_back(rules: &Rules, state: &State) -> bool {
+    answering(rules, state).all(|(_, _, leading)| leading.epoch >= state.acked_epoch)
+}
+
+/// A read sees every write that was acknowledged, and nothing that was read before is taken back.
+fn reads_miss_nothing(rules: &Rules, state: &State) -> bool {
+    answering(rules, state).all(|(_, member, leading)| member.log.prefix(leading.committed).starts_with(state.acked))
+}
+
+fn primary_holds_acked(_: &Rules, state: &State) -> bool {
+    let leads = |member: &&Member| member.leading.as_ref().is_some_and(|leading| leading.epoch == state.record.epoch);
+    state.members.iter().filter(leads).all(|member| member.log.starts_with(state.acked))
+}
+
+/// Whoever may be promoted, now or by a claim that is under way.
+fn set_holds_acked(_: &Rules, state: &State) -> bool {
+    let alive = state.record.insync.iter().filter(|who| !state.is_dead(*who));
+    alive.into_iter().all(|who| state.members[who.slot()].log.starts_with(state.acked))
+}
+
+fn leads_later(state: &State) -> bool {
+    state.members.iter().filter_map(|member| member.leading.as_ref()).any(|leading| leading.epoch > 1)
+}
+
+fn happened_unseen(state: &State, member: &Member) -> bool {
+    let is_behind = |leading: &Leading| leading.epoch == state.record.epoch && !leading.current;
+    member.asked.is_none() && member.leading.as_ref().is_some_and(is_behind)
+}

@@ -1,0 +1,94 @@
+//! What an instance of the model is: its bounds, and a mistake that is made on purpose, or none.
+
+use crate::words::{LIVES, SLOTS};
+
+/// How far the checker looks. Within these bounds every order of events is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub members: usize,
+    /// How often a member loses all that it had in memory, over all members.
+    pub failures: u8,
+    /// Epoch of the last takeover.
+    pub epochs: u8,
+    /// Entries of a log.
+    pub entries: u8,
+    /// Messages between members that are under way at one moment.
+    pub messages: usize,
+    /// Swaps that their member no longer waits for, and that may still happen.
+    pub late_swaps: usize,
+    /// The address key of the coordinator is written, and clients go by it.
+    pub address: bool,
+    /// Members that differ in nothing but their names are one: a sixth of the states, and traces that rename members.
+    pub symmetry: bool,
+}
+
+/// How many ticks the tenure lasts at most, by the slowest clock that a primary may have.
+pub(crate) const TENURE: u8 = 1;
+
+/// How many ticks a member waits before it claims, by the fastest clock that it may have. That this is no less than the tenure is
+/// what the factor and the margin of `takeover_wait_ms` are for.
+pub(crate) const WAIT: u8 = 1;
+
+/// What somebody could have built instead. The checker must find what each of them breaks, or it proves nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mistake {
+    /// The tenure counts from when an answer comes in, not from when its beacon was sent.
+    TenureFromReceipt,
+    /// A claim goes out although its member's last answer may still carry a tenure.
+    WaitTooShort,
+    /// Somebody claims who is not in the set.
+    ClaimOutsideSet,
+    /// A peer is no longer waited for once its removal is proposed, not once it has happened.
+    AcknowledgeBeforeSwap,
+    /// Beacons are answered while a claim is not decided.
+    AnswerWhileClaiming,
+    /// A swap whose outcome is unknown is taken for one that failed.
+    UnknownIsFailed,
+    /// A peer is proposed for the set before it holds what is committed.
+    JoinBeforeHolding,
+    /// A member that lost its memory goes by its old name.
+    SameIncarnation,
+    /// A member that follows another primary keeps what that one does not have.
+    KeepDivergedTail,
+    /// Whoever the address key names serves, whatever its gate says.
+    ServeByAddress,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub bounds: Bounds,
+    pub mistake: Option<Mistake>,
+}
+
+impl Rules {
+    pub(crate) fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+}
+
+impl Bounds {
+    /// The least in which all that must be seen can be seen.
+    pub fn small(members: usize, failures: u8) -> Bounds {
+        Bounds {
+            members,
+            failures,
+            epochs: 2,
+            entries: 1,
+            messages: if members < 3 { 2 } else { 1 },
+            late_swaps: usize::from(members < 3),
+            address: false,
+            symmetry: true,
+        }
+    }
+
+    /// Whether a state has room for these.
+    pub fn check(&self) -> Result<(), String> {
+        if !(2..=SLOTS).contains(&self.members) {
+            return Err(format!("2 to {SLOTS} members, not {}", self.members));
+        }
+        if usize::from(self.failures) >= LIVES {
+            return Err(format!("at most {} failures, not {}", LIVES - 1, self.failures));
+        }
+        Ok(())
+    }
+}
