@@ -16,7 +16,7 @@ use crate::tools::{self, ETCD, ETCDCTL};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(
-    after_help = "Without any of these: 200 kills of each kind but the local ones (50), 100 transfers, 60 s without etcd."
+    after_help = "Without any of these: 200 kills of each kind but the local ones (50), 100 transfers, 60 s without etcd, a soak of 30 minutes."
 )]
 pub(crate) struct Args {
     /// Kill so many primaries, one after the other, under load, with etcd and default settings.
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Stop etcd for so long under load.
     #[arg(long, value_name = "SECONDS")]
     etcd_away: Option<u32>,
+    /// Churn for so long under faults, with expiry, eviction and full syncs: verification must find nothing.
+    #[arg(long, value_name = "SECONDS")]
+    soak: Option<u32>,
     /// Install what is missing without asking.
     #[arg(long)]
     yes: bool,
@@ -60,6 +63,7 @@ fn commands(args: &Args) -> Vec<(&'static str, Command)> {
         ("local_kills", args.local_kills, 50),
         ("transfers", args.transfers, 100),
         ("etcd_away", args.etcd_away, 60),
+        ("soak", args.soak, 1800),
     ];
     let all = asked.iter().all(|(_, number, _)| number.is_none());
     let chosen =
@@ -92,8 +96,15 @@ mod tests {
     fn only_what_is_asked_for_runs_or_all_of_it() {
         let args = Args { kills: Some(7), transfers: Some(3), ..Args::default() };
         assert_eq!(shown(&args), ["kills 7", "transfers 3"]);
-        let all =
-            ["kills 200", "guarded_kills 200", "file_kills 200", "local_kills 50", "transfers 100", "etcd_away 60"];
+        let all = [
+            "kills 200",
+            "guarded_kills 200",
+            "file_kills 200",
+            "local_kills 50",
+            "transfers 100",
+            "etcd_away 60",
+            "soak 1800",
+        ];
         assert_eq!(shown(&Args::default()), all);
     }
 

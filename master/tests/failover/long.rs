@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Spec};
 use crate::etcd_faults::{etcd_is_away, pair};
 use crate::kills::{Kill, primary_is_killed};
 use crate::local::local_writes_are_lost_within_the_bound;
+use crate::soak::finds_nothing;
 use crate::transfers::there_and_back;
 
 /// How often, or for how many seconds.
@@ -56,4 +57,10 @@ async fn transfers() {
 #[ignore = "long: ./x failover --etcd-away SECONDS"]
 async fn etcd_away() {
     etcd_is_away(Duration::from_secs(asked().into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: ./x failover --soak SECONDS"]
+async fn soak() {
+    finds_nothing(Duration::from_secs(asked().into())).await;
 }

@@ -11,7 +11,7 @@
 //! | `etcd_faults`, `etcd_full`, `etcd_members`, `links`, `loss`, `throttle` | the tests: etcd and links |
 //! | `scenarios` | the tests: what users ask first |
 //! | `chaos_smoke` | the tests: a short `./x chaos` |
-//! | `verification` | the tests: states that were broken on purpose |
+//! | `verification`, `soak` | the tests: states that were broken on purpose, and that were not |
 //! | `long` | some of them for longer, behind `./x failover` |
 //!
 //! *Invariant:* no test asserts a speed; the times that they print are for people.
@@ -40,6 +40,7 @@ mod probe;
 mod record;
 mod restarts;
 mod scenarios;
+mod soak;
 mod space;
 mod standby_reads;
 mod throttle;
