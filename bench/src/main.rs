@@ -11,6 +11,7 @@ mod process;
 mod promotion;
 mod server;
 mod state;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +38,8 @@ enum What {
     Lag(lag::Args),
     /// A pair that is killed again and again, with few objects and with many.
     Promotion(promotion::Args),
+    /// Two pairs, one with verification and one without: what it costs.
+    Verify(verify::Args),
     /// A client with half of all objects expires: how long do the calls of others take meanwhile?
     Expire(expire::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         What::Pair(args) => runtime()?.block_on(pair::run(&args)),
         What::Lag(args) => runtime()?.block_on(lag::run(&args)),
         What::Promotion(args) => runtime()?.block_on(promotion::run(&args)),
+        What::Verify(args) => runtime()?.block_on(verify::run(&args)),
         What::Expire(args) => runtime()?.block_on(expire::run(&args)),
     }
 }

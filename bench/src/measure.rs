@@ -1,6 +1,7 @@
 //! CPU time and memory of a process, from /proc.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -21,10 +22,23 @@ impl Process {
 
     /// Nanoseconds on a CPU so far, in user and kernel mode, of all its threads.
     pub(crate) fn cpu_ns(self) -> Result<u64> {
+        self.cpu_ns_where(|_| true)
+    }
+
+    /// Of its threads of that name.
+    pub(crate) fn cpu_ns_of(self, thread: &str) -> Result<u64> {
+        self.cpu_ns_where(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == thread))
+    }
+
+    fn cpu_ns_where(self, counts: impl Fn(&Path) -> bool) -> Result<u64> {
         let mut sum = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.pid)).context("the process is gone")? {
+            let task = task?.path();
+            if !counts(&task) {
+                continue;
+            }
             // A thread may end in between.
-            let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let Ok(line) = fs::read_to_string(task.join("schedstat")) else { continue };
             let running = line.split_ascii_whitespace().next().context("schedstat is empty")?;
             sum += running.parse::<u64>()?;
         }

@@ -161,9 +161,11 @@ fn not_transferred(why: &NotTransferred) -> CallError {
     match why {
         NotTransferred::NotPrimary => status::not_primary("", 0),
         NotTransferred::Already { .. } => status::invalid("to", why),
-        NotTransferred::Unknown { .. } | NotTransferred::NobodyInSync | NotTransferred::NotDrained(_) => {
-            status::not_in_sync(why)
-        }
+        NotTransferred::Unknown { .. }
+        | NotTransferred::NobodyInSync
+        | NotTransferred::NotDrained(_)
+        | NotTransferred::NotCompared { .. }
+        | NotTransferred::Differs { .. } => status::not_in_sync(why),
         NotTransferred::NotTaken { .. } => status::outcome_unknown(why),
     }
 }

@@ -88,11 +88,26 @@ impl Peer {
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     open: Mutex<BTreeMap<MemberId, Arc<Peer>>>,
+    /// Somebody waits until one of them has compared itself at this seq.
+    comparison: AtomicU64,
 }
 
 impl Peers {
     pub(crate) fn list(&self) -> Vec<Arc<Peer>> {
         self.open.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn of(&self, who: Incarnation) -> Option<Arc<Peer>> {
+        self.open.lock().get(&who.member).filter(|peer| peer.who == who).cloned()
+    }
+
+    /// Until it is zero again, those that have not compared themselves there are heard of more often.
+    pub(crate) fn await_comparison(&self, seq: u64) {
+        self.comparison.store(seq, Ordering::Relaxed);
+    }
+
+    fn is_awaited(&self, peer: &Peer) -> bool {
+        peer.verified.load(Ordering::Relaxed) < self.comparison.load(Ordering::Relaxed)
     }
 
     /// A second stream of the same member takes the place of its first.
@@ -480,7 +495,8 @@ impl Stream {
                 }
                 Ok(Step::Idle | Step::Image(_)) => {
                     let committed = self.tail.committed().get();
-                    let pause = if committed == committed_sent { beacon } else { COMMITTED_WITHIN };
+                    let is_calm = committed == committed_sent && !self.peers.is_awaited(&self.peer);
+                    let pause = if is_calm { beacon } else { COMMITTED_WITHIN };
                     tokio::select! {
                         biased;
                         // The end of the epoch first; then what is to be sent; a beacon when there is nothing.

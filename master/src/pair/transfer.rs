@@ -1,16 +1,20 @@
 //! The place of the primary goes to another member, while both live: nothing is lost and nobody waits for a tenure.
 //!
 //! ```text
-//!   drain (nothing new is taken) ─► all that was taken is committed ─► resign ─► the heir takes over, the rest is redirected
+//!   drain (nothing new is taken) ─► all that was taken is committed ─► the heir has compared itself, and is the same
+//!                                                                                    │
+//!                                    the heir takes over, the rest is redirected ◄── resign
 //! ```
 //!
-//! Invariants: the heir is told only after this member has stopped answering; if the heir does not take over, this member, or
+//! Invariants: the heir is told only after this member has stopped answering, and only if it is the same behind the last change;
+//! if the heir does not take over, this member, or
 //! another one of the set, does after the usual wait; unless this member is about to end: then it claims nothing from the moment
 //! on at which it resigns, and what it held is left to those of its set.
 //!
 //! Deliberately absent: moving clients. They are redirected when they call.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use coordinator::MemberInfo;
@@ -19,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::boot_ms;
 use crate::pair::Pair;
+use crate::pair::peers::Peer;
 use crate::pair::seat::{Role, Then};
 
 /// Between two looks at who could take over.
@@ -27,6 +32,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const SYNC_WITHIN: Duration = Duration::from_secs(2);
 /// For what was taken to be committed.
 const DRAIN_WITHIN: Duration = Duration::from_millis(1000);
+/// For the heir to compare itself, and to be repaired if it differs in little.
+const COMPARED_WITHIN: Duration = Duration::from_millis(500);
 /// For the heir to take over.
 const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -52,6 +59,10 @@ pub(crate) enum NotTransferred {
     NobodyInSync,
     #[error("what was taken was not committed within {0:?}; this member goes on as the primary")]
     NotDrained(Duration),
+    #[error("{to:?} has not compared itself within {waited:?} with this member, which goes on as the primary")]
+    NotCompared { to: String, waited: Duration },
+    #[error("{to:?} is not the same as this member, which goes on as the primary: see `understudy verify`")]
+    Differs { to: String },
     #[error("{to:?} has not taken over within {waited:?}; the members of the set elect a primary in the usual way")]
     NotTaken { to: String, waited: Duration },
 }
@@ -80,6 +91,7 @@ impl Pair {
         if timeout(DRAIN_WITHIN, self.drained()).await.is_err() {
             return Err(NotTransferred::NotDrained(DRAIN_WITHIN));
         }
+        self.compared(heir, &info.name).await?;
         let mut roles = self.seat.roles();
         if !self.seat.resign(epoch, heir, then) {
             return Err(NotTransferred::NotPrimary);
@@ -98,6 +110,26 @@ impl Pair {
         }
         let now = self.seat.known().map_or(epoch, |known| known.record.epoch);
         Ok(Transferred { to: info.name, address: info.address, epoch: now, took: began.elapsed() })
+    }
+
+    /// The heir has applied everything, and is the same as this member; where it was not, it has been repaired.
+    async fn compared(&self, heir: Incarnation, name: &str) -> Result<(), NotTransferred> {
+        let not_compared = || NotTransferred::NotCompared { to: name.to_owned(), waited: COMPARED_WITHIN };
+        let at = self.node.log_digests().map_err(|_| not_compared())?.seq;
+        self.node.tail().awaited().advance(at);
+        self.peers.await_comparison(at);
+        let is_same = |peer: &Peer| peer.is_sound() && peer.verified.load(Ordering::Relaxed) >= at;
+        let compared = async {
+            while !self.peers.of(heir).is_some_and(|peer| is_same(&peer)) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let compared = timeout(COMPARED_WITHIN, compared).await;
+        self.peers.await_comparison(0);
+        compared.map_err(|_| match self.peers.of(heir) {
+            Some(peer) if !peer.is_sound() => NotTransferred::Differs { to: name.to_owned() },
+            _ => not_compared(),
+        })
     }
 
     /// Before this process ends: so that nobody has to wait, and nothing is lost that another member could have held. Best
@@ -148,7 +180,7 @@ impl Pair {
             // One that is about to end, or stands still, would not take over.
             let is_heard = self.seat.peer(info.who).is_some_and(|(_, echo_ms)| boot_ms() < echo_ms + fresh_ms);
             // One that differs from this member is about to leave the set.
-            let is_sound = self.peers.list().iter().all(|peer| peer.who != info.who || peer.is_sound());
+            let is_sound = self.peers.of(info.who).is_none_or(|peer| peer.is_sound());
             info.who != self.seat.me && known.record.insync.contains(&info.who) && is_heard && is_sound
         };
         let insync: Vec<&MemberInfo> = members.iter().filter(may_lead).collect();
