@@ -146,10 +146,11 @@ impl Leading {
     }
 
     /// The lowest seq that a peer of the set still lacks: it is kept, and writes wait for room if need be, until the lag limits
-    /// have taken that peer out of the set. Peers that catch up or join hold nothing up: they find as much of the log as its
-    /// bounds allow, and get a full sync when that was not enough.
+    /// have taken that peer out of the set. A set that was proposed may be the record's by now. Peers that catch up or join hold
+    /// nothing up before that: they find as much of the log as its bounds allow, and get a full sync when that was not enough.
     pub(crate) fn needed_seq(&self) -> Option<u64> {
-        let peers = self.known.record.insync.iter().filter(|who| **who != self.me);
+        let sets = [&self.known.record].into_iter().chain(&self.proposed).map(|record| &record.insync);
+        let peers = sets.flatten().filter(|who| **who != self.me);
         peers.map(|who| self.peers.get(who).map_or(0, |peer| peer.received) + 1).min()
     }
 

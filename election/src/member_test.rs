@@ -451,3 +451,18 @@ fn a_receipt_that_is_quicker_than_the_append_commits_at_the_append() {
     assert_eq!(feed(&mut member, Event::Appended(4), 1112), [Action::Commit { upto: 4 }]);
     assert_eq!(feed(&mut member, Event::Appended(6), 1113), [Action::Commit { upto: 5 }]);
 }
+
+#[test]
+fn what_a_peer_lacks_is_kept_from_when_it_is_proposed() {
+    let mut member = leader();
+    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
+    feed(&mut member, answered(0, 1100), 1101);
+    feed(&mut member, Event::Tick, 1102);
+    feed(&mut member, Event::Appended(7), 1103);
+    assert_eq!(member.needed_seq(), None, "it joins, and finds what there is");
+    feed(&mut member, answered(4, 1104), 1105);
+    assert!(matches!(&feed(&mut member, Event::Tick, 1106)[..], [Action::Swap { .. }]));
+    assert_eq!(member.needed_seq(), Some(5));
+    feed(&mut member, Event::NoAnswer, 1107);
+    assert_eq!(member.needed_seq(), Some(5), "it may be in the set by now");
+}

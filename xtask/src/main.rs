@@ -54,7 +54,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Build in release and run the simulator: `--seeds 100000 --from 1`, `--replay SEED`, `--report FILE`.
+    /// Build with all checks and run the simulator: `--seeds 100000 --from 1`, `--replay SEED`, `--report FILE`.
     #[command(disable_help_flag = true)]
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -1,4 +1,4 @@
-//! `dev`, `bench` and `sim`: build in release, then become the program. `chaos`: the same, as the tests are built.
+//! `dev` and `bench`: build in release, then become the program. `sim` and `chaos`: the same, as the tests are built.
 //!
 //! Becoming it (exec) means that signals, the exit code and the terminal are the program's own, with nobody between.
 
@@ -25,10 +25,10 @@ pub(crate) fn bench(args: Vec<OsString>) -> Result<()> {
     become_program(RELEASE.program("understudy-bench")?, args, &repo::caller_dir())
 }
 
-/// The simulator, for many seeds, or for one again.
+/// The simulator, for many seeds, or for one again. Not in release: there a broken promise ends the process, without a word.
 pub(crate) fn sim(args: Vec<OsString>) -> Result<()> {
-    build(&RELEASE, &["understudy-test-sim"])?;
-    become_program(RELEASE.program("understudy-test-sim")?, args, &repo::caller_dir())
+    build(&CHECKED, &["understudy-test-sim"])?;
+    become_program(CHECKED.program("understudy-test-sim")?, args, &repo::caller_dir())
 }
 
 /// Random faults of real members. Optimised, with every check that the compiler offers; at the root, where the reports are.
