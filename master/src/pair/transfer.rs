@@ -7,9 +7,8 @@
 //! ```
 //!
 //! Invariants: the heir is told only after this member has stopped answering, and only if it is the same behind the last change;
-//! if the heir does not take over, this member, or
-//! another one of the set, does after the usual wait; unless this member is about to end: then it claims nothing from the moment
-//! on at which it resigns, and what it held is left to those of its set.
+//! if the heir does not take over, this member, or another one of the set, does after the usual wait; unless this member is about to
+//! end: then it claims nothing from the moment on at which it resigns, and what it held is left to those of its set.
 //!
 //! Deliberately absent: moving clients. They are redirected when they call.
 
@@ -118,6 +117,7 @@ impl Pair {
         let at = self.node.log_digests().map_err(|_| not_compared())?.seq;
         self.node.tail().awaited().advance(at);
         self.peers.await_comparison(at);
+        // No comparison of before can be that far: what was applied is committed, and stands in this log below the new entry.
         let is_same = |peer: &Peer| peer.is_sound() && peer.verified.load(Ordering::Relaxed) >= at;
         let compared = async {
             while !self.peers.of(heir).is_some_and(|peer| is_same(&peer)) {

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::cluster::PATIENCE;
 use crate::history::{Diary, History};
+use crate::random::Random;
 use crate::writer::Writer;
 
 /// Of each client's segment. No test fills it up.
@@ -182,10 +183,9 @@ impl Load {
 
 /// Reads the keys that others are writing at this moment. A read without an answer says nothing.
 async fn read_others(client: Client, board: Arc<Board>, me: usize) -> Diary {
-    let (mut diary, mut random) = (Diary::default(), me as u64);
+    let (mut diary, mut random) = (Diary::default(), Random::new(me));
     while !board.is_stopped() {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let owner = (random >> 33) as usize % board.at.len();
+        let owner = random.below(board.at.len() as u64) as usize;
         let key = key(owner, board.at[owner].load(Ordering::Relaxed));
         let invoked = board.now();
         if let Ok((at, found)) = read(&client, &key).await {

@@ -37,6 +37,7 @@ mod loss;
 mod members;
 mod pauses;
 mod probe;
+mod random;
 mod record;
 mod restarts;
 mod scenarios;

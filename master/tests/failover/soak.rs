@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, Spec};
+use crate::random::Random;
 use crate::view::{View, epoch, leader};
 
 /// All that can be found is looked for often. Time-outs are short enough to run out all the time.
@@ -66,7 +67,7 @@ pub(crate) async fn finds_nothing(lasting: Duration) {
     let visited = Arc::new(Visited::default());
     let mut visitors = JoinSet::new();
     for me in 0..VISITORS {
-        visitors.spawn(Visitor { me, random: me as u64 + 1, visited: Arc::clone(&visited) }.run(cluster.addresses()));
+        visitors.spawn(Visitor { me, random: Random::new(me), visited: Arc::clone(&visited) }.run(cluster.addresses()));
     }
     let (began, mut seen) = (Instant::now(), Seen::default());
     for round in 0_usize.. {
@@ -166,7 +167,7 @@ struct Visited {
 /// One client after the other.
 struct Visitor {
     me: usize,
-    random: u64,
+    random: Random,
     visited: Arc<Visited>,
 }
 
@@ -203,27 +204,22 @@ impl Visitor {
     async fn put_some(&mut self, client: &Client, prefix: &str) {
         let keys: Vec<String> = (0..BATCH).map(|at| format!("{prefix}/{at}")).collect();
         let items: Vec<PutStartItem> =
-            keys.iter().map(|key| PutStartItem::new(key, 1 + self.below(SIZE_MAX))).collect();
+            keys.iter().map(|key| PutStartItem::new(key, 1 + self.random.below(SIZE_MAX))).collect();
         let Ok(started) = client.put_start(&items, PutOptions::default()).await else { return };
         let puts = keys.iter().zip(started.results).filter_map(|(key, put)| Some((key, put.ok()?.put_id)));
         // Some are never ended, and discarded.
-        let ended = puts.filter(|_| self.below(20) > 0);
+        let ended = puts.filter(|_| self.random.below(20) > 0);
         let ends: Vec<PutEndItem> = ended.map(|(key, put_id)| PutEndItem::new(key, put_id, Some(put_id))).collect();
         if let Ok(ended) = client.put_end(&ends, ReplicaScope::All).await {
             let ended = ended.results.iter().filter(|result| result.is_ok()).count();
             self.visited.puts.fetch_add(ended as u64, Ordering::Relaxed);
         }
         let some: Vec<&String> = keys.iter().step_by(7).collect();
-        let _ = match self.below(4) {
+        let _ = match self.random.below(4) {
             0 => client.get_replicas(&some).await.map(drop),
             1 => client.pin(&some, Pin::Soft, None).await.map(drop),
             2 => client.remove(&some, Force::Yes).await.map(drop),
             _ => Ok(()),
         };
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % n
     }
 }

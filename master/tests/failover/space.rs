@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use crate::check::{Objects, all_keys, all_objects, live};
 use crate::cluster::{Cluster, Spec};
 use crate::load::connect;
+use crate::random::Random;
 
 const SEGMENTS: usize = 3;
 const SEGMENT_BYTES: u64 = 16 << 20;
@@ -21,16 +22,6 @@ const WRITERS: usize = 4;
 const SIZE_MAX: u64 = 20_000;
 /// Buffers start on multiples of this; less than this cannot be handed out.
 const ALIGNED: u64 = 64;
-
-/// Sizes and choices, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
 
 /// Where a put that was never ended may still be writing, by its key.
 type Unfinished = BTreeMap<String, (u64, Vec<Replica>)>;
@@ -42,7 +33,7 @@ fn pinned() -> PutOptions {
 
 /// Puts objects of all sizes, leaves some unfinished, and removes some, until it is told to stop.
 async fn churn(client: Client, me: usize, stop: Arc<AtomicBool>) -> Unfinished {
-    let (mut random, mut unfinished, mut present) = (Random(me as u64 + 1), Unfinished::new(), Vec::new());
+    let (mut random, mut unfinished, mut present) = (Random::new(me), Unfinished::new(), Vec::new());
     for number in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
             break;

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::history::Diary;
 use crate::load::{Board, buffers, key, read, size_of, version};
+use crate::random::Random;
 
 pub(crate) struct Writer {
     me: usize,
@@ -20,7 +21,7 @@ pub(crate) struct Writer {
     next: u64,
     /// Keys that are there for sure.
     present: Vec<u64>,
-    random: u64,
+    random: Random,
 }
 
 /// A call that is under way.
@@ -34,13 +35,12 @@ struct Asked {
 
 impl Writer {
     pub(crate) fn new(me: usize, client: Client, board: Arc<Board>) -> Writer {
-        let (diary, present, random) = (Diary::default(), Vec::new(), me as u64 + 1);
+        let (diary, present, random) = (Diary::default(), Vec::new(), Random::new(me));
         Writer { me, client, board, diary, next: 0, present, random }
     }
 
     fn below(&mut self, n: usize) -> usize {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) as usize % n
+        self.random.below(n as u64) as usize
     }
 
     pub(crate) async fn run(mut self) -> Diary {
