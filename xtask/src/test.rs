@@ -57,11 +57,12 @@ fn full_run() -> Vec<Step> {
     ]
 }
 
-/// Which tests: those that stand beside the code, or the integration tests too.
+/// Which tests: those that stand beside the code, or the integration tests too; or of these alone the ones with clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
+pub(crate) enum Scope {
     Unit,
     All,
+    Suites,
 }
 
 fn format() -> Step {
@@ -110,13 +111,16 @@ fn tests(scope: Scope, filters: &[String]) -> Step {
 
 /// All tests run optimised and with every check on (profile `checked`); unit tests alone are quicker built than run,
 /// so they take the dev profile.
-fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Command {
+pub(crate) fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Command {
     let mut words: Vec<&str> = if nextest { vec!["nextest", "run"] } else { vec!["test"] };
     words.extend(["--workspace", "--all-features"]);
-    words.extend(match scope {
-        Scope::Unit => ["--lib", "--bins"],
-        Scope::All => [if nextest { "--cargo-profile" } else { "--profile" }, "checked"],
-    });
+    match scope {
+        Scope::Unit => words.extend(["--lib", "--bins"]),
+        Scope::All | Scope::Suites => words.extend([if nextest { "--cargo-profile" } else { "--profile" }, "checked"]),
+    }
+    if scope == Scope::Suites {
+        words.extend(["--test", "failover", "--test", "seeds"]);
+    }
     if nextest {
         words.extend(ci.then_some(["--profile", "ci"]).into_iter().flatten());
     } else {

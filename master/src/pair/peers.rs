@@ -315,6 +315,9 @@ impl Stream {
         }
         let peer = &self.peer.name;
         match end {
+            End::Over if self.seat.leads() == Some(self.epoch) => {
+                tracing::info!(peer, "stream ended: the peer has opened another one");
+            }
             End::Over => tracing::info!(peer, epoch = self.epoch, "stream ended: the epoch is over here"),
             End::Gone => tracing::info!(peer, epoch = self.epoch, "a peer is gone"),
             End::Silent => {

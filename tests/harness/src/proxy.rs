@@ -27,6 +27,8 @@ use tokio::time::sleep;
 const PIECE_BYTES: usize = 64 << 10;
 /// So many pieces make a second on a narrow link.
 const PIECES_PER_S: u64 = 50;
+/// Before a connection counts as gone.
+const TABLE_READS: usize = 5;
 
 /// Which direction of connections is cut: towards those who listen, or back to those who connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,10 +141,10 @@ async fn serve(listener: TcpListener, to: SocketAddr, link: Arc<Link>) {
 }
 
 async fn connect(from: TcpStream, to: SocketAddr, link: Arc<Link>) {
+    let Some(whose) = who_connected(&from) else { return };
     // Nobody there: the connection ends, as it would without a proxy.
     let Ok(to) = TcpStream::connect(to).await else { return };
     let _ = (from.set_nodelay(true), to.set_nodelay(true));
-    let whose = from.peer_addr().ok().and_then(|from| who_has(from.port()));
     let mut states = link.state.subscribe();
     let resets = states.borrow().resets;
     let ((from_read, from_write), (to_read, to_write)) = (from.into_split(), to.into_split());
@@ -154,13 +156,11 @@ async fn connect(from: TcpStream, to: SocketAddr, link: Arc<Link>) {
 }
 
 /// Until one end closes. Also that is not heard of while the link is cut.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, (direction, whose): (Cut, Option<u32>)) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, (direction, whose): (Cut, u32)) {
     let mut states = link.state.subscribe();
     let mut buffer = vec![0; PIECE_BYTES];
     let lets_through = |cut: Option<&Cut>| cut.is_none_or(|cut| *cut != Cut::Both && *cut != direction);
-    let is_open = |state: &State| {
-        lets_through(state.cut.as_ref()) && lets_through(whose.and_then(|pid| state.cut_from.get(&pid)))
-    };
+    let is_open = |state: &State| lets_through(state.cut.as_ref()) && lets_through(state.cut_from.get(&whose));
     loop {
         let rate = states.borrow_and_update().bytes_per_s;
         let piece = rate.map_or(PIECE_BYTES, |rate| (rate / PIECES_PER_S).clamp(1, PIECE_BYTES as u64) as usize);
@@ -179,13 +179,11 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, (dir
     }
 }
 
-/// The process on this host that a connection from this port belongs to.
-fn who_has(port: u16) -> Option<u32> {
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let ends = format!(":{port:04X}");
-    let line = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-    let inode =
-        line.into_iter().find(|fields| fields.get(1).is_some_and(|local| local.ends_with(&ends)))?.get(9)?.to_string();
+/// The process on this host at the other end. Nobody when it has gone again meanwhile.
+fn who_connected(connection: &TcpStream) -> Option<u32> {
+    let (from, to) = (connection.peer_addr().ok()?, connection.local_addr().ok()?);
+    // While sockets come and go, one that is there can be missing from the table.
+    let inode = (0..TABLE_READS).find_map(|_| socket_between(from, to))?;
     let socket = format!("socket:[{inode}]");
     let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let has = |pid: &u32| {
@@ -193,4 +191,23 @@ fn who_has(port: u16) -> Option<u32> {
         open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|to| to.as_os_str() == socket.as_str())
     };
     pids.into_iter().find(has)
+}
+
+/// The inode of the end at `from`. Both ends count: a port can be that of several connections, most of them over.
+fn socket_between(from: SocketAddr, to: SocketAddr) -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let (from, to) = (table_entry(from)?, table_entry(to)?);
+    let mut lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|fields| fields.get(1) == Some(&from.as_str()) && fields.get(2) == Some(&to.as_str()))?;
+    line.get(9).map(|inode| (*inode).to_owned())
+}
+
+/// How `/proc/net/tcp` writes an address: the bytes of the IP as one number of this machine.
+fn table_entry(address: SocketAddr) -> Option<String> {
+    match address {
+        SocketAddr::V4(address) => {
+            Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port()))
+        }
+        SocketAddr::V6(_) => None,
+    }
 }
