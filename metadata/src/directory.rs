@@ -9,7 +9,7 @@ use oplog::{ClientId, Digest};
 
 use crate::check::same;
 use crate::clients::{Clients, Unfinished};
-use crate::hash::{KeyHash, RecordHash, Table};
+use crate::hash::{KeyHash, Table, digest_of_numbers};
 use crate::op::Retire;
 use crate::segments::{Moved, SegmentError, Segments};
 use crate::tasks::Tasks;
@@ -66,7 +66,7 @@ impl Directory {
 
     /// Of what follows from the objects and is decided by: free space, what tenants hold, how many objects there are.
     pub(crate) fn implied_digest(&self) -> Digest {
-        let objects = RecordHash::new(Table::Counters).number(2).number(self.objects).finish();
+        let objects = digest_of_numbers(Table::Counters, [2, self.objects]);
         self.segments.free_digest() + self.tenants.usage_digest() + objects
     }
 
@@ -96,10 +96,27 @@ impl Directory {
             return Ok(0);
         }
         let index = self.segments.attach(place, size, holder)?;
+        self.use_bytes(tenant, size);
+        Ok(index)
+    }
+
+    /// For a replica whose space is taken already.
+    pub(crate) fn hold(
+        &mut self,
+        place: Place,
+        size: u64,
+        tenant: TenantIx,
+        holder: KeyHash,
+    ) -> Result<u32, SegmentError> {
+        let index = self.segments.hold(place.segment, size, holder)?;
+        self.use_bytes(tenant, size);
+        Ok(index)
+    }
+
+    fn use_bytes(&mut self, tenant: TenantIx, size: u64) {
         if let Some(tenant) = self.tenants.usage_mut(tenant) {
             tenant.used_bytes += extent(size);
         }
-        Ok(index)
     }
 
     pub(crate) fn detach(

@@ -3,6 +3,9 @@
 //! A digest is additive: a set's digest is the wrapping sum of its records' hashes, so that a change costs the hash of
 //! one record. A record's hash covers everything about it that is replicated, in a fixed encoding with a version;
 //! leases, deadlines and places in an index are left out, since members need not agree on them.
+//!
+//! An object's is the sum of two: of its key, and of its fields, seeded by the hash of the key. Whatever changes an object
+//! leaves its key as it is, and so hashes the fields alone, before and after.
 
 use oplog::Digest;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
@@ -10,7 +13,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 use crate::types::{OBJECT_SHARDS, SHARD_BUCKETS, TenantIx};
 
 /// Version of the encoding below; a part of every record's hash.
-const DIGEST_VERSION: u64 = 1;
+const DIGEST_VERSION: u64 = 2;
 
 /// Which table a record stands in, so that equal bytes in two tables differ.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,16 @@ impl KeyHash {
         KeyHash(xxh3_64_with_seed(key, u64::from(tenant)))
     }
 
+    /// What an object's key adds to its digest.
+    pub(crate) fn digest_of_key(key: &[u8]) -> Digest {
+        Digest(xxh3_128_with_seed(key, seed(Table::Objects)))
+    }
+
+    /// What the fields of the object with this key add to its digest.
+    pub(crate) fn digest_of_fields(self, fields: &[u8]) -> Digest {
+        Digest(xxh3_128_with_seed(fields, self.0 ^ seed(Table::Objects)))
+    }
+
     /// Bits that the hash table within a shard does not use (it takes the lowest and the top seven).
     pub(crate) fn shard(self) -> usize {
         (self.0 >> 40) as usize & (OBJECT_SHARDS - 1)
@@ -46,6 +59,15 @@ impl KeyHash {
     pub(crate) fn bucket(self) -> usize {
         (self.0 >> 50) as usize & (SHARD_BUCKETS - 1)
     }
+}
+
+fn seed(table: Table) -> u64 {
+    (DIGEST_VERSION << 8) | table as u64
+}
+
+/// Of a record that is nothing but a few numbers.
+pub(crate) fn digest_of_numbers<const N: usize>(table: Table, numbers: [u64; N]) -> Digest {
+    Digest(xxh3_128_with_seed(numbers.map(u64::to_le_bytes).as_flattened(), seed(table)))
 }
 
 /// Most records are shorter, and then stand on the stack.
@@ -77,12 +99,6 @@ impl RecordHash {
         self
     }
 
-    /// Bytes whose length the record's other fields tell.
-    pub(crate) fn raw(&mut self, value: &[u8]) -> &mut RecordHash {
-        self.push(value);
-        self
-    }
-
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         let end = self.length + bytes.len();
@@ -107,12 +123,7 @@ impl RecordHash {
     }
 
     pub(crate) fn finish(&self) -> Digest {
-        Digest(xxh3_128_with_seed(self.bytes(), (DIGEST_VERSION << 8) | self.table as u64))
-    }
-
-    /// Of the same bytes by another function: what one of them does not see, the other one does.
-    pub(crate) fn crc32(&self) -> u32 {
-        crc32fast::hash(self.bytes())
+        Digest(xxh3_128_with_seed(self.bytes(), seed(self.table)))
     }
 }
 
@@ -136,7 +147,24 @@ mod tests {
     /// The digest is compared between members of different builds: it must not move by accident.
     #[test]
     fn the_encoding_is_pinned() {
-        let digest = RecordHash::new(Table::Objects).number(7).text(b"key").finish();
-        assert_eq!(digest.0, 124_795_788_966_966_023_401_847_063_252_006_135_539);
+        let digest = RecordHash::new(Table::Clients).number(7).text(b"key").finish();
+        assert_eq!(digest.0, 42_016_848_614_123_291_986_583_741_126_957_898_544);
+        let digest = digest_of_numbers(Table::Free, [1, 2, 3]);
+        assert_eq!(digest.0, 326_186_298_853_887_927_570_556_922_072_554_155_777);
+    }
+
+    #[test]
+    fn numbers_are_hashed_as_in_longer_records() {
+        let long = RecordHash::new(Table::Free).number(1).number(u64::MAX).finish();
+        assert_eq!(digest_of_numbers(Table::Free, [1, u64::MAX]), long);
+    }
+
+    /// The digest of a set is a sum: two objects that trade their fields must show.
+    #[test]
+    fn fields_belong_to_their_key() {
+        let (one, other) = (KeyHash::of(0, b"one"), KeyHash::of(0, b"other"));
+        let as_they_are = one.digest_of_fields(&[1; 80]) + other.digest_of_fields(&[2; 80]);
+        let traded = one.digest_of_fields(&[2; 80]) + other.digest_of_fields(&[1; 80]);
+        assert_ne!(as_they_are, traded);
     }
 }

@@ -20,14 +20,15 @@ use crate::clients::{Client, Unfinished};
 use crate::config::Config;
 use crate::directory::{Directory, Mode};
 use crate::fit::{SEQ_MAX, check_answer, check_object, check_segment, require};
+use crate::hash::KeyHash;
 use crate::object::{Object, ObjectImage};
 use crate::op::{OpType, Retire, SegmentRecord};
 use crate::replicated::check_next;
-use crate::segments::{Segment, SegmentState};
+use crate::segments::{Segment, SegmentError, SegmentState};
 use crate::shard::Shard;
 use crate::state::{Metadata, Writer};
 use crate::tasks::Task;
-use crate::types::{OBJECT_SHARDS, SHARD_BUCKETS, SegmentIx, TaskId, TenantIx};
+use crate::types::{OBJECT_SHARDS, Place, SHARD_BUCKETS, SegmentIx, TaskId, TenantIx};
 
 pub(crate) const DIRECTORY_SHARD: u32 = OBJECT_SHARDS as u32;
 /// Records of one chunk, so that no decoder has to claim memory for a whole shard.
@@ -424,9 +425,16 @@ impl Metadata {
     /// What the objects imply, from all of them. From here on the state is live.
     pub(crate) fn build_implied(&self, dir: &mut Directory) -> Result<(), InstallError> {
         dir.mode = Mode::Live;
+        let mut places = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let all = shard.iter().flat_map(Object::all_replicas);
+            places.extend(all.map(|(replica, size)| (replica.place, size)));
+        }
+        dir.segments.take_all(places).map_err(inconsistent)?;
         for shard in &self.shards {
             for object in shard.lock().iter_volatile() {
-                imply(dir, object)?;
+                imply(dir, object, Directory::hold)?;
             }
         }
         dir.view_stale = true;
@@ -434,13 +442,18 @@ impl Metadata {
     }
 }
 
-pub(crate) fn imply(dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
+/// `attach`: how a replica comes to lie where it does.
+pub(crate) fn imply(
+    dir: &mut Directory,
+    object: &mut Object,
+    attach: fn(&mut Directory, Place, u64, TenantIx, KeyHash) -> Result<u32, SegmentError>,
+) -> Result<(), InstallError> {
     let (tenant, hash) = (object.tenant, object.hash);
     require(dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
     let places: Vec<_> = object.all_replicas().map(|(replica, size)| (replica.place, size)).collect();
     let mut indexes = Vec::with_capacity(places.len());
     for (place, size) in places {
-        indexes.push(dir.attach(place, size, tenant, hash).map_err(inconsistent)?);
+        indexes.push(attach(dir, place, size, tenant, hash).map_err(inconsistent)?);
     }
     for (replica, index) in object.all_replicas_mut().zip(indexes) {
         replica.index = index;

@@ -16,7 +16,7 @@ use bincode::{BorrowDecode, Decode, Encode};
 use oplog::{ClientId, Digest};
 use smallvec::SmallVec;
 
-use crate::hash::{KeyHash, RecordHash, Table};
+use crate::hash::KeyHash;
 use crate::types::{ItemId, Pin, Place, SegmentIx, TenantIx};
 
 #[derive(Debug)]
@@ -191,44 +191,70 @@ impl Object {
 
     /// Of everything about it that members must agree on.
     pub(crate) fn digest(&self) -> Digest {
-        let mut hash = RecordHash::new(Table::Objects);
-        self.hash_into(&mut hash);
-        hash.finish()
+        self.key_digest() + self.fields_digest()
     }
 
-    /// The same, for samples.
+    /// The part that no change changes.
+    pub(crate) fn key_digest(&self) -> Digest {
+        KeyHash::digest_of_key(&self.key)
+    }
+
+    /// The other one.
+    pub(crate) fn fields_digest(&self) -> Digest {
+        self.with_fields(|fields| self.hash.digest_of_fields(fields))
+    }
+
+    /// Of the same bytes by another function, for samples: what one of them does not see, the other one does.
     pub(crate) fn checksum_of_record(&self) -> u32 {
-        let mut hash = RecordHash::new(Table::Objects);
-        self.hash_into(&mut hash);
-        hash.crc32()
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&self.key);
+        self.with_fields(|fields| checksum.update(fields));
+        checksum.finalize()
     }
 
+    /// All but the key, in canonical bytes. With one replica and nothing else, as nearly all objects are, without a heap.
     #[inline]
-    fn hash_into(&self, hash: &mut RecordHash) {
+    fn with_fields<R>(&self, then: impl FnOnce(&[u8]) -> R) -> R {
         let parts = u64::from(self.checksum.is_some())
             | (u64::from(self.replacement().is_some()) << 1)
             | (u64::from(self.transfer().is_some()) << 2)
             | ((self.replicas.len() as u64) << 3);
-        hash.number((u64::from(self.tenant) << 32) | self.key.len() as u64)
-            .raw(&self.key)
-            .number(self.size)
-            .number(self.seq)
-            .raw(&self.owner.0)
-            .number(self.put.0)
-            .number((pin_code(self.pin) << 16) | parts);
-        hash_replicas(hash, &self.replicas);
-        if let Some(checksum) = self.checksum {
-            hash.number(checksum);
-        }
+        let [owner, owner_too] = owner_words(self.owner);
+        let head = [
+            (u64::from(self.tenant) << 32) | self.key.len() as u64,
+            self.size,
+            self.seq,
+            owner,
+            owner_too,
+            self.put.0,
+            (pin_code(self.pin) << 16) | parts,
+            self.checksum.unwrap_or(0),
+        ];
+        let ([replica], None) = (&self.replicas[..], &self.extra) else {
+            return then(self.long_fields(&head).as_flattened());
+        };
+        let mut words = [0; 10];
+        words[..8].copy_from_slice(&head);
+        words[8..].copy_from_slice(&replica_words(replica));
+        then(words.map(u64::to_le_bytes).as_flattened())
+    }
+
+    #[cold]
+    fn long_fields(&self, head: &[u64]) -> Vec<[u8; 8]> {
+        let mut words = head.to_vec();
+        words.extend(self.replicas.iter().flat_map(replica_words));
         if let Some(new) = self.replacement() {
-            hash.number(new.put.0).raw(&new.owner.0).number(new.size).number(pin_code(new.pin));
-            hash_replicas(hash.number(new.replicas.len() as u64), &new.replicas);
+            words.extend(owner_words(new.owner));
+            words.extend([new.put.0, new.size, pin_code(new.pin), new.replicas.len() as u64]);
+            words.extend(new.replicas.iter().flat_map(replica_words));
         }
         if let Some(transfer) = self.transfer() {
             let kind = (u64::from(transfer.source) << 1) | transfer.kind as u64;
-            hash.number(transfer.id.0).raw(&transfer.owner.0).number(kind);
-            hash_replicas(hash.number(transfer.targets.len() as u64), &transfer.targets);
+            words.extend(owner_words(transfer.owner));
+            words.extend([transfer.id.0, kind, transfer.targets.len() as u64]);
+            words.extend(transfer.targets.iter().flat_map(replica_words));
         }
+        words.into_iter().map(u64::to_le_bytes).collect()
     }
 }
 
@@ -240,11 +266,13 @@ pub(crate) struct Footprint {
     work: [Option<(ClientId, ItemId)>; 3],
 }
 
-fn hash_replicas(hash: &mut RecordHash, replicas: &Replicas) {
-    for replica in replicas {
-        hash.number((u64::from(replica.place.segment) << 1) | u64::from(replica.complete))
-            .number(replica.place.address);
-    }
+fn owner_words(ClientId(id): ClientId) -> [u64; 2] {
+    let id = u128::from_le_bytes(id);
+    [id as u64, (id >> 64) as u64]
+}
+
+fn replica_words(replica: &Replica) -> [u64; 2] {
+    [(u64::from(replica.place.segment) << 1) | u64::from(replica.complete), replica.place.address]
 }
 
 fn pin_code(pin: Pin) -> u64 {
@@ -359,3 +387,7 @@ impl<'a> ObjectImage<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "object_test.rs"]
+mod object_test;

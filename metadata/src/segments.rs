@@ -12,7 +12,7 @@ use std::sync::Arc;
 use oplog::{ClientId, Digest};
 
 use crate::check::same;
-use crate::hash::{KeyHash, RecordHash, Table};
+use crate::hash::{KeyHash, RecordHash, Table, digest_of_numbers};
 use crate::holders::Holders;
 use crate::op::{Retire, SegmentRecord};
 use crate::open::{Holding, Open};
@@ -213,11 +213,8 @@ impl Segment {
 }
 
 fn retired_digest(segment: SegmentIx, retire: Retire, retired: &Retired) -> Digest {
-    RecordHash::new(Table::Retired)
-        .number((u64::from(segment) << 2) | retire as u64)
-        .number(retired.address)
-        .number(retired.bytes)
-        .finish()
+    let whose = (u64::from(segment) << 2) | retire as u64;
+    digest_of_numbers(Table::Retired, [whose, retired.address, retired.bytes])
 }
 
 /// The index of a replica of another object has changed.
@@ -282,7 +279,7 @@ pub(crate) struct Segments {
 
 impl Segments {
     pub(crate) fn digest(&self) -> Digest {
-        self.digest + RecordHash::new(Table::Counters).number(0).number(u64::from(self.next_ix)).finish()
+        self.digest + digest_of_numbers(Table::Counters, [0, u64::from(self.next_ix)])
     }
 
     /// Of the free ranges of all segments: it follows from who lies where, and is kept by itself.
@@ -292,7 +289,7 @@ impl Segments {
 
     /// Infos and retired extents, counted.
     pub(crate) fn counted_digest(&self) -> Digest {
-        let mut digest = RecordHash::new(Table::Counters).number(0).number(u64::from(self.next_ix)).finish();
+        let mut digest = digest_of_numbers(Table::Counters, [0, u64::from(self.next_ix)]);
         for (&ix, segment) in &self.by_ix {
             digest += segment.info.digest();
             for retire in [Retire::AfterLease, Retire::AfterPut] {
@@ -511,13 +508,33 @@ impl Segments {
 
     /// A replica comes to lie at `place`; the answer is its index among the holders.
     pub(crate) fn attach(&mut self, place: Place, size: u64, holder: KeyHash) -> Result<u32, SegmentError> {
-        let ix = place.segment;
+        self.take(place.segment, place.address, extent(size))?;
+        self.hold(place.segment, size, holder)
+    }
+
+    /// The space of memory. Of a disk, only the sum counts.
+    fn take(&mut self, ix: SegmentIx, address: u64, bytes: u64) -> Result<(), SegmentError> {
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
-        let bytes = extent(size);
         if let Some(space) = &mut segment.space {
             let before = space.digest();
-            space.take(place.address, bytes).map_err(|error| SegmentError::Range { ix, error })?;
+            space.take(address, bytes).map_err(|error| SegmentError::Range { ix, error })?;
             self.free_digest += space.digest() - before;
+        }
+        Ok(())
+    }
+
+    /// The same for many replicas. In the order of their addresses what is free stays in few pieces; in another one, millions
+    /// of replicas make millions of pieces first.
+    pub(crate) fn take_all(&mut self, mut places: Vec<(Place, u64)>) -> Result<(), SegmentError> {
+        places.sort_unstable_by_key(|(place, _)| (place.segment, place.address));
+        places.into_iter().try_for_each(|(place, size)| self.take(place.segment, place.address, extent(size)))
+    }
+
+    /// For a replica whose space is taken already.
+    pub(crate) fn hold(&mut self, ix: SegmentIx, size: u64, holder: KeyHash) -> Result<u32, SegmentError> {
+        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
+        let bytes = extent(size);
+        if segment.space.is_some() {
             self.memory_used_bytes += bytes;
         } else if segment.free_bytes() < bytes {
             return Err(SegmentError::Full { ix, bytes });
@@ -664,12 +681,9 @@ impl Segments {
         at: (u64, u64),
     ) -> Result<(), SegmentError> {
         let (address, bytes) = at;
-        let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
-        if let Some(space) = &mut segment.space {
-            let before = space.digest();
-            space.take(address, bytes).map_err(|error| SegmentError::Range { ix, error })?;
-            self.free_digest += space.digest() - before;
-        } else if segment.free_bytes() < bytes {
+        self.take(ix, address, bytes)?;
+        let segment = self.by_ix.get(&ix).ok_or(SegmentError::Missing(ix))?;
+        if segment.space.is_none() && segment.free_bytes() < bytes {
             return Err(SegmentError::Full { ix, bytes });
         }
         self.free_or_retire(ix, Retired { address, bytes, since_ms: 0 }, retire)

@@ -125,21 +125,21 @@ impl Shard {
             self.table.entry(hash.0, |object| object.tenant == tenant && *object.key == *key, |object| object.hash.0);
         let Entry::Occupied(mut found) = found else { return None };
         let object = found.get_mut();
-        let before = object.digest();
+        let before = object.fields_digest();
         let result = match change(object) {
             Ok(result) => result,
             Err(refused) => return Some(Err(refused)),
         };
         let bucket = &mut self.buckets[hash.bucket()];
-        *bucket -= before;
         self.changes += 1;
         object.seq = seq;
         self.last_seq = self.last_seq.max(seq);
         if object.is_empty() {
+            *bucket -= object.key_digest() + before;
             found.remove();
             self.shrink();
         } else {
-            *bucket += object.digest();
+            *bucket += object.fields_digest() - before;
         }
         Some(Ok(result))
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oplog::Digest;
 
-use crate::hash::{RecordHash, Table};
+use crate::hash::{Table, digest_of_numbers};
 use crate::types::SegmentIx;
 
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Space {
     }
 
     fn range_digest(&self, start: u64, length: u64) -> Digest {
-        RecordHash::new(Table::Free).number(u64::from(self.segment)).number(start).number(length).finish()
+        digest_of_numbers(Table::Free, [u64::from(self.segment), start, length])
     }
 
     /// Of all free ranges, as kept.

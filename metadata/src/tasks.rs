@@ -7,7 +7,7 @@ use bincode::{Decode, Encode};
 use oplog::{ClientId, Digest};
 
 use crate::check::same;
-use crate::hash::{RecordHash, Table};
+use crate::hash::{RecordHash, Table, digest_of_numbers};
 use crate::object::TransferKind;
 use crate::types::{SegmentIx, TaskId, TenantIx};
 
@@ -81,11 +81,11 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn digest(&self) -> Digest {
-        self.digest + RecordHash::new(Table::Counters).number(1).number(self.next_id).finish()
+        self.digest + digest_of_numbers(Table::Counters, [1, self.next_id])
     }
 
     pub(crate) fn counted_digest(&self) -> Digest {
-        let counter = RecordHash::new(Table::Counters).number(1).number(self.next_id).finish();
+        let counter = digest_of_numbers(Table::Counters, [1, self.next_id]);
         self.by_id.values().map(Task::digest).sum::<Digest>() + counter
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oplog::Digest;
 
 use crate::check::same;
-use crate::hash::{RecordHash, Table};
+use crate::hash::{RecordHash, Table, digest_of_numbers};
 use crate::types::TenantIx;
 
 #[derive(Clone, Debug)]
@@ -50,8 +50,7 @@ impl Tenants {
     /// How much each holds: it follows from the objects.
     pub(crate) fn usage_digest(&self) -> Digest {
         let usage = |(ix, tenant): (usize, &Tenant)| {
-            let mut hash = RecordHash::new(Table::Usage);
-            hash.number(ix as u64).number(tenant.used_bytes).number(tenant.objects).finish()
+            digest_of_numbers(Table::Usage, [ix as u64, tenant.used_bytes, tenant.objects])
         };
         self.by_ix.iter().enumerate().map(usage).sum()
     }
