@@ -28,7 +28,7 @@ pub(crate) fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
         let shard = shard.lock();
         let mut sum = Digest::default();
         for object in shard.iter() {
-            sum += object.digest();
+            sum += object.counted_digest();
             see_object(writer, &mut seen, object)?;
             if object.hash.shard() != number {
                 return Err(format!("key {:?} stands in shard {number}", object.key));

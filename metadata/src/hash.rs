@@ -4,8 +4,8 @@
 //! one record. A record's hash covers everything about it that is replicated, in a fixed encoding with a version;
 //! leases, deadlines and places in an index are left out, since members need not agree on them.
 //!
-//! An object's is the sum of two: of its key, and of its fields, seeded by the hash of the key. Whatever changes an object
-//! leaves its key as it is, and so hashes the fields alone, before and after.
+//! An object's key counts with its hash, which stands in the record, and seeds that of the fields: so a change does not hash the
+//! key again. Whoever looks whether a record is still what it was begins at the key.
 
 use oplog::Digest;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
@@ -40,12 +40,7 @@ impl KeyHash {
         KeyHash(xxh3_64_with_seed(key, u64::from(tenant)))
     }
 
-    /// What an object's key adds to its digest.
-    pub(crate) fn digest_of_key(key: &[u8]) -> Digest {
-        Digest(xxh3_128_with_seed(key, seed(Table::Objects)))
-    }
-
-    /// What the fields of the object with this key add to its digest.
+    /// Of the object with this key.
     pub(crate) fn digest_of_fields(self, fields: &[u8]) -> Digest {
         Digest(xxh3_128_with_seed(fields, self.0 ^ seed(Table::Objects)))
     }

@@ -118,7 +118,7 @@ fn not_fit(error: InstallError) -> RepairError {
 
 fn is_sound(state: &Metadata, part: Part) -> bool {
     let shard = state.scan(part.shard as usize);
-    let counted: Digest = in_bucket(&shard, part.bucket).map(Object::digest).sum();
+    let counted: Digest = in_bucket(&shard, part.bucket).map(Object::counted_digest).sum();
     shard.buckets()[part.bucket as usize] == counted
 }
 

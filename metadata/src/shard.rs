@@ -41,14 +41,14 @@ impl Shard {
     pub(crate) fn counted_buckets(&self) -> [Digest; SHARD_BUCKETS] {
         let mut counted = [Digest::default(); SHARD_BUCKETS];
         for object in self.iter() {
-            counted[object.hash.bucket()] += object.digest();
+            counted[object.hash.bucket()] += object.counted_digest();
         }
         counted
     }
 
     /// After a repair: from now on the bucket is what its records are.
     pub(crate) fn recount(&mut self, bucket: usize) {
-        self.buckets[bucket] = self.iter().filter(|o| o.hash.bucket() == bucket).map(Object::digest).sum();
+        self.buckets[bucket] = self.iter().filter(|o| o.hash.bucket() == bucket).map(Object::counted_digest).sum();
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -125,21 +125,21 @@ impl Shard {
             self.table.entry(hash.0, |object| object.tenant == tenant && *object.key == *key, |object| object.hash.0);
         let Entry::Occupied(mut found) = found else { return None };
         let object = found.get_mut();
-        let before = object.fields_digest();
+        let before = object.digest();
         let result = match change(object) {
             Ok(result) => result,
             Err(refused) => return Some(Err(refused)),
         };
         let bucket = &mut self.buckets[hash.bucket()];
+        *bucket -= before;
         self.changes += 1;
         object.seq = seq;
         self.last_seq = self.last_seq.max(seq);
         if object.is_empty() {
-            *bucket -= object.key_digest() + before;
             found.remove();
             self.shrink();
         } else {
-            *bucket += object.fields_digest() - before;
+            *bucket += object.digest();
         }
         Some(Ok(result))
     }

@@ -189,7 +189,7 @@ fn sample_records(shard: &Shard, bucket: u32, first: u64, last: u64) -> Vec<(Sam
 /// One record of one part, as two members have it.
 pub(crate) fn mismatch(part: Part, ours: Option<&Object>, theirs: Option<&Object>) -> Option<Mismatch> {
     let (kind, one) = match (ours, theirs) {
-        (Some(ours), Some(theirs)) if ours.digest() == theirs.digest() => return None,
+        (Some(ours), Some(theirs)) if ours.counted_digest() == theirs.counted_digest() => return None,
         (Some(ours), Some(_)) => (MismatchKind::Checksum, ours),
         (None, Some(theirs)) => (MismatchKind::KeyNotFound, theirs),
         (Some(ours), None) => (MismatchKind::ExtraKey, ours),
