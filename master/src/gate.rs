@@ -158,6 +158,12 @@ impl Gate {
         Draining(self)
     }
 
+    /// Whether this node may log something of its own accord. While its place is given away that would be an entry more that the
+    /// heir must have, or an entry that nobody else has.
+    pub(crate) fn may_log(&self) -> bool {
+        !matches!(self.kind.load(Ordering::SeqCst), DRAINING | NOT_PRIMARY)
+    }
+
     /// Before this moment of `clock::boot_ms` answers may go out.
     pub(crate) fn set_tenure(&self, until_ms: u64) {
         self.tenure_until_ms.store(until_ms, Ordering::SeqCst);
@@ -307,6 +313,7 @@ mod tests {
     fn a_gate_that_drains_takes_nothing_answers_what_it_has_and_opens_again() {
         let gate = Gate::serving(1);
         let draining = gate.drain();
+        assert!(!gate.may_log());
         assert_eq!(reason(gate.check_open()), Some(Reason::Overloaded));
         assert_eq!(reason(gate.check_answer(Effect::Mutates, 1)), None);
         drop(draining);

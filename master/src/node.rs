@@ -191,6 +191,9 @@ impl Node {
 
     /// One round of what the primary does of its own accord.
     pub(crate) fn step(&self) -> Result<Steps, CallRefused> {
+        if !self.gate.may_log() {
+            return Err(CallRefused::NotPrimary);
+        }
         let steps = self.state().step(self.clock.now());
         self.commit_appended();
         steps

@@ -65,7 +65,12 @@ pub(crate) fn release_guard() -> Result<()> {
 
 /// Runs a command to its end; its standard input and output are ours unless it says otherwise.
 pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
-    let mut child = start(command)?;
+    let child = start(command)?;
+    wait(child, command)
+}
+
+/// For the end of what was started.
+pub(crate) fn wait(mut child: Child, command: &Command) -> Result<ExitStatus> {
     let status = child.wait().with_context(|| format!("cannot wait for `{}`", as_typed(command)))?;
     if !status.success() {
         yield_to_signal();
@@ -79,7 +84,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<Output> {
     child.wait_with_output().with_context(|| format!("cannot read from `{}`", as_typed(command)))
 }
 
-fn start(command: &mut Command) -> Result<Child> {
+pub(crate) fn start(command: &mut Command) -> Result<Child> {
     STARTING.store(true, Ordering::SeqCst);
     let refused = STOPPING.load(Ordering::SeqCst);
     let child = if refused { None } else { Some(command.spawn()) };

@@ -1,15 +1,15 @@
 //! `./x steady`: the failover and the simulator suite again and again. A test that fails once in twenty runs hides a bug.
 //!
 //! Invariants:
-//! - The first run that fails is the last, and nothing is tried again.
+//! - After a run that fails none is begun, and nothing is tried again.
 //! - The report tells every run, also the one that failed, and is whole after each.
 //!
-//! Absent on purpose: what the tests print. The runner shows it, and members' logs of a failure are kept.
+//! Absent on purpose: what the tests print. It is in a file for each run, and members' logs of a failure are kept.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,18 @@ use crate::test::{Scope, test_command};
 use crate::tools::{self, ETCD, ETCDCTL, NEXTEST};
 use crate::{children, repo};
 
+/// Where the output of each run goes.
+const OUTPUT: &str = "target/steady";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// So many runs in a row.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
-    /// Write the report here, and not to docs/reports/steady.md.
+    /// So many of them beside each other, so that they disturb each other.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    at_once: u32,
+    /// Write the report here.
     #[arg(long, value_name = "FILE", default_value = "docs/reports/steady.md")]
     report: PathBuf,
     /// Install what is missing without asking.
@@ -41,42 +47,75 @@ struct Run {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     tools::ensure_here(&[ETCD, ETCDCTL], &[], args.yes)?;
-    let (commit, mut runs) = (commit(), Vec::new());
-    let (nextest, ci) = (NEXTEST.is_here(), repo::is_ci());
+    let commit = commit();
+    let suites = || test_command(Scope::Suites, &[], NEXTEST.is_here(), repo::is_ci());
     // What is built is no part of a run.
-    let mut build = test_command(Scope::Suites, &[], nextest, ci);
+    let mut build = suites();
     build.arg("--no-run");
     ensure!(children::run(&mut build)?.success(), "the build failed: `{}`", repo::as_typed(&build));
-    for number in 1..=args.times {
-        println!("\n== run {number} of {} ==", args.times);
-        let mut command = test_command(Scope::Suites, &[], nextest, ci);
+    fs::create_dir_all(OUTPUT).with_context(|| format!("cannot create {OUTPUT}"))?;
+    let mut runs = Vec::new();
+    while runs.len() < args.times as usize {
+        let first = runs.len() as u32 + 1;
+        let last = args.times.min(first + args.at_once - 1);
+        println!("run {first} to {last} of {}: what they print goes to {OUTPUT}", args.times);
         let began = Instant::now();
-        let status = children::run(&mut command)?;
-        runs.push(Run { passed: status.success(), took: began.elapsed() });
-        let command = repo::as_typed(&command);
-        fs::write(&args.report, report(&commit, args.times, &command, &runs))
+        let started = (first..=last).map(|number| start(suites(), number)).collect::<Result<Vec<_>>>()?;
+        for (child, command) in started {
+            let passed = children::wait(child, &command)?.success();
+            runs.push(Run { passed, took: began.elapsed() });
+            println!("run {}: {} after {:.0} s", runs.len(), word(passed), began.elapsed().as_secs_f64());
+        }
+        fs::write(&args.report, report(&commit, args, &repo::as_typed(&suites()), &runs))
             .with_context(|| format!("cannot write {}", args.report.display()))?;
-        ensure!(status.success(), "run {number} failed ({status}): find out why, it is the best news of the day");
+        if let Some(failed) = runs.iter().position(|run| !run.passed) {
+            let output = output_of(failed as u32 + 1);
+            anyhow::bail!(
+                "run {} failed: find out why, it is the best news of the day: {}",
+                failed + 1,
+                output.display()
+            );
+        }
     }
-    println!("\n{} runs, all green: {}", args.times, args.report.display());
+    println!("{} runs, all green: {}", args.times, args.report.display());
     Ok(())
 }
 
-fn report(commit: &str, times: u32, command: &str, runs: &[Run]) -> String {
+fn output_of(number: u32) -> PathBuf {
+    Path::new(OUTPUT).join(format!("{number}.log"))
+}
+
+fn start(mut command: Command, number: u32) -> Result<(Child, Command)> {
+    let path = output_of(number);
+    let create = || {
+        let file = File::create(&path)?;
+        Ok::<_, std::io::Error>((file.try_clone()?, file))
+    };
+    let (out, err) = create().with_context(|| format!("cannot write {}", path.display()))?;
+    let child = children::start(command.stdout(out).stderr(err))?;
+    Ok((child, command))
+}
+
+fn word(passed: bool) -> &'static str {
+    if passed { "green" } else { "FAILED" }
+}
+
+fn report(commit: &str, args: &Args, command: &str, runs: &[Run]) -> String {
     let green = runs.iter().filter(|run| run.passed).count();
     let cpus = available_parallelism().map_or(1, usize::from);
+    let Args { times, at_once, .. } = args;
     let mut text = format!(
         "# The failover and the simulator suite, {green} times green\n\n\
          | | |\n|---|---|\n\
          | commit | {commit} |\n\
-         | command | `./x steady --times {times}` |\n\
+         | command | `./x steady --times {times} --at-once {at_once}` |\n\
          | each run | `{command}` |\n\
          | machine | {cpus} CPUs |\n\n\
          | run | result | seconds |\n|---:|---|---:|\n"
     );
     for (number, run) in (1..).zip(runs) {
-        let result = if run.passed { "green" } else { "FAILED" };
-        writeln!(text, "| {number} | {result} | {:.0} |", run.took.as_secs_f64()).expect("a string takes everything");
+        let (result, seconds) = (word(run.passed), run.took.as_secs_f64());
+        writeln!(text, "| {number} | {result} | {seconds:.0} |").expect("a string takes everything");
     }
     text
 }
@@ -95,7 +134,8 @@ mod tests {
     #[test]
     fn failed_run_is_told() {
         let run = |passed| Run { passed, took: Duration::from_millis(1600) };
-        let text = report("abc", 20, "cargo test", &[run(true), run(false)]);
+        let args = Args { times: 20, at_once: 2, report: PathBuf::new(), yes: false };
+        let text = report("abc", &args, "cargo test", &[run(true), run(false)]);
         assert!(text.starts_with("# The failover and the simulator suite, 1 times green\n"), "{text}");
         assert!(text.ends_with("| 1 | green | 2 |\n| 2 | FAILED | 2 |\n"), "{text}");
     }

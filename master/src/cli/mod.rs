@@ -15,6 +15,8 @@ mod output;
 mod recover;
 mod segments;
 mod serve;
+mod snapshot;
+mod snapshot_file;
 mod status;
 mod table;
 mod tasks;
@@ -48,8 +50,10 @@ enum Command {
     Transfer(members::TransferArgs),
     /// Compares every standby with the primary now; with --full, every record with its digest too.
     Verify(verify::Args),
-    /// What two members differ in, down to the key and the field.
+    /// What two members, or snapshots of them, differ in, down to the key and the field.
     Diff(diff::Args),
+    /// Keeps what a member holds in a file, to be compared later.
+    Snapshot(snapshot::Args),
     /// Declares members dead that nobody saw end, after all of the in-sync set are lost.
     Recover(Box<recover::Args>),
     /// The space that storage clients offer: list, mount, unmount.
@@ -75,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Transfer(args) => members::transfer(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
         Command::Recover(args) => or_told(recover::run(&args), args.json),
         Command::Segments(args) => segments::run(&args),
         Command::Kv(args) => kv::run(&args),

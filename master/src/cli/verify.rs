@@ -5,13 +5,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use client::Member;
+use client::{Cluster, Member};
 use indicatif::{ProgressBar, ProgressStyle};
 use oplog::Digests;
 use proto::v1::admin_client::AdminClient;
 use proto::v1::{GetDigestsRequest, LogDigestsRequest, ScrubRequest};
 use serde_json::{Value, json};
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use verification::digests_from_wire;
 
@@ -63,10 +62,7 @@ async fn verify(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
         scrubbed.push(scrub(member).await);
     }
     let mut scrubbed = scrubbed.into_iter();
-    let primary = members.iter().find(|member| member.role == "primary");
-    let primary = primary.ok_or_else(|| Fault::new("NO_PRIMARY", "no member leads", "Try again in a moment."))?;
-    let logged = admin(&primary.address).await?.log_digests(LogDigestsRequest {}).await;
-    let seq = logged.map_err(|status| told(primary, &status))?.into_inner().at.unwrap_or_default().seq;
+    let seq = logged_seq(&members).await?;
     let mut found = Vec::new();
     for member in &members {
         found.push(Found {
@@ -85,13 +81,16 @@ async fn verify(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
     Ok(if same { Verdict::Yes } else { Verdict::No })
 }
 
-pub(super) async fn members(connect: &Connect) -> Result<Vec<Member>, Fault> {
+async fn members(connect: &Connect) -> Result<Vec<Member>, Fault> {
+    Ok(cluster(connect).await?.members)
+}
+
+pub(super) async fn cluster(connect: &Connect) -> Result<Cluster, Fault> {
     let status = the_one_who_knows(connect).await?;
-    let cluster = status.cluster.ok_or_else(|| {
+    status.cluster.ok_or_else(|| {
         let what = format!("{} is alone: there is nobody to compare it with", status.node);
         Fault::new("ALONE", what, "Start members with `understudy serve --coordinator ...`.")
-    })?;
-    Ok(cluster.members)
+    })
 }
 
 /// One that talks to this member and to nobody else.
@@ -104,11 +103,20 @@ pub(super) async fn admin(address: &str) -> Result<AdminClient<Channel>, Fault> 
     Ok(AdminClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
 }
 
-fn told(member: &Member, status: &Status) -> Fault {
-    Fault::new("REFUSED", format!("{}: {}", member.name, status.message()), "Look at `understudy members`.")
+/// At which the primary has logged the digests of everything, just now.
+pub(super) async fn logged_seq(members: &[Member]) -> Result<u64, Fault> {
+    let primary = members.iter().find(|member| member.role == "primary");
+    let primary = primary.ok_or_else(|| Fault::new("NO_PRIMARY", "no member leads", "Try again in a moment."))?;
+    let logged = admin(&primary.address).await?.log_digests(LogDigestsRequest {}).await;
+    let logged = logged.map_err(|status| told(primary, status.message()))?.into_inner();
+    Ok(logged.at.unwrap_or_default().seq)
 }
 
-async fn digests(member: &Member, seq: u64) -> Result<Digests, String> {
+pub(super) fn told(member: &Member, why: &str) -> Fault {
+    Fault::new("REFUSED", format!("{}: {why}", member.name), "Look at `understudy members`.")
+}
+
+pub(super) async fn digests(member: &Member, seq: u64) -> Result<Digests, String> {
     let mut admin = admin(&member.address).await.map_err(|_| "it cannot be reached".to_owned())?;
     let asked = tokio::time::timeout(ANSWER_WITHIN, admin.get_digests(GetDigestsRequest { seq })).await;
     let answer = asked.map_err(|_| "no answer in time".to_owned())?.map_err(|status| status.message().to_owned())?;

@@ -182,7 +182,7 @@ async fn log_digests(pair: Arc<Pair>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if pair.seat.leads().is_some() && !pair.peers.list().is_empty() {
+        if pair.seat.leads().is_some() && pair.node.gate().may_log() && !pair.peers.list().is_empty() {
             // Where the log has no room, or another one leads by now, the next one will do.
             let _ = pair.node.log_digests();
         }

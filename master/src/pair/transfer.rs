@@ -33,6 +33,8 @@ const SYNC_WITHIN: Duration = Duration::from_secs(2);
 const DRAIN_WITHIN: Duration = Duration::from_millis(1000);
 /// For the heir to compare itself, and to be repaired if it differs in little.
 const COMPARED_WITHIN: Duration = Duration::from_millis(500);
+/// Of both: after the first one nothing new is logged any more.
+const ROUNDS: usize = 3;
 /// For the heir to take over.
 const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -87,10 +89,17 @@ impl Pair {
         let began = Instant::now();
         let gate = self.node.gate();
         let draining = gate.drain();
-        if timeout(DRAIN_WITHIN, self.drained()).await.is_err() {
-            return Err(NotTransferred::NotDrained(DRAIN_WITHIN));
+        for _ in 0..ROUNDS {
+            if timeout(DRAIN_WITHIN, self.drained()).await.is_err() {
+                return Err(NotTransferred::NotDrained(DRAIN_WITHIN));
+            }
+            let at = self.compared(heir, &info.name).await?;
+            // What was still under way when the gate closed may have logged something since. The heir could take over without it,
+            // and then this member, which has applied it, would need a full sync.
+            if self.node.tail().appended().get() == at {
+                break;
+            }
         }
-        self.compared(heir, &info.name).await?;
         let mut roles = self.seat.roles();
         if !self.seat.resign(epoch, heir, then) {
             return Err(NotTransferred::NotPrimary);
@@ -111,8 +120,8 @@ impl Pair {
         Ok(Transferred { to: info.name, address: info.address, epoch: now, took: began.elapsed() })
     }
 
-    /// The heir has applied everything, and is the same as this member; where it was not, it has been repaired.
-    async fn compared(&self, heir: Incarnation, name: &str) -> Result<(), NotTransferred> {
+    /// The heir has applied everything up to there, and is the same as this member; where it was not, it has been repaired.
+    async fn compared(&self, heir: Incarnation, name: &str) -> Result<u64, NotTransferred> {
         let not_compared = || NotTransferred::NotCompared { to: name.to_owned(), waited: COMPARED_WITHIN };
         let at = self.node.log_digests().map_err(|_| not_compared())?.seq;
         self.node.tail().awaited().advance(at);
@@ -126,7 +135,7 @@ impl Pair {
         };
         let compared = timeout(COMPARED_WITHIN, compared).await;
         self.peers.await_comparison(0);
-        compared.map_err(|_| match self.peers.of(heir) {
+        compared.map(|()| at).map_err(|_| match self.peers.of(heir) {
             Some(peer) if !peer.is_sound() => NotTransferred::Differs { to: name.to_owned() },
             _ => not_compared(),
         })

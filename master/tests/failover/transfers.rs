@@ -42,6 +42,23 @@ pub(crate) async fn there_and_back(cluster: Cluster, times: u32) {
     check(&cluster, &history).await;
 }
 
+/// The primary logs digests all the time. What it logged after the heir has compared itself nobody else would have, and the old
+/// primary would need a full sync for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfer_costs_the_old_primary_no_full_sync() {
+    let cluster = Cluster::start(&["a", "b"], Spec::with(&["--digest-interval-ms", "5"])).await;
+    for _ in 0..40 {
+        let (primary, _) = cluster.in_sync().await;
+        let to = cluster.names().into_iter().find(|name| *name != primary).expect("there is another one");
+        cluster.transfer(&primary, &to).await.expect("both are in sync");
+    }
+    cluster.in_sync().await;
+    for name in cluster.names() {
+        let log = cluster.log(&name);
+        assert!(!log.contains("full sync"), "{name}:\n{log}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_that_is_told_to_end_hands_over() {
     let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;

@@ -7,11 +7,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use client::{Client, Pin, PutOptions, Segment};
+use client::{Client, Force, Pin, PutOptions, Segment};
 use proto::v1::VerificationStatus;
+use serde_json::Value;
 use test_ports::Port;
 
-use crate::cluster::{Cluster, Spec};
+use crate::cluster::{Cluster, Spec, understudy};
 use crate::load::{Load, SEGMENT_BYTES, connect};
 use crate::view::{View, says_in_sync};
 
@@ -198,4 +199,50 @@ async fn standby_that_differs_gets_the_place_of_the_primary_only_once_it_is_repa
     verified.cluster.transfer("b", "a").await.expect("a is the same");
     verified.cluster.converged().await;
     assert_eq!(crate::check::all_keys(&verified.client).await.len(), OBJECTS);
+}
+
+/// Standing for a support engineer who gets two files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_tell_what_differs_wherever_they_are_compared() {
+    let mut verified = Verified::start(&RARELY).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (one, other, later) = (path("a.snapshot"), path("b.snapshot"), path("later.snapshot"));
+    let addresses = verified.cluster.addresses().join(",");
+    let run = |args: &[&str]| {
+        let ran = understudy().args(args).args(["--json", "--address", &addresses]).output().unwrap();
+        let document = serde_json::from_slice::<Value>(if ran.stdout.is_empty() { &ran.stderr } else { &ran.stdout });
+        (ran.status.code().unwrap(), document.unwrap())
+    };
+    let what = verified.inflict("b", "RecordBit");
+    for (member, file) in [("a", &one), ("b", &other)] {
+        let (code, told) = run(&["snapshot", member, file]);
+        assert_eq!((code, told["member"].as_str()), (0, Some(member)), "{told}");
+    }
+    assert_eq!(run(&["snapshot", "a", &one]).1["error"]["reason"], "EXISTS");
+    // Under the digest: only the records tell.
+    for (one, other) in [("a", "b"), (&one, &other), ("a", &other)] {
+        assert_eq!(run(&["diff", one, other]).0, 0, "{one} and {other}");
+        let (code, told) = run(&["diff", "--full", one, other]);
+        let (records, fields) = (&told["records"], &told["records"][0]["fields"]);
+        assert_eq!((code, &told["records_in_all"]), (1, &1.into()), "{told}");
+        assert_eq!((fields.as_array().unwrap().len(), &fields[0]["field"]), (1, &"size".into()), "{told}");
+        assert!(what.contains(&format!("shard {}", records[0]["shard"])), "{what}: {told}");
+    }
+    // What has changed in between is no difference.
+    verified.client.put("later", 100, PutOptions::default()).await.unwrap().end(None).await.unwrap();
+    verified.client.remove_one(name(3), Force::Yes).await.unwrap();
+    assert_eq!(run(&["snapshot", "a", &later, "--force"]).0, 0);
+    let (code, told) = run(&["diff", &one, &later]);
+    assert_eq!((code, &told["records_in_all"], &told["changed_meanwhile"]), (0, &0.into(), &2.into()), "{told}");
+    assert!(told["seq"].as_u64() < told["other_seq"].as_u64(), "{told}");
+    // Files need no cluster, and are not believed.
+    ["a", "b"].into_iter().for_each(|name| verified.cluster.kill(name));
+    assert_eq!(run(&["diff", "--full", &one, &other]).0, 1);
+    let bytes = std::fs::read(&other).unwrap();
+    std::fs::write(&other, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(run(&["diff", &one, &other]).1["error"]["reason"], "DAMAGED");
+    std::fs::write(&other, "something else").unwrap();
+    assert_eq!(run(&["diff", &one, &other]).1["error"]["reason"], "NOT_A_SNAPSHOT");
+    assert_eq!(run(&["diff", &one, &path("none.snapshot")]).1["error"]["reason"], "FILE");
 }
