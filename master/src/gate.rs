@@ -158,10 +158,10 @@ impl Gate {
         Draining(self)
     }
 
-    /// Whether this node may log something of its own accord. While its place is given away that would be an entry more that the
-    /// heir must have, or an entry that nobody else has.
+    /// Whether this node may log something of its own accord. While its place is given away, or it stops, that would be an entry more
+    /// that the heir must have, or one that nobody else has.
     pub(crate) fn may_log(&self) -> bool {
-        !matches!(self.kind.load(Ordering::SeqCst), DRAINING | NOT_PRIMARY)
+        self.kind.load(Ordering::SeqCst) == SERVING
     }
 
     /// Before this moment of `clock::boot_ms` answers may go out.

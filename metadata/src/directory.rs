@@ -14,7 +14,7 @@ use crate::op::Retire;
 use crate::segments::{Moved, SegmentError, Segments};
 use crate::tasks::Tasks;
 use crate::tenants::Tenants;
-use crate::types::{ItemId, Place, TenantIx, extent};
+use crate::types::{ItemId, Place, SegmentIx, TenantIx, extent};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
@@ -95,28 +95,23 @@ impl Directory {
         if self.mode == Mode::Rebuilding {
             return Ok(0);
         }
-        let index = self.segments.attach(place, size, holder)?;
-        self.use_bytes(tenant, size);
-        Ok(index)
+        self.segments.take(place, size)?;
+        self.hold(place.segment, size, tenant, holder)
     }
 
     /// For a replica whose space is taken already.
     pub(crate) fn hold(
         &mut self,
-        place: Place,
+        segment: SegmentIx,
         size: u64,
         tenant: TenantIx,
         holder: KeyHash,
     ) -> Result<u32, SegmentError> {
-        let index = self.segments.hold(place.segment, size, holder)?;
-        self.use_bytes(tenant, size);
-        Ok(index)
-    }
-
-    fn use_bytes(&mut self, tenant: TenantIx, size: u64) {
+        let index = self.segments.hold(segment, size, holder)?;
         if let Some(tenant) = self.tenants.usage_mut(tenant) {
             tenant.used_bytes += extent(size);
         }
+        Ok(index)
     }
 
     pub(crate) fn detach(

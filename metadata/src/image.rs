@@ -20,11 +20,10 @@ use crate::clients::{Client, Unfinished};
 use crate::config::Config;
 use crate::directory::{Directory, Mode};
 use crate::fit::{SEQ_MAX, check_answer, check_object, check_segment, require};
-use crate::hash::KeyHash;
 use crate::object::{Object, ObjectImage};
 use crate::op::{OpType, Retire, SegmentRecord};
 use crate::replicated::check_next;
-use crate::segments::{Segment, SegmentError, SegmentState};
+use crate::segments::{Segment, SegmentState};
 use crate::shard::Shard;
 use crate::state::{Metadata, Writer};
 use crate::tasks::Task;
@@ -427,14 +426,12 @@ impl Metadata {
         dir.mode = Mode::Live;
         let mut places = Vec::new();
         for shard in &self.shards {
-            let shard = shard.lock();
-            let all = shard.iter().flat_map(Object::all_replicas);
-            places.extend(all.map(|(replica, size)| (replica.place, size)));
+            places.extend(shard.lock().iter().flat_map(Object::places));
         }
         dir.segments.take_all(places).map_err(inconsistent)?;
         for shard in &self.shards {
             for object in shard.lock().iter_volatile() {
-                imply(dir, object, Directory::hold)?;
+                imply(dir, object)?;
             }
         }
         dir.view_stale = true;
@@ -442,19 +439,12 @@ impl Metadata {
     }
 }
 
-/// `attach`: how a replica comes to lie where it does.
-pub(crate) fn imply(
-    dir: &mut Directory,
-    object: &mut Object,
-    attach: fn(&mut Directory, Place, u64, TenantIx, KeyHash) -> Result<u32, SegmentError>,
-) -> Result<(), InstallError> {
+/// The space of its replicas is taken already.
+pub(crate) fn imply(dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
     let (tenant, hash) = (object.tenant, object.hash);
     require(dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
-    let places: Vec<_> = object.all_replicas().map(|(replica, size)| (replica.place, size)).collect();
-    let mut indexes = Vec::with_capacity(places.len());
-    for (place, size) in places {
-        indexes.push(attach(dir, place, size, tenant, hash).map_err(inconsistent)?);
-    }
+    let hold = |(place, size): (Place, u64)| dir.hold(place.segment, size, tenant, hash).map_err(inconsistent);
+    let indexes = object.places().map(hold).collect::<Result<Vec<u32>, _>>()?;
     for (replica, index) in object.all_replicas_mut().zip(indexes) {
         replica.index = index;
     }

@@ -131,6 +131,11 @@ impl Object {
         own.chain(replacement).chain(transfer)
     }
 
+    /// Where they lie, with the size of each.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Place, u64)> {
+        self.all_replicas().map(|(replica, size)| (replica.place, size))
+    }
+
     pub(crate) fn all_replicas_mut(&mut self) -> impl Iterator<Item = &mut Replica> {
         let (replacement, transfer) = match self.extra.as_deref_mut() {
             Some(extra) => (extra.replacement.as_mut(), extra.transfer.as_mut()),
@@ -148,8 +153,7 @@ impl Object {
 
     /// What it implies: where it lies, and what its owners have under way.
     pub(crate) fn footprint(&self) -> Footprint {
-        let places = self.all_replicas().map(|(replica, size)| (replica.place, size)).collect();
-        Footprint { tenant: self.tenant, places, work: self.work() }
+        Footprint { tenant: self.tenant, places: self.places().collect(), work: self.work() }
     }
 
     /// A put, a replacement and a transfer that are under way, with whose they are.

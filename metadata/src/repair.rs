@@ -158,8 +158,10 @@ fn replace_objects(state: &Metadata, writer: &mut Writer, plans: Vec<Plan>) -> R
         }
     }
     // All that was wrong is out: its space may be what the right ones need.
+    let places = plans.iter().flat_map(|plan| &plan.missing).flat_map(Object::places).collect();
+    writer.dir.segments.take_all(places).map_err(|error| error.to_string())?;
     for mut object in plans.into_iter().flat_map(|plan| plan.missing) {
-        imply(&mut writer.dir, &mut object, Directory::attach).map_err(|error| error.to_string())?;
+        imply(&mut writer.dir, &mut object).map_err(|error| error.to_string())?;
         state.shards[object.hash.shard()].lock().insert(object);
     }
     Ok(())

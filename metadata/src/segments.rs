@@ -506,14 +506,13 @@ impl Segments {
         Ok(segment.info)
     }
 
-    /// A replica comes to lie at `place`; the answer is its index among the holders.
-    pub(crate) fn attach(&mut self, place: Place, size: u64, holder: KeyHash) -> Result<u32, SegmentError> {
-        self.take(place.segment, place.address, extent(size))?;
-        self.hold(place.segment, size, holder)
+    /// The space of a replica at `place`.
+    pub(crate) fn take(&mut self, place: Place, size: u64) -> Result<(), SegmentError> {
+        self.take_bytes(place.segment, place.address, extent(size))
     }
 
-    /// The space of memory. Of a disk, only the sum counts.
-    fn take(&mut self, ix: SegmentIx, address: u64, bytes: u64) -> Result<(), SegmentError> {
+    /// Of memory. Of a disk, only the sum counts.
+    fn take_bytes(&mut self, ix: SegmentIx, address: u64, bytes: u64) -> Result<(), SegmentError> {
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
         if let Some(space) = &mut segment.space {
             let before = space.digest();
@@ -527,10 +526,10 @@ impl Segments {
     /// of replicas make millions of pieces first.
     pub(crate) fn take_all(&mut self, mut places: Vec<(Place, u64)>) -> Result<(), SegmentError> {
         places.sort_unstable_by_key(|(place, _)| (place.segment, place.address));
-        places.into_iter().try_for_each(|(place, size)| self.take(place.segment, place.address, extent(size)))
+        places.into_iter().try_for_each(|(place, size)| self.take(place, size))
     }
 
-    /// For a replica whose space is taken already.
+    /// A replica comes to lie where its space is taken already; the answer is its index among the holders.
     pub(crate) fn hold(&mut self, ix: SegmentIx, size: u64, holder: KeyHash) -> Result<u32, SegmentError> {
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
         let bytes = extent(size);
@@ -681,7 +680,7 @@ impl Segments {
         at: (u64, u64),
     ) -> Result<(), SegmentError> {
         let (address, bytes) = at;
-        self.take(ix, address, bytes)?;
+        self.take_bytes(ix, address, bytes)?;
         let segment = self.by_ix.get(&ix).ok_or(SegmentError::Missing(ix))?;
         if segment.space.is_none() && segment.free_bytes() < bytes {
             return Err(SegmentError::Full { ix, bytes });

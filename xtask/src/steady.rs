@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::test::{Scope, test_command};
 use crate::tools::{self, ETCD, ETCDCTL, NEXTEST};
-use crate::{children, repo};
+use crate::{children, repo, steps};
 
 /// Where the output of each run goes.
 const OUTPUT: &str = "target/steady";
@@ -25,10 +25,10 @@ const OUTPUT: &str = "target/steady";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// So many runs in a row.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
     /// So many of them beside each other, so that they disturb each other.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     at_once: u32,
     /// Write the report here.
     #[arg(long, value_name = "FILE", default_value = "docs/reports/steady.md")]
@@ -68,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         fs::write(&args.report, report(&commit, args, &repo::as_typed(&suites()), &runs))
             .with_context(|| format!("cannot write {}", args.report.display()))?;
+        steps::refuse_strays(children::end_strays())?;
         if let Some(failed) = runs.iter().position(|run| !run.passed) {
             let output = output_of(failed as u32 + 1);
             anyhow::bail!(

@@ -121,8 +121,9 @@ async fn diff(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
     for shard in looked_at.into_iter().filter(|shard| *shard != directory) {
         bar.inc(1);
         let (ours, theirs) = (one.records(shard).await?, other.records(shard).await?);
-        let compared = compare_parts(&ours, &theirs)
-            .map_err(|error| Fault::new("REFUSED", format!("{}: {error}", args.other), "Take it anew."))?;
+        let compared = compare_parts(&ours, &theirs).map_err(|error| {
+            Fault::new("REFUSED", format!("{} or {}: {error}", args.one, args.other), "Take them anew.")
+        })?;
         found.records.extend(compared.records);
         found.undecided += compared.undecided;
     }

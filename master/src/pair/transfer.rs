@@ -33,8 +33,8 @@ const SYNC_WITHIN: Duration = Duration::from_secs(2);
 const DRAIN_WITHIN: Duration = Duration::from_millis(1000);
 /// For the heir to compare itself, and to be repaired if it differs in little.
 const COMPARED_WITHIN: Duration = Duration::from_millis(500);
-/// Of both: after the first one nothing new is logged any more.
-const ROUNDS: usize = 3;
+/// Of both. In the first one something may still have been under way; nothing new is begun.
+const ROUNDS_MAX: usize = 3;
 /// For the heir to take over.
 const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -89,15 +89,11 @@ impl Pair {
         let began = Instant::now();
         let gate = self.node.gate();
         let draining = gate.drain();
-        for _ in 0..ROUNDS {
-            if timeout(DRAIN_WITHIN, self.drained()).await.is_err() {
+        let mut rounds = 1;
+        while !self.settled(heir, &info.name).await? {
+            rounds += 1;
+            if rounds > ROUNDS_MAX {
                 return Err(NotTransferred::NotDrained(DRAIN_WITHIN));
-            }
-            let at = self.compared(heir, &info.name).await?;
-            // What was still under way when the gate closed may have logged something since. The heir could take over without it,
-            // and then this member, which has applied it, would need a full sync.
-            if self.node.tail().appended().get() == at {
-                break;
             }
         }
         let mut roles = self.seat.roles();
@@ -118,6 +114,15 @@ impl Pair {
         }
         let now = self.seat.known().map_or(epoch, |known| known.record.epoch);
         Ok(Transferred { to: info.name, address: info.address, epoch: now, took: began.elapsed() })
+    }
+
+    /// The heir is the same as this member, behind the last entry. False: something was logged since it has compared itself. It could
+    /// take over without that, and then this member, which has applied it, would need a full sync.
+    async fn settled(&self, heir: Incarnation, name: &str) -> Result<bool, NotTransferred> {
+        let drained = timeout(DRAIN_WITHIN, self.drained()).await;
+        drained.map_err(|_| NotTransferred::NotDrained(DRAIN_WITHIN))?;
+        let at = self.compared(heir, name).await?;
+        Ok(self.node.tail().appended().get() == at)
     }
 
     /// The heir has applied everything up to there, and is the same as this member; where it was not, it has been repaired.
