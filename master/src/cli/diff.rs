@@ -177,7 +177,7 @@ fn show(args: &Args, found: &PartsDifference, whole: &[&str], at: [u64; 2], out:
             false => {
                 let [one_at, other_at] = at;
                 out.line(&format!(
-                    "{one} at seq {one_at} and {other} at seq {other_at} differ in what has changed since"
+                    "{one} at seq {one_at} and {other} at seq {other_at} are the same but for what changed in between"
                 ))?;
             }
         }
