@@ -145,6 +145,14 @@ impl Leading {
         self.peers.get(&who).map(|peer| (peer.received, peer.echo_ms))
     }
 
+    /// It is in the set, and in that of every proposal that may be the record's by now, and no proposal without it is due.
+    pub(crate) fn may_succeed(&self, who: Incarnation) -> bool {
+        let mut sets = [&self.known.record].into_iter().chain(&self.proposed).map(|record| &record.insync);
+        who != self.me
+            && sets.all(|insync| insync.contains(&who))
+            && self.peers.get(&who).is_some_and(|peer| peer.sound)
+    }
+
     /// The lowest seq that a peer of the set still lacks: it is kept, and writes wait for room if need be, until the lag limits
     /// have taken that peer out of the set. A set that was proposed may be the record's by now. Peers that catch up or join hold
     /// nothing up before that: they find as much of the log as its bounds allow, and get a full sync when that was not enough.

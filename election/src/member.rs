@@ -239,6 +239,11 @@ impl Member {
         self.leading().and_then(|leading| leading.peer(who))
     }
 
+    /// As the primary: whether `who` could take over, should this member resign now. To be asked right before.
+    pub fn may_succeed(&self, who: Incarnation) -> bool {
+        self.leading().is_some_and(|leading| leading.may_succeed(who))
+    }
+
     /// As the primary: for how long a peer has lacked something, at most.
     pub fn peer_lag_ms(&self, who: Incarnation, now: Millis) -> Option<Millis> {
         self.leading().and_then(|leading| leading.lag_ms(who, now))

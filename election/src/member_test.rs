@@ -342,6 +342,26 @@ fn a_peer_that_is_not_sound_leaves_the_set_and_is_let_in_again_when_it_is() {
 }
 
 #[test]
+fn whoever_is_about_to_leave_the_set_may_not_succeed() {
+    let mut member = leader();
+    assert!(!member.may_succeed(OTHER) && !member.may_succeed(ME));
+    let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound };
+    feed(&mut member, answered(1100, true), 1101);
+    feed(&mut member, Event::Tick, 1102);
+    feed(&mut member, Event::Tick, 1103);
+    assert!(!member.may_succeed(OTHER), "it is only proposed");
+    feed(&mut member, Event::Swapped(2), 1104);
+    assert!(member.may_succeed(OTHER));
+    feed(&mut member, answered(1105, false), 1106);
+    assert!(!member.may_succeed(OTHER), "it will be taken out");
+    assert!(matches!(&feed(&mut member, Event::Tick, 1107)[..], [Action::Swap { .. }]));
+    feed(&mut member, answered(1108, true), 1109);
+    assert!(!member.may_succeed(OTHER), "it may be out by now");
+    feed(&mut member, Event::Swapped(3), 1110);
+    assert!(!member.may_succeed(OTHER));
+}
+
+#[test]
 fn a_primary_finds_out_by_itself_that_another_one_leads() {
     let mut member = leader();
     assert_eq!(feed(&mut member, Event::Tick, 1500), [], "it has looked a moment ago");

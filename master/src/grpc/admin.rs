@@ -163,6 +163,7 @@ fn not_transferred(why: &NotTransferred) -> CallError {
         NotTransferred::Already { .. } => status::invalid("to", why),
         NotTransferred::Unknown { .. }
         | NotTransferred::NobodyInSync
+        | NotTransferred::HeirLeaves { .. }
         | NotTransferred::NotDrained(_)
         | NotTransferred::NotCompared { .. }
         | NotTransferred::Differs { .. } => status::not_in_sync(why),

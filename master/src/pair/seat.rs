@@ -50,6 +50,15 @@ pub(crate) enum Then {
     End,
 }
 
+/// What became of a resignation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Resigned {
+    Done,
+    ReignIsOver,
+    /// The heir has left the set, or may have by now: it could not take over. Nothing has changed.
+    HeirLeaves,
+}
+
 pub(crate) struct Seat {
     pub(crate) me: Incarnation,
     gate: Arc<Gate>,
@@ -207,19 +216,22 @@ impl Seat {
         true
     }
 
-    /// Ends this member's reign of `epoch`; `heir` is told to take over at once. False: that reign is over already. If this
-    /// process is about to end, it claims nothing from that same moment on: an heir that is slow must find its set as it was.
-    pub(crate) fn resign(&self, epoch: u64, heir: Incarnation, then: Then) -> bool {
+    /// Ends this member's reign of `epoch`; `heir` is told to take over at once. If this process is about to end, it claims nothing
+    /// from that same moment on: an heir that is slow must find its set as it was.
+    pub(crate) fn resign(&self, epoch: u64, heir: Incarnation, then: Then) -> Resigned {
         let mut core = self.core.lock();
-        let reigns = core.member.leads() == Some(epoch);
-        if reigns {
-            core.heir = Some(heir);
-            self.happen(&mut core, Event::Resign);
-            if then == Then::End {
-                self.happen(&mut core, Event::Retire);
-            }
+        if core.member.leads() != Some(epoch) {
+            return Resigned::ReignIsOver;
         }
-        reigns
+        if !core.member.may_succeed(heir) {
+            return Resigned::HeirLeaves;
+        }
+        core.heir = Some(heir);
+        self.happen(&mut core, Event::Resign);
+        if then == Then::End {
+            self.happen(&mut core, Event::Retire);
+        }
+        Resigned::Done
     }
 
     /// A claim of this member may still come to be.

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::clock::boot_ms;
 use crate::pair::Pair;
 use crate::pair::peers::Peer;
-use crate::pair::seat::{Role, Then};
+use crate::pair::seat::{Resigned, Role, Then};
 
 /// Between two looks at who could take over.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -58,6 +58,8 @@ pub(crate) enum NotTransferred {
     Unknown { name: String, insync: String },
     #[error("no other member is in sync: nobody could take over without loss")]
     NobodyInSync,
+    #[error("{to:?} has just left the in-sync set; this member goes on as the primary")]
+    HeirLeaves { to: String },
     #[error("what was taken was not committed within {0:?}; this member goes on as the primary")]
     NotDrained(Duration),
     #[error("{to:?} has not compared itself within {waited:?} with this member, which goes on as the primary")]
@@ -68,18 +70,26 @@ pub(crate) enum NotTransferred {
     NotTaken { to: String, waited: Duration },
 }
 
+impl NotTransferred {
+    /// Right after a takeover, or a repair, nobody is in sync for a moment.
+    fn may_pass(&self) -> bool {
+        use NotTransferred::{HeirLeaves, NobodyInSync, Unknown};
+        matches!(self, NobodyInSync | Unknown { .. } | HeirLeaves { .. })
+    }
+}
+
 impl Pair {
     /// To the member of this name, or to any, as soon as it is in sync.
     pub(crate) async fn transfer(&self, to: Option<&str>) -> Result<Transferred, NotTransferred> {
         let began = Instant::now();
         loop {
-            match self.heir(to) {
-                // Right after a takeover nobody is, for a moment.
-                Err(NotTransferred::NobodyInSync | NotTransferred::Unknown { .. }) if began.elapsed() < SYNC_WITHIN => {
-                    sleep(Duration::from_millis(10)).await;
-                }
-                Err(why) => return Err(why),
-                Ok((heir, info)) => return self.give_to(heir, info, Then::Follow).await,
+            let given = match self.heir(to) {
+                Ok((heir, info)) => self.give_to(heir, info, Then::Follow).await,
+                Err(why) => Err(why),
+            };
+            match given {
+                Err(why) if why.may_pass() && began.elapsed() < SYNC_WITHIN => sleep(Duration::from_millis(10)).await,
+                given => return given,
             }
         }
     }
@@ -97,8 +107,10 @@ impl Pair {
             }
         }
         let mut roles = self.seat.roles();
-        if !self.seat.resign(epoch, heir, then) {
-            return Err(NotTransferred::NotPrimary);
+        match self.seat.resign(epoch, heir, then) {
+            Resigned::Done => {}
+            Resigned::ReignIsOver => return Err(NotTransferred::NotPrimary),
+            Resigned::HeirLeaves => return Err(NotTransferred::HeirLeaves { to: info.name }),
         }
         drop(draining);
         gate.hint(&info.address, epoch);
@@ -161,20 +173,21 @@ impl Pair {
             }
             let given = match self.heir(None) {
                 Ok((heir, info)) => self.give_to(heir, info, Then::End).await,
-                Err(NotTransferred::NobodyInSync) if self.somebody_comes() => {
-                    // It needs a moment, and is all there will be.
+                Err(why) => Err(why),
+            };
+            match given {
+                Ok(Transferred { to, epoch, .. }) => tracing::info!(to, epoch, "handed over before the stop"),
+                // It needs a moment, and is all there will be.
+                Err(why) if why.may_pass() && self.somebody_comes() => {
                     sleep(LOOK_AGAIN).await;
                     continue;
                 }
-                Err(why) => Err(why),
-            };
-            return match given {
-                Ok(Transferred { to, epoch, .. }) => tracing::info!(to, epoch, "handed over before the stop"),
                 Err(NotTransferred::NobodyInSync) => {
                     tracing::info!("there is no other member: nobody takes over before the stop");
                 }
                 Err(error) => tracing::warn!("not handed over before the stop: {error}"),
-            };
+            }
+            return;
         }
     }
 

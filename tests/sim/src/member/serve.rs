@@ -196,7 +196,7 @@ impl Member {
 
     fn heir_in_set(&self) -> Option<Incarnation> {
         let known = self.core.record()?;
-        let is_heir = |who: &&Incarnation| **who != self.me && !self.is_unsound_peer(**who);
+        let is_heir = |who: &&Incarnation| self.core.may_succeed(**who) && !self.is_unsound_peer(**who);
         known.record.insync.iter().find(is_heir).copied()
     }
 }
