@@ -36,6 +36,8 @@ struct Record {
     insync: Vec<Who>,
     level: u32,
     born: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirm_within_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +103,7 @@ pub(crate) fn record_to_json(record: &ConfigRecord) -> Vec<u8> {
         insync: record.insync.iter().map(|who| (*who).into()).collect(),
         level: record.level,
         born: record.born,
+        confirm_within_ms: record.confirm_within_ms,
     })
 }
 
@@ -116,6 +119,7 @@ pub(crate) fn record_from_json(text: &[u8], revision: u64) -> Result<Versioned, 
         insync: found.insync.into_iter().map(Incarnation::from).collect(),
         level: found.level,
         born: found.born,
+        confirm_within_ms: found.confirm_within_ms,
     };
     if !record.insync.contains(&record.primary) {
         return Err(format!("the primary {:?} is not in the in-sync set {:?}", record.primary, record.insync));
@@ -169,8 +173,10 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_went() {
-        let text = record_to_json(&record());
-        assert_eq!(record_from_json(&text, 12), Ok(Versioned { record: record(), revision: 12 }));
+        for record in [record(), record().confirmed_within(Some(5000))] {
+            let text = record_to_json(&record);
+            assert_eq!(record_from_json(&text, 12), Ok(Versioned { record, revision: 12 }));
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! - Whoever may be promoted is waited for: the members of the record, and those of every proposal that may yet become
 //!   the record. A peer is proposed only when it holds all that is committed, and commits wait for it from before then.
 //! - `committed` never goes back, and nothing beyond what all of those have received is in it.
-//! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure does not end.
+//! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure does not end, unless the
+//!   record bounds it, too.
 //! - A peer that says its state is not what its log says is in no record that is proposed.
 //! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer waited for.
 
@@ -59,6 +60,8 @@ pub(crate) struct Leading {
     peers: BTreeMap<Incarnation, Peer>,
     appended: u64,
     committed: u64,
+    /// When the newest question was asked whose answer said that the record is still this epoch's.
+    confirmed_ms: Millis,
     /// Commits wait for it; it is proposed as soon as it holds everything committed.
     joining: Option<Incarnation>,
     /// Proposed on top of `known`, and not known to have failed for good.
@@ -69,13 +72,14 @@ pub(crate) struct Leading {
 
 impl Leading {
     /// Everything that this member holds is committed by its promotion: it is alone in the set.
-    pub(crate) fn new(me: Incarnation, known: Versioned, appended: u64) -> Leading {
+    pub(crate) fn new(me: Incarnation, (known, confirmed_ms): (Versioned, Millis), appended: u64) -> Leading {
         let mut leading = Leading {
             known,
             me,
             peers: BTreeMap::new(),
             appended,
             committed: appended,
+            confirmed_ms,
             joining: None,
             proposed: Vec::new(),
             required: Vec::new(),
@@ -103,7 +107,8 @@ impl Leading {
     /// Until when answers may go out, for all that is known now. `Millis::MAX`: nobody else can be promoted.
     pub(crate) fn tenure_until(&self, timing: &Timing) -> Millis {
         let until = |peer| self.peers.get(peer).map_or(0, |peer: &Peer| peer.echo_ms + timing.tenure_ms);
-        self.required.iter().map(until).min().unwrap_or(Millis::MAX)
+        let by_coordinator = self.known.record.confirm_within_ms.map(|within| self.confirmed_ms + within);
+        self.required.iter().map(until).chain(by_coordinator).min().unwrap_or(Millis::MAX)
     }
 
     pub(crate) fn on_appended(&mut self, seq: u64) -> bool {
@@ -253,8 +258,10 @@ impl Leading {
         }
     }
 
-    /// A record of this epoch with a later revision: whatever was proposed on an earlier one can't happen any more.
-    pub(crate) fn on_known(&mut self, known: Versioned) -> bool {
+    /// The record of this epoch, by an answer to what was asked at `asked_ms`. With a later revision: whatever was proposed on an
+    /// earlier one can't happen any more.
+    pub(crate) fn on_known(&mut self, known: Versioned, asked_ms: Millis) -> bool {
+        self.confirmed_ms = self.confirmed_ms.max(asked_ms);
         if known.revision > self.known.revision {
             self.known = known;
             self.proposed.clear();

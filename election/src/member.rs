@@ -17,7 +17,9 @@
 //!   the kernel says that its process has ended. Silence and broken streams prove nothing.
 //! - A member whose state is not what its log says claims nothing, and leaves the set.
 //! - A primary looks at the record now and then: somebody may have led since, of whom it has heard nothing.
-//! - Whoever was not in the set begins only when all who were are known to have ended, and with nothing.
+//! - Whoever was not in the set begins only with nothing, and only when all who were are known to have ended; or, where the
+//!   record bounds its primary by the coordinator, when nobody has led for long. Such a claim may meet a living primary, so
+//!   whoever wins it leads only when that one's last confirmation is too old for any answer.
 //!
 //! Deliberately absent: the log itself, connections, what a client sees.
 
@@ -25,7 +27,7 @@ use std::collections::BTreeSet;
 
 use crate::leading::Leading;
 use crate::record::{ConfigRecord, Incarnation, Versioned};
-use crate::timing::{Millis, Timing};
+use crate::timing::{Millis, Timing, outlasts_ms};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -33,9 +35,11 @@ pub enum Event {
     Tick,
     /// The coordinator's answer to [`Action::Read`].
     Read(Option<Versioned>),
-    /// There was no record, but somebody who is alive says at the coordinator that it leads this epoch. Comes before the
-    /// answer to the read.
+    /// Somebody who is alive says at the coordinator that it leads this epoch. Comes before the answer to the read. To be looked
+    /// for where there is no record, and under [`Unclean::ColdAfter`] always.
     Announced { epoch: u64 },
+    /// Nobody says so. Likewise.
+    NobodyAnnounced,
     /// [`Action::Swap`] has happened, with this revision.
     Swapped(u64),
     /// The record had another revision: this swap will never happen.
@@ -117,6 +121,24 @@ pub enum Unclean {
     Wait,
     /// Another member begins with nothing. Never with what it happens to hold: that may be stale.
     Cold,
+    /// As [`Unclean::Cold`], and also where nobody knows that they have ended, but nobody has led for `after_ms`. So that this is
+    /// safe, a primary must hear from the coordinator every `confirm_within_ms`, or it stops answering.
+    ColdAfter { after_ms: Millis, confirm_within_ms: Millis },
+}
+
+impl Unclean {
+    /// Whether a member must hear at each look at the record whether somebody leads ([`Event::Announced`]).
+    pub fn asks_who_leads(self) -> bool {
+        matches!(self, Unclean::ColdAfter { .. })
+    }
+
+    /// How a primary is bound that was started with this.
+    fn confirm_within_ms(self) -> Option<Millis> {
+        match self {
+            Unclean::Wait | Unclean::Cold => None,
+            Unclean::ColdAfter { confirm_within_ms, .. } => Some(confirm_within_ms),
+        }
+    }
 }
 
 /// What has been asked of the coordinator and not answered yet.
@@ -126,8 +148,12 @@ enum Asked {
     /// With the epoch that was known then. An answer may be older than what was heard since, but not than that.
     Read {
         epoch: u64,
+        at: Millis,
     },
-    Swap(ConfigRecord),
+    Swap {
+        to: ConfigRecord,
+        at: Millis,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -142,6 +168,18 @@ enum Role {
 struct Claim {
     expect: Option<u64>,
     to: ConfigRecord,
+    /// It may have met a primary that goes on to answer for so long.
+    wait_ms: Millis,
+    /// When it was known to have happened.
+    won_at: Option<Millis>,
+}
+
+/// Nobody led this epoch when the coordinator was asked, again and again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Vacancy {
+    epoch: u64,
+    since: Millis,
+    seen: Millis,
 }
 
 #[derive(Clone, Debug)]
@@ -165,6 +203,9 @@ pub struct Member {
     born: u64,
     /// No primary up to this epoch answers anybody any more, and this member may say so.
     vacant_epoch: u64,
+    /// What the coordinator said last of who leads, until the record comes: an epoch, or 0 for nobody.
+    announced: Option<u64>,
+    vacancy: Option<Vacancy>,
     /// Those of the last record seen that have ended for good.
     dead: BTreeSet<Incarnation>,
     retired: bool,
@@ -192,6 +233,8 @@ impl Member {
             held: 0,
             born: 0,
             vacant_epoch: 0,
+            announced: None,
+            vacancy: None,
             dead: BTreeSet::new(),
             retired: false,
             sound: true,
@@ -274,7 +317,11 @@ impl Member {
             Event::Read(record) => self.on_read(record, now, out),
             Event::Swapped(revision) => self.on_swapped(revision, now, out),
             Event::SwapRefused => self.on_undecided(now),
-            Event::NoAnswer => self.on_undecided(now + self.timing.ask_again_ms),
+            Event::NoAnswer => {
+                // A primary could not be seen meanwhile.
+                self.vacancy = None;
+                self.on_undecided(now + self.timing.ask_again_ms);
+            }
             Event::Heard { from, epoch, sent_ms } => self.on_heard(from, epoch, sent_ms, now, out),
             Event::StreamBroken => {
                 self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
@@ -309,8 +356,12 @@ impl Member {
             }
             // Its own swaps tell it nearly all that there is to know, and fail when somebody else has led since.
             Event::Hint => self.look_at = self.look_at.min(now),
-            Event::Announced { epoch } if self.leading().is_none() => self.epoch_max = self.epoch_max.max(epoch),
-            Event::Announced { .. } => {}
+            Event::Announced { .. } | Event::NobodyAnnounced if self.leading().is_some() => {}
+            Event::Announced { epoch } => {
+                self.epoch_max = self.epoch_max.max(epoch);
+                self.announced = Some(epoch);
+            }
+            Event::NobodyAnnounced => self.announced = Some(0),
             Event::Sound(sound) => self.sound = sound,
             Event::Resign => self.on_resign(now, out),
             Event::Retire => self.retired = self.leading().is_none(),
@@ -356,7 +407,7 @@ impl Member {
                 if let Some(to) = leading.wanted_change(now, &self.timing) {
                     leading.on_proposed(to.clone());
                     let expect = Some(leading.known.revision);
-                    self.swap(expect, to, out);
+                    self.swap(expect, to, now, out);
                 } else if now >= self.look_at {
                     self.read(now, out);
                 }
@@ -366,12 +417,12 @@ impl Member {
 
     fn read(&mut self, now: Millis, out: &mut Vec<Action>) {
         self.look_at = now + self.timing.look_every_ms;
-        self.asked = Asked::Read { epoch: self.epoch_max };
+        self.asked = Asked::Read { epoch: self.epoch_max, at: now };
         out.push(Action::Read);
     }
 
-    fn swap(&mut self, expect: Option<u64>, to: ConfigRecord, out: &mut Vec<Action>) {
-        self.asked = Asked::Swap(to.clone());
+    fn swap(&mut self, expect: Option<u64>, to: ConfigRecord, now: Millis, out: &mut Vec<Action>) {
+        self.asked = Asked::Swap { to: to.clone(), at: now };
         out.push(Action::Swap { expect, to });
     }
 
@@ -383,34 +434,56 @@ impl Member {
     }
 
     fn on_swapped(&mut self, revision: u64, now: Millis, out: &mut Vec<Action>) {
-        let Asked::Swap(record) = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
-        self.learn(Versioned { record, revision }, now, out);
+        let Asked::Swap { to: record, at } = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
+        self.learn(Versioned { record, revision }, at, now, out);
     }
 
     fn on_read(&mut self, found: Option<Versioned>, now: Millis, out: &mut Vec<Action>) {
-        let Asked::Read { epoch: held } = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
+        let Asked::Read { epoch: held, at } = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
         self.ask_again_at = now + self.timing.ask_again_ms;
         let epoch = found.as_ref().map_or(0, |known| known.record.epoch);
+        self.note_vacancy(epoch, now);
         if epoch < held {
             out.push(Action::CoordinatorLostData { held, found: epoch });
         } else if epoch < self.epoch_max {
             // A later epoch was heard of since the question.
             self.unsure = true;
         } else if let Some(known) = found {
-            self.learn(known, now, out);
+            self.learn(known, at, now, out);
         } else if !self.retired {
             let to = ConfigRecord::first(self.cluster_id, self.me, 1);
-            self.claim(None, to, out);
+            self.claim(None, to, 0, now, out);
         }
     }
 
-    fn learn(&mut self, known: Versioned, now: Millis, out: &mut Vec<Action>) {
+    /// What was said of who leads counts for as long as it is said again and again: this member may have stood still, too.
+    fn note_vacancy(&mut self, epoch: u64, now: Millis) {
+        let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return };
+        let is_vacant = self.announced.take().is_some_and(|by| by < epoch);
+        let goes_on = |before: &Vacancy| before.epoch == epoch && now <= before.seen + after_ms / 4;
+        let since = self.vacancy.filter(goes_on).map_or(now, |before| before.since);
+        self.vacancy = is_vacant.then_some(Vacancy { epoch, since, seen: now });
+    }
+
+    /// Nobody has led for so long that this member may begin anew: then, how long a primary that lives all the same may go on to
+    /// answer.
+    fn left_alone(&self, record: &ConfigRecord, now: Millis) -> Option<Millis> {
+        let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return None };
+        let within = record.confirm_within_ms?;
+        let vacancy = self.vacancy.filter(|vacancy| vacancy.epoch == record.epoch)?;
+        // Longer than somebody who has won such a claim waits before it announces itself.
+        let after_ms = after_ms.max(2 * within);
+        (now >= vacancy.since + after_ms).then(|| outlasts_ms(within))
+    }
+
+    /// `asked_ms`: when the question was asked that this answers.
+    fn learn(&mut self, known: Versioned, asked_ms: Millis, now: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
         self.epoch_max = self.epoch_max.max(epoch);
         self.unsure = false;
         if let Role::Leading(leading) = &mut self.role {
             if epoch == leading.epoch() {
-                if leading.on_known(known) {
+                if leading.on_known(known, asked_ms) {
                     out.push(Action::Commit { upto: leading.committed() });
                 }
                 return;
@@ -420,8 +493,13 @@ impl Member {
             self.follow(&known.record, out);
             return;
         }
-        if self.claim.as_ref().is_some_and(|claim| claim.to.epoch == epoch && known.record.primary == self.me) {
-            self.lead(known, out);
+        if let Some(claim) =
+            self.claim.as_mut().filter(|claim| claim.to.epoch == epoch && known.record.primary == self.me)
+        {
+            let won_at = *claim.won_at.get_or_insert(now);
+            if now >= won_at + claim.wait_ms {
+                self.lead(known, asked_ms, out);
+            }
             return;
         }
         if self.claim.as_ref().is_some_and(|claim| claim.expect != Some(known.revision)) {
@@ -441,11 +519,25 @@ impl Member {
         if first_look || !matches!(self.role, Role::Following { epoch, .. } if epoch == known.record.epoch) {
             self.follow(&known.record, out);
         }
-        if all_lost && self.unclean == Unclean::Cold && !self.retired {
+        let begins_anew_after = match self.unclean {
+            _ if self.retired => None,
+            Unclean::Wait => None,
+            Unclean::Cold | Unclean::ColdAfter { .. } if all_lost => Some(0),
+            Unclean::Cold => None,
+            Unclean::ColdAfter { .. } => self.left_alone(&known.record, now).filter(|_| !may_claim),
+        };
+        if let Some(wait_ms) = begins_anew_after {
             let to = known.record.reborn(self.me);
-            return self.claim(Some(known.revision), to, out);
+            return self.claim(Some(known.revision), to, wait_ms, now, out);
         }
-        if self.retired || !may_claim || !(silent || self.claim.is_some()) {
+        if self.retired || !may_claim {
+            // A claim that it would not make again must not happen later either: while it may, nobody is answered.
+            if self.claim.is_some() {
+                self.swap(Some(known.revision), known.record, now, out);
+            }
+            return;
+        }
+        if !silent && self.claim.is_none() {
             return;
         }
         let vacant = known.record.epoch <= self.vacant_epoch || self.dead.contains(&known.record.primary);
@@ -456,12 +548,13 @@ impl Member {
             return;
         }
         let to = known.record.promoted(self.me);
-        self.claim(Some(known.revision), to, out);
+        self.claim(Some(known.revision), to, 0, now, out);
     }
 
-    fn claim(&mut self, expect: Option<u64>, to: ConfigRecord, out: &mut Vec<Action>) {
-        self.claim = Some(Claim { expect, to: to.clone() });
-        self.swap(expect, to, out);
+    fn claim(&mut self, expect: Option<u64>, to: ConfigRecord, wait_ms: Millis, now: Millis, out: &mut Vec<Action>) {
+        let to = to.confirmed_within(self.unclean.confirm_within_ms());
+        self.claim = Some(Claim { expect, to: to.clone(), wait_ms, won_at: None });
+        self.swap(expect, to, now, out);
     }
 
     fn follow(&mut self, record: &ConfigRecord, out: &mut Vec<Action>) {
@@ -469,10 +562,11 @@ impl Member {
         out.push(Action::Follow { primary: record.primary, epoch: record.epoch });
     }
 
-    fn lead(&mut self, known: Versioned, out: &mut Vec<Action>) {
+    fn lead(&mut self, known: Versioned, confirmed_ms: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
         self.claim = None;
         self.dead.clear();
+        self.vacancy = None;
         // Of a cluster's first epoch there was nothing before, and whoever creates the record has nothing.
         let reborn = known.record.born == epoch && epoch > 1;
         if reborn {
@@ -480,7 +574,7 @@ impl Member {
             self.held = 0;
             self.sound = true;
         }
-        self.role = Role::Leading(Box::new(Leading::new(self.me, known, self.held)));
+        self.role = Role::Leading(Box::new(Leading::new(self.me, (known, confirmed_ms), self.held)));
         out.push(Action::Lead { epoch });
     }
 
@@ -498,6 +592,7 @@ impl Member {
             return;
         }
         self.epoch_max = epoch;
+        self.vacancy = None;
         self.heard_ms = now;
         self.last_answer_ms = now;
         if self.role != (Role::Following { primary: from, epoch }) {

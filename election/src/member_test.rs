@@ -28,6 +28,7 @@ fn others(insync: &[Incarnation], revision: u64) -> Versioned {
         insync: insync.iter().copied().collect(),
         level: 1,
         born: 1,
+        confirm_within_ms: None,
     };
     Versioned { record, revision }
 }
@@ -485,4 +486,126 @@ fn what_a_peer_lacks_is_kept_from_when_it_is_proposed() {
     assert_eq!(member.needed_seq(), Some(5));
     feed(&mut member, Event::NoAnswer, 1107);
     assert_eq!(member.needed_seq(), Some(5), "it may be in the set by now");
+}
+
+const COLD_AFTER: Unclean = Unclean::ColdAfter { after_ms: 12_000, confirm_within_ms: 5000 };
+
+/// Of epoch 3, as [`others`]; its primary is bound.
+fn bound(insync: &[Incarnation], revision: u64) -> Versioned {
+    let Versioned { record, .. } = others(insync, revision);
+    Versioned { record: record.confirmed_within(Some(5000)), revision }
+}
+
+#[test]
+fn a_bound_primary_answers_only_for_so_long_after_it_asked_and_still_led() {
+    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    feed(&mut member, Event::Tick, 1000);
+    let first = ConfigRecord::first(7, ME, 1).confirmed_within(Some(5000));
+    assert_eq!(feed(&mut member, Event::Read(None), 1001), [Action::Swap { expect: None, to: first.clone() }]);
+    feed(&mut member, Event::Swapped(1), 1200);
+    assert!(member.may_answer(1001 + 4999) && !member.may_answer(1001 + 5000), "from the question, not the answer");
+    assert_eq!(feed(&mut member, Event::Tick, 2000), [Action::Read]);
+    feed(&mut member, Event::NoAnswer, 3000);
+    assert_eq!(member.tenure_until(), 1001 + 5000, "no answer is no confirmation");
+    assert_eq!(feed(&mut member, Event::Tick, 7000), [Action::Read]);
+    assert!(!member.may_answer(7001));
+    feed(&mut member, Event::Read(Some(Versioned { record: first, revision: 1 })), 7300);
+    assert_eq!((member.leads(), member.tenure_until()), (Some(1), 7000 + 5000), "it led all the time, and goes on");
+}
+
+/// Looks every 50 ms, in `from..upto`, and is shown `known`, which nobody leads. Returns what it asked for but reads, and when.
+fn look(member: &mut Member, known: &Versioned, from: Millis, upto: Millis) -> Vec<(Action, Millis)> {
+    let mut asked = Vec::new();
+    for now in (from..upto).step_by(50) {
+        for action in feed(member, Event::Tick, now) {
+            assert_eq!(action, Action::Read, "at {now}");
+            feed(member, Event::NobodyAnnounced, now);
+            let then = feed(member, Event::Read(Some(known.clone())), now);
+            asked
+                .extend(then.into_iter().filter(|action| !matches!(action, Action::Follow { .. })).map(|to| (to, now)));
+        }
+    }
+    asked
+}
+
+#[test]
+fn where_nobody_has_led_for_long_somebody_begins_with_nothing_once_no_answer_can_go_out_any_more() {
+    let known = bound(&[OTHER], 9);
+    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let asked = look(&mut member, &known, 1000, 13_050);
+    let to = known.record.reborn(ME).confirmed_within(Some(5000));
+    assert_eq!(asked, [(Action::Swap { expect: Some(9), to: to.clone() }, 13_000)]);
+    assert_eq!(feed(&mut member, Event::Swapped(10), 13_100), [], "the old one may have been confirmed right before");
+    let won = Event::Read(Some(Versioned { record: to, revision: 10 }));
+    let over = 13_100 + 5000 + 250 + 20;
+    assert_eq!(feed(&mut member, Event::Tick, over - 52), [Action::Read]);
+    assert_eq!(feed(&mut member, won.clone(), over - 51), [], "it may answer yet");
+    assert_eq!(feed(&mut member, Event::Tick, over), [Action::Read]);
+    assert_eq!(feed(&mut member, won, over + 1), [Action::Lead { epoch: 4 }]);
+    assert_eq!((member.born(), member.tenure_until()), (4, over + 5000));
+}
+
+#[test]
+fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
+    let known = bound(&[OTHER], 9);
+    let start = || {
+        let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+        assert_eq!(look(&mut member, &known, 1000, 12_000), []);
+        member
+    };
+    let mut member = start();
+    feed(&mut member, Event::Tick, 12_000);
+    feed(&mut member, Event::Announced { epoch: 3 }, 12_001);
+    feed(&mut member, Event::Read(Some(known.clone())), 12_001);
+    assert_eq!(look(&mut member, &known, 12_100, 24_000), [], "somebody led");
+
+    let mut member = start();
+    feed(&mut member, Event::Tick, 12_000);
+    feed(&mut member, Event::NoAnswer, 12_001);
+    assert_eq!(look(&mut member, &known, 12_100, 24_000), [], "the coordinator was away");
+
+    let mut member = start();
+    assert_eq!(look(&mut member, &known, 16_000, 27_000), [], "this member stood still");
+
+    let mut member = start();
+    feed(&mut member, Event::Heard { from: OTHER, epoch: 3, sent_ms: 1 }, 12_001);
+    assert_eq!(look(&mut member, &known, 12_500, 24_000), [], "the primary lives");
+
+    let mut member = start();
+    assert_eq!(look(&mut member, &others(&[OTHER], 9), 12_000, 60_000), [], "the primary of this record is not bound");
+    assert_eq!(member.leads(), None);
+}
+
+#[test]
+fn an_older_announcement_is_nobodys_and_who_is_in_the_set_takes_over_as_ever() {
+    let known = bound(&[OTHER], 9);
+    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    for now in (1000..13_000).step_by(50) {
+        feed(&mut member, Event::Tick, now);
+        feed(&mut member, Event::Announced { epoch: 2 }, now);
+        feed(&mut member, Event::Read(Some(known.clone())), now);
+    }
+    feed(&mut member, Event::Tick, 13_000);
+    feed(&mut member, Event::Announced { epoch: 2 }, 13_000);
+    let claimed = feed(&mut member, Event::Read(Some(known)), 13_000);
+    assert!(matches!(&claimed[..], [Action::Swap { to, .. }] if to.born == 4), "{claimed:?}");
+
+    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let claims = look(&mut member, &bound(&[ME, OTHER], 9), 1000, 1000 + Timing::default().takeover_wait_ms() + 50);
+    assert!(matches!(&claims[..], [(Action::Swap { to, .. }, _)] if to.born == 1 && to.epoch == 4), "{claims:?}");
+}
+
+#[test]
+fn a_claim_that_is_not_made_again_is_settled_so_that_the_primary_can_be_answered() {
+    let known = bound(&[OTHER], 9);
+    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    assert_eq!(look(&mut member, &known, 1000, 13_050).len(), 1);
+    feed(&mut member, Event::NoAnswer, 14_000);
+    assert!(member.claims());
+    assert_eq!(feed(&mut member, Event::Tick, 14_050), [Action::Read]);
+    feed(&mut member, Event::Announced { epoch: 3 }, 14_051);
+    let settles = Action::Swap { expect: Some(9), to: known.record.clone() };
+    assert_eq!(feed(&mut member, Event::Read(Some(known)), 14_051), [settles]);
+    feed(&mut member, Event::Swapped(10), 14_052);
+    assert!(!member.claims() && member.would_answer(3));
 }

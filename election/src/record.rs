@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::timing::Millis;
+
 /// A member's number, for good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MemberId(pub u64);
@@ -36,6 +38,9 @@ pub struct ConfigRecord {
     pub level: u32,
     /// The epoch that began with nothing: 1, or a later one where every member of the set before was lost.
     pub born: u64,
+    /// The primary of this epoch answers nobody for longer than this after it has asked for the record and was shown that it
+    /// still leads. `None`: the coordinator does not bound it, so nobody can tell from time alone that it has ended.
+    pub confirm_within_ms: Option<Millis>,
 }
 
 /// A record as the coordinator has it.
@@ -47,7 +52,8 @@ pub struct Versioned {
 
 impl ConfigRecord {
     pub fn first(cluster_id: u128, primary: Incarnation, level: u32) -> ConfigRecord {
-        ConfigRecord { cluster_id, epoch: 1, primary, insync: BTreeSet::from([primary]), level, born: 1 }
+        let insync = BTreeSet::from([primary]);
+        ConfigRecord { cluster_id, epoch: 1, primary, insync, level, born: 1, confirm_within_ms: None }
     }
 
     /// `who` takes over, alone.
@@ -72,6 +78,11 @@ impl ConfigRecord {
         record
     }
 
+    /// Of an epoch that begins: how its primary is bound.
+    pub fn confirmed_within(self, ms: Option<Millis>) -> ConfigRecord {
+        ConfigRecord { confirm_within_ms: ms, ..self }
+    }
+
     /// Whether `next` may follow. Checked by whoever proposes it, and by the simulator for every swap.
     pub fn check_next(&self, next: &ConfigRecord) -> Result<(), RecordError> {
         let wrong = |rule| Err(RecordError { rule, from: Box::new(self.clone()), to: Box::new(next.clone()) });
@@ -85,6 +96,9 @@ impl ConfigRecord {
         let same_birth = next.born == self.born;
         match next.epoch.checked_sub(self.epoch) {
             Some(0) if !same_birth => wrong("another birth in the same epoch"),
+            Some(0) if next.confirm_within_ms != self.confirm_within_ms => {
+                wrong("another bound of the primary in the same epoch")
+            }
             Some(0) if same_primary => Ok(()),
             Some(0) => wrong("another primary in the same epoch"),
             Some(1) if same_birth && self.insync.contains(&next.primary) => Ok(()),

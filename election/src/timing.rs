@@ -7,6 +7,12 @@
 /// A moment on one member's clock.
 pub type Millis = u64;
 
+/// How long one waits who must be sure that another's stretch of `ms` is over: a rate error of five per cent, and what rounding
+/// and scheduling take.
+pub(crate) fn outlasts_ms(ms: Millis) -> Millis {
+    ms + ms.div_ceil(20) + 20
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
     /// The primary may answer until this long after the send time of the newest beacon that each in-sync peer answered.
@@ -61,10 +67,9 @@ pub struct TimingError {
 }
 
 impl Timing {
-    /// How long a standby that answers no more waits until no primary can count on its last answer: the tenure, a rate
-    /// error of five per cent, and what rounding and scheduling take.
+    /// How long a standby that answers no more waits until no primary can count on its last answer.
     pub fn takeover_wait_ms(&self) -> u64 {
-        self.tenure_ms + self.tenure_ms.div_ceil(20) + 20
+        outlasts_ms(self.tenure_ms)
     }
 
     pub fn validate(&self) -> Result<(), TimingError> {

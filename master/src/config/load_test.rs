@@ -84,6 +84,19 @@ fn broken_rules_are_named_with_both_values() {
         ("admin_listen = \"7480\"", "admin_listen: \"7480\", must be ADDRESS:PORT, as 127.0.0.1:7480, or empty"),
         ("admin_listen = \"127.0.0.1:7400\"", "admin_listen: 127.0.0.1:7400 must not be the same as listen"),
         ("connections_max = 0", "connections_max: must be at least 1"),
+        ("cold_after_ms = 30000", "cold_after_ms: is for `coordinator = etcd:...`"),
+        (
+            "cold_after_ms = 30000\nunclean = \"wait\"\ncoordinator = \"etcd:http://h:1\"",
+            "cold_after_ms: is for `unclean = cold`",
+        ),
+        (
+            "cold_after_ms = 9999\ncoordinator = \"etcd:http://h:1\"",
+            "cold_after_ms: 9999 must be at least 10000: 5000, and twice etcd_lease_ttl_s",
+        ),
+        (
+            "cold_after_ms = 30000\netcd_lease_ttl_s = 3\ncoordinator = \"etcd:http://h:1\"",
+            "etcd_lease_ttl_s: 3000 ms must be above look_every_ms + 2 × coordinator_timeout_ms, which is 3000",
+        ),
         ("finished_tasks_max = 100000", "finished_tasks_max: must be below tasks_max"),
     ];
     for (file, text) in rules {

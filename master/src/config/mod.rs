@@ -152,6 +152,10 @@ component! {
         /// What happens once every member that held anything has provably ended: `cold` (another one begins with nothing)
         /// or `wait` (until a person decides).
         unclean: UncleanStart = UncleanStart::Cold, "UNDERSTUDY_UNCLEAN";
+        /// Milliseconds after which, under `cold` and with etcd, another member begins with nothing also where nobody can prove
+        /// that: nobody has led for so long. In return a primary stops answering when etcd has not confirmed it for
+        /// `etcd_lease_ttl_s`. 0: on proof only, and the members go on without etcd.
+        cold_after_ms: u64 = 0, "UNDERSTUDY_COLD_AFTER_MS";
         /// Milliseconds for which the primary may answer after it sent the newest message that each in-sync peer has
         /// answered. After a failure that nobody can prove, a takeover waits about this long.
         tenure_ms: u64 = 500, "UNDERSTUDY_TENURE_MS";
@@ -320,6 +324,17 @@ impl Cluster {
         self.coordinator.starts_with("etcd:").then(|| std::time::Duration::from_secs(self.etcd_lease_ttl_s))
     }
 
+    pub(crate) fn unclean(&self) -> election::Unclean {
+        let after_ms = self.cold_after_ms;
+        match self.unclean {
+            UncleanStart::Wait => election::Unclean::Wait,
+            UncleanStart::Cold if after_ms == 0 => election::Unclean::Cold,
+            UncleanStart::Cold => {
+                election::Unclean::ColdAfter { after_ms, confirm_within_ms: self.etcd_lease_ttl_s.saturating_mul(1000) }
+            }
+        }
+    }
+
     pub(crate) fn timing(&self) -> election::Timing {
         election::Timing {
             tenure_ms: self.tenure_ms,
@@ -333,15 +348,6 @@ impl Cluster {
             slow_pause_ms: self.slow_pause_ms,
             ask_again_ms: self.ask_again_ms,
             look_every_ms: self.look_every_ms,
-        }
-    }
-}
-
-impl From<UncleanStart> for election::Unclean {
-    fn from(start: UncleanStart) -> election::Unclean {
-        match start {
-            UncleanStart::Wait => election::Unclean::Wait,
-            UncleanStart::Cold => election::Unclean::Cold,
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX};
 
-use super::{AdminHttp, Cluster, Config, ConfigError, Serving, StateSettings, TailSettings, Upkeep, Verification};
+use super::{
+    AdminHttp, Cluster, Config, ConfigError, Serving, StateSettings, TailSettings, UncleanStart, Upkeep, Verification,
+};
 
 /// HTTP/2 knows no larger window.
 const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 const WINDOW_BYTES_MIN: u32 = 65_535;
 const WORKER_THREADS_MAX: usize = 1024;
+/// A leader key that somebody has deleted is there again after three seconds.
+const COLD_AFTER_MS_MIN: u64 = 5000;
 /// A stop is over within 5 s in all cases.
 const STOP_MS_MAX: u64 = 4500;
 
@@ -145,8 +149,33 @@ impl Cluster {
         for (field, value) in at_least_one {
             rule(value >= 1, field, || "must be at least 1".to_owned())?;
         }
+        self.validate_cold_after()?;
         // The rule names the settings: they have the same names there.
         self.timing().validate().map_err(|error| ConfigError::Rule { field: "tenure_ms", rule: error.to_string() })
+    }
+}
+
+impl Cluster {
+    fn validate_cold_after(&self) -> Checked {
+        let (after_ms, confirm_ms) = (self.cold_after_ms, self.etcd_lease_ttl_s.saturating_mul(1000));
+        if after_ms == 0 {
+            return Ok(());
+        }
+        rule(self.unclean == UncleanStart::Cold, "cold_after_ms", || "is for `unclean = cold`".to_owned())?;
+        rule(self.coordinator.starts_with("etcd:"), "cold_after_ms", || {
+            "is for `coordinator = etcd:...`: on one host the end of a process is always proven".to_owned()
+        })?;
+        let least_ms = confirm_ms.saturating_mul(2).max(COLD_AFTER_MS_MIN);
+        rule(after_ms >= least_ms, "cold_after_ms", || {
+            format!("{after_ms} must be at least {least_ms}: {COLD_AFTER_MS_MIN}, and twice etcd_lease_ttl_s")
+        })?;
+        // One question may fail without a pause.
+        let late_ms = self.look_every_ms.saturating_add(self.coordinator_timeout_ms.saturating_mul(2));
+        rule(late_ms < confirm_ms, "etcd_lease_ttl_s", || {
+            format!(
+                "{confirm_ms} ms must be above look_every_ms + 2 × coordinator_timeout_ms, which is {late_ms}, where cold_after_ms is set"
+            )
+        })
     }
 }
 

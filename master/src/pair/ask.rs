@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coordinator::{Coordinator, Swap};
-use election::{Event, Versioned};
+use election::{Event, Unclean, Versioned};
 use tokio::sync::mpsc;
 
 use crate::pair::seat::{Ask, Seat};
@@ -17,7 +17,12 @@ use crate::pair::seat::{Ask, Seat};
 const ANOTHER: &str = "it holds the record of another cluster than before";
 
 /// Runs until it is dropped.
-pub(crate) async fn run(seat: Arc<Seat>, coordinator: Arc<dyn Coordinator>, mut asked: mpsc::Receiver<Ask>) {
+pub(crate) async fn run(
+    seat: Arc<Seat>,
+    coordinator: Arc<dyn Coordinator>,
+    mut asked: mpsc::Receiver<Ask>,
+    unclean: Unclean,
+) {
     let mut trouble = Trouble::default();
     while let Some(ask) = asked.recv().await {
         let answer = match ask {
@@ -27,7 +32,12 @@ pub(crate) async fn run(seat: Arc<Seat>, coordinator: Arc<dyn Coordinator>, mut 
                 }
                 Ok(record) => {
                     look_for_proofs(&seat, &*coordinator, record.as_ref()).await;
-                    look_for_a_primary(&seat, &*coordinator, record.as_ref()).await.map(|()| Event::Read(record))
+                    let looked = if record.is_none() || (unclean.asks_who_leads() && seat.leads().is_none()) {
+                        look_for_a_primary(&seat, &*coordinator).await
+                    } else {
+                        Ok(())
+                    };
+                    looked.map(|()| Event::Read(record))
                 }
                 Err(error) => Err(error),
             },
@@ -62,18 +72,11 @@ async fn look_for_proofs(seat: &Seat, coordinator: &dyn Coordinator, record: Opt
     }
 }
 
-/// Where there is no record, somebody may lead all the same: then the record is lost, and this is no new cluster.
-async fn look_for_a_primary(
-    seat: &Seat,
-    coordinator: &dyn Coordinator,
-    record: Option<&Versioned>,
-) -> Result<(), coordinator::Error> {
-    if record.is_none()
-        && let Some((epoch, info)) = coordinator.announced().await?
-        && info.who != seat.me
-    {
-        seat.event(Event::Announced { epoch });
-    }
+/// Where there is no record, somebody may lead all the same: then the record is lost, and this is no new cluster. And where there is
+/// one, its primary may be gone without anybody to take over.
+async fn look_for_a_primary(seat: &Seat, coordinator: &dyn Coordinator) -> Result<(), coordinator::Error> {
+    let announced = coordinator.announced().await?.filter(|(_, info)| info.who != seat.me);
+    seat.event(announced.map_or(Event::NobodyAnnounced, |(epoch, _)| Event::Announced { epoch }));
     Ok(())
 }
 

@@ -98,7 +98,7 @@ impl Pair {
         let Start { node, log, coordinator, listener, me } = start;
         let settings = node.config.cluster.clone();
         let presence = presence::first(&*coordinator, &me, settings.lease_outlives_process()).await?;
-        let (timing, unclean) = (settings.timing(), settings.unclean.into());
+        let (timing, unclean) = (settings.timing(), settings.unclean());
         // Should this member create the record, this names the cluster for good.
         let cluster_id = u128::from(me.who.number) << 64 | u128::from(me.who.member.0);
         let core = Member::new(me.who, cluster_id, timing, unclean, crate::clock::boot_ms());
@@ -118,7 +118,7 @@ impl Pair {
         let mut tasks = JoinSet::new();
         let calls = PeerCalls { node: Arc::clone(&node), seat: Arc::clone(&seat), peers, settings };
         tasks.spawn(serve_peers(listener, calls));
-        tasks.spawn(ask::run(Arc::clone(&seat), coordinator, asked));
+        tasks.spawn(ask::run(Arc::clone(&seat), coordinator, asked, unclean));
         tasks.spawn(presence::keep(Arc::clone(&pair), me, presence));
         tasks.spawn(presence::follow_members(Arc::clone(&pair)));
         tasks.spawn(tick(Arc::clone(&pair)));

@@ -70,6 +70,10 @@ impl Pair {
             return "nothing fresh was heard of the primary".to_owned();
         }
         let begin = match self.settings.unclean {
+            UncleanStart::Cold if self.settings.cold_after_ms > 0 => {
+                "a member begins anew with nothing once nobody has led for `cold_after_ms`, or when a person says so, with \
+                 `understudy recover`"
+            }
             UncleanStart::Cold => "with `understudy recover` a person says so, and a member begins anew with nothing",
             UncleanStart::Wait => {
                 "with `understudy recover` a person says so; then a member that is started with `--unclean cold` begins \

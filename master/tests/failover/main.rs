@@ -8,7 +8,7 @@
 //! | `probe` | one that asks a single member, whatever it says of itself |
 //! | `kills`, `pauses`, `members`, `transfers`, `record`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
 //! | `standby_reads` | the tests: reads at standbys |
-//! | `etcd_faults`, `etcd_full`, `etcd_members`, `links`, `loss`, `throttle` | the tests: etcd and links |
+//! | `etcd_faults`, `etcd_full`, `etcd_members`, `cold_after`, `links`, `loss`, `throttle` | the tests: etcd and links |
 //! | `scenarios` | the tests: what users ask first |
 //! | `chaos_smoke` | the tests: a short `./x chaos` |
 //! | `verification`, `soak` | the tests: states that were broken on purpose, and that were not |
@@ -23,6 +23,7 @@ use harness::{cluster, etcd, linked, proxy, view};
 
 mod chaos_smoke;
 mod check;
+mod cold_after;
 mod etcd_faults;
 mod etcd_full;
 mod etcd_members;

@@ -77,6 +77,10 @@ impl Cx {
     }
 
     pub(crate) fn ask(&mut self, from: usize, asker: Incarnation, request: Request) {
+        if self.coordinator.is_cut(from, self.now) {
+            let given_up = Delivery::FromCoordinator { to: from, asker, answer: None };
+            return self.net.put(self.now + ANSWER_WITHIN_MS, given_up);
+        }
         if !self.sometimes(self.options.coordinator_unsure) {
             let at = self.now + 1 + self.rng.below(self.options.coordinator_ms_max);
             return self.net.put(at, Delivery::ToCoordinator { from, asker, request, lose_answer: false });
@@ -106,15 +110,11 @@ impl Cx {
     fn handle(&mut self, asker: Incarnation, request: &Request) -> Answer {
         let epoch = |coordinator: &Coordinator| coordinator.record().map_or(0, |known| known.record.epoch);
         let before = epoch(&self.coordinator);
-        let answer = self.coordinator.handle(request);
+        let answer = self.coordinator.handle(request, self.now);
         if let Request::Swap { expect, to } = request {
             self.say(|| format!("coordinator: {asker:?} {expect:?} to {to:?}: {answer:?}"));
             if epoch(&self.coordinator) > before {
                 self.checks.births.begins(to.epoch, to.born);
-                if to.born == to.epoch && before > 0 {
-                    self.checks.reborn();
-                    self.tally.rebirths += 1;
-                }
             }
         }
         answer

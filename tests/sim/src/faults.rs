@@ -8,8 +8,8 @@ use crate::world::World;
 
 impl World {
     pub(crate) fn break_something(&mut self) {
-        let Options { crash, pause, cut_link, coordinator_down, transfer, stop, corrupt, break_stream, .. } =
-            self.cx.options;
+        let Options { crash, pause, cut_link, hide, coordinator_down, .. } = self.cx.options;
+        let Options { transfer, stop, corrupt, break_stream, .. } = self.cx.options;
         let now = self.cx.now;
         if self.cx.rng.per_100k(coordinator_down) {
             self.cx.coordinator.down_until = now + self.cx.rng.below(2_000);
@@ -23,6 +23,9 @@ impl World {
             let (from, to, until) = (self.any(), self.any(), now + self.cx.rng.below(2_000));
             self.cx.net.cut(from, to, until);
             self.cx.tally.cuts += 1;
+        }
+        if hide > 0 && self.cx.rng.per_100k(hide) {
+            self.hide();
         }
         if self.cx.rng.per_100k(stop) {
             self.stop();
@@ -46,6 +49,17 @@ impl World {
                 self.crash(at);
             }
         }
+    }
+
+    /// A member is not seen at the coordinator, nor by one of the others, and mostly lives on.
+    fn hide(&mut self) {
+        let (at, other, until) = (self.any(), self.any(), self.cx.now + self.cx.rng.below(5_000));
+        self.cx.coordinator.hide(at, until);
+        if self.cx.rng.below(2) == 0 {
+            self.cx.coordinator.cut(at, until);
+        }
+        self.cx.net.cut(at, other, until);
+        self.cx.tally.cuts += 1;
     }
 
     fn any(&mut self) -> usize {
@@ -124,7 +138,7 @@ impl World {
     }
 
     pub(crate) fn heal(&mut self) {
-        self.cx.coordinator.down_until = 0;
+        self.cx.coordinator.heal();
         self.cx.net.heal(self.cx.now);
         for member in &mut self.members {
             member.paused_until = 0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use election::Timing;
+use election::{Timing, Unclean};
 use metadata::Config;
 use oplog::TailConfig;
 use replication::BatchLimits;
@@ -24,8 +24,12 @@ pub(crate) struct Options {
     pub(crate) crash: u64,
     /// How often whoever looks finds proof that a process which has ended has ended. After the chaos: always, if ever.
     pub(crate) proofs: u64,
-    /// Also the last one who holds what was acknowledged may crash: then somebody begins with nothing. Needs proofs.
+    /// Also the last one who holds what was acknowledged may crash: then somebody begins with nothing. Needs proofs, or
     pub(crate) lose_all: bool,
+    /// that members begin with nothing, too, where nobody has led for long, whatever is true of those who held something.
+    pub(crate) cold_after: bool,
+    /// A member that lives is not seen for longer than that.
+    pub(crate) hide: u64,
     /// A primary is asked to leave its place to another member.
     pub(crate) transfer: u64,
     pub(crate) pause: u64,
@@ -87,16 +91,26 @@ impl Options {
         let coordinator_ms_max = of([20, 180]);
         // Over before a takeover, or not.
         let object_lease_ms = of([200, 1200]);
+        let (members, clients, delay_ms_max) =
+            (2 + rng.below(3) as usize, 1 + rng.below(4) as usize, 1 + rng.below(40));
+        let chaos_ms = 3_000 + rng.below(5_000);
+        // Aside, so that runs without it are what they were before there was such a thing.
+        let mut aside = rng.clone();
+        let cold_after = aside.below(4) == 0;
+        let lose_all = lose_all || (cold_after && aside.below(2) == 0);
+        let hide = if cold_after { 100 } else { 0 };
         Options {
-            members: 2 + rng.below(3) as usize,
-            clients: 1 + rng.below(4) as usize,
-            delay_ms_max: 1 + rng.below(40),
+            members,
+            clients,
+            delay_ms_max,
             late_message,
             lose_request,
             repeat_request,
             crash,
             proofs,
             lose_all,
+            cold_after,
+            hide,
             transfer,
             pause,
             cut_link,
@@ -120,13 +134,20 @@ impl Options {
             client_ttl_ms,
             object_lease_ms,
             segment_bytes,
-            chaos_ms: 3_000 + rng.below(5_000),
+            chaos_ms,
         }
+    }
+
+    /// Short enough to happen in a run, and to meet primaries that live.
+    pub(crate) fn unclean(&self) -> Unclean {
+        if self.cold_after { Unclean::ColdAfter { after_ms: 1500, confirm_within_ms: 700 } } else { Unclean::Cold }
     }
 
     pub(crate) fn timing(&self) -> Timing {
         let lag_ops_max = self.lag_ops_max;
-        Timing { lag_ops_max, join_lag_ops: lag_ops_max / 4, ..Timing::default() }
+        // Often enough for a bound primary.
+        let look_every_ms = if self.cold_after { 200 } else { Timing::default().look_every_ms };
+        Timing { lag_ops_max, join_lag_ops: lag_ops_max / 4, look_every_ms, ..Timing::default() }
     }
 
     pub(crate) fn tail(&self) -> TailConfig {

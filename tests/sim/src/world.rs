@@ -209,12 +209,18 @@ impl World {
             let later = self.members[to].paused_until;
             return self.cx.net.put(later, Delivery::FromCoordinator { to, asker, answer });
         }
-        if let Some(Answer::Read(Some(known))) = &answer {
+        if let Some(Answer::Read(Some(known), _)) = &answer {
             self.members[to].known = Some(known.clone());
             self.look_for_proofs(to);
         }
+        if let Some(Answer::Read(record, announced)) = &answer
+            && (record.is_none() || self.cx.options.cold_after)
+        {
+            let who = if *announced > 0 { Event::Announced { epoch: *announced } } else { Event::NobodyAnnounced };
+            self.members[to].happen(&mut self.cx, who);
+        }
         let event = match answer {
-            Some(Answer::Read(record)) => Event::Read(record),
+            Some(Answer::Read(record, _)) => Event::Read(record),
             Some(Answer::Swapped(revision)) => Event::Swapped(revision),
             Some(Answer::SwapRefused) => Event::SwapRefused,
             None => Event::NoAnswer,

@@ -13,12 +13,22 @@ use crate::history::History;
 pub(crate) struct Births {
     /// By epoch: the one that its life began with.
     born: BTreeMap<u64, u64>,
+    /// Of those that somebody has led in: the newest.
+    life: u64,
 }
 
 impl Births {
     /// The record says so.
     pub(crate) fn begins(&mut self, epoch: u64, born: u64) {
         self.born.insert(epoch, born);
+    }
+
+    /// The first leader of its life; of the first life there was nothing before.
+    pub(crate) fn is_new_life(&mut self, epoch: u64) -> bool {
+        let born = self.born[&epoch];
+        let is_new = born > self.life.max(1);
+        self.life = self.life.max(born);
+        is_new
     }
 
     /// `begins_after`: the end of the log that it leads with.

@@ -46,8 +46,17 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Everybody who held what was acknowledged is gone: from here on that counts no more.
-    pub(crate) fn reborn(&mut self) {
+    /// A member is about to lead `epoch`. True: its life began with nothing, and this is the first that is seen of it. Until now
+    /// a primary of the life before may have answered; from here on what it acknowledged counts no more.
+    pub(crate) fn begins(&mut self, epoch: u64) -> bool {
+        let is_new = self.births.is_new_life(epoch);
+        if is_new {
+            self.reborn();
+        }
+        is_new
+    }
+
+    fn reborn(&mut self) {
         self.acknowledged = acknowledged_survives::Acknowledged::default();
         self.same_answer = same_answer::Answers::default();
         self.assigned_once = assigned_once::Assigned::default();

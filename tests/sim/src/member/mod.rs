@@ -18,7 +18,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use election::{Event, Incarnation, MemberId, Unclean, Versioned};
+use election::{Event, Incarnation, MemberId, Versioned};
 use metadata::{Metadata, Now};
 use oplog::{Position, ReplicatedState as _, Tail};
 use standby::Standby;
@@ -100,7 +100,7 @@ impl Member {
         Member {
             at: me.member.0 as usize,
             me,
-            core: election::Member::new(me, 7, cx.timing, Unclean::Cold, clock),
+            core: election::Member::new(me, 7, cx.timing, cx.options.unclean(), clock),
             life: Life::Follows(Box::new(standby)),
             role: Role::Starting,
             role_due: None,
@@ -200,6 +200,9 @@ impl Member {
             self.on_letter(cx, letter);
         }
         self.happen(cx, Event::Tick);
+        if let Some(epoch) = self.core.leads() {
+            cx.coordinator.announce(self.at, epoch, cx.now);
+        }
         self.take_role(cx);
         if !self.up {
             return;

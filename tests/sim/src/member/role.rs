@@ -124,6 +124,7 @@ impl Member {
         }
         let begins_after = standby.tail().last();
         cx.say(|| format!("{:?}: leads {epoch} after {begins_after}", self.me));
+        cx.tally.rebirths += u64::from(cx.checks.begins(epoch));
         cx.checks.births.leads(&cx.history, self.me, epoch, begins_after);
         cx.checks.acknowledged.leads(&cx.history, self.me, begins_after);
         let promotion = Promotion::new(standby);

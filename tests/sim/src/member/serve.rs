@@ -112,7 +112,8 @@ impl Member {
         let at = at.expect("what it rests on is in the log");
         self.acts(cx, epoch);
         cx.checks.acknowledged.acknowledge(&cx.history, self.me, end, at);
-        if let Some(known) = cx.coordinator.record() {
+        // Beside a life that has begun anew with nothing the old primary may answer a little longer, until somebody leads it.
+        if let Some(known) = cx.coordinator.record().filter(|known| known.record.born <= epoch) {
             cx.checks.held.acknowledged(&cx.history, &known.record, at);
         }
         if cx.checks.same_answer.told(self.me, &request, &ran.told) {
