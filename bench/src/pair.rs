@@ -13,7 +13,6 @@ use crate::members::{Members, both_in_sync, wait_for};
 use crate::process::{Server, apart};
 use crate::server::put_many;
 
-const BATCH: usize = 500;
 /// The thread of a member that sends to its peers, and takes their receipts.
 const PEERS: &str = "understudy-pair";
 /// Objects that the writer puts in one call while it keeps its rate.
@@ -32,6 +31,18 @@ pub(crate) struct Args {
     /// shares caches with its standby and its clients.
     #[arg(long)]
     primary_cpu: Option<usize>,
+    /// Objects of one call where costs are compared.
+    #[arg(long, default_value_t = 500)]
+    batch: usize,
+    /// Such calls in flight at a time.
+    #[arg(long, default_value_t = 4)]
+    width: usize,
+    /// Such calls come one by one, not over a session.
+    #[arg(long)]
+    unary: bool,
+    /// How often the primary's costs with a standby and alone are compared, in turn.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
     /// Further arguments of both servers.
     #[arg(last = true)]
     server: Vec<String>,
@@ -42,18 +53,25 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let first = apart(args.primary_cpu, || members.start("a"))?;
     let client = connect(&first.address(), Transport::Session).await?;
     wait_for(&client, "a primary", |cluster| cluster.primary == "a").await?;
-    mount(&client, "bench", 3 * args.objects + 5_000_000).await?;
-    costs(&first, &client, "alone, filling up", args.objects, "fill").await?;
+    mount(&client, "bench", (2 + args.rounds) * args.objects + 5_000_000).await?;
+    let filling = Costs { primary: &first, batch: 500, width: 4 };
+    filling.print(&client, "alone, filling up", args.objects, "fill").await?;
+    let costs = Costs { primary: &first, batch: args.batch, width: args.width };
+    let transport = if args.unary { Transport::Unary } else { Transport::Session };
+    let caller = connect(&first.address(), transport).await?;
+    let local = Client::connect(Options { ack: Ack::Local, transport, ..Options::new([first.address()]) }).await?;
+    let compared = args.objects / 4;
+    let way = if args.unary { "calls of their own" } else { "a session" };
+    println!("from here on puts come over {way}: {} in a call, {} calls in flight", args.batch, args.width);
     // What is compared with a standby must find as many objects there: their number alone makes caches miss.
-    costs(&first, &client, "alone, on top of those", args.objects / 4, "alone").await?;
+    costs.print(&caller, "alone, on top of those", compared, "alone").await?;
 
-    let local = client_of(&first, Ack::Local).await?;
     let writer = Writer::start(connect(&first.address(), Transport::Session).await?, args.writes_per_s, "writer").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     print("writes, alone", &writer.take());
     let memory = first.process().resident_bytes()?;
     let began = Instant::now();
-    let second = members.start("b")?;
+    let mut second = members.start("b")?;
     wait_for(&client, "a standby in sync", both_in_sync).await?;
     println!("full sync of {} objects and into the set: {:?}", args.objects, began.elapsed());
     print("writes, during the full sync", &writer.take());
@@ -68,38 +86,47 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     writer.stop().await?;
     ensure_same(&first, &second).await?;
 
-    costs(&first, &client, "with a standby, ack committed", args.objects / 4, "committed").await?;
-    costs(&first, &local, "with a standby, ack local", args.objects / 4, "local").await?;
-    ensure_same(&first, &second).await?;
-    // That more objects are there has a price too, and the standby does not pay it.
-    second.kill();
-    wait_for(&client, "a primary without its standby", |cluster| !both_in_sync(cluster)).await?;
-    costs(&first, &client, "alone again", args.objects / 4, "again").await?;
-
-    let second = members.start("b")?;
-    wait_for(&client, "a standby in sync", both_in_sync).await?;
+    costs.print(&caller, "with a standby, ack committed", compared, "committed").await?;
+    for round in 0..args.rounds {
+        costs.print(&local, "with a standby, ack local", compared, &format!("local{round}")).await?;
+        ensure_same(&first, &second).await?;
+        // That more objects are there has a price too, and the standby does not pay it.
+        second.kill();
+        wait_for(&client, "a primary without its standby", |cluster| !both_in_sync(cluster)).await?;
+        costs.print(&caller, "alone again", compared, &format!("again{round}")).await?;
+        second = members.start("b")?;
+        wait_for(&client, "a standby in sync", both_in_sync).await?;
+    }
     takeover(first, &second).await
 }
 
-/// Prints what puts in batches cost the primary.
-async fn costs(primary: &Server, client: &Client, name: &str, objects: usize, prefix: &str) -> Result<()> {
-    let order = shuffled(objects);
-    let spent = || anyhow::Ok((primary.process().cpu_ns()?, primary.process().cpu_ns_of(PEERS)?));
-    let (before, wall) = (spent()?, Instant::now());
-    let puts = order.chunks(BATCH).map(|chunk| {
-        let keys = chunk.iter().map(|at| key(prefix, *at)).collect();
-        put_many(client, keys, PutOptions::default())
-    });
-    run_all(4, puts).await?;
-    let (after, wall) = (spent()?, wall.elapsed());
-    let per_op = |ns: u64| ns as f64 / objects as f64 / 1000.0;
-    println!(
-        "put, batches, {name:<29} {:>6.2} µs CPU/op, of which for peers {:.2} {:>9.0} op/s",
-        per_op(after.0 - before.0),
-        per_op(after.1 - before.1),
-        objects as f64 / wall.as_secs_f64()
-    );
-    Ok(())
+/// What puts cost the primary.
+struct Costs<'a> {
+    primary: &'a Server,
+    batch: usize,
+    width: usize,
+}
+
+impl Costs<'_> {
+    async fn print(&self, client: &Client, name: &str, objects: usize, prefix: &str) -> Result<()> {
+        let order = shuffled(objects);
+        let spent = || anyhow::Ok((self.primary.process().cpu_ns()?, self.primary.process().cpu_ns_of(PEERS)?));
+        let (before, wall) = (spent()?, Instant::now());
+        let puts = order.chunks(self.batch).map(|chunk| {
+            let keys = chunk.iter().map(|at| key(prefix, *at)).collect();
+            put_many(client, keys, PutOptions::default())
+        });
+        run_all(self.width, puts).await?;
+        let (after, wall) = (spent()?, wall.elapsed());
+        let per_op = |ns: u64| ns as f64 / objects as f64 / 1000.0;
+        println!(
+            "put, {name:<30} {:>6.2} µs CPU/op, of which for peers {:.2} {:>9.0} op/s",
+            per_op(after.0 - before.0),
+            per_op(after.1 - before.1),
+            objects as f64 / wall.as_secs_f64()
+        );
+        Ok(())
+    }
 }
 
 pub(crate) async fn client_of(server: &Server, ack: Ack) -> Result<Client> {

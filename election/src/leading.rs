@@ -107,8 +107,16 @@ impl Leading {
     /// Until when answers may go out, for all that is known now. `Millis::MAX`: nobody else can be promoted.
     pub(crate) fn tenure_until(&self, timing: &Timing) -> Millis {
         let until = |peer| self.peers.get(peer).map_or(0, |peer: &Peer| peer.echo_ms + timing.tenure_ms);
-        let by_coordinator = self.known.record.confirm_within_ms.map(|within| self.confirmed_ms + within);
-        self.required.iter().map(until).chain(by_coordinator).min().unwrap_or(Millis::MAX)
+        self.required.iter().map(until).chain(self.confirmed_until()).min().unwrap_or(Millis::MAX)
+    }
+
+    fn confirmed_until(&self) -> Option<Millis> {
+        self.known.record.confirm_within_ms.map(|within| self.confirmed_ms.saturating_add(within))
+    }
+
+    /// It answers nobody since the coordinator does not confirm it, and somebody else of the set may be luckier.
+    pub(crate) fn is_to_step_aside(&self, now: Millis) -> bool {
+        self.known.record.insync.len() > 1 && self.confirmed_until().is_some_and(|until| now >= until)
     }
 
     pub(crate) fn on_appended(&mut self, seq: u64) -> bool {
@@ -150,7 +158,7 @@ impl Leading {
         self.peers.get(&who).map(|peer| (peer.received, peer.echo_ms))
     }
 
-    /// It is in the set, and in that of every proposal that may be the record's by now, and no proposal without it is due.
+    /// It is in the set, and in that of every proposal that may be the record's by now, and says that it is sound.
     pub(crate) fn may_succeed(&self, who: Incarnation) -> bool {
         let mut sets = [&self.known.record].into_iter().chain(&self.proposed).map(|record| &record.insync);
         who != self.me

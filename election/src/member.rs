@@ -16,7 +16,8 @@
 //! - Only a primary that is known to answer nobody any more is not waited for: it said so itself, in its last message, or
 //!   the kernel says that its process has ended. Silence and broken streams prove nothing.
 //! - A member whose state is not what its log says claims nothing, and leaves the set.
-//! - A primary looks at the record now and then: somebody may have led since, of whom it has heard nothing.
+//! - A primary looks at the record now and then: somebody may have led since, of whom it has heard nothing. Where the record bounds it
+//!   by the coordinator and nobody answers in time, it makes way for the others of the set.
 //! - Whoever was not in the set begins only with nothing, and only when all who were are known to have ended; or, where the
 //!   record bounds its primary by the coordinator, when nobody has led for long. Such a claim may meet a living primary, so
 //!   whoever wins it leads only when that one's last confirmation is too old for any answer.
@@ -174,10 +175,10 @@ struct Claim {
     won_at: Option<Millis>,
 }
 
-/// Nobody led this epoch when the coordinator was asked, again and again.
+/// Nobody led when the coordinator was asked, again and again, and the record was the same: a change would be a sign of life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Vacancy {
-    epoch: u64,
+    revision: u64,
     since: Millis,
     seen: Millis,
 }
@@ -318,8 +319,10 @@ impl Member {
             Event::Swapped(revision) => self.on_swapped(revision, now, out),
             Event::SwapRefused => self.on_undecided(now),
             Event::NoAnswer => {
-                // A primary could not be seen meanwhile.
-                self.vacancy = None;
+                if matches!(self.asked, Asked::Swap { .. }) {
+                    // The coordinator may be in trouble: somebody who leads could not say so either.
+                    self.vacancy = None;
+                }
                 self.on_undecided(now + self.timing.ask_again_ms);
             }
             Event::Heard { from, epoch, sent_ms } => self.on_heard(from, epoch, sent_ms, now, out),
@@ -394,6 +397,9 @@ impl Member {
     }
 
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
+        if self.leading().is_some_and(|leading| leading.is_to_step_aside(now)) {
+            self.on_resign(now, out);
+        }
         if self.asked != Asked::Nothing || now < self.ask_again_at {
             return;
         }
@@ -442,7 +448,7 @@ impl Member {
         let Asked::Read { epoch: held, at } = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
         self.ask_again_at = now + self.timing.ask_again_ms;
         let epoch = found.as_ref().map_or(0, |known| known.record.epoch);
-        self.note_vacancy(epoch, now);
+        self.note_vacancy(found.as_ref(), now);
         if epoch < held {
             out.push(Action::CoordinatorLostData { held, found: epoch });
         } else if epoch < self.epoch_max {
@@ -457,23 +463,26 @@ impl Member {
     }
 
     /// What was said of who leads counts for as long as it is said again and again: this member may have stood still, too.
-    fn note_vacancy(&mut self, epoch: u64, now: Millis) {
+    fn note_vacancy(&mut self, found: Option<&Versioned>, now: Millis) {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return };
-        let is_vacant = self.announced.take().is_some_and(|by| by < epoch);
-        let goes_on = |before: &Vacancy| before.epoch == epoch && now <= before.seen + after_ms / 4;
-        let since = self.vacancy.filter(goes_on).map_or(now, |before| before.since);
-        self.vacancy = is_vacant.then_some(Vacancy { epoch, since, seen: now });
+        let announced = self.announced.take();
+        self.vacancy = found.filter(|known| announced.is_some_and(|by| by < known.record.epoch)).map(|known| {
+            let revision = known.revision;
+            let goes_on = |before: &Vacancy| before.revision == revision && now <= before.seen + after_ms / 4;
+            let since = self.vacancy.filter(goes_on).map_or(now, |before| before.since);
+            Vacancy { revision, since, seen: now }
+        });
     }
 
     /// Nobody has led for so long that this member may begin anew: then, how long a primary that lives all the same may go on to
     /// answer.
-    fn left_alone(&self, record: &ConfigRecord, now: Millis) -> Option<Millis> {
+    fn left_alone(&self, known: &Versioned, now: Millis) -> Option<Millis> {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return None };
-        let within = record.confirm_within_ms?;
-        let vacancy = self.vacancy.filter(|vacancy| vacancy.epoch == record.epoch)?;
+        let within = known.record.confirm_within_ms?;
+        let vacancy = self.vacancy.filter(|vacancy| vacancy.revision == known.revision)?;
         // Longer than somebody who has won such a claim waits before it announces itself.
-        let after_ms = after_ms.max(2 * within);
-        (now >= vacancy.since + after_ms).then(|| outlasts_ms(within))
+        let after_ms = after_ms.max(within.saturating_mul(2));
+        (now >= vacancy.since.saturating_add(after_ms)).then(|| outlasts_ms(within))
     }
 
     /// `asked_ms`: when the question was asked that this answers.
@@ -497,7 +506,7 @@ impl Member {
             self.claim.as_mut().filter(|claim| claim.to.epoch == epoch && known.record.primary == self.me)
         {
             let won_at = *claim.won_at.get_or_insert(now);
-            if now >= won_at + claim.wait_ms {
+            if now >= won_at.saturating_add(claim.wait_ms) {
                 self.lead(known, asked_ms, out);
             }
             return;
@@ -522,9 +531,9 @@ impl Member {
         let begins_anew_after = match self.unclean {
             _ if self.retired => None,
             Unclean::Wait => None,
-            Unclean::Cold | Unclean::ColdAfter { .. } if all_lost => Some(0),
+            Unclean::Cold | Unclean::ColdAfter { .. } if all_lost => Some(known.record.outlasts_last_ms()),
             Unclean::Cold => None,
-            Unclean::ColdAfter { .. } => self.left_alone(&known.record, now).filter(|_| !may_claim),
+            Unclean::ColdAfter { .. } => self.left_alone(&known, now).filter(|_| !may_claim),
         };
         if let Some(wait_ms) = begins_anew_after {
             let to = known.record.reborn(self.me);
@@ -552,7 +561,9 @@ impl Member {
     }
 
     fn claim(&mut self, expect: Option<u64>, to: ConfigRecord, wait_ms: Millis, now: Millis, out: &mut Vec<Action>) {
-        let to = to.confirmed_within(self.unclean.confirm_within_ms());
+        // Somebody who is waited for may outlive whoever waits: the next one must know for how long.
+        let inherited = to.confirm_within_ms.filter(|_| wait_ms > 0);
+        let to = to.confirmed_within(self.unclean.confirm_within_ms().max(inherited));
         self.claim = Some(Claim { expect, to: to.clone(), wait_ms, won_at: None });
         self.swap(expect, to, now, out);
     }
@@ -568,8 +579,7 @@ impl Member {
         self.dead.clear();
         self.vacancy = None;
         // Of a cluster's first epoch there was nothing before, and whoever creates the record has nothing.
-        let reborn = known.record.born == epoch && epoch > 1;
-        if reborn {
+        if known.record.begins_anew() {
             self.born = epoch;
             self.held = 0;
             self.sound = true;

@@ -7,6 +7,7 @@ use crate::record::MemberId;
 
 const ME: Incarnation = Incarnation { member: MemberId(1), number: 1 };
 const OTHER: Incarnation = Incarnation { member: MemberId(2), number: 1 };
+const THIRD: Incarnation = Incarnation { member: MemberId(3), number: 1 };
 
 fn member() -> Member {
     Timing::default().validate().unwrap();
@@ -561,8 +562,17 @@ fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
 
     let mut member = start();
     feed(&mut member, Event::Tick, 12_000);
-    feed(&mut member, Event::NoAnswer, 12_001);
-    assert_eq!(look(&mut member, &known, 12_100, 24_000), [], "the coordinator was away");
+    feed(&mut member, Event::NoAnswer, 14_900);
+    assert_eq!(look(&mut member, &known, 15_000, 26_000), [], "the coordinator was away");
+
+    let mut member = start();
+    feed(&mut member, Event::Tick, 12_000);
+    feed(&mut member, Event::NoAnswer, 12_100);
+    assert_eq!(look(&mut member, &known, 12_150, 13_050).len(), 1, "a look that fails is soon made again");
+
+    let mut member = start();
+    let changed = bound(&[OTHER], 10);
+    assert_eq!(look(&mut member, &changed, 12_000, 23_950), [], "somebody has changed the record");
 
     let mut member = start();
     assert_eq!(look(&mut member, &known, 16_000, 27_000), [], "this member stood still");
@@ -573,6 +583,60 @@ fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
 
     let mut member = start();
     assert_eq!(look(&mut member, &others(&[OTHER], 9), 12_000, 60_000), [], "the primary of this record is not bound");
+    assert_eq!(member.leads(), None);
+}
+
+#[test]
+fn whoever_follows_somebody_who_began_anew_and_may_not_have_led_waits_as_long() {
+    let won = |insync: &[Incarnation]| {
+        let Versioned { record, .. } = bound(&[THIRD], 9);
+        let reborn = record.reborn(OTHER);
+        Versioned { record: ConfigRecord { insync: insync.iter().copied().collect(), ..reborn }, revision: 10 }
+    };
+    for (insync, unclean, waits_ms, bound_ms) in [
+        // It may have ended before it led: then the primary before it may still answer, and this one may end, too.
+        (&[OTHER][..], Unclean::Cold, 5000 + 250 + 20, Some(5000)),
+        (&[OTHER], Unclean::ColdAfter { after_ms: 12_000, confirm_within_ms: 2000 }, 5000 + 250 + 20, Some(5000)),
+        (&[OTHER], Unclean::ColdAfter { after_ms: 20_000, confirm_within_ms: 9000 }, 5000 + 250 + 20, Some(9000)),
+        // It has led: nobody else has joined it before.
+        (&[OTHER, THIRD], Unclean::Cold, 0, None),
+    ] {
+        let mut member = Member::new(ME, 7, Timing::default(), unclean, 1000);
+        for who in insync {
+            feed(&mut member, Event::ProvenDead(*who), 1000);
+        }
+        let claims = look(&mut member, &won(insync), 1000, 1050);
+        let to = won(insync).record.reborn(ME).confirmed_within(bound_ms);
+        assert_eq!(claims, [(Action::Swap { expect: Some(10), to: to.clone() }, 1000)]);
+        feed(&mut member, Event::Swapped(11), 2000);
+        let known = Versioned { record: to, revision: 11 };
+        assert_eq!(look(&mut member, &known, 2050, 2000 + waits_ms), [], "{insync:?}");
+        let led = if waits_ms == 0 { Some(5) } else { None };
+        assert_eq!(member.leads(), led, "{insync:?}");
+        look(&mut member, &known, 2050 + waits_ms, 2100 + waits_ms);
+        assert_eq!(member.leads(), Some(5), "{insync:?}");
+    }
+}
+
+#[test]
+fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
+    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let known = bound(&[ME, OTHER], 9);
+    let claimed = look(&mut member, &known, 1000, 1600);
+    let [(Action::Swap { to, .. }, _)] = &claimed[..] else { panic!("{claimed:?}") };
+    feed(&mut member, Event::Swapped(10), 1600);
+    assert_eq!(member.leads(), Some(4));
+    let joined = Versioned { record: to.with(OTHER), revision: 11 };
+    let tick = |member: &mut Member, now| {
+        feed(member, Event::Answered { from: OTHER, epoch: 4, received: 0, echo_ms: now, sound: true }, now);
+        feed(member, Event::Tick, now)
+    };
+    assert_eq!(tick(&mut member, 2600), [Action::Read]);
+    feed(&mut member, Event::Read(Some(joined)), 2660);
+    assert_eq!(member.record().map(|known| known.revision), Some(11));
+    assert_eq!(tick(&mut member, 3700), [Action::Read]);
+    assert_eq!(tick(&mut member, 7599), []);
+    assert_eq!(tick(&mut member, 7600), [Action::Depose { epoch: 4, by: 4 }], "the other one may see it");
     assert_eq!(member.leads(), None);
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::timing::Millis;
+use crate::timing::{Millis, outlasts_ms};
 
 /// A member's number, for good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -76,6 +76,18 @@ impl ConfigRecord {
         let mut record = self.clone();
         record.insync.remove(&who);
         record
+    }
+
+    /// Its epoch begins with nothing, after others: everybody before was lost.
+    pub fn begins_anew(&self) -> bool {
+        self.born == self.epoch && self.epoch > 1
+    }
+
+    /// For how long the primary of the epoch before may go on to answer, for all that this says. Whoever begins anew waits for
+    /// that, and may have ended before it was over; nobody else is in the set until it leads.
+    pub(crate) fn outlasts_last_ms(&self) -> Millis {
+        let may_wait = self.begins_anew() && self.insync.len() == 1;
+        self.confirm_within_ms.filter(|_| may_wait).map_or(0, outlasts_ms)
     }
 
     /// Of an epoch that begins: how its primary is bound.

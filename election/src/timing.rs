@@ -10,7 +10,7 @@ pub type Millis = u64;
 /// How long one waits who must be sure that another's stretch of `ms` is over: a rate error of five per cent, and what rounding
 /// and scheduling take.
 pub(crate) fn outlasts_ms(ms: Millis) -> Millis {
-    ms + ms.div_ceil(20) + 20
+    ms.saturating_add(ms.div_ceil(20)).saturating_add(20)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -205,7 +205,9 @@ impl Gate {
             (_, Effect::Reads | Effect::ReadsStandby) if fits => Err(no_tenure()),
             (_, Effect::Mutates) if fits => Err(CallError {
                 retry_after_ms: TENURE_RETRY_MS,
-                ..status::outcome_unknown(format_args!("this member has heard too little of the others for a while"))
+                ..status::outcome_unknown(format_args!(
+                    "this member has heard too little of the others, or of the coordinator, for a while"
+                ))
             }),
             (Standing::NotPrimary { hint, epoch }, Effect::Reads | Effect::ReadsStandby) => {
                 Err(status::not_primary(hint.as_str(), *epoch))

@@ -153,8 +153,8 @@ component! {
         /// or `wait` (until a person decides).
         unclean: UncleanStart = UncleanStart::Cold, "UNDERSTUDY_UNCLEAN";
         /// Milliseconds after which, under `cold` and with etcd, another member begins with nothing also where nobody can prove
-        /// that: nobody has led for so long. In return a primary stops answering when etcd has not confirmed it for
-        /// `etcd_lease_ttl_s`. 0: on proof only, and the members go on without etcd.
+        /// that: nobody has led for so long. In return a primary makes way when etcd has not confirmed it for
+        /// `etcd_lease_ttl_s`, and nobody serves while etcd is away. 0: on proof only, and the members go on without etcd.
         cold_after_ms: u64 = 0, "UNDERSTUDY_COLD_AFTER_MS";
         /// Milliseconds for which the primary may answer after it sent the newest message that each in-sync peer has
         /// answered. After a failure that nobody can prove, a takeover waits about this long.

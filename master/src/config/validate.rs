@@ -169,6 +169,20 @@ impl Cluster {
         rule(after_ms >= least_ms, "cold_after_ms", || {
             format!("{after_ms} must be at least {least_ms}: {COLD_AFTER_MS_MIN}, and twice etcd_lease_ttl_s")
         })?;
+        // A new primary announces itself when it serves, and must not be taken for none before.
+        let window_ms = self.safety_window_ms.saturating_add(confirm_ms);
+        rule(window_ms <= after_ms, "safety_window_ms", || {
+            format!(
+                "with etcd_lease_ttl_s it is {window_ms} ms, above cold_after_ms, {after_ms}: others would begin anew meanwhile"
+            )
+        })?;
+        // One look may fail, or nobody would ever be seen to be missing for long.
+        let unseen_ms = self.ask_again_ms.saturating_add(self.coordinator_timeout_ms.saturating_mul(2));
+        rule(unseen_ms < after_ms / 4, "cold_after_ms", || {
+            format!(
+                "{after_ms} must be above four times ask_again_ms + 2 × coordinator_timeout_ms, which is {unseen_ms}"
+            )
+        })?;
         // One question may fail without a pause.
         let late_ms = self.look_every_ms.saturating_add(self.coordinator_timeout_ms.saturating_mul(2));
         rule(late_ms < confirm_ms, "etcd_lease_ttl_s", || {

@@ -32,19 +32,33 @@ pub(crate) async fn run(
                 }
                 Ok(record) => {
                     look_for_proofs(&seat, &*coordinator, record.as_ref()).await;
-                    let looked = if record.is_none() || (unclean.asks_who_leads() && seat.leads().is_none()) {
-                        look_for_a_primary(&seat, &*coordinator).await
-                    } else {
-                        Ok(())
-                    };
-                    looked.map(|()| Event::Read(record))
+                    match look_for_a_primary(&seat, &*coordinator, record.is_some(), unclean).await {
+                        // Without a record that decides whether one may be made.
+                        Err(error) if record.is_none() => Err(error),
+                        Err(error) => {
+                            tracing::debug!("nobody can say who is announced as the primary: {error}");
+                            Ok(Event::Read(record))
+                        }
+                        Ok(()) => Ok(Event::Read(record)),
+                    }
                 }
                 Err(error) => Err(error),
             },
-            Ask::Swap { expect, to } => coordinator.swap(expect, to).await.map(|swap| match swap {
-                Swap::Done { revision } => Event::Swapped(revision),
-                Swap::Refused => Event::SwapRefused,
-            }),
+            Ask::Swap { expect, to } => {
+                let (epoch, begins_anew) = (to.epoch, to.begins_anew() && seat.leads().is_none());
+                coordinator.swap(expect, to).await.map(|swap| match swap {
+                    Swap::Done { revision } => {
+                        if begins_anew {
+                            tracing::warn!(
+                                epoch,
+                                "this member begins anew with nothing, once nobody before it can answer"
+                            );
+                        }
+                        Event::Swapped(revision)
+                    }
+                    Swap::Refused => Event::SwapRefused,
+                })
+            }
         };
         match answer {
             Ok(event) => {
@@ -74,7 +88,15 @@ async fn look_for_proofs(seat: &Seat, coordinator: &dyn Coordinator, record: Opt
 
 /// Where there is no record, somebody may lead all the same: then the record is lost, and this is no new cluster. And where there is
 /// one, its primary may be gone without anybody to take over.
-async fn look_for_a_primary(seat: &Seat, coordinator: &dyn Coordinator) -> Result<(), coordinator::Error> {
+async fn look_for_a_primary(
+    seat: &Seat,
+    coordinator: &dyn Coordinator,
+    is_recorded: bool,
+    unclean: Unclean,
+) -> Result<(), coordinator::Error> {
+    if is_recorded && (!unclean.asks_who_leads() || seat.leads().is_some()) {
+        return Ok(());
+    }
     let announced = coordinator.announced().await?.filter(|(_, info)| info.who != seat.me);
     seat.event(announced.map_or(Event::NobodyAnnounced, |(epoch, _)| Event::Announced { epoch }));
     Ok(())

@@ -234,6 +234,11 @@ impl Seat {
         Resigned::Done
     }
 
+    /// As the primary: whether `who` could take over right now.
+    pub(crate) fn may_succeed(&self, who: Incarnation) -> bool {
+        self.core.lock().member.may_succeed(who)
+    }
+
     /// A claim of this member may still come to be.
     pub(crate) fn claims(&self) -> bool {
         self.core.lock().member.claims()

@@ -69,8 +69,9 @@ impl Pair {
             // Since then it may have been taken out of the set.
             return "nothing fresh was heard of the primary".to_owned();
         }
+        let is_bound = known.as_ref().is_some_and(|known| known.record.confirm_within_ms.is_some());
         let begin = match self.settings.unclean {
-            UncleanStart::Cold if self.settings.cold_after_ms > 0 => {
+            UncleanStart::Cold if self.settings.cold_after_ms > 0 && is_bound => {
                 "a member begins anew with nothing once nobody has led for `cold_after_ms`, or when a person says so, with \
                  `understudy recover`"
             }

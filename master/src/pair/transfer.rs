@@ -58,7 +58,7 @@ pub(crate) enum NotTransferred {
     Unknown { name: String, insync: String },
     #[error("no other member is in sync: nobody could take over without loss")]
     NobodyInSync,
-    #[error("{to:?} has just left the in-sync set; this member goes on as the primary")]
+    #[error("{to:?} may be leaving the in-sync set; this member goes on as the primary")]
     HeirLeaves { to: String },
     #[error("what was taken was not committed within {0:?}; this member goes on as the primary")]
     NotDrained(Duration),
@@ -197,7 +197,9 @@ impl Pair {
     }
 
     fn heir(&self, to: Option<&str>) -> Result<(Incarnation, MemberInfo), NotTransferred> {
-        let known = self.seat.record().ok_or(NotTransferred::NotPrimary)?;
+        if self.seat.leads().is_none() {
+            return Err(NotTransferred::NotPrimary);
+        }
         if to == Some(self.node.name.as_str()) {
             return Err(NotTransferred::Already { name: self.node.name.clone() });
         }
@@ -208,7 +210,7 @@ impl Pair {
             let is_heard = self.seat.peer(info.who).is_some_and(|(_, echo_ms)| boot_ms() < echo_ms + fresh_ms);
             // One that differs from this member is about to leave the set.
             let is_sound = self.peers.of(info.who).is_none_or(|peer| peer.is_sound());
-            info.who != self.seat.me && known.record.insync.contains(&info.who) && is_heard && is_sound
+            is_heard && is_sound && self.seat.may_succeed(info.who)
         };
         let insync: Vec<&MemberInfo> = members.iter().filter(may_lead).collect();
         let found = match to {

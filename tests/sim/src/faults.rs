@@ -27,6 +27,9 @@ impl World {
         if hide > 0 && self.cx.rng.per_100k(hide) {
             self.hide();
         }
+        if hide > 0 && self.cx.rng.per_100k(5 * hide) {
+            self.trouble_a_claim();
+        }
         if self.cx.rng.per_100k(stop) {
             self.stop();
         }
@@ -51,15 +54,31 @@ impl World {
         }
     }
 
-    /// A member is not seen at the coordinator, nor by one of the others, and mostly lives on.
+    /// A member, mostly the primary, is not seen at the coordinator, nor by one of the others, and mostly lives on.
     fn hide(&mut self) {
-        let (at, other, until) = (self.any(), self.any(), self.cx.now + self.cx.rng.below(5_000));
+        let (any, other, now) = (self.any(), self.any(), self.cx.now);
+        let primary = self.members.iter().position(|member| member.core.leads().is_some());
+        let at = primary.filter(|_| self.cx.rng.below(4) > 0).unwrap_or(any);
+        let until = now + self.cx.rng.below(5_000);
         self.cx.coordinator.hide(at, until);
-        if self.cx.rng.below(2) == 0 {
+        if self.cx.rng.below(4) == 0 {
             self.cx.coordinator.cut(at, until);
         }
         self.cx.net.cut(at, other, until);
         self.cx.tally.cuts += 1;
+    }
+
+    /// Whoever begins anew waits for somebody who may lead: that one does not learn of it, and the other one may end before it leads.
+    fn trouble_a_claim(&mut self) {
+        let Some(at) = self.members.iter().position(|member| member.up && member.core.claims()) else { return };
+        let until = self.cx.now + self.cx.rng.below(3_000);
+        for leading in self.members.iter().filter(|member| member.core.leads().is_some()) {
+            self.cx.coordinator.cut(leading.at, until);
+        }
+        if self.cx.rng.below(2) == 0 && self.may_lose(at) {
+            self.crash(at);
+            self.members[at].restart_at = self.cx.now + self.cx.rng.below(100);
+        }
     }
 
     fn any(&mut self) -> usize {

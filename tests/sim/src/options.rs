@@ -28,7 +28,9 @@ pub(crate) struct Options {
     pub(crate) lose_all: bool,
     /// that members begin with nothing, too, where nobody has led for long, whatever is true of those who held something.
     pub(crate) cold_after: bool,
-    /// A member that lives is not seen for longer than that.
+    /// How each member is bound as the primary then. `None`: it is not, and begins anew on proof only.
+    pub(crate) bounds: Vec<Option<u64>>,
+    /// A member that lives is not seen for longer than that; and one that has claimed, and may wait, ends.
     pub(crate) hide: u64,
     /// A primary is asked to leave its place to another member.
     pub(crate) transfer: u64,
@@ -98,7 +100,14 @@ impl Options {
         let mut aside = rng.clone();
         let cold_after = aside.below(4) == 0;
         let lose_all = lose_all || (cold_after && aside.below(2) == 0);
-        let hide = if cold_after { 100 } else { 0 };
+        let hide = if cold_after { 200 } else { 0 };
+        // Nobody begins anew over a primary that is not bound: then proof is needed.
+        let mut bound = || match aside.below(4) {
+            0 if proofs > 0 => None,
+            1 => Some(1400),
+            _ => Some(700),
+        };
+        let bounds = (0..members).map(|_| bound()).collect();
         Options {
             members,
             clients,
@@ -110,6 +119,7 @@ impl Options {
             proofs,
             lose_all,
             cold_after,
+            bounds,
             hide,
             transfer,
             pause,
@@ -139,8 +149,11 @@ impl Options {
     }
 
     /// Short enough to happen in a run, and to meet primaries that live.
-    pub(crate) fn unclean(&self) -> Unclean {
-        if self.cold_after { Unclean::ColdAfter { after_ms: 1500, confirm_within_ms: 700 } } else { Unclean::Cold }
+    pub(crate) fn unclean(&self, member: usize) -> Unclean {
+        match self.bounds[member] {
+            Some(confirm_within_ms) if self.cold_after => Unclean::ColdAfter { after_ms: 1500, confirm_within_ms },
+            Some(_) | None => Unclean::Cold,
+        }
     }
 
     pub(crate) fn timing(&self) -> Timing {

@@ -214,7 +214,7 @@ impl World {
             self.look_for_proofs(to);
         }
         if let Some(Answer::Read(record, announced)) = &answer
-            && (record.is_none() || self.cx.options.cold_after)
+            && (record.is_none() || self.cx.options.unclean(to).asks_who_leads())
         {
             let who = if *announced > 0 { Event::Announced { epoch: *announced } } else { Event::NobodyAnnounced };
             self.members[to].happen(&mut self.cx, who);

@@ -100,7 +100,7 @@ impl Member {
         Member {
             at: me.member.0 as usize,
             me,
-            core: election::Member::new(me, 7, cx.timing, cx.options.unclean(), clock),
+            core: election::Member::new(me, 7, cx.timing, cx.options.unclean(me.member.0 as usize), clock),
             life: Life::Follows(Box::new(standby)),
             role: Role::Starting,
             role_due: None,
