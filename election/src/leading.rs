@@ -10,7 +10,7 @@
 //! - A peer that says its state is not what its log says is in no record that is proposed.
 //! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{ConfigRecord, Incarnation, Versioned};
 use crate::timing::{Millis, Timing};
@@ -97,8 +97,7 @@ impl Leading {
     }
 
     fn require(&mut self) {
-        let mut required = self.known.record.insync.clone();
-        required.extend(self.proposed.iter().flat_map(|record| &record.insync));
+        let mut required: BTreeSet<Incarnation> = self.sets().flatten().copied().collect();
         required.extend(self.joining);
         required.remove(&self.me);
         self.required = required.into_iter().collect();
@@ -114,9 +113,17 @@ impl Leading {
         self.known.record.confirm_within_ms.map(|within| self.confirmed_ms.saturating_add(within))
     }
 
-    /// It answers nobody since the coordinator does not confirm it, and somebody else of the set may be luckier.
-    pub(crate) fn is_to_step_aside(&self, now: Millis) -> bool {
-        self.known.record.insync.len() > 1 && self.confirmed_until().is_some_and(|until| now >= until)
+    /// It answers nobody since the coordinator does not confirm it, and somebody else of the set may be luckier. What it has taken
+    /// gets a moment to reach them: what they lack then would cost it a full sync.
+    pub(crate) fn is_to_step_aside(&self, now: Millis, timing: &Timing) -> bool {
+        let grace_ms = if self.committed == self.appended { 0 } else { timing.tenure_ms };
+        let is_over = self.confirmed_until().is_some_and(|until| now >= until.saturating_add(grace_ms));
+        is_over && self.sets().any(|insync| insync.len() > 1)
+    }
+
+    /// Of the record, and of every proposal that may be the record by now.
+    fn sets(&self) -> impl Iterator<Item = &BTreeSet<Incarnation>> {
+        [&self.known.record].into_iter().chain(&self.proposed).map(|record| &record.insync)
     }
 
     pub(crate) fn on_appended(&mut self, seq: u64) -> bool {
@@ -160,9 +167,8 @@ impl Leading {
 
     /// It is in the set, and in that of every proposal that may be the record's by now, and says that it is sound.
     pub(crate) fn may_succeed(&self, who: Incarnation) -> bool {
-        let mut sets = [&self.known.record].into_iter().chain(&self.proposed).map(|record| &record.insync);
         who != self.me
-            && sets.all(|insync| insync.contains(&who))
+            && self.sets().all(|insync| insync.contains(&who))
             && self.peers.get(&who).is_some_and(|peer| peer.sound)
     }
 
@@ -170,8 +176,7 @@ impl Leading {
     /// have taken that peer out of the set. A set that was proposed may be the record's by now. Peers that catch up or join hold
     /// nothing up before that: they find as much of the log as its bounds allow, and get a full sync when that was not enough.
     pub(crate) fn needed_seq(&self) -> Option<u64> {
-        let sets = [&self.known.record].into_iter().chain(&self.proposed).map(|record| &record.insync);
-        let peers = sets.flatten().filter(|who| **who != self.me);
+        let peers = self.sets().flatten().filter(|who| **who != self.me);
         peers.map(|who| self.peers.get(who).map_or(0, |peer| peer.received) + 1).min()
     }
 

@@ -66,8 +66,9 @@ pub enum Event {
     Hint,
     /// As the primary: lead no more. Somebody in the set is told so, and may take over at once.
     Resign,
-    /// This process is about to end. Unless it leads: it answers nobody and claims nothing from here on, so that it leaves the
-    /// set while others can still take it out. It goes on to look who leads. A claim that is under way is decided all the same.
+    /// This process is about to end. It answers nobody and claims nothing from here on, so that it leaves the set while others can
+    /// still take it out; where it leads: from the moment on at which it does no more. It goes on to look who leads. A claim that is
+    /// under way is decided all the same.
     Retire,
     /// As a standby: the primary of `epoch` said in its last message that it answers nobody any more, and left it to this
     /// member to take over.
@@ -107,6 +108,10 @@ pub enum Action {
     Depose {
         epoch: u64,
         by: u64,
+    },
+    /// For people: it leads no more, since the coordinator has not confirmed in time that it does. [`Action::Depose`] follows.
+    Unconfirmed {
+        epoch: u64,
     },
     /// Its record is older than what this member has seen. Nothing is done; a person must look.
     CoordinatorLostData {
@@ -194,6 +199,8 @@ pub struct Member {
     ask_again_at: Millis,
     /// Something about the record is not known for sure: read it before anything is proposed.
     unsure: bool,
+    /// The coordinator showed an older record than was known before: it has lost data, for all that was heard last.
+    lost: bool,
     claim: Option<Claim>,
     heard_ms: Millis,
     /// When this member last gave somebody a right to answer clients. At the start: now, for all it knows.
@@ -227,6 +234,7 @@ impl Member {
             asked: Asked::Nothing,
             ask_again_at: now,
             unsure: true,
+            lost: false,
             claim: None,
             heard_ms: now,
             last_answer_ms: now,
@@ -367,7 +375,7 @@ impl Member {
             Event::NobodyAnnounced => self.announced = Some(0),
             Event::Sound(sound) => self.sound = sound,
             Event::Resign => self.on_resign(now, out),
-            Event::Retire => self.retired = self.leading().is_none(),
+            Event::Retire => self.retired = true,
             Event::Resigned { epoch } => self.on_vacant(epoch, now),
             Event::ProvenDead(who) => {
                 self.dead.insert(who);
@@ -397,7 +405,12 @@ impl Member {
     }
 
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
-        if self.leading().is_some_and(|leading| leading.is_to_step_aside(now)) {
+        if let Role::Leading(leading) = &self.role
+            && leading.is_to_step_aside(now, &self.timing)
+            // Nobody could take over; and as long as it says that it leads, nobody takes this for a new cluster.
+            && !self.lost
+        {
+            out.push(Action::Unconfirmed { epoch: leading.epoch() });
             self.on_resign(now, out);
         }
         if self.asked != Asked::Nothing || now < self.ask_again_at {
@@ -450,6 +463,7 @@ impl Member {
         let epoch = found.as_ref().map_or(0, |known| known.record.epoch);
         self.note_vacancy(found.as_ref(), now);
         if epoch < held {
+            self.lost = true;
             out.push(Action::CoordinatorLostData { held, found: epoch });
         } else if epoch < self.epoch_max {
             // A later epoch was heard of since the question.
@@ -465,8 +479,9 @@ impl Member {
     /// What was said of who leads counts for as long as it is said again and again: this member may have stood still, too.
     fn note_vacancy(&mut self, found: Option<&Versioned>, now: Millis) {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return };
-        let announced = self.announced.take();
-        self.vacancy = found.filter(|known| announced.is_some_and(|by| by < known.record.epoch)).map(|known| {
+        // Now and then nobody says anything.
+        let Some(announced) = self.announced.take() else { return };
+        self.vacancy = found.filter(|known| announced < known.record.epoch).map(|known| {
             let revision = known.revision;
             let goes_on = |before: &Vacancy| before.revision == revision && now <= before.seen + after_ms / 4;
             let since = self.vacancy.filter(goes_on).map_or(now, |before| before.since);
@@ -479,7 +494,7 @@ impl Member {
     fn left_alone(&self, known: &Versioned, now: Millis) -> Option<Millis> {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return None };
         let within = known.record.confirm_within_ms?;
-        let vacancy = self.vacancy.filter(|vacancy| vacancy.revision == known.revision)?;
+        let vacancy = self.vacancy.filter(|vacancy| (vacancy.revision, vacancy.seen) == (known.revision, now))?;
         // Longer than somebody who has won such a claim waits before it announces itself.
         let after_ms = after_ms.max(within.saturating_mul(2));
         (now >= vacancy.since.saturating_add(after_ms)).then(|| outlasts_ms(within))
@@ -489,7 +504,7 @@ impl Member {
     fn learn(&mut self, known: Versioned, asked_ms: Millis, now: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
         self.epoch_max = self.epoch_max.max(epoch);
-        self.unsure = false;
+        (self.unsure, self.lost) = (false, false);
         if let Role::Leading(leading) = &mut self.role {
             if epoch == leading.epoch() {
                 if leading.on_known(known, asked_ms) {
@@ -591,7 +606,7 @@ impl Member {
     /// Every answer lets the primary answer clients for a tenure. So none goes out while a claim may still happen, and
     /// none to an epoch that is known to be over.
     fn on_heard(&mut self, from: Incarnation, epoch: u64, sent_ms: Millis, now: Millis, out: &mut Vec<Action>) {
-        if epoch < self.epoch_max || self.claim.is_some() || self.retired {
+        if epoch < self.epoch_max || self.claim.is_some() {
             return;
         }
         if let Role::Leading(leading) = &self.role {
@@ -599,6 +614,9 @@ impl Member {
                 self.unsure = true;
                 self.ask_again_at = now;
             }
+            return;
+        }
+        if self.retired {
             return;
         }
         self.epoch_max = epoch;

@@ -292,9 +292,19 @@ fn a_standby_that_is_about_to_end_answers_nobody_and_claims_nothing() {
     }
     assert_eq!(feed(&mut member, Event::Tick, 9000), [Action::Read]);
     assert_eq!(feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 9001), []);
+}
+
+#[test]
+fn a_primary_that_is_about_to_end_leads_on_and_never_again() {
     let mut primary = leader();
     feed(&mut primary, Event::Retire, 2000);
     assert!(primary.may_answer(2001), "somebody must");
+    feed(&mut primary, Event::Resign, 2100);
+    let mine = Versioned { record: ConfigRecord::first(7, ME, 1).with(OTHER), revision: 2 };
+    for now in (2100..9000).step_by(50) {
+        feed(&mut primary, Event::Tick, now);
+        assert_eq!(feed(&mut primary, Event::Read(Some(mine.clone())), now), []);
+    }
 }
 
 #[test]
@@ -385,6 +395,23 @@ fn a_primary_whose_record_is_gone_says_so_and_goes_on() {
     assert_eq!(feed(&mut member, Event::Tick, 1100), [Action::Read]);
     assert_eq!(feed(&mut member, Event::Read(None), 1101), [Action::CoordinatorLostData { held: 1, found: 0 }]);
     assert_eq!(member.leads(), Some(1));
+}
+
+#[test]
+fn a_bound_primary_whose_record_is_gone_answers_nobody_and_says_on_that_it_leads() {
+    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let claimed = look(&mut member, &bound(&[ME, OTHER], 9), 1000, 1600);
+    let [(Action::Swap { to, .. }, _)] = &claimed[..] else { panic!("{claimed:?}") };
+    feed(&mut member, Event::Swapped(10), 1600);
+    assert_eq!(feed(&mut member, Event::Tick, 2600), [Action::Read]);
+    feed(&mut member, Event::Read(Some(Versioned { record: to.with(OTHER), revision: 11 })), 2601);
+    for now in (3650..9000).step_by(50) {
+        feed(&mut member, Event::Answered { from: OTHER, epoch: 4, received: 0, echo_ms: now, sound: true }, now);
+        if feed(&mut member, Event::Tick, now).contains(&Action::Read) {
+            feed(&mut member, Event::Read(None), now);
+        }
+    }
+    assert_eq!((member.leads(), member.may_answer(9000)), (Some(4), false));
 }
 
 #[test]
@@ -636,7 +663,12 @@ fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
     assert_eq!(member.record().map(|known| known.revision), Some(11));
     assert_eq!(tick(&mut member, 3700), [Action::Read]);
     assert_eq!(tick(&mut member, 7599), []);
-    assert_eq!(tick(&mut member, 7600), [Action::Depose { epoch: 4, by: 4 }], "the other one may see it");
+    feed(&mut member, Event::Appended(1), 7599);
+    assert_eq!(tick(&mut member, 7600), [], "what it took is still on its way");
+    let answered = Event::Answered { from: OTHER, epoch: 4, received: 1, echo_ms: 7640, sound: true };
+    assert_eq!(feed(&mut member, answered, 7640), [Action::Commit { upto: 1 }]);
+    let makes_way = [Action::Unconfirmed { epoch: 4 }, Action::Depose { epoch: 4, by: 4 }];
+    assert_eq!(tick(&mut member, 7650), makes_way, "the other one may see it");
     assert_eq!(member.leads(), None);
 }
 

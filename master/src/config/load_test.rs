@@ -94,8 +94,8 @@ fn broken_rules_are_named_with_both_values() {
             "cold_after_ms: 9999 must be at least 10000: 5000, and twice etcd_lease_ttl_s",
         ),
         (
-            "cold_after_ms = 30000\nsafety_window_ms = 25001\ncoordinator = \"etcd:http://h:1\"",
-            "safety_window_ms: with etcd_lease_ttl_s it is 30001 ms, above cold_after_ms, 30000",
+            "cold_after_ms = 30000\nsafety_window_ms = 22500\ncoordinator = \"etcd:http://h:1\"",
+            "safety_window_ms: with 1.5 × etcd_lease_ttl_s it is 30000 ms, not below cold_after_ms, 30000",
         ),
         (
             "cold_after_ms = 10000\nask_again_ms = 500\ncoordinator = \"etcd:http://h:1\"",
@@ -103,7 +103,7 @@ fn broken_rules_are_named_with_both_values() {
         ),
         (
             "cold_after_ms = 30000\netcd_lease_ttl_s = 3\ncoordinator = \"etcd:http://h:1\"",
-            "etcd_lease_ttl_s: 3000 ms must be above look_every_ms + 2 × coordinator_timeout_ms, which is 3000",
+            "etcd_lease_ttl_s: 3000 ms must be above look_every_ms + ask_again_ms + 2 × coordinator_timeout_ms, which is 3050",
         ),
         ("finished_tasks_max = 100000", "finished_tasks_max: must be below tasks_max"),
     ];

@@ -170,10 +170,10 @@ impl Cluster {
             format!("{after_ms} must be at least {least_ms}: {COLD_AFTER_MS_MIN}, and twice etcd_lease_ttl_s")
         })?;
         // A new primary announces itself when it serves, and must not be taken for none before.
-        let window_ms = self.safety_window_ms.saturating_add(confirm_ms);
-        rule(window_ms <= after_ms, "safety_window_ms", || {
+        let unannounced_ms = self.safety_window_ms.saturating_add(confirm_ms.saturating_mul(3) / 2);
+        rule(unannounced_ms < after_ms, "safety_window_ms", || {
             format!(
-                "with etcd_lease_ttl_s it is {window_ms} ms, above cold_after_ms, {after_ms}: others would begin anew meanwhile"
+                "with 1.5 × etcd_lease_ttl_s it is {unannounced_ms} ms, not below cold_after_ms, {after_ms}: others would begin anew meanwhile"
             )
         })?;
         // One look may fail, or nobody would ever be seen to be missing for long.
@@ -184,10 +184,10 @@ impl Cluster {
             )
         })?;
         // One question may fail without a pause.
-        let late_ms = self.look_every_ms.saturating_add(self.coordinator_timeout_ms.saturating_mul(2));
+        let late_ms = self.look_every_ms.saturating_add(unseen_ms);
         rule(late_ms < confirm_ms, "etcd_lease_ttl_s", || {
             format!(
-                "{confirm_ms} ms must be above look_every_ms + 2 × coordinator_timeout_ms, which is {late_ms}, where cold_after_ms is set"
+                "{confirm_ms} ms must be above look_every_ms + ask_again_ms + 2 × coordinator_timeout_ms, which is {late_ms}, where cold_after_ms is set"
             )
         })
     }

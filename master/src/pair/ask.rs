@@ -23,7 +23,7 @@ pub(crate) async fn run(
     mut asked: mpsc::Receiver<Ask>,
     unclean: Unclean,
 ) {
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut unseen) = (Trouble::default(), Trouble::default());
     while let Some(ask) = asked.recv().await {
         let answer = match ask {
             Ask::Read => match coordinator.read().await {
@@ -36,16 +36,21 @@ pub(crate) async fn run(
                         // Without a record that decides whether one may be made.
                         Err(error) if record.is_none() => Err(error),
                         Err(error) => {
-                            tracing::debug!("nobody can say who is announced as the primary: {error}");
+                            seat.counts.coordinator_errors.fetch_add(1, Ordering::Relaxed);
+                            unseen.told(&error);
                             Ok(Event::Read(record))
                         }
-                        Ok(()) => Ok(Event::Read(record)),
+                        Ok(()) => {
+                            unseen.is_over();
+                            Ok(Event::Read(record))
+                        }
                     }
                 }
                 Err(error) => Err(error),
             },
             Ask::Swap { expect, to } => {
-                let (epoch, begins_anew) = (to.epoch, to.begins_anew() && seat.leads().is_none());
+                let begins_anew = to.begins_anew() && to.primary == seat.me && seat.leads().is_none();
+                let epoch = to.epoch;
                 coordinator.swap(expect, to).await.map(|swap| match swap {
                     Swap::Done { revision } => {
                         if begins_anew {

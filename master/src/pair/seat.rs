@@ -43,13 +43,6 @@ pub(crate) enum Role {
     },
 }
 
-/// What a member does after it has resigned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Then {
-    Follow,
-    End,
-}
-
 /// What became of a resignation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Resigned {
@@ -216,9 +209,8 @@ impl Seat {
         true
     }
 
-    /// Ends this member's reign of `epoch`; `heir` is told to take over at once. If this process is about to end, it claims nothing
-    /// from that same moment on: an heir that is slow must find its set as it was.
-    pub(crate) fn resign(&self, epoch: u64, heir: Incarnation, then: Then) -> Resigned {
+    /// Ends this member's reign of `epoch`; `heir` is told to take over at once.
+    pub(crate) fn resign(&self, epoch: u64, heir: Incarnation) -> Resigned {
         let mut core = self.core.lock();
         if core.member.leads() != Some(epoch) {
             return Resigned::ReignIsOver;
@@ -228,9 +220,6 @@ impl Seat {
         }
         core.heir = Some(heir);
         self.happen(&mut core, Event::Resign);
-        if then == Then::End {
-            self.happen(&mut core, Event::Retire);
-        }
         Resigned::Done
     }
 
@@ -294,6 +283,10 @@ impl Seat {
                 }
                 self.roles.send_replace(Role::Deposed { by });
             }
+            Action::Unconfirmed { epoch } => tracing::warn!(
+                epoch,
+                "the coordinator has not confirmed for too long that this member leads: it makes way for the others of its set"
+            ),
             Action::CoordinatorLostData { held, found } => self.on_lost_data(held, found),
         }
     }

@@ -66,6 +66,9 @@ impl Pair {
         let known = self.seat.known();
         let insync = known.as_ref().map(|known| &known.record.insync);
         if insync.is_none_or(|insync| insync.contains(&self.seat.me)) {
+            if known.as_ref().is_some_and(|known| known.record.primary == self.seat.me) {
+                return "it was the primary, and nobody is seen to have led since".to_owned();
+            }
             // Since then it may have been taken out of the set.
             return "nothing fresh was heard of the primary".to_owned();
         }

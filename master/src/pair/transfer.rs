@@ -8,7 +8,8 @@
 //!
 //! Invariants: the heir is told only after this member has stopped answering, and only if it is the same behind the last change;
 //! if the heir does not take over, this member, or another one of the set, does after the usual wait; unless this member is about to
-//! end: then it claims nothing from the moment on at which it resigns, and what it held is left to those of its set.
+//! end: then it claims nothing from the moment on at which it leads no more, however that came about: an heir that is slow must find
+//! its set as it was.
 //!
 //! Deliberately absent: moving clients. They are redirected when they call.
 
@@ -23,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::clock::boot_ms;
 use crate::pair::Pair;
 use crate::pair::peers::Peer;
-use crate::pair::seat::{Resigned, Role, Then};
+use crate::pair::seat::{Resigned, Role};
 
 /// Between two looks at who could take over.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -84,7 +85,7 @@ impl Pair {
         let began = Instant::now();
         loop {
             let given = match self.heir(to) {
-                Ok((heir, info)) => self.give_to(heir, info, Then::Follow).await,
+                Ok((heir, info)) => self.give_to(heir, info).await,
                 Err(why) => Err(why),
             };
             match given {
@@ -94,7 +95,7 @@ impl Pair {
         }
     }
 
-    async fn give_to(&self, heir: Incarnation, info: MemberInfo, then: Then) -> Result<Transferred, NotTransferred> {
+    async fn give_to(&self, heir: Incarnation, info: MemberInfo) -> Result<Transferred, NotTransferred> {
         let epoch = self.seat.leads().ok_or(NotTransferred::NotPrimary)?;
         let began = Instant::now();
         let gate = self.node.gate();
@@ -107,7 +108,7 @@ impl Pair {
             }
         }
         let mut roles = self.seat.roles();
-        match self.seat.resign(epoch, heir, then) {
+        match self.seat.resign(epoch, heir) {
             Resigned::Done => {}
             Resigned::ReignIsOver => return Err(NotTransferred::NotPrimary),
             Resigned::HeirLeaves => return Err(NotTransferred::HeirLeaves { to: info.name }),
@@ -172,7 +173,7 @@ impl Pair {
                 return;
             }
             let given = match self.heir(None) {
-                Ok((heir, info)) => self.give_to(heir, info, Then::End).await,
+                Ok((heir, info)) => self.give_to(heir, info).await,
                 Err(why) => Err(why),
             };
             match given {

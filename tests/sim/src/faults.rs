@@ -91,7 +91,8 @@ impl World {
         self.cx.tally.crashes += 1;
     }
 
-    /// As a process that is asked to end does: a primary leaves its place to somebody of the set, and claims nothing more.
+    /// As a process that is asked to end does: a primary leaves its place to somebody of the set, if there is time, and claims nothing
+    /// more.
     fn stop(&mut self) {
         let at = self.any();
         if !self.members[at].runs(self.cx.now) || !self.may_lose(at) {
@@ -99,7 +100,8 @@ impl World {
         }
         let insync = self.members[at].core.record().map(|known| known.record.insync.clone()).unwrap_or_default();
         let heir = self.members.iter().find(|heir| heir.at != at && insync.contains(&heir.me) && heir.stays());
-        if let Some(heir) = heir.map(|heir| heir.me) {
+        let hurries = self.cx.options.hide > 0 && self.cx.rng.below(2) == 0;
+        if let Some(heir) = heir.map(|heir| heir.me).filter(|_| !hurries) {
             self.members[at].resign(&mut self.cx, heir);
         }
         self.members[at].retire(&mut self.cx);

@@ -9,7 +9,7 @@ fn two_thousand_seeds_break_no_promise() {
     assert_eq!(outcome.violation, None);
     let tally = outcome.tally;
     // A simulator in which nothing happens proves nothing.
-    assert!(tally.takeovers > 4_000 && tally.rebirths > 200 && tally.transfers > 2_000, "{tally:?}");
+    assert!(tally.takeovers > 4_000 && tally.rebirths > 400 && tally.transfers > 1_500, "{tally:?}");
     assert!(tally.acknowledged > 200_000 && tally.reads > 100_000 && tally.answered_again > 2_000, "{tally:?}");
     assert!(tally.full_syncs > 1_000 && tally.purged > 30 && tally.repairs > 200, "{tally:?}");
     assert!(tally.clients_expired > 1_000 && tally.objects_evicted > 10_000, "{tally:?}");

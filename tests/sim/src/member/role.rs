@@ -52,7 +52,7 @@ impl Member {
                 }
                 cx.ask(self.at, self.me, Request::Swap { expect, to });
             }
-            Action::Answer { .. } => {}
+            Action::Answer { .. } | Action::Unconfirmed { .. } => {}
             Action::Follow { primary, epoch } => self.be(cx, Role::Follow { primary, epoch }),
             Action::Lead { epoch } => self.be(cx, Role::Lead { epoch }),
             Action::Commit { upto } => {
@@ -180,7 +180,7 @@ impl Member {
     /// As a process that is asked to end does.
     pub(crate) fn retire(&mut self, cx: &mut Cx) {
         self.happen(cx, Event::Retire);
-        self.retired = self.core.leads().is_none() && !self.core.claims();
+        self.retired = !self.core.claims();
     }
 
     /// Leads no more; `heir` is told once its stream has all else.
