@@ -19,8 +19,7 @@ use crate::view::{View, says_in_sync};
 /// So short that a test meets all of them.
 const OFTEN: [&str; 6] = ["--digest-interval-ms", "100", "--verify-interval-ms", "300", "--scrub-cycle-ms", "1500"];
 /// So rarely that no test meets any of them.
-const RARELY: [&str; 6] =
-    ["--digest-interval-ms", "600000", "--verify-interval-ms", "600000", "--scrub-cycle-ms", "0"];
+const RARELY: [&str; 6] = ["--digest-interval-ms", "600000", "--verify-interval-ms", "600000", "--scrub-cycle-ms", "0"];
 const OBJECTS: usize = 300;
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(4);
