@@ -109,13 +109,14 @@ impl World {
         self.cx.tally.stops += 1;
     }
 
-    /// Once in the proper way; once at once, to anybody, whatever that one lacks: at worst it does not happen.
+    /// Once in the proper way; once at once, to anybody, whatever that one lacks: at worst it does not happen. Not so where the
+    /// primary is about to end: it would never lead again, and be the only one who could.
     fn transfer(&mut self) {
         let Some(at) = (0..self.members.len()).find(|at| self.members[*at].core.leads().is_some()) else { return };
         if !self.members[at].runs(self.cx.now) {
             return;
         }
-        if self.cx.rng.below(2) == 0 {
+        if self.cx.rng.below(2) == 0 || self.members[at].stops_at.is_some() {
             return self.members[at].begin_transfer(&self.cx);
         }
         let to = self.any();
