@@ -27,7 +27,7 @@ const RECORD: &str = "/understudy/default/config";
 const ARGS: [&str; 8] =
     ["--cold-after-ms", "5000", "--etcd-lease-ttl-s", "2", "--coordinator-timeout-ms", "400", "--look-every-ms", "400"];
 
-/// Until the record says that an epoch with a later one than the first has begun with nothing.
+/// Until the record says that an epoch after the first has begun with nothing.
 async fn claimed_anew(etcd: &Etcd) {
     let is_anew = |record: &String| record.contains("born") && !record.contains(r#""born":1,"#);
     let began = Instant::now();
