@@ -96,10 +96,12 @@ impl Directory {
             return Ok(0);
         }
         self.segments.take(place, size)?;
-        self.hold(place.segment, size, tenant, holder)
+        let index = self.hold(place.segment, size, tenant, holder)?;
+        self.segments.relist(place.segment);
+        Ok(index)
     }
 
-    /// For a replica whose space is taken already.
+    /// For a replica whose space is taken with that of others: see `take_all` of the segments.
     pub(crate) fn hold(
         &mut self,
         segment: SegmentIx,

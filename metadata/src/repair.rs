@@ -159,12 +159,11 @@ fn replace_objects(state: &Metadata, writer: &mut Writer, plans: Vec<Plan>) -> R
     }
     // All that was wrong is out: its space may be what the right ones need.
     let places = plans.iter().flat_map(|plan| &plan.missing).flat_map(Object::places).collect();
-    writer.dir.segments.take_all(places).map_err(|error| error.to_string())?;
     for mut object in plans.into_iter().flat_map(|plan| plan.missing) {
         imply(&mut writer.dir, &mut object).map_err(|error| error.to_string())?;
         state.shards[object.hash.shard()].lock().insert(object);
     }
-    Ok(())
+    writer.dir.segments.take_all(places).map_err(|error| error.to_string())
 }
 
 fn take_out(state: &Metadata, dir: &mut Directory, seq: u64, wrong: &Object) -> Result<(), Inconsistent> {

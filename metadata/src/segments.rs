@@ -459,7 +459,7 @@ impl Segments {
     }
 
     /// What it holds, or has room for, has changed.
-    fn relist(&mut self, ix: SegmentIx) {
+    pub(crate) fn relist(&mut self, ix: SegmentIx) {
         let Some(segment) = self.by_ix.get(&ix) else { return };
         if segment.info.state == SegmentState::Mounted {
             open_of(&mut self.open_memory, &mut self.open_disk, segment).set(ix, segment.holding());
@@ -522,14 +522,31 @@ impl Segments {
         Ok(())
     }
 
-    /// The same for many replicas. In the order of their addresses what is free stays in few pieces; in another one, millions
-    /// of replicas make millions of pieces first.
+    /// The space of many replicas that are held already. In the order of their addresses what is free stays in few pieces; in
+    /// another one, millions of replicas make millions of pieces first.
     pub(crate) fn take_all(&mut self, mut places: Vec<(Place, u64)>) -> Result<(), SegmentError> {
         places.sort_unstable_by_key(|(place, _)| (place.segment, place.address));
-        places.into_iter().try_for_each(|(place, size)| self.take(place, size))
+        for of_one in places.chunk_by(|(one, _), (other, _)| one.segment == other.segment) {
+            let ix = of_one[0].0.segment;
+            let mut extents = of_one.iter().map(|(place, size)| (place.address, extent(*size)));
+            let (mut start, mut bytes) = extents.next().expect("a chunk is not empty");
+            // Neighbours go together: mostly there are few gaps.
+            for (next_start, next_bytes) in extents {
+                if start.checked_add(bytes) == Some(next_start) {
+                    bytes = bytes.saturating_add(next_bytes);
+                } else {
+                    self.take_bytes(ix, start, bytes)?;
+                    (start, bytes) = (next_start, next_bytes);
+                }
+            }
+            self.take_bytes(ix, start, bytes)?;
+            self.relist(ix);
+        }
+        Ok(())
     }
 
-    /// A replica comes to lie where its space is taken already; the answer is its index among the holders.
+    /// A replica comes to lie where its space is taken, before or after; the answer is its index among the holders. The caller
+    /// lists the segment anew.
     pub(crate) fn hold(&mut self, ix: SegmentIx, size: u64, holder: KeyHash) -> Result<u32, SegmentError> {
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
         let bytes = extent(size);
@@ -540,9 +557,7 @@ impl Segments {
         }
         segment.used_bytes += bytes;
         segment.holders.push(holder);
-        let index = segment.holders.len() - 1;
-        self.relist(ix);
-        Ok(index as u32)
+        Ok((segment.holders.len() - 1) as u32)
     }
 
     /// A replica no longer lies at `place`. The caller tells the moved one.
