@@ -1,16 +1,34 @@
 //! Faults that tests put into a member, to see them found: into its state (`metadata::Fault`), or into how it applies the log. Only
 //! with the feature `faults`, which no released binary has.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use metadata::{Fault, Metadata};
 use oplog::{Domain, Entry, ReplicatedState as _, Tail};
 
 use crate::node::Node;
 
-/// What is done to the next entries of the state's own domain.
+/// What is done next.
 #[derive(Debug, Default)]
-pub(crate) struct Pending(AtomicU8);
+pub(crate) struct Pending {
+    /// To the next entries of the state's own domain.
+    entries: AtomicU8,
+    /// The last step of a full sync takes as long as with a great many objects.
+    lingers: AtomicBool,
+}
+
+impl Pending {
+    /// After a step of a full sync.
+    pub(crate) fn linger(&self, was_last: bool) {
+        if was_last && self.lingers.swap(false, Ordering::SeqCst) {
+            std::thread::sleep(LINGERS);
+        }
+    }
+}
+
+/// Longer than a peer may be silent.
+const LINGERS: Duration = Duration::from_secs(7);
 
 const SKIP: u8 = 1;
 const TWICE: u8 = 2;
@@ -22,9 +40,13 @@ pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
         "SkipEntry" => SKIP,
         "ApplyTwice" => TWICE,
         "SwapEntries" => SWAP,
+        "LongSync" => {
+            node.pending_fault.lingers.store(true, Ordering::SeqCst);
+            return Some(format!("{name}, with the next full sync"));
+        }
         _ => return Fault::from_name(name).and_then(|fault| node.state().inflict(fault)),
     };
-    node.pending_fault.0.store(next, Ordering::SeqCst);
+    node.pending_fault.entries.store(next, Ordering::SeqCst);
     Some(format!("{name}, with what comes next"))
 }
 
@@ -40,7 +62,7 @@ pub(crate) enum Wrongly {
 
 /// Applies the next committed entries in the wrong way, if that was asked for.
 pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) -> Wrongly {
-    let fault = pending.0.load(Ordering::SeqCst);
+    let fault = pending.entries.load(Ordering::SeqCst);
     if fault == 0 {
         return Wrongly::No;
     }
@@ -53,7 +75,7 @@ pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) ->
     if entries.len() < wanted {
         return Wrongly::Waits;
     }
-    pending.0.store(0, Ordering::SeqCst);
+    pending.entries.store(0, Ordering::SeqCst);
     let last = entries[entries.len() - 1].position();
     // Whatever the state says to that: it is found, or it is not.
     match fault {

@@ -19,7 +19,7 @@ use proto::v1::replication_client::ReplicationClient;
 use proto::v1::{self, FromPrimary, FromStandby};
 use standby::{Hand, Standby, StandbyError, apply_committed};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, block_in_place};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -271,9 +271,9 @@ impl Ride<'_> {
         self.pair.notes.committed(committed, as_of_ms);
         match message {
             Down::Welcome(welcome) => self.on_welcome(welcome).await?,
-            Down::Entries(v1::Entries { frames }) => self.on_entries(frames, committed).await?,
+            Down::Entries(v1::Entries { frames }) => self.on_entries(frames, committed, out).await?,
             Down::Image(image) => {
-                let hand = self.standby.on_image(image)?;
+                let hand = self.at_length(out, |standby| standby.on_image(image))?;
                 self.on_hand(hand).await;
             }
             Down::Resigned(v1::Resigned {}) => {
@@ -289,16 +289,50 @@ impl Ride<'_> {
             return Err(End::NotAnswered);
         }
         self.pair.notes.heard(in_sync, boot_ms());
-        let receipt = v1::Receipt {
+        let receipt = FromStandby { message: Some(Up::Receipt(self.receipt(sent_ms))) };
+        out.send(receipt).await.map_err(|_| End::Broken("receipts are not taken any more".to_owned()))
+    }
+
+    /// To a message that was sent at `echo_ms`; 0: to none.
+    fn receipt(&self, echo_ms: u64) -> v1::Receipt {
+        v1::Receipt {
             applied: self.applying.applied.load(Ordering::Relaxed),
             unsound: !self.pair.node.verify.is_sound(),
             verified: self.pair.node.verify.verified().seq,
             asked_ms: boot_ms(),
-            ..self.standby.receipt(epoch, sent_ms)
-        };
-        out.send(FromStandby { message: Some(Up::Receipt(receipt)) })
-            .await
-            .map_err(|_| End::Broken("receipts are not taken any more".to_owned()))
+            ..self.standby.receipt(self.epoch, echo_ms)
+        }
+    }
+
+    /// A step of a full sync may take its time, the last one some seconds with many objects. Others on this thread get their turns
+    /// meanwhile, and the primary hears that this member is at work.
+    fn at_length<T>(
+        &mut self,
+        out: &mpsc::Sender<FromStandby>,
+        step: impl FnOnce(&mut Standby<Metadata>) -> Result<T, StandbyError>,
+    ) -> Result<T, StandbyError> {
+        if self.standby.syncing().is_none() {
+            return step(self.standby);
+        }
+        let receipt = self.receipt(0);
+        let (out, beacon) = (out.clone(), Duration::from_millis(self.pair.settings.beacon_ms));
+        // It ends with the step.
+        let mut beside = JoinSet::new();
+        beside.spawn(async move {
+            loop {
+                sleep(beacon).await;
+                let receipt = v1::Receipt { asked_ms: boot_ms(), ..receipt.clone() };
+                if out.send(FromStandby { message: Some(Up::Receipt(receipt)) }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        block_in_place(|| {
+            let done = step(self.standby)?;
+            #[cfg(feature = "faults")]
+            self.pair.node.pending_fault.linger(self.standby.syncing().is_none());
+            Ok(done)
+        })
     }
 
     async fn on_welcome(&mut self, welcome: v1::Welcome) -> Result<(), End> {
@@ -316,12 +350,17 @@ impl Ride<'_> {
         hand.map(drop).map_err(End::from)
     }
 
-    async fn on_entries(&mut self, mut frames: Bytes, committed: u64) -> Result<(), End> {
+    async fn on_entries(
+        &mut self,
+        mut frames: Bytes,
+        committed: u64,
+        out: &mpsc::Sender<FromStandby>,
+    ) -> Result<(), End> {
         let give_up = Instant::now() + Duration::from_millis(self.pair.settings.tenure_ms);
         loop {
             // What it makes room for may be what is needed for the rest.
             self.standby.on_committed(committed);
-            match self.standby.on_frames(&mut frames) {
+            match self.at_length(out, |standby| standby.on_frames(&mut frames)) {
                 Ok(hand) => {
                     self.on_hand(hand).await;
                     return Ok(());

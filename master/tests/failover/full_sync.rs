@@ -141,6 +141,31 @@ async fn standby_that_stands_still_in_the_middle_of_its_full_sync_is_given_up() 
     check_with_full(&cluster, load, client).await;
 }
 
+/// As with a great many objects. It answers meanwhile, so that all that was sent is not sent again.
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_whose_last_step_takes_long_is_not_given_up() {
+    let (mut cluster, client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW]).await;
+    let admin = test_ports::free_port();
+    cluster.plan("b", &["--admin-listen", &admin.addr().to_string()]);
+    cluster.restart("b");
+    half_synced(&cluster, "b").await;
+    crate::verification::inflict(&admin, "LongSync");
+    // Nobody writes: the short log would not reach back so far.
+    cluster.in_sync().await;
+    let (a, b) = (cluster.log("a"), cluster.log("b"));
+    assert!(!a.contains("has answered nothing") && !a.contains("is gone"), "{a}");
+    assert_eq!(
+        (b.matches("connected to the primary").count(), b.matches("full sync is complete").count()),
+        (1, 1),
+        "{b}"
+    );
+    full_is_there(&client).await;
+    let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
+    load.runs(100).await;
+    check_with_full(&cluster, load, client).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_killed_in_the_middle_of_a_full_sync_that_the_next_one_ends() {
     let (mut cluster, client) = full(&["a", "b"], "c", &["--full-sync-bytes-per-s", SLOW]).await;

@@ -56,12 +56,7 @@ impl Verified {
 
     fn inflict(&self, member: &str, fault: &str) -> String {
         let port = &self.admin.iter().find(|(name, _)| name == member).unwrap().1;
-        let mut stream = TcpStream::connect(port.addr()).unwrap();
-        write!(stream, "GET /faults/{fault} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{fault}: {answer}");
-        answer.rsplit("\r\n\r\n").next().unwrap().trim().to_owned()
+        inflict(port, fault)
     }
 
     /// Done to the standby, found by it, and repaired; how often it took a full sync.
@@ -85,6 +80,16 @@ impl Verified {
         self.cluster.converged().await;
         of(&view, "b").full_syncs - before.full_syncs
     }
+}
+
+/// On a member that serves its admin HTTP there; what was done.
+pub(crate) fn inflict(admin: &Port, fault: &str) -> String {
+    let mut stream = TcpStream::connect(admin.addr()).unwrap();
+    write!(stream, "GET /faults/{fault} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{fault}: {answer}");
+    answer.rsplit("\r\n\r\n").next().unwrap().trim().to_owned()
 }
 
 fn name(at: usize) -> String {
