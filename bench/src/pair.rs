@@ -9,6 +9,7 @@ use client::{Ack, Client, Options, PutOptions, Transport};
 use hdrhistogram::Histogram;
 
 use crate::load::{connect, key, mount, run_all, shuffled};
+use crate::measure::warm_memory;
 use crate::members::{Members, both_in_sync, wait_for};
 use crate::process::{Server, apart};
 use crate::server::put_many;
@@ -18,6 +19,9 @@ const PEERS: &str = "understudy-pair";
 /// Objects that the writer puts in one call while it keeps its rate.
 const WRITER_BATCH: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(300);
+/// More than a server takes for an object, and for tables that grow meanwhile.
+const MEMORY_PER_OBJECT: usize = 512;
+const MEMORY_PER_PHASE: usize = 256 << 20;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -113,6 +117,7 @@ struct Costs<'a> {
 impl Costs<'_> {
     async fn print(&self, client: &Client, name: &str, objects: usize, prefix: &str) -> Result<()> {
         let order = shuffled(objects);
+        warm_memory(MEMORY_PER_PHASE + objects * MEMORY_PER_OBJECT)?;
         let spent = || anyhow::Ok((self.primary.process().cpu_ns()?, self.primary.process().cpu_ns_of(PEERS)?));
         let (before, wall) = (spent()?, Instant::now());
         let puts = order.chunks(self.batch).map(|chunk| {
