@@ -19,9 +19,9 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// After a step of a full sync.
-    pub(crate) fn linger(&self, was_last: bool) {
-        if was_last && self.lingers.swap(false, Ordering::SeqCst) {
+    /// At the end of a full sync.
+    pub(crate) fn linger(&self) {
+        if self.lingers.swap(false, Ordering::SeqCst) {
             std::thread::sleep(LINGERS);
         }
     }

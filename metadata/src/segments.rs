@@ -526,22 +526,19 @@ impl Segments {
     /// another one, millions of replicas make millions of pieces first.
     pub(crate) fn take_all(&mut self, mut places: Vec<(Place, u64)>) -> Result<(), SegmentError> {
         places.sort_unstable_by_key(|(place, _)| (place.segment, place.address));
-        for of_one in places.chunk_by(|(one, _), (other, _)| one.segment == other.segment) {
-            let ix = of_one[0].0.segment;
-            let mut extents = of_one.iter().map(|(place, size)| (place.address, extent(*size)));
-            let (mut start, mut bytes) = extents.next().expect("a chunk is not empty");
-            // Neighbours go together: mostly there are few gaps.
-            for (next_start, next_bytes) in extents {
-                if start.checked_add(bytes) == Some(next_start) {
-                    bytes = bytes.saturating_add(next_bytes);
-                } else {
-                    self.take_bytes(ix, start, bytes)?;
-                    (start, bytes) = (next_start, next_bytes);
-                }
+        let touch = |(one, size): &(Place, u64), (next, _): &(Place, u64)| {
+            one.segment == next.segment && one.address.checked_add(extent(*size)) == Some(next.address)
+        };
+        for neighbours in places.chunk_by(touch) {
+            let first = neighbours[0].0;
+            let bytes = neighbours.iter().fold(0_u64, |bytes, (_, size)| bytes.saturating_add(extent(*size)));
+            if self.take_bytes(first.segment, first.address, bytes).is_err() {
+                // One by one, to tell which of them it is.
+                neighbours.iter().try_for_each(|(place, size)| self.take(*place, *size))?;
             }
-            self.take_bytes(ix, start, bytes)?;
-            self.relist(ix);
         }
+        places.dedup_by_key(|(place, _)| place.segment);
+        places.iter().for_each(|(place, _)| self.relist(place.segment));
         Ok(())
     }
 
@@ -550,10 +547,15 @@ impl Segments {
     pub(crate) fn hold(&mut self, ix: SegmentIx, size: u64, holder: KeyHash) -> Result<u32, SegmentError> {
         let segment = self.by_ix.get_mut(&ix).ok_or(SegmentError::Missing(ix))?;
         let bytes = extent(size);
+        let room_bytes = match segment.space {
+            Some(_) => segment.usable_bytes().saturating_sub(segment.used_bytes),
+            None => segment.free_bytes(),
+        };
+        if room_bytes < bytes {
+            return Err(SegmentError::Full { ix, bytes });
+        }
         if segment.space.is_some() {
             self.memory_used_bytes += bytes;
-        } else if segment.free_bytes() < bytes {
-            return Err(SegmentError::Full { ix, bytes });
         }
         segment.used_bytes += bytes;
         segment.holders.push(holder);
@@ -720,5 +722,39 @@ fn forget(index: &mut BTreeMap<String, Vec<SegmentIx>>, name: &str, ix: SegmentI
         if listed.is_empty() {
             index.remove(name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of an image that nobody in their right mind has made. Their sum would be more than a number holds.
+    #[test]
+    fn replicas_that_take_more_than_their_segment_has_are_not_counted() {
+        let mut segments = Segments::default();
+        let record = SegmentRecord {
+            id: SegmentId([1; 16]),
+            name: "m1".to_owned(),
+            kind: SegmentKind::Memory,
+            base: 4096,
+            size: 1 << 50,
+            endpoint: String::new(),
+            protocol: String::new(),
+            host: String::new(),
+            path: String::new(),
+        };
+        segments.mount(1, ClientId([1; 16]), record, SegmentState::Mounted).unwrap();
+        assert_eq!(segments.hold(1, 1 << 50, KeyHash(1)).unwrap(), 0);
+        for _ in 0..20_000 {
+            assert!(matches!(segments.hold(1, 1 << 50, KeyHash(2)), Err(SegmentError::Full { ix: 1, .. })));
+        }
+        assert_eq!(segments.memory_used_bytes(), 1 << 50);
+        // Twice the same place, and one behind the end: named, whatever stands beside it.
+        let at = |address| (Place { segment: 1, address }, 64);
+        let twice = segments.take_all(vec![at(4096), at(4160), at(4160)]).unwrap_err();
+        assert!(matches!(twice, SegmentError::Range { ix: 1, .. }), "{twice}");
+        let behind = segments.take_all(vec![at(4096 + (1 << 50) - 64), at(4096 + (1 << 50))]).unwrap_err();
+        assert!(behind.to_string().contains("[1125899906846720, 1125899906846784) is not free"), "{behind}");
     }
 }

@@ -169,22 +169,26 @@ impl<S: ReplicatedState> Standby<S> {
         self.finish_if_whole()
     }
 
+    /// `Changed`: taken up to the end of a full sync. What is left of `frames` then is to be offered again, to what is there now.
     /// `Overloaded`: entries up to some seq were taken; when what is committed has been applied, the rest may be offered again.
     pub fn on_frames(&mut self, frames: &mut Bytes) -> Result<Hand, StandbyError> {
-        let mut hand = Hand::Kept;
         loop {
             let mut rest = frames.clone();
-            let Some(frame) = Frame::split_first(&mut rest)? else { return Ok(hand) };
-            match &mut self.sink {
-                None => self.log.append_frame(frame)?,
+            let Some(frame) = Frame::split_first(&mut rest)? else { return Ok(Hand::Kept) };
+            let hand = match &mut self.sink {
+                None => {
+                    self.log.append_frame(frame)?;
+                    Hand::Kept
+                }
                 Some(sink) => {
                     sink.keep(frame)?;
-                    if self.finish_if_whole()? == Hand::Changed {
-                        hand = Hand::Changed;
-                    }
+                    self.finish_if_whole()?
                 }
-            }
+            };
             *frames = rest;
+            if hand == Hand::Changed {
+                return Ok(hand);
+            }
         }
     }
 
@@ -203,12 +207,11 @@ impl<S: ReplicatedState> Standby<S> {
             None => Ok(Hand::Kept),
             Some(sink) => {
                 let (state, at, rest) = sink.finish()?;
-                self.state = Arc::new(state);
+                let (tail, mut log) = Tail::new(self.tail_config.clone(), at);
+                tail.set_floor(Some(at.seq + 1));
+                rest.into_iter().try_for_each(|frame| log.append_frame(frame))?;
+                (self.state, self.tail, self.log) = (Arc::new(state), tail, log);
                 self.distrusted = false;
-                (self.tail, self.log) = Tail::new(self.tail_config.clone(), at);
-                self.keep_unapplied();
-                // They were within the bounds of the log that they go into now.
-                rest.into_iter().try_for_each(|frame| self.log.append_frame(frame))?;
                 Ok(Hand::Changed)
             }
         }

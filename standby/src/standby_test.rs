@@ -95,7 +95,10 @@ impl Primary {
     /// Everything after `sent`, in small batches.
     fn send_log(&self, standby: &mut Standby<Metadata>, mut sent: u64) {
         while let Some(batch) = next_batch(&self.tail, sent, u64::MAX, LIMITS).unwrap() {
-            let _ = standby.on_frames(&mut batch.frames.clone()).unwrap();
+            let mut frames = batch.frames.clone();
+            while !frames.is_empty() {
+                let _ = standby.on_frames(&mut frames).unwrap();
+            }
             sent = batch.last_seq;
         }
     }
@@ -332,6 +335,33 @@ fn log_beside_the_images_is_bounded() {
     let all = BatchLimits { entries: 512, bytes: 1 << 20 };
     let mut frames = next_batch(&primary.tail, from, u64::MAX, all).unwrap().unwrap().frames;
     assert_eq!(standby.on_frames(&mut frames).unwrap_err(), StandbyError::TooMuchLog { bytes_max: 1000 });
+}
+
+/// What comes behind is for the new log, which whoever holds the old one must see first.
+#[test]
+fn a_full_sync_that_ends_in_the_middle_of_a_message_leaves_the_rest() {
+    let mut primary = Primary::new();
+    primary.put(100);
+    primary.lose_log_before(u64::MAX);
+    let mut standby = standby();
+    let full = v1::welcome::Start::FullSync(v1::FullSync { first_shard: 0, shards: primary.state.shards() });
+    let _ = standby.on_welcome(full).unwrap();
+    let mut images = Images::new(Arc::clone(&primary.state), 0);
+    while let Some(image) = images.next_message() {
+        if image.shard == 7 {
+            primary.put(3);
+        }
+        assert_eq!(standby.on_image(image), Ok(Hand::Kept));
+    }
+    let from = images.oldest().unwrap().seq;
+    primary.put(5);
+    let all = BatchLimits { entries: 512, bytes: 1 << 20 };
+    let mut frames = next_batch(&primary.tail, from, u64::MAX, all).unwrap().unwrap().frames;
+    assert_eq!(standby.on_frames(&mut frames), Ok(Hand::Changed));
+    assert!(!frames.is_empty() && standby.held() < primary.tail.last().seq);
+    assert_eq!(standby.on_frames(&mut frames), Ok(Hand::Kept));
+    assert!(frames.is_empty());
+    assert_eq!(standby.held(), primary.tail.last().seq);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The standby's side of its stream: finds the primary, says hello, takes what comes, answers each message.
 //!
 //! Invariants: nothing is taken from a primary whose messages the core would not answer; an answer goes out only after what
-//! the message brought is held; nobody applies while log or state change hands.
+//! the message brought is held, and what is said before that answers nothing; nobody applies while log or state change hands.
 //!
 //! Deliberately absent: when the primary is given up. The core hears of messages and of breaks, and decides.
 
@@ -41,6 +41,8 @@ const APPLY_TURN: Duration = Duration::from_millis(1);
 /// After a full sync that could not end: the next one would not either, at once.
 const SYNC_PAUSE: Duration = Duration::from_secs(5);
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// A step of a full sync that takes longer hangs: the primary is told no more that it is at work.
+const AT_WORK_MAX: Duration = Duration::from_secs(120);
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -120,9 +122,10 @@ impl Applying {
 
     /// Nothing is applied any more once this is over.
     pub(crate) async fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
+        if let Some(task) = &mut self.task {
             task.abort();
             let _ = task.await;
+            self.task = None;
         }
     }
 }
@@ -272,10 +275,7 @@ impl Ride<'_> {
         match message {
             Down::Welcome(welcome) => self.on_welcome(welcome).await?,
             Down::Entries(v1::Entries { frames }) => self.on_entries(frames, committed, out).await?,
-            Down::Image(image) => {
-                let hand = self.at_length(out, |standby| standby.on_image(image))?;
-                self.on_hand(hand).await;
-            }
+            Down::Image(image) => self.at_length(out, |standby| standby.on_image(image)).await?,
             Down::Resigned(v1::Resigned {}) => {
                 self.pair.seat.event(Event::Resigned { epoch });
                 self.pair.seat.event(Event::Tick);
@@ -306,33 +306,39 @@ impl Ride<'_> {
 
     /// A step of a full sync may take its time, the last one some seconds with many objects. Others on this thread get their turns
     /// meanwhile, and the primary hears that this member is at work.
-    fn at_length<T>(
+    async fn at_length(
         &mut self,
         out: &mpsc::Sender<FromStandby>,
-        step: impl FnOnce(&mut Standby<Metadata>) -> Result<T, StandbyError>,
-    ) -> Result<T, StandbyError> {
+        step: impl FnOnce(&mut Standby<Metadata>) -> Result<Hand, StandbyError>,
+    ) -> Result<(), StandbyError> {
         if self.standby.syncing().is_none() {
-            return step(self.standby);
+            return step(self.standby).map(drop);
         }
-        let receipt = self.receipt(0);
-        let (out, beacon) = (out.clone(), Duration::from_millis(self.pair.settings.beacon_ms));
-        // It ends with the step.
+        let before = self.pair.node.held();
         let mut beside = JoinSet::new();
-        beside.spawn(async move {
-            loop {
-                sleep(beacon).await;
-                let receipt = v1::Receipt { asked_ms: boot_ms(), ..receipt.clone() };
-                if out.send(FromStandby { message: Some(Up::Receipt(receipt)) }).await.is_err() {
-                    return;
-                }
+        beside.spawn(timeout(AT_WORK_MAX, say_at_work(self.receipt(0), out.clone(), self.pair.settings.beacon_ms)));
+        let hand: Result<Hand, StandbyError> = block_in_place(|| {
+            let hand = step(self.standby)?;
+            if hand == Hand::Changed {
+                #[cfg(feature = "faults")]
+                self.pair.node.pending_fault.linger();
+                // At once: whoever ends this stream must find all of it in place, or nothing.
+                self.hold();
+                // It was checked, shard by shard, when it came.
+                self.pair.node.verify.on(verification::Event::Synced);
             }
+            Ok(hand)
         });
-        block_in_place(|| {
-            let done = step(self.standby)?;
-            #[cfg(feature = "faults")]
-            self.pair.node.pending_fault.linger(self.standby.syncing().is_none());
-            Ok(done)
-        })
+        // None of what it says comes behind the answer.
+        beside.shutdown().await;
+        if hand? == Hand::Changed {
+            tracing::info!(applied = %self.standby.tail().last(), "full sync is complete");
+            self.applying.stop().await;
+            *self.applying = Applying::start(self.pair, self.standby);
+            // To give millions of records back takes its time, too.
+            drop(tokio::task::spawn_blocking(move || drop(before)));
+        }
+        Ok(())
     }
 
     async fn on_welcome(&mut self, welcome: v1::Welcome) -> Result<(), End> {
@@ -360,11 +366,10 @@ impl Ride<'_> {
         loop {
             // What it makes room for may be what is needed for the rest.
             self.standby.on_committed(committed);
-            match self.at_length(out, |standby| standby.on_frames(&mut frames)) {
-                Ok(hand) => {
-                    self.on_hand(hand).await;
-                    return Ok(());
-                }
+            match self.at_length(out, |standby| standby.on_frames(&mut frames)).await {
+                Ok(()) if frames.is_empty() => return Ok(()),
+                // Behind the end of a full sync.
+                Ok(()) => {}
                 Err(error @ StandbyError::Append(AppendFrameError::Overloaded(_))) => {
                     // Full of what is not committed: only a new stream, and a primary that does not wait for us, helps.
                     if Instant::now() > give_up {
@@ -377,20 +382,20 @@ impl Ride<'_> {
         }
     }
 
-    async fn on_hand(&mut self, hand: Hand) {
-        if hand == Hand::Changed {
-            self.hold();
-            self.applying.stop().await;
-            *self.applying = Applying::start(self.pair, self.standby);
-            // It was checked, shard by shard, when it came.
-            self.pair.node.verify.on(verification::Event::Synced);
-            tracing::info!(applied = %self.standby.tail().last(), "full sync is complete");
-        }
-    }
-
     fn hold(&self) {
         let (state, tail) = (Arc::clone(self.standby.state()), Arc::clone(self.standby.tail()));
         self.pair.node.hold(Held { state, tail });
+    }
+}
+
+/// That nothing was taken since, and that it goes on.
+async fn say_at_work(receipt: v1::Receipt, out: mpsc::Sender<FromStandby>, beacon_ms: u64) {
+    loop {
+        sleep(Duration::from_millis(beacon_ms)).await;
+        let receipt = v1::Receipt { asked_ms: boot_ms(), ..receipt };
+        if out.send(FromStandby { message: Some(Up::Receipt(receipt)) }).await.is_err() {
+            return;
+        }
     }
 }
 

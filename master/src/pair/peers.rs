@@ -528,6 +528,7 @@ impl Stream {
     }
 
     async fn send(&self, message: Down) -> Result<(), End> {
+        let place = self.place().await?;
         // In this order: what is committed when the question has come; and nobody else could commit until after that.
         let asked_ms = self.peer.asked_ms.load(Ordering::Acquire);
         let committed = self.tail.committed().get();
@@ -540,10 +541,18 @@ impl Stream {
         };
         let sent_ms = boot_ms();
         self.peer.in_flight.lock().sent(sent_ms, bytes);
-        let message = FromPrimary { epoch, sent_ms, committed, in_sync, as_of_ms, message: Some(message) };
-        match timeout(Duration::from_millis(SILENT_MS_MAX), self.out.send(Ok(message))).await {
-            Ok(sent) => sent.map_err(|_| End::Gone),
-            Err(_) => Err(End::Silent),
+        place.send(Ok(FromPrimary { epoch, sent_ms, committed, in_sync, as_of_ms, message: Some(message) }));
+        Ok(())
+    }
+
+    /// In the transport's queue. A peer that takes nothing for a while may be at work on what it has, and says so then.
+    async fn place(&self) -> Result<mpsc::Permit<'_, Result<FromPrimary, Status>>, End> {
+        let began_ms = boot_ms();
+        loop {
+            match timeout(Duration::from_millis(self.settings.beacon_ms), self.out.reserve()).await {
+                Ok(place) => return place.map_err(|_| End::Gone),
+                Err(_) => self.check_heard(began_ms)?,
+            }
         }
     }
 }

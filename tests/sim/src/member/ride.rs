@@ -183,6 +183,10 @@ impl Member {
             }
             Err(_) => return Err(Ends),
         }
+        if matches!(&message.message, Some(Down::Entries(entries)) if !entries.frames.is_empty()) {
+            // Behind the end of a full sync.
+            return self.take(cx, message);
+        }
         let Life::Follows(standby) = &mut self.life else { return Err(Ends) };
         standby.on_committed(committed);
         let (held, syncing) = (standby.held(), standby.syncing().is_some());
