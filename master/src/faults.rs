@@ -50,6 +50,9 @@ pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
     Some(format!("{name}, with what comes next"))
 }
 
+/// What the log says then. Entries of others may come in between, and the right ones with them: whoever asks for it looks for this.
+const DONE_WRONGLY: &str = "entries were applied in the wrong way, as was asked for";
+
 /// What became of the entries that come next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wrongly {
@@ -90,6 +93,7 @@ pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) ->
             let _ = state.apply(&Entry { seq: entries[1].seq, ..entries[0].clone() });
         }
     }
+    tracing::info!(upto = %last, "{DONE_WRONGLY}");
     state.skip_to(last);
     tail.set_floor(Some(last.seq + 1));
     Wrongly::Done
