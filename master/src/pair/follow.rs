@@ -362,14 +362,15 @@ impl Ride<'_> {
         committed: u64,
         out: &mpsc::Sender<FromStandby>,
     ) -> Result<(), End> {
-        let give_up = Instant::now() + Duration::from_millis(self.pair.settings.tenure_ms);
+        let patience = Duration::from_millis(self.pair.settings.tenure_ms);
+        let mut give_up = Instant::now() + patience;
         loop {
             // What it makes room for may be what is needed for the rest.
             self.standby.on_committed(committed);
             match self.at_length(out, |standby| standby.on_frames(&mut frames)).await {
                 Ok(()) if frames.is_empty() => return Ok(()),
-                // Behind the end of a full sync.
-                Ok(()) => {}
+                // Behind the end of a full sync, which has taken its time.
+                Ok(()) => give_up = Instant::now() + patience,
                 Err(error @ StandbyError::Append(AppendFrameError::Overloaded(_))) => {
                     // Full of what is not committed: only a new stream, and a primary that does not wait for us, helps.
                     if Instant::now() > give_up {
