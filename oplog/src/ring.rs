@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use crate::entry::Position;
 use crate::error::{Bound, Overloaded};
 use crate::frame::Frame;
-use crate::tail::{FRAME_OVERHEAD_BYTES, TailConfig};
+use crate::tail::{FRAME_OVERHEAD_BYTES, TailConfig, TailError};
 
 /// About how long peers take to confirm enough for the floor to rise.
 const RETRY_AFTER_MS: u32 = 20;
@@ -68,6 +68,17 @@ impl Ring {
 
     pub(crate) fn set_floor(&mut self, seq: Option<u64>) {
         self.floor = seq;
+    }
+
+    /// What follows `seq` is held, or comes next.
+    pub(crate) fn check_held_after(&self, seq: u64) -> Result<(), TailError> {
+        if seq > self.last.seq {
+            return Err(TailError::Ahead { last: self.last, asked: seq });
+        }
+        if seq + 1 < self.first_seq() {
+            return Err(TailError::Purged { first: self.first_seq(), asked: seq });
+        }
+        Ok(())
     }
 
     /// Frames from `seq` on, which must be held or be the next.

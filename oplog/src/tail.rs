@@ -9,6 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::appender::Appender;
@@ -23,6 +24,8 @@ pub const FRAME_OVERHEAD_BYTES: usize = 112;
 
 /// How many frames are copied or taken out under one hold of the lock.
 pub(crate) const LOCKED_FRAMES_MAX: usize = 512;
+/// Once so many bytes were copied under it, the lock is given back.
+const LOCKED_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TailConfig {
@@ -132,18 +135,59 @@ impl Tail {
     /// out.
     pub fn entries_since(&self, after: u64, limit_entries: usize, limit_bytes: usize) -> Result<Vec<Frame>, TailError> {
         let mut out = Vec::new();
-        let mut bytes = 0;
+        self.each_since(after, limit_entries, limit_bytes, |frame| out.push(frame.clone()))?;
+        Ok(out)
+    }
+
+    /// The same frames, one behind the other, and the seq of the last one. `None`: there are none.
+    pub fn joined_since(
+        &self,
+        after: u64,
+        limit_entries: usize,
+        limit_bytes: usize,
+    ) -> Result<Option<(Bytes, u64)>, TailError> {
+        let (mut first, mut bytes) = (None, 0);
+        let count = self.each_since(after, limit_entries, limit_bytes, |frame| {
+            first.get_or_insert_with(|| frame.clone());
+            bytes += frame.len();
+        })?;
+        // It may be larger than all limits: it goes as it is.
+        if let (Some(only), 1) = (&first, count) {
+            return Ok(Some((only.as_bytes().clone(), after + 1)));
+        }
+        // Nothing is asked of the allocator while the log is locked.
+        let mut joined = Vec::with_capacity(bytes);
+        let count = self.each_since(after, count, bytes, |frame| joined.extend_from_slice(frame.as_bytes()))?;
+        Ok((count > 0).then(|| (joined.into(), after + count as u64)))
+    }
+
+    /// How many there were.
+    fn each_since(
+        &self,
+        after: u64,
+        limit_entries: usize,
+        limit_bytes: usize,
+        mut each: impl FnMut(&Frame),
+    ) -> Result<usize, TailError> {
+        let (mut count, mut bytes) = (0, 0_usize);
         loop {
-            let batch = (limit_entries - out.len()).min(LOCKED_FRAMES_MAX);
-            let seen = out.len();
-            let full = match self.copy_batch(after + seen as u64, batch, limit_bytes, &mut bytes, &mut out) {
-                Ok(full) => full,
-                Err(refused) if out.is_empty() => return Err(refused),
-                // Purged between two batches: what is copied is whole.
-                Err(_) => true,
-            };
-            if full || out.len() == limit_entries || out.len() - seen < batch {
-                return Ok(out);
+            let ring = self.ring.lock();
+            match ring.check_held_after(after + count as u64) {
+                Ok(()) => {}
+                Err(refused) if count == 0 => return Err(refused),
+                // Purged since the lock was given back: what was seen is whole.
+                Err(_) => return Ok(count),
+            }
+            let (count_max, bytes_max) = (count + LOCKED_FRAMES_MAX, bytes.saturating_add(LOCKED_BYTES_MAX));
+            let mut frames = ring.range_from(after + count as u64 + 1);
+            while count < count_max && bytes < bytes_max {
+                let Some(frame) = frames.next() else { return Ok(count) };
+                bytes = bytes.saturating_add(frame.len());
+                if count == limit_entries || (bytes > limit_bytes && count > 0) {
+                    return Ok(count);
+                }
+                each(frame);
+                count += 1;
             }
         }
     }
@@ -158,13 +202,7 @@ impl Tail {
     /// but those after `committed` count as committed. This tail is not changed; nobody appends to it any more.
     pub fn forked(&self, seq: u64, committed: u64) -> Result<(Arc<Tail>, Appender), TailError> {
         let ring = self.ring.lock();
-        let (first, last) = (ring.first_seq(), ring.last());
-        if seq > last.seq {
-            return Err(TailError::Ahead { last, asked: seq });
-        }
-        if seq + 1 < first {
-            return Err(TailError::Purged { first, asked: seq });
-        }
+        ring.check_held_after(seq)?;
         let (base, frames) = ring.upto(seq);
         drop(ring);
         let mut fork = Ring::new(base);
@@ -223,33 +261,6 @@ impl Tail {
     /// For tasks that outlive the borrow.
     pub fn committed_shared(&self) -> Arc<SeqWatch> {
         Arc::clone(&self.committed)
-    }
-
-    /// True: `limit_bytes` is met.
-    fn copy_batch(
-        &self,
-        after: u64,
-        limit_entries: usize,
-        limit_bytes: usize,
-        bytes: &mut usize,
-        out: &mut Vec<Frame>,
-    ) -> Result<bool, TailError> {
-        let ring = self.ring.lock();
-        let (first, last) = (ring.first_seq(), ring.last());
-        if after > last.seq {
-            return Err(TailError::Ahead { last, asked: after });
-        }
-        if after + 1 < first {
-            return Err(TailError::Purged { first, asked: after });
-        }
-        for frame in ring.range_from(after + 1).take(limit_entries) {
-            *bytes = bytes.saturating_add(frame.len());
-            if *bytes > limit_bytes && !out.is_empty() {
-                return Ok(true);
-            }
-            out.push(frame.clone());
-        }
-        Ok(false)
     }
 }
 

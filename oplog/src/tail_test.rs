@@ -127,7 +127,12 @@ fn step(model: &mut Model, tail: &Tail, appender: &mut Appender, step: Step) -> 
         }
         Step::Read { after, limit_entries, limit_bytes } => {
             let expected = model.read(after, limit_entries, limit_bytes);
-            prop_assert_eq!(tail.entries_since(after, limit_entries, limit_bytes), expected);
+            prop_assert_eq!(tail.entries_since(after, limit_entries, limit_bytes), expected.clone());
+            let joined = expected.map(|frames| {
+                let last = frames.last()?.position().seq;
+                Some((frames.iter().flat_map(|frame| frame.as_bytes().to_vec()).collect(), last))
+            });
+            prop_assert_eq!(tail.joined_since(after, limit_entries, limit_bytes), joined);
         }
     }
     Ok(())
@@ -153,6 +158,26 @@ proptest! {
 }
 
 #[test]
+fn what_is_joined_is_whole_however_large_its_frames_are() {
+    let (tail, mut appender) = Tail::new(TailConfig::default(), Position::default());
+    let sizes = [10, LOCKED_BYTES_MAX, LOCKED_BYTES_MAX / 2, LOCKED_BYTES_MAX / 2, 7, 3 * LOCKED_BYTES_MAX, 9];
+    let mut append = |(at, bytes): (usize, usize)| append(&mut appender, &vec![at as u8; bytes]).expect("room");
+    let frames: Vec<Frame> = sizes.into_iter().enumerate().map(&mut append).collect();
+    let bytes_of = |frames: &[Frame]| frames.iter().flat_map(|frame| frame.as_bytes().to_vec()).collect::<Bytes>();
+    for after in 0..frames.len() {
+        for upto in after + 1..=frames.len() {
+            let expected = bytes_of(&frames[after..upto]);
+            let joined = tail.joined_since(after as u64, usize::MAX, expected.len());
+            assert_eq!(joined, Ok(Some((expected, upto as u64))));
+            assert_eq!(tail.joined_since(after as u64, upto - after, usize::MAX), joined);
+        }
+        let one = tail.joined_since(after as u64, usize::MAX, 1);
+        assert_eq!(one, Ok(Some((frames[after].as_bytes().clone(), after as u64 + 1))), "one goes in any case");
+    }
+    assert_eq!(tail.joined_since(frames.len() as u64, 9, 9), Ok(None));
+}
+
+#[test]
 fn reads_and_truncations_go_on_over_many_batches() {
     let (tail, mut appender) = Tail::new(TailConfig::default(), Position::default());
     let count = 5 * LOCKED_FRAMES_MAX as u64 + 3;
@@ -167,6 +192,8 @@ fn reads_and_truncations_go_on_over_many_batches() {
     // 49 bytes each.
     let by_bytes = tail.entries_since(0, usize::MAX, 49 * 700).expect("held");
     assert!(seqs(by_bytes).into_iter().eq(1..=700));
+    let (bytes, last) = tail.joined_since(0, usize::MAX, 49 * 1400).expect("held").expect("there are some");
+    assert_eq!((bytes.len(), last), (49 * 1400, 1400));
     tail.truncate_before(count);
     assert_eq!(tail.stats().entries, 1);
     tail.truncate_before(u64::MAX);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: frames of a batch follow each other, and the first one follows what was sent before.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use oplog::{Tail, TailError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +26,8 @@ pub fn next_batch(tail: &Tail, sent: u64, window_end: u64, limits: BatchLimits) 
     if room == 0 {
         return Ok(None);
     }
-    let mut frames = tail.entries_since(sent, room, limits.bytes)?;
-    let Some(last) = frames.last() else { return Ok(None) };
-    let last_seq = last.position().seq;
-    if frames.len() == 1 {
-        let only = frames.pop().expect("there is one");
-        return Ok(Some(Batch { frames: only.as_bytes().clone(), last_seq }));
-    }
-    let mut joined = BytesMut::with_capacity(frames.iter().map(oplog::Frame::len).sum());
-    frames.iter().for_each(|frame| joined.extend_from_slice(frame.as_bytes()));
-    Ok(Some(Batch { frames: joined.freeze(), last_seq }))
+    let joined = tail.joined_since(sent, room, limits.bytes)?;
+    Ok(joined.map(|(frames, last_seq)| Batch { frames, last_seq }))
 }
 
 #[cfg(test)]
