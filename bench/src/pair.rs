@@ -44,6 +44,10 @@ pub(crate) struct Args {
     /// Such calls come one by one, not over a session.
     #[arg(long)]
     unary: bool,
+    /// Puts per second where costs are compared: as many with a standby as alone, though it shares a CPU with the client. 0: as
+    /// fast as it goes.
+    #[arg(long, default_value_t = 0)]
+    rate: usize,
     /// How often the primary's costs with a standby and alone are compared, in turn.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
@@ -58,9 +62,9 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let client = connect(&first.address(), Transport::Session).await?;
     wait_for(&client, "a primary", |cluster| cluster.primary == "a").await?;
     mount(&client, "bench", (2 + args.rounds) * args.objects + 5_000_000).await?;
-    let filling = Costs { primary: &first, batch: 500, width: 4 };
+    let filling = Costs { primary: &first, batch: 500, width: 4, rate: 0 };
     filling.print(&client, "alone, filling up", args.objects, "fill").await?;
-    let costs = Costs { primary: &first, batch: args.batch, width: args.width };
+    let costs = Costs { primary: &first, batch: args.batch, width: args.width, rate: args.rate };
     let transport = if args.unary { Transport::Unary } else { Transport::Session };
     let caller = connect(&first.address(), transport).await?;
     let local = Client::connect(Options { ack: Ack::Local, transport, ..Options::new([first.address()]) }).await?;
@@ -112,6 +116,7 @@ struct Costs<'a> {
     primary: &'a Server,
     batch: usize,
     width: usize,
+    rate: usize,
 }
 
 impl Costs<'_> {
@@ -120,9 +125,16 @@ impl Costs<'_> {
         warm_memory(MEMORY_PER_PHASE + objects * MEMORY_PER_OBJECT)?;
         let spent = || anyhow::Ok((self.primary.process().cpu_ns()?, self.primary.process().cpu_ns_of(PEERS)?));
         let (before, wall) = (spent()?, Instant::now());
-        let puts = order.chunks(self.batch).map(|chunk| {
+        let puts = order.chunks(self.batch).enumerate().map(|(nth, chunk)| {
             let keys = chunk.iter().map(|at| key(prefix, *at)).collect();
-            put_many(client, keys, PutOptions::default())
+            let due = match self.rate {
+                0 => wall,
+                rate => wall + Duration::from_secs_f64((nth * self.batch) as f64 / rate as f64),
+            };
+            async move {
+                tokio::time::sleep_until(due.into()).await;
+                put_many(client, keys, PutOptions::default()).await
+            }
         });
         run_all(self.width, puts).await?;
         let (after, wall) = (spent()?, wall.elapsed());
