@@ -105,6 +105,8 @@ fn broken_rules_are_named_with_both_values() {
             "cold_after_ms = 30000\netcd_lease_ttl_s = 3\ncoordinator = \"etcd:http://h:1\"",
             "etcd_lease_ttl_s: 3000 ms must be above look_every_ms + ask_again_ms + 2 × coordinator_timeout_ms, which is 3050",
         ),
+        ("batch_wait_ms = 6", "batch_wait_ms: 6, the limit is 5"),
+        ("beacon_ms = 5", "batch_wait_ms: 5 must be below beacon_ms, which is 5"),
         ("finished_tasks_max = 100000", "finished_tasks_max: must be below tasks_max"),
     ];
     for (file, text) in rules {

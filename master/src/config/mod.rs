@@ -19,6 +19,7 @@ use component::component;
 
 pub use load::{ConfigError, Flags};
 pub use pages::{page_markdown, sample_toml};
+pub(crate) use validate::BATCH_WAIT_MS_MAX;
 
 /// How the segments of a put are chosen, after those that the caller prefers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -186,12 +187,12 @@ component! {
         /// Milliseconds that a read may wait on a standby for the position that it asks for. After that it is refused.
         standby_read_wait_ms: u64 = 100, "UNDERSTUDY_STANDBY_READ_WAIT_MS";
         /// Entries of one message to a peer.
-        batch_entries: usize = 512, "UNDERSTUDY_BATCH_ENTRIES";
+        batch_entries: usize = 2048, "UNDERSTUDY_BATCH_ENTRIES";
         /// Bytes of one message to a peer, unless a single entry is larger.
         batch_bytes: usize = 1 << 20, "UNDERSTUDY_BATCH_BYTES";
-        /// Milliseconds for which entries may gather before they go to a peer, while no call waits for a commit (with `ack`
-        /// local, where a message for each would be most of what a standby costs). What a call waits for goes at once.
-        batch_wait_ms: u64 = 1, "UNDERSTUDY_BATCH_WAIT_MS";
+        /// Milliseconds for which entries may gather after a message to a peer of the in-sync set, while no call waits for a
+        /// commit (with `ack` local, where messages would be most of what a standby costs). What a call waits for goes at once.
+        batch_wait_ms: u64 = 5, "UNDERSTUDY_BATCH_WAIT_MS";
         /// Entries on their way to a peer that it has not confirmed, at most.
         window_entries: u64 = 8192, "UNDERSTUDY_WINDOW_ENTRIES";
         /// Bytes on their way to a peer that it has not confirmed, at most, and one message more. Also of a full sync.
@@ -286,7 +287,7 @@ component! {
         /// Records that are repaired one by one; more that differ are a full sync.
         repair_max: usize = 10, "UNDERSTUDY_REPAIR_MAX";
         /// Entries by which a standby may lag for a sample of it to be compared.
-        seq_gap_max: u64 = 1000, "UNDERSTUDY_SEQ_GAP_MAX";
+        seq_gap_max: u64 = 8192, "UNDERSTUDY_SEQ_GAP_MAX";
         /// Milliseconds in which every member looks at all of its own records once, to find what has changed without an
         /// entry. 0: never.
         scrub_cycle_ms: u64 = 300_000, "UNDERSTUDY_SCRUB_CYCLE_MS";

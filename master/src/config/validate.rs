@@ -12,6 +12,8 @@ const WINDOW_BYTES_MIN: u32 = 65_535;
 const WORKER_THREADS_MAX: usize = 1024;
 /// A leader key that somebody has deleted is there again after three seconds.
 const COLD_AFTER_MS_MIN: u64 = 5000;
+/// What was committed is told to a standby that often, and it gathers no longer than that.
+pub(crate) const BATCH_WAIT_MS_MAX: u64 = 5;
 /// A stop is over within 5 s in all cases.
 const STOP_MS_MAX: u64 = 4500;
 
@@ -119,6 +121,9 @@ impl Cluster {
         })?;
         rule(self.batch_wait_ms < self.beacon_ms, "batch_wait_ms", || {
             format!("{} must be below beacon_ms, which is {}", self.batch_wait_ms, self.beacon_ms)
+        })?;
+        rule(self.batch_wait_ms <= BATCH_WAIT_MS_MAX, "batch_wait_ms", || {
+            format!("{}, the limit is {BATCH_WAIT_MS_MAX}", self.batch_wait_ms)
         })?;
         let is_path = |rest: &str| !rest.is_empty();
         let known = match self.coordinator.split_once(':') {

@@ -41,6 +41,8 @@ const APPLY_TURN: Duration = Duration::from_millis(1);
 /// After a full sync that could not end: the next one would not either, at once.
 const SYNC_PAUSE: Duration = Duration::from_secs(5);
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// A message of many entries comes in one frame: each one is a write for the primary, and a read here.
+const HTTP2_FRAME_BYTES_MAX: u32 = 2 << 20;
 /// A step of a full sync that takes longer hangs: the primary is told no more that it is at work.
 const AT_WORK_MAX: Duration = Duration::from_secs(120);
 
@@ -407,7 +409,8 @@ async fn dial(address: &str, within: Duration) -> Result<Channel, End> {
         .connect_timeout(within)
         .tcp_nodelay(true)
         .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(16 << 20);
+        .initial_connection_window_size(16 << 20)
+        .max_frame_size(HTTP2_FRAME_BYTES_MAX);
     match timeout(within, endpoint.connect()).await {
         Ok(connected) => connected.map_err(|why| failed(why.to_string())),
         Err(_) => Err(failed(format!("not within {} ms", within.as_millis()))),

@@ -35,7 +35,7 @@ use tonic::{Request, Response, Status, Streaming};
 use verification::{answer_buckets, answer_parts, answer_sample};
 
 use crate::clock::boot_ms;
-use crate::config::Cluster;
+use crate::config::{BATCH_WAIT_MS_MAX, Cluster};
 use crate::node::Node;
 use crate::pair::pace::Pace;
 use crate::pair::seat::{Role, Seat};
@@ -45,7 +45,7 @@ const HELLO_WITHIN: Duration = Duration::from_secs(2);
 /// Messages between this task and the transport. Few: what waits there is old when it leaves.
 const OUT_MAX: usize = 4;
 /// What was committed is told at the latest after this, where nothing else is to be sent.
-const COMMITTED_WITHIN: Duration = Duration::from_millis(5);
+const COMMITTED_WITHIN: Duration = Duration::from_millis(BATCH_WAIT_MS_MAX);
 /// A peer that answers nothing for so long has lost its way.
 const SILENT_MS_MAX: u64 = 5000;
 /// Peers at the same time.
@@ -465,7 +465,8 @@ impl Stream {
         let beacon = Duration::from_millis(self.settings.beacon_ms);
         let mut roles = self.seat.roles();
         let (mut committed_sent, mut sent_at, began_ms) = (0, Instant::now(), boot_ms());
-        let mut gather = Gather::new(self.settings.batch_wait_ms, self.settings.batch_entries as u64);
+        let enough = self.settings.window_entries.min(self.settings.batch_entries as u64);
+        let mut gather = Gather::new(self.settings.batch_wait_ms, enough);
         loop {
             roles.borrow_and_update();
             if let Err(end) = self.check_goes_on() {
@@ -475,14 +476,16 @@ impl Stream {
                 return end;
             }
             let now_ms = boot_ms();
-            let entries = self.tail.appended().get().saturating_sub(feed.sent());
-            if let Some(until_ms) = gather.until_ms(entries, self.tail.awaited().get(), now_ms) {
+            let appended = self.tail.appended().get();
+            let gathers = gather.until_ms(feed.sent(), appended, self.tail.awaited().get(), now_ms);
+            // One that is to join is not held up: by what gathers it would lag too far.
+            if let Some(until_ms) = gathers.filter(|_| self.seat.is_in_sync(self.peer.who)) {
                 tokio::select! {
                     biased;
                     // The end of the epoch first; then what does not wait, and what is enough.
                     _ = roles.changed() => {}
                     _ = self.tail.awaited().wait(gather.hurries_at()) => {}
-                    _ = self.tail.appended().wait(feed.sent() + self.settings.batch_entries as u64) => {}
+                    _ = self.tail.appended().wait(feed.sent() + enough) => {}
                     () = sleep(Duration::from_millis(until_ms - now_ms)) => {}
                 }
                 continue;
@@ -494,6 +497,7 @@ impl Stream {
             let frames = match step {
                 Ok(Step::Entries(batch)) => {
                     self.peer.sent.store(batch.last_seq, Ordering::Relaxed);
+                    gather.sent(batch.last_seq < appended, now_ms);
                     batch.frames
                 }
                 Ok(Step::Idle | Step::Image(_)) => {

@@ -127,6 +127,9 @@ impl Verifying {
             Ok(_) => return tracing::warn!("the primary answers another question than was asked"),
             Err(why) => return tracing::debug!("a sample was not compared: {why}"),
         };
+        if answer.result() == SampleResult::Behind {
+            return tracing::debug!("a sample was not compared: this member lags too far");
+        }
         verify.counts.samples.fetch_add(1, Ordering::Relaxed);
         match answer.result() {
             SampleResult::Ok | SampleResult::Behind => {}
