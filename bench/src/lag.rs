@@ -6,12 +6,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use client::{Ack, Transport};
+use client::Transport;
 use hdrhistogram::Histogram;
 
 use crate::load::{connect, mount};
 use crate::members::{Members, both_in_sync, wait_for};
-use crate::pair::{Writer, client_of, print};
+use crate::pair::{Writer, print};
 
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let client = connect(&first.address(), Transport::Session).await?;
     wait_for(&client, "both in sync", both_in_sync).await?;
     mount(&client, "bench", args.writes_per_s * (args.seconds as usize + 2)).await?;
-    let writer = Writer::start(client_of(&first, Ack::Local).await?, args.writes_per_s, "lag").await;
+    let writer = Writer::start(connect(&first.address(), Transport::Session).await?, args.writes_per_s, "lag").await;
     let lasting = Duration::from_secs(args.seconds);
     let (began, mut lag_ms, mut lag_ops) = (Instant::now(), Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     let mut looks = 0_u64;
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     ensure!(!lag_ms.is_empty(), "the primary never knew how far its standby is");
     let per_s = calls.len() as f64 * 50.0 / lasting.as_secs_f64();
     println!("{per_s:.0} puts/s (start + end) in batches of 50");
-    print("their calls, ack local", &calls);
+    print("their calls", &calls);
     for (what, histogram) in [("lag, ms", &lag_ms), ("lag, entries", &lag_ops)] {
         let (p50, p99) = (histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99));
         println!(

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use client::{Ack, Client, Options, PutOptions, Transport};
+use client::{Client, Options, PutOptions, Transport};
 use hdrhistogram::Histogram;
 
 use crate::load::{connect, key, mount, run_all, shuffled};
@@ -67,7 +67,6 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let costs = Costs { primary: &first, batch: args.batch, width: args.width, rate: args.rate };
     let transport = if args.unary { Transport::Unary } else { Transport::Session };
     let caller = connect(&first.address(), transport).await?;
-    let local = Client::connect(Options { ack: Ack::Local, transport, ..Options::new([first.address()]) }).await?;
     let compared = args.objects / 4;
     let way = if args.unary { "calls of their own" } else { "a session" };
     println!("from here on puts come over {way}: {} in a call, {} calls in flight", args.batch, args.width);
@@ -88,15 +87,10 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     print("writes, with a standby", &writer.take());
     writer.stop().await?;
-    let writer = Writer::start(client_of(&first, Ack::Local).await?, args.writes_per_s, "at-once").await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    print("writes, with it, ack local", &writer.take());
-    writer.stop().await?;
     ensure_same(&first, &second).await?;
 
-    costs.print(&caller, "with a standby, ack committed", compared, "committed").await?;
     for round in 0..args.rounds {
-        costs.print(&local, "with a standby, ack local", compared, &format!("local{round}")).await?;
+        costs.print(&caller, "with a standby", compared, &format!("with{round}")).await?;
         ensure_same(&first, &second).await?;
         // That more objects are there has a price too, and the standby does not pay it.
         second.kill();
@@ -147,10 +141,6 @@ impl Costs<'_> {
         );
         Ok(())
     }
-}
-
-pub(crate) async fn client_of(server: &Server, ack: Ack) -> Result<Client> {
-    Ok(Client::connect(Options { ack, ..Options::new([server.address()]) }).await?)
 }
 
 /// Both stand at the same seq with the same digest, once nothing is written any more.

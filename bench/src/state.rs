@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use metadata::{
     Call, Config, Metadata, Now, Outcome, Placement, PutEndItem, PutStart, PutStartItem, Scope, SegmentId, SegmentKind,
-    SegmentSpec,
+    SegmentSpec, Settings,
 };
 use oplog::{ClientId, Position, Tail, TailConfig};
 use rustix::time::{ClockId, clock_gettime};
@@ -37,7 +37,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // As the server does.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     // The bench is its only client, and never silent in its own time.
-    let config = Config { client_ttl_ms: 3_600_000, lock_clock_ns: thread_cpu_ns, ..Config::default() };
+    let config = Config {
+        settings: Settings { client_ttl_ms: 3_600_000, ..Settings::default() },
+        lock_clock_ns: thread_cpu_ns,
+        ..Config::default()
+    };
     let state = Metadata::new(config, Position { epoch: 1, seq: 0 });
     state.lead(appender, Now { ttl_ms: 1, wall_ms: 1 });
     let keys = shuffled_keys(args.objects);

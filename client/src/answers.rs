@@ -44,6 +44,19 @@ pub enum Mounted {
     Kept,
 }
 
+/// A value that belongs to the cluster: all members go by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// As the flag is called.
+    pub name: String,
+    /// In force, as far as the member knows that was asked. None: it does not know it yet.
+    pub value: Option<String>,
+    /// What that member was started with.
+    pub started_with: String,
+    /// A longer one that is still kept for what it was promised to. None: there is none.
+    pub owed: Option<String>,
+}
+
 /// A segment as the master sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentStatus {
@@ -252,6 +265,9 @@ pub struct Status {
     pub applied: Position,
     /// The last op that is committed.
     pub committed_seq: u64,
+    /// All that this says of objects, segments, clients and tasks is committed, and the member may say so to clients at this
+    /// moment. Else it is what the member holds, and a failover may take it back.
+    pub committed: bool,
     /// Since its start.
     pub uptime: Duration,
     /// Objects in all tenants.
@@ -284,6 +300,8 @@ pub struct Status {
     pub lock_held_max: Duration,
     /// Of the process.
     pub memory_resident_bytes: u64,
+    /// What all members go by, as this one knows it.
+    pub settings: Vec<Setting>,
     /// The members and their roles, as this one knows them. None: it is alone.
     pub cluster: Option<Cluster>,
     /// Whether it is what its log says.
@@ -342,6 +360,14 @@ pub struct Cluster {
     pub full_syncs: u64,
     /// Questions to the coordinator without an answer.
     pub coordinator_errors: u64,
+    /// What the coordinator shows and what this member has seen, where the coordinator has lost data. None: it has not.
+    pub lost_data: Option<String>,
+    /// Of the newest record that this member knows of; 0: it has seen none.
+    pub version: u64,
+    /// Why the member cannot use the coordinator. None: it can.
+    pub coordinator_trouble: Option<String>,
+    /// The member hears the primary freshly; or it is the primary, and may answer at this moment.
+    pub has_primary: bool,
 }
 
 /// One member. What is not known, or not freshly, is None.

@@ -179,6 +179,12 @@ impl Positioned for v1::ListTenantsResponse {
     }
 }
 
+impl Positioned for v1::SetSettingsResponse {
+    fn position(&self) -> Option<&v1::Position> {
+        self.position.as_ref()
+    }
+}
+
 impl Positioned for v1::SetTenantQuotaResponse {
     fn position(&self) -> Option<&v1::Position> {
         self.position.as_ref()

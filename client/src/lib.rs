@@ -104,8 +104,8 @@ mod unary;
 
 pub use answers::{
     Cluster, Existing, Heard, Items, KeyInfo, KeyPage, Lookup, Lookups, Member, Mounted, Object, PutStarted,
-    PutsStarted, Removed, SegmentList, SegmentStatus, Status, Task, TaskList, Tenant, TransferStarted, Transferred,
-    Verification,
+    PutsStarted, Removed, SegmentList, SegmentStatus, Setting, Status, Task, TaskList, Tenant, TransferStarted,
+    Transferred, Verification,
 };
 pub use client::{Client, Stats};
 pub use discovery::{Announced, Discovered, Discovery};
@@ -119,6 +119,6 @@ pub use items::{
 };
 pub use mounts::{ClientState, Liveness, Mount, OwnSegment};
 pub use options::{Heartbeat, Numbering, Options, ReadOptions, Transport};
-pub use proto::v1::{Ack, IfExists, Pin, Reason, ReplicaScope, SegmentKind, SegmentState, TaskKind, TaskState};
+pub use proto::v1::{IfExists, Pin, Reason, ReplicaScope, SegmentKind, SegmentState, TaskKind, TaskState};
 pub use put::Put;
 pub use types::{Location, Replica, Segment, SegmentRef};

@@ -141,7 +141,6 @@ impl Link {
             request_number: number.map_or(0, |open| open.number),
             answered_below,
             tenant: tenant.to_owned(),
-            ack: self.options.ack as i32,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX, TENANT_BYTES_MAX};
-use proto::v1::{self, Ack};
+use proto::v1;
 
 use crate::discovery::Discovery;
 use crate::error::Error;
@@ -85,8 +85,6 @@ pub struct Options {
     pub host: String,
     /// Default: `Session`.
     pub transport: Transport,
-    /// What the answer to a change waits for. Default: what the cluster is set to.
-    pub ack: Ack,
     /// Default: `Auto`.
     pub heartbeat: Heartbeat,
     /// How long one call may take with all its retries. Default: 5 s. See also `Client::with_deadline`.
@@ -120,7 +118,6 @@ impl Options {
             tenant: String::new(),
             host: String::new(),
             transport: Transport::default(),
-            ack: Ack::ClusterDefault,
             heartbeat: Heartbeat::default(),
             deadline: Duration::from_secs(5),
             connect_deadline: Duration::from_secs(5),

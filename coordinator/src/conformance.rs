@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use election::{ConfigRecord, Incarnation, MemberId};
+use election::{ConfigRecord, Incarnation, MemberId, Seen, Versioned};
 
-use crate::contract::{Coordinator, Error, MemberInfo, Presence, Swap};
+use crate::contract::{Coordinator, Error, MemberInfo, Presence, Secret, Swap};
 
 /// What may come late must come within this time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +44,8 @@ pub fn info(member: u64, number: u64) -> MemberInfo {
         address: format!("127.0.0.1:{}", 1000 + member),
         peer_address: format!("127.0.0.1:{}", 2000 + member),
         process: format!("process-{number}"),
+        seen: None,
+        secret: Some(Secret((u128::from(number) << 64 | u128::from(member)).to_be_bytes())),
     }
 }
 
@@ -70,15 +72,19 @@ pub async fn join_when_free(place: &dyn Coordinator, me: MemberInfo) -> Box<dyn 
     }
 }
 
-async fn done(place: &dyn Coordinator, expect: Option<u64>, to: ConfigRecord) -> u64 {
-    match place.swap(expect, to.clone()).await {
-        Ok(Swap::Done { revision }) => revision,
+async fn done(place: &dyn Coordinator, expect: Option<Versioned>, to: ConfigRecord) -> Versioned {
+    match place.swap(expect.clone(), to.clone()).await {
+        Ok(Swap::Done { revision }) => Versioned { record: to, revision },
         other => panic!("a swap of {expect:?} to {to:?}: {other:?}"),
     }
 }
 
 async fn is_dead(place: &dyn Coordinator, who: Incarnation) -> bool {
     place.is_dead(who).await.expect("an answer about the dead")
+}
+
+async fn record(place: &dyn Coordinator) -> Option<Versioned> {
+    place.read().await.expect("read").record
 }
 
 async fn members(place: &dyn Coordinator) -> Vec<MemberInfo> {
@@ -88,31 +94,33 @@ async fn members(place: &dyn Coordinator) -> Vec<MemberInfo> {
 }
 
 async fn nothing_is_there_at_first((one, other): (Shared, Shared)) {
-    assert_eq!(one.read().await.expect("read"), None);
+    assert_eq!(record(&*one).await, None);
+    assert_eq!(one.read().await.expect("read").store, other.read().await.expect("read").store, "they are one store");
     assert_eq!(members(&*one).await, []);
     assert_eq!(other.announced().await.expect("announced"), None);
     assert!(!is_dead(&*other, who(1, 1)).await, "nobody knows that one");
-    assert_eq!(one.swap(Some(1), ConfigRecord::first(1, who(1, 1), 1)).await.expect("answered"), Swap::Refused);
-    assert_eq!(one.read().await.expect("read"), None);
+    let first = ConfigRecord::first(1, who(1, 1), 1);
+    let nothing = Versioned { record: first.clone(), revision: 1 };
+    assert_eq!(one.swap(Some(nothing), first).await.expect("answered"), Swap::Refused);
+    assert_eq!(record(&*one).await, None);
 }
 
 async fn a_record_is_created_and_swapped((one, other): (Shared, Shared)) {
     let first = ConfigRecord::first(u128::MAX - 1, who(1, u64::MAX), 1);
-    let created = done(&*one, None, first.clone()).await;
-    let found = other.read().await.expect("read").expect("it was created");
-    assert_eq!((found.record, found.revision), (first.clone(), created));
-
-    let mut record = first.with(who(2, 7));
-    let mut revision = created;
+    let mut known = done(&*one, None, first.clone()).await;
+    assert_eq!(record(&*other).await, Some(known.clone()));
     for _ in 0..20 {
-        let next = done(&*other, Some(revision), record.clone()).await;
-        assert!(next > revision, "revisions grow: {next} after {revision}");
-        let found = one.read().await.expect("read").expect("it is there");
-        assert_eq!((&found.record, found.revision), (&record, next));
-        for late in [Some(revision), Some(next + 1), None] {
-            assert_eq!(one.swap(late, first.clone()).await.expect("answered"), Swap::Refused, "{late:?}");
+        let to = known.record.promoted(who(2, 7)).with(who(1, 9));
+        let next = done(&*other, Some(known.clone()), to).await;
+        assert!(next.revision > known.revision, "revisions grow: {next:?} after {known:?}");
+        assert_eq!(record(&*one).await, Some(next.clone()));
+        // Another revision, or another record under this one: a store that was restored may give a revision out again.
+        let (late, early) = (known, Versioned { revision: next.revision + 1, ..next.clone() });
+        let altered = Versioned { record: next.record.renewed(), ..next.clone() };
+        for wrong in [Some(late), Some(early), Some(altered), None] {
+            assert_eq!(one.swap(wrong.clone(), first.clone()).await.expect("answered"), Swap::Refused, "{wrong:?}");
         }
-        (record, revision) = (record.promoted(who(2, 7)).with(who(1, 9)), next);
+        known = next;
     }
 }
 
@@ -125,29 +133,28 @@ async fn of_two_creators_one_wins((one, other): (Shared, Shared)) {
         (Swap::Refused, Swap::Done { .. }) => 1,
         other => panic!("two creators: {other:?}"),
     };
-    assert_eq!(one.read().await.expect("read").expect("created").record, records[winner]);
+    assert_eq!(record(&*one).await.expect("created").record, records[winner]);
 }
 
 async fn of_sixteen_swaps_of_one_revision_one_happens((one, other): (Shared, Shared)) {
     let first = ConfigRecord::first(9, who(1, 1), 1);
-    let mut revision = done(&*one, None, first.clone()).await;
+    let mut known = done(&*one, None, first.clone()).await;
     for round in 0..5 {
         let mut asked = tokio::task::JoinSet::new();
         for member in 0..16 {
             let place = Arc::clone(if member % 2 == 0 { &one } else { &other });
-            let to = first.with(who(100 + member, round));
-            asked.spawn(async move { (place.swap(Some(revision), to.clone()).await.expect("answered"), to) });
+            let (known, to) = (known.clone(), first.with(who(100 + member, round)));
+            asked.spawn(async move { (place.swap(Some(known), to.clone()).await.expect("answered"), to) });
         }
         let mut won = Vec::new();
         for (swap, to) in asked.join_all().await {
             if let Swap::Done { revision } = swap {
-                won.push((revision, to));
+                won.push(Versioned { record: to, revision });
             }
         }
         assert_eq!(won.len(), 1, "exactly one happens: {won:?}");
-        let found = other.read().await.expect("read").expect("it is there");
-        assert_eq!((found.revision, found.record), won[0]);
-        revision = won[0].0;
+        known = won.remove(0);
+        assert_eq!(record(&*other).await.as_ref(), Some(&known));
     }
 }
 
@@ -162,8 +169,11 @@ async fn a_member_is_there_once_and_as_long_as_it_is_held((one, other): (Shared,
         }
         joined => panic!("member 1 is here twice: {joined:?}"),
     }
+    let seen = Some(Seen { cluster_id: u128::MAX, epoch: 3, version: 8 });
+    first.tell(seen).await.expect("told");
+    assert_eq!(members(&*other).await, [MemberInfo { seen, ..info(1, 5) }, info(2, 8)]);
     let lost = tokio::time::timeout(Duration::from_millis(300), first.lost()).await;
-    assert!(lost.is_err(), "nothing has happened to it");
+    assert!(lost.is_err(), "it said something of itself, and is here as before");
 
     drop(first);
     let again = join_when_free(&*other, info(1, 6)).await;
@@ -218,9 +228,10 @@ async fn an_incarnation_is_dead_after_its_end_and_not_before((one, other): (Shar
 
 async fn changes_are_told_of((one, other): (Shared, Shared)) {
     let mut changes = one.changes();
-    let revision = done(&*other, None, ConfigRecord::first(9, who(1, 1), 1)).await;
+    let known = done(&*other, None, ConfigRecord::first(9, who(1, 1), 1)).await;
     told(&mut changes, "a record was created").await;
-    done(&*other, Some(revision), ConfigRecord::first(9, who(1, 1), 1).with(who(2, 2))).await;
+    let to = known.record.with(who(2, 2));
+    done(&*other, Some(known), to).await;
     told(&mut changes, "the record was swapped").await;
     let presence = other.join(info(1, 5)).await.expect("joined");
     told(&mut changes, "a member has come").await;

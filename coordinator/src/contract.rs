@@ -3,6 +3,7 @@
 //! Invariants:
 //! - Swaps are linearizable: of all that compare the same revision at most one happens, and a read that begins after a
 //!   swap was answered sees it. Revisions of the record only grow.
+//! - A swap compares the record itself, too: a store that was restored from a backup gives revisions out again.
 //! - A swap that fails with an [`Error`] may have happened, or may yet happen.
 //! - Every call ends by itself, within the time limit that the adapter was made with.
 //!
@@ -12,10 +13,25 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use election::{ConfigRecord, Incarnation, Versioned};
+use election::{ConfigRecord, Incarnation, Seen, Versioned};
 use tokio::sync::watch;
 
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// What one incarnation of a member proves itself by to other members. Only those that read the coordinator see it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret(pub [u8; Secret::BYTES]);
+
+impl Secret {
+    pub const BYTES: usize = 16;
+}
+
+/// Never shown: not in a log, not in an error.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
 
 /// What a member says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +44,18 @@ pub struct MemberInfo {
     pub peer_address: String,
     /// The process that it is, in words that the same host can check when it is gone. Empty: unknown.
     pub process: String,
+    /// The newest that it knows of its cluster. `None`: it holds nothing, so that a new cluster may begin beside it.
+    pub seen: Option<Seen>,
+    /// `None`: it shows none, and can prove itself to nobody.
+    pub secret: Option<Secret>,
+}
+
+/// What a coordinator holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stored {
+    pub record: Option<Versioned>,
+    /// What the store calls itself; another one after it was made anew or restored. 0: it has no name.
+    pub store: u64,
 }
 
 /// What became of a swap that was answered.
@@ -35,7 +63,7 @@ pub struct MemberInfo {
 pub enum Swap {
     /// It has happened; the record has this revision now.
     Done { revision: u64 },
-    /// The record had another revision: this swap will never happen.
+    /// The record was another one: this swap will not happen.
     Refused,
 }
 
@@ -46,13 +74,16 @@ pub trait Presence: Send + Sync + fmt::Debug {
 
     /// Tells clients that look here that this member is the primary of `epoch`, at its address. Goes with the presence.
     fn announce(&self, epoch: u64) -> Answer<'_, ()>;
+
+    /// Tells other members what this one knows of its cluster from now on.
+    fn tell(&self, seen: Option<Seen>) -> Answer<'_, ()>;
 }
 
 pub trait Coordinator: Send + Sync + fmt::Debug {
-    fn read(&self) -> Answer<'_, Option<Versioned>>;
+    fn read(&self) -> Answer<'_, Stored>;
 
-    /// Compares with the revision (`None`: there is no record), and swaps.
-    fn swap(&self, expect: Option<u64>, to: ConfigRecord) -> Answer<'_, Swap>;
+    /// Compares with the record and its revision (`None`: there is no record), and swaps.
+    fn swap(&self, expect: Option<Versioned>, to: ConfigRecord) -> Answer<'_, Swap>;
 
     /// Says that a member is here. [`Error::Taken`] while another incarnation of it is: a second copy was started.
     fn join(&self, me: MemberInfo) -> Answer<'_, Box<dyn Presence>>;

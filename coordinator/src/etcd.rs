@@ -31,7 +31,7 @@ use self::keys::Keys;
 use self::link::Target;
 use self::presence::EtcdPresence;
 use self::watch::Hint;
-use crate::contract::{Answer, Coordinator, Error, MemberInfo, Presence, Swap};
+use crate::contract::{Answer, Coordinator, Error, MemberInfo, Presence, Stored, Swap};
 
 #[derive(Debug)]
 pub struct EtcdCoordinator {
@@ -49,11 +49,11 @@ impl EtcdCoordinator {
 }
 
 impl Coordinator for EtcdCoordinator {
-    fn read(&self) -> Answer<'_, Option<Versioned>> {
+    fn read(&self) -> Answer<'_, Stored> {
         Box::pin(self.keys.read())
     }
 
-    fn swap(&self, expect: Option<u64>, to: ConfigRecord) -> Answer<'_, Swap> {
+    fn swap(&self, expect: Option<Versioned>, to: ConfigRecord) -> Answer<'_, Swap> {
         Box::pin(async move { self.keys.swap(expect, &to).await })
     }
 

@@ -5,13 +5,15 @@
 //! - A member is here for as long as its [`Presence`] is held, and the kernel says when that ends, however it ends. So
 //!   the presence is to be the last thing that a member drops: from then on others may call it dead, and take over.
 //!
-//! Deliberately absent: other hosts. Locks of a network's file system don't prove that a process has ended.
+//! Deliberately absent: other hosts. Locks of a network's file system don't prove that a process has ended, so a directory on one
+//! is refused.
 
 mod dir;
 mod disk;
 mod hint;
 mod lock;
 mod numbered;
+mod own;
 
 use std::future::Future;
 use std::path::Path;
@@ -19,14 +21,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use election::{ConfigRecord, Incarnation, Versioned};
+use election::{ConfigRecord, Incarnation, Seen, Versioned};
 use tokio::sync::watch;
 
 use self::dir::Dir;
 use self::hint::Hint;
 use self::lock::Locked;
-use crate::contract::{Answer, Coordinator, Error, MemberInfo, Presence, Swap};
+use crate::contract::{Answer, Coordinator, Error, MemberInfo, Presence, Stored, Swap};
 
+/// A directory that is copied back from a backup takes any name along that stands in it.
+const UNNAMED: u64 = 0;
 /// How often a presence makes sure that it is still what others look at.
 const CHECK_PRESENCE_EVERY: Duration = Duration::from_millis(50);
 
@@ -74,12 +78,12 @@ impl Calls {
 }
 
 impl Coordinator for FileCoordinator {
-    fn read(&self) -> Answer<'_, Option<Versioned>> {
-        self.calls.run("read", Dir::read)
+    fn read(&self) -> Answer<'_, Stored> {
+        self.calls.run("read", |dir| Ok(Stored { record: dir.read()?, store: UNNAMED }))
     }
 
-    fn swap(&self, expect: Option<u64>, to: ConfigRecord) -> Answer<'_, Swap> {
-        self.calls.run("swap", move |dir| dir.swap(expect, &to))
+    fn swap(&self, expect: Option<Versioned>, to: ConfigRecord) -> Answer<'_, Swap> {
+        self.calls.run("swap", move |dir| dir.swap(expect.as_ref(), &to))
     }
 
     fn join(&self, me: MemberInfo) -> Answer<'_, Box<dyn Presence>> {
@@ -142,6 +146,17 @@ impl Presence for FilePresence {
                 return Err(Error::Unavailable { what: "announce", place, why: "the presence is lost".to_owned() });
             }
             dir.announce(epoch, &held.0)
+        })
+    }
+
+    fn tell(&self, seen: Option<Seen>) -> Answer<'_, ()> {
+        let held = Arc::clone(&self.held);
+        self.calls.run("tell", move |dir| {
+            if !dir.is_here(&held.0, &held.1) {
+                let place = dir.places()[2].display().to_string();
+                return Err(Error::Unavailable { what: "tell", place, why: "the presence is lost".to_owned() });
+            }
+            dir.tell(&MemberInfo { seen, ..held.0.clone() })
         })
     }
 }

@@ -21,6 +21,6 @@ mod file;
 pub mod fuzzing;
 mod json;
 
-pub use contract::{Answer, Coordinator, Error, MemberInfo, Presence, Swap};
+pub use contract::{Answer, Coordinator, Error, MemberInfo, Presence, Secret, Stored, Swap};
 pub use etcd::{EtcdCoordinator, EtcdOptions, EtcdTls, EtcdUser};
 pub use file::FileCoordinator;

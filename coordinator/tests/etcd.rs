@@ -10,7 +10,7 @@ use understudy_coordinator::{
     Coordinator, Error, EtcdCoordinator, EtcdOptions, EtcdTls, EtcdUser, MemberInfo, Presence, Swap,
 };
 
-use election::ConfigRecord;
+use election::{ConfigRecord, Versioned};
 use server::Etcd;
 use test_ports::free_port;
 
@@ -90,7 +90,7 @@ async fn etcd_may_come_late_stop_and_come_back() {
     etcd.start();
 
     eventually("the record is as it was", async || {
-        place.read().await.is_ok_and(|found| found.expect("not lost").record == record())
+        place.read().await.is_ok_and(|found| found.record.expect("not lost").record == record())
     })
     .await;
     tokio::time::timeout(PATIENCE, changes.changed()).await.expect("told to look again").expect("there");
@@ -173,11 +173,12 @@ async fn a_compaction_under_the_watch_is_survived() {
     tokio::time::timeout(PATIENCE, changes.changed()).await.expect("the watch is open").expect("there");
     let Swap::Done { mut revision } = place.swap(None, record()).await.expect("answered") else { panic!("refused") };
     for _ in 0..5 {
+        let known = Versioned { record: record(), revision };
         let options = CompactionOptions::new().with_physical();
         client.compact(i64::try_from(revision).expect("small"), Some(options)).await.expect("compacted");
         tokio::time::sleep(Duration::from_millis(100)).await;
         changes.mark_unchanged();
-        let swap = place.swap(Some(revision), record()).await.expect("answered");
+        let swap = place.swap(Some(known), record()).await.expect("answered");
         let Swap::Done { revision: next } = swap else { panic!("refused") };
         revision = next;
         tokio::time::timeout(PATIENCE, changes.changed()).await.expect("told of the change").expect("there");
@@ -215,10 +216,10 @@ async fn an_endpoint_that_is_down_costs_nothing() {
         // Each anew: all endpoints are untried.
         let place = connect(&both).await;
         for _ in 0..3 {
-            let found = place.read().await.expect("the other one answers");
-            assert_eq!(found.map(|found| found.revision), expect);
+            let found = place.read().await.expect("the other one answers").record;
+            assert_eq!(found, expect);
             match place.swap(expect, record()).await.expect("the other one answers") {
-                Swap::Done { revision } => expect = Some(revision),
+                Swap::Done { revision } => expect = Some(Versioned { record: record(), revision }),
                 Swap::Refused => panic!("a swap was sent twice"),
             }
         }
@@ -279,7 +280,7 @@ async fn users_and_passwords() {
         assert!(matches!(read, Err(Error::Denied { .. })), "{denied:?}: {read:?}");
     }
     let place = connect(&with("users", "us", "secret")).await;
-    assert_eq!(place.read().await.expect("let in"), None);
+    assert_eq!(place.read().await.expect("let in").record, None);
     let _presence = place.join(info(1, 5)).await.expect("let in");
     let mut changes = place.changes();
     tokio::time::timeout(PATIENCE, changes.changed()).await.expect("let watch, too").expect("there");

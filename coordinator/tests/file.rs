@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use election::ConfigRecord;
+use election::{ConfigRecord, Versioned};
 use rustix::process::{Pid, Signal, kill_process};
 use understudy_coordinator::conformance::{self, eventually, info, who};
 use understudy_coordinator::{Coordinator as _, Error, FileCoordinator, Swap};
@@ -87,11 +87,11 @@ async fn do_everything_for_ever(coordinator: &FileCoordinator) {
     println!("\nREADY");
     for number in 5.. {
         let presence = coordinator.join(info(1, number)).await.expect("it is free");
-        let found = coordinator.read().await.expect("read");
+        let found = coordinator.read().await.expect("read").record;
         let record =
             found.as_ref().map_or(ConfigRecord::first(9, who(1, 1), 1), |found| found.record.promoted(who(1, 1)));
         // Where another one was faster it is refused; and whoever was stopped in it may hear that nobody knows.
-        let _ = coordinator.swap(found.map(|found| found.revision), record).await;
+        let _ = coordinator.swap(found, record).await;
         let _ = presence.announce(number).await;
         coordinator.members().await.expect("members");
         coordinator.is_dead(who(2, number)).await.expect("answered");
@@ -99,19 +99,17 @@ async fn do_everything_for_ever(coordinator: &FileCoordinator) {
 }
 
 async fn swap_for_ever(coordinator: &FileCoordinator) {
-    let found = coordinator.read().await.expect("read");
-    let (mut expect, mut record) = (None, ConfigRecord::first(9, who(1, 1), 1));
-    if let Some(found) = found {
-        (expect, record) = (Some(found.revision), found.record.promoted(who(1, 1)));
-    }
+    let mut expect = coordinator.read().await.expect("read").record;
+    let first = || ConfigRecord::first(9, who(1, 1), 1);
+    let mut record = expect.as_ref().map_or_else(first, |found| found.record.promoted(who(1, 1)));
     println!("\nREADY");
     while let Swap::Done { revision } = coordinator.swap(expect, record.clone()).await.expect("answered") {
         println!("{revision}");
+        expect = Some(Versioned { record: record.clone(), revision });
         // Records of many lengths: a short one over a long one is where a torn write shows.
         let others = (2..2 + revision % 40).map(|member| who(member, revision));
         record = record.promoted(who(1, 1));
         record.insync.extend(others);
-        expect = Some(revision);
     }
     panic!("refused, and nobody else swaps");
 }
@@ -128,7 +126,7 @@ async fn a_writer_that_is_killed_leaves_a_whole_record_and_loses_none_that_was_a
         process.child.wait().expect("ended");
         let last = process.lines.by_ref().map(|line| line.expect("a line")).last().unwrap_or(answered);
         let last: u64 = last.trim().parse().expect("a revision");
-        let found = coordinator.read().await.expect("whole").expect("there");
+        let found = coordinator.read().await.expect("whole").record.expect("there");
         assert!(found.revision == last || found.revision == last + 1, "{last} was answered, {} found", found.revision);
         assert_eq!(found.record.epoch, found.revision, "each swap was one epoch");
     }
@@ -206,14 +204,14 @@ async fn a_process_that_is_stopped_in_whatever_it_does_holds_nobody_up() {
     for round in 1..=60 {
         std::thread::sleep(Duration::from_micros(137 * (round % 23)));
         process.signal(Signal::STOP);
-        let found = coordinator.read().await.expect("read");
-        let (expect, record) =
-            found.map_or((None, ConfigRecord::first(9, who(2, 1), 1)), |found| (Some(found.revision), found.record));
+        let found = coordinator.read().await.expect("read").record;
+        let first = || ConfigRecord::first(9, who(2, 1), 1);
+        let record = found.as_ref().map_or_else(first, |found| found.record.clone());
         // A stop takes effect a little later than it is sent: the other one may have swapped once more.
-        let mut swap = coordinator.swap(expect, record.clone()).await.expect("answered");
+        let mut swap = coordinator.swap(found, record.clone()).await.expect("answered");
         if swap == Swap::Refused {
-            let revision = coordinator.read().await.expect("read").expect("it was there").revision;
-            swap = coordinator.swap(Some(revision), record).await.expect("answered");
+            let found = coordinator.read().await.expect("read").record;
+            swap = coordinator.swap(found, record).await.expect("answered");
         }
         assert!(matches!(swap, Swap::Done { .. }), "round {round}: {swap:?}");
         let presence = coordinator.join(info(2, round)).await.expect("it is free");
@@ -234,6 +232,7 @@ async fn a_damaged_record_is_named_and_never_overwritten() {
     coordinator.swap(None, record.clone()).await.expect("answered");
     let path = dir.path().join("record/1");
     let whole = std::fs::read(&path).expect("read");
+    let known = Versioned { record: record.clone(), revision: 1 };
     for torn in [&whole[..0], &whole[..whole.len() / 2], b"{\"format\":7}"] {
         std::fs::write(&path, torn).expect("written");
         let name = path.display().to_string();
@@ -243,7 +242,7 @@ async fn a_damaged_record_is_named_and_never_overwritten() {
         assert_eq!(std::fs::read(&path).expect("read"), torn, "it is left as it was found");
     }
     std::fs::write(&path, &whole).expect("written");
-    assert_eq!(coordinator.swap(Some(1), record).await.expect("whole again"), Swap::Done { revision: 2 });
+    assert_eq!(coordinator.swap(Some(known), record).await.expect("whole again"), Swap::Done { revision: 2 });
 }
 
 #[tokio::test]
@@ -254,7 +253,7 @@ async fn what_a_crashed_writer_left_aside_is_not_the_record() {
         let aside = format!("record/aside-{}-{number}", std::process::id());
         std::fs::write(dir.path().join(aside), "{\"format\":1,\"clust").expect("written");
     }
-    assert_eq!(coordinator.read().await.expect("read"), None);
+    assert_eq!(coordinator.read().await.expect("read").record, None);
     let swap = coordinator.swap(None, ConfigRecord::first(9, who(1, 1), 1)).await.expect("answered");
     assert_eq!(swap, Swap::Done { revision: 1 });
 }

@@ -7,6 +7,8 @@
 //! - `committed` never goes back, and nothing beyond what all of those have received is in it.
 //! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure does not end, unless the
 //!   record bounds it, too.
+//! - Nobody is proposed to leave the set unless the coordinator has answered a question that was asked since that is due: where its answers
+//!   are lost, and not what it is asked, the record would change unseen, and nobody could serve.
 //! - A peer that says its state is not what its log says is in no record that is proposed.
 //! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer waited for.
 
@@ -24,6 +26,8 @@ struct Peer {
     received: u64,
     /// Own send time of the newest beacon that it answered.
     echo_ms: Millis,
+    /// Since when it is asked as often as today. What it answered before was sent less often, maybe.
+    timed_ms: Millis,
     /// Where the log ended at a moment, and that moment. Moves on when the peer has received up to there: so a peer whose mark
     /// is old lacks something that is at least as old.
     mark: (u64, Millis),
@@ -37,13 +41,44 @@ struct Peer {
     sound: bool,
 }
 
+/// For how long an answered message lets the primary answer clients: each message says so, and the peer that answered it waits
+/// for that before it claims. The tenure may have changed in between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Asks {
+    /// Messages after this moment ask for the tenure of today.
+    since_ms: Millis,
+    /// No earlier one of this reign asks for less.
+    before_ms: Millis,
+}
+
+impl Asks {
+    fn granted_ms(&self, echo_ms: Millis, timing: &Timing) -> Millis {
+        if echo_ms > self.since_ms { timing.tenure_ms } else { timing.tenure_ms.min(self.before_ms) }
+    }
+
+    fn changed(&mut self, (from, to): (&Timing, &Timing), now: Millis) {
+        if from.tenure_ms != to.tenure_ms {
+            *self = Asks { since_ms: now, before_ms: self.before_ms.min(from.tenure_ms) };
+        }
+    }
+}
+
 impl Peer {
     fn new(mark: (u64, Millis)) -> Peer {
-        Peer { received: 0, echo_ms: 0, mark, barred_until: 0, gone_since: None, dropped_at: None, sound: true }
+        Peer {
+            received: 0,
+            echo_ms: 0,
+            timed_ms: 0,
+            mark,
+            barred_until: 0,
+            gone_since: None,
+            dropped_at: None,
+            sound: true,
+        }
     }
 
     fn is_silent(&self, now: Millis, timing: &Timing) -> bool {
-        now >= self.echo_ms + timing.drop_after_ms
+        now >= self.echo_ms.max(self.timed_ms) + timing.drop_after_ms
             || self.gone_since.is_some_and(|gone| now >= gone + timing.reconnect_within_ms)
     }
 
@@ -62,6 +97,14 @@ pub(crate) struct Leading {
     committed: u64,
     /// When the newest question was asked whose answer said that the record is still this epoch's.
     confirmed_ms: Millis,
+    /// Since when a peer is to leave the set.
+    drop_due_ms: Option<Millis>,
+    /// From when on messages carry the version of `known`.
+    known_ms: Millis,
+    /// What an answer to an earlier message is good for; see [`Asks`].
+    asks: Asks,
+    /// What an operator wants all members to go by, until the record says so.
+    wanted: Option<Timing>,
     /// Commits wait for it; it is proposed as soon as it holds everything committed.
     joining: Option<Incarnation>,
     /// Proposed on top of `known`, and not known to have failed for good.
@@ -72,7 +115,12 @@ pub(crate) struct Leading {
 
 impl Leading {
     /// Everything that this member holds is committed by its promotion: it is alone in the set.
-    pub(crate) fn new(me: Incarnation, (known, confirmed_ms): (Versioned, Millis), appended: u64) -> Leading {
+    pub(crate) fn new(
+        me: Incarnation,
+        (known, confirmed_ms): (Versioned, Millis),
+        appended: u64,
+        now: Millis,
+    ) -> Leading {
         let mut leading = Leading {
             known,
             me,
@@ -80,6 +128,10 @@ impl Leading {
             appended,
             committed: appended,
             confirmed_ms,
+            drop_due_ms: None,
+            known_ms: now,
+            asks: Asks { since_ms: 0, before_ms: Millis::MAX },
+            wanted: None,
             joining: None,
             proposed: Vec::new(),
             required: Vec::new(),
@@ -105,7 +157,8 @@ impl Leading {
 
     /// Until when answers may go out, for all that is known now. `Millis::MAX`: nobody else can be promoted.
     pub(crate) fn tenure_until(&self, timing: &Timing) -> Millis {
-        let until = |peer| self.peers.get(peer).map_or(0, |peer: &Peer| peer.echo_ms + timing.tenure_ms);
+        let granted = |peer: &Peer| peer.echo_ms + self.asks.granted_ms(peer.echo_ms, timing);
+        let until = |peer| self.peers.get(peer).map_or(0, granted);
         self.required.iter().map(until).chain(self.confirmed_until()).min().unwrap_or(Millis::MAX)
     }
 
@@ -119,6 +172,18 @@ impl Leading {
         let grace_ms = if self.committed == self.appended { 0 } else { timing.tenure_ms };
         let is_over = self.confirmed_until().is_some_and(|until| now >= until.saturating_add(grace_ms));
         is_over && self.sets().any(|insync| insync.len() > 1)
+    }
+
+    /// The right to answer holds at this moment, and each member that it rests on has answered a message that carried the version
+    /// of the record: no other member can have begun a later epoch by now, nor will one on a record that is older than this one.
+    pub(crate) fn may_restore(&self, now: Millis, timing: &Timing) -> bool {
+        let has_seen = |who| self.peers.get(who).is_some_and(|peer| peer.echo_ms > self.known_ms);
+        now < self.tenure_until(timing) && self.required.iter().all(has_seen)
+    }
+
+    /// It holds whatever was acknowledged here.
+    pub(crate) fn waits_for(&self, who: Incarnation) -> bool {
+        self.required.contains(&who)
     }
 
     /// Of the record, and of every proposal that may be the record by now.
@@ -190,7 +255,34 @@ impl Leading {
     /// by swapping the record with itself: that moves the revision on, or is refused and shows that it has moved.
     pub(crate) fn wanted_change(&mut self, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
         let unsettled = !self.proposed.is_empty();
-        self.changed_set(now, timing).or_else(|| unsettled.then(|| self.known.record.clone()))
+        let changed = self.changed_set(now, timing).or_else(|| self.changed_timing(timing));
+        changed.or_else(|| unsettled.then(|| self.known.record.renewed()))
+    }
+
+    /// `timing`: what this member goes by, where the record does not say.
+    fn changed_timing(&self, timing: &Timing) -> Option<ConfigRecord> {
+        let said = self.known.record.timing;
+        let wanted = self.wanted.filter(|wanted| said != Some(*wanted)).or(said.is_none().then_some(*timing));
+        wanted.map(|timing| self.known.record.renewed().timed(timing))
+    }
+
+    pub(crate) fn want(&mut self, timing: Timing) {
+        self.wanted = Some(timing);
+    }
+
+    pub(crate) fn wanted(&self) -> Option<Timing> {
+        self.wanted
+    }
+
+    /// All members go by another timing from here on, for all that this one knows.
+    pub(crate) fn on_timing(&mut self, change: (&Timing, &Timing), now: Millis) {
+        self.asks.changed(change, now);
+        self.peers.values_mut().for_each(|peer| peer.timed_ms = now);
+    }
+
+    /// A peer is to leave the set, and the coordinator has not answered since.
+    pub(crate) fn is_to_look_first(&self) -> bool {
+        self.drop_due_ms.is_some_and(|due_ms| self.confirmed_ms < due_ms)
     }
 
     fn changed_set(&mut self, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
@@ -202,14 +294,18 @@ impl Leading {
             **who != self.me && peer.is_none_or(is_bad)
         };
         if let Some(&who) = record.insync.iter().find(is_gone) {
+            if self.confirmed_ms < *self.drop_due_ms.get_or_insert(now) {
+                return None;
+            }
             let without = record.without(who);
             self.bar(who, now, timing);
             return Some(without);
         }
+        self.drop_due_ms = None;
         if let Some(who) = self.joining {
             return self.joined(who, now, timing);
         }
-        self.forget_silent(now);
+        self.forget_silent(now, timing);
         let near = |peer: &Peer| {
             let is_there = !peer.is_silent(now, timing) && now >= peer.barred_until && peer.sound;
             is_there && peer.received + timing.join_lag_ops >= appended
@@ -259,9 +355,10 @@ impl Leading {
         }
     }
 
-    fn forget_silent(&mut self, now: Millis) {
+    fn forget_silent(&mut self, now: Millis, timing: &Timing) {
+        let forget_after_ms = FORGET_AFTER_MS.max(2 * timing.drop_after_ms);
         let required = &self.required;
-        self.peers.retain(|who, peer| required.contains(who) || now < peer.echo_ms + FORGET_AFTER_MS);
+        self.peers.retain(|who, peer| required.contains(who) || now < peer.echo_ms + forget_after_ms);
     }
 
     pub(crate) fn on_proposed(&mut self, record: ConfigRecord) {
@@ -271,17 +368,20 @@ impl Leading {
         }
     }
 
-    /// The record of this epoch, by an answer to what was asked at `asked_ms`. With a later revision: whatever was proposed on an
-    /// earlier one can't happen any more.
-    pub(crate) fn on_known(&mut self, known: Versioned, asked_ms: Millis) -> bool {
+    /// The record of this epoch, by an answer to what was asked at `asked_ms`. With a later version: whatever was proposed on an
+    /// earlier one can't happen any more. The store may have given the same one another revision.
+    pub(crate) fn on_known(&mut self, known: Versioned, asked_ms: Millis, now: Millis) -> bool {
         self.confirmed_ms = self.confirmed_ms.max(asked_ms);
-        if known.revision > self.known.revision {
-            self.known = known;
+        if known.record.version > self.known.record.version {
+            (self.known, self.known_ms) = (known, now);
             self.proposed.clear();
+            self.wanted = self.wanted.filter(|wanted| self.known.record.timing != Some(*wanted));
             if self.joining.is_some_and(|who| self.known.record.insync.contains(&who)) {
                 self.joining = None;
             }
             self.require();
+        } else if known.record == self.known.record {
+            self.known.revision = known.revision;
         }
         self.advance()
     }

@@ -5,17 +5,26 @@
 //! | `record` | what the coordinator keeps, and which record may follow which |
 //! | `timing` | the time limits, and the relations that safety rests on |
 //! | `member` | one member's part: from events to actions |
+//! | `loss` | whether the coordinator shows what was seen, or something older |
 //! | `leading` | the primary's part of it: commits, tenure, the in-sync set |
+//! | `ttl_clock` | which time counts for the TTLs of what the primary keeps |
+//! | `two_clocks` | what time it is, where a host has two clocks |
 //!
 //! *Invariant:* pure. Times are arguments, there is no randomness and no iteration order that differs between runs.
 //!
 //! Deliberately absent: the coordinator itself, connections, the log.
 
 mod leading;
+mod loss;
 mod member;
 mod record;
 mod timing;
+mod ttl_clock;
+mod two_clocks;
 
-pub use member::{Action, Event, Member, Unclean};
-pub use record::{ConfigRecord, Incarnation, MemberId, RecordError, Versioned};
-pub use timing::{Millis, Timing, TimingError};
+pub use loss::{Look, Lost};
+pub use member::{Action, Event, Founding, Member, Start, Unclean};
+pub use record::{ConfigRecord, Incarnation, MemberId, Seen, Versioned};
+pub use timing::{Millis, Pace, Timing, TimingError};
+pub use ttl_clock::{LeftOut, Service, TtlClock};
+pub use two_clocks::{Moment, TwoClocks};

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Rules that keep it safe (docs: ARCHITECTURE.md):
-//! - A member that claims has answered nobody for `takeover_wait_ms`. Whoever led before counts on its answers, so by
-//!   then that one has no tenure. It answers nobody until its claim is decided.
+//! - A member that claims has waited out the tenure that it gave by its newest answer: a message says for how long its answer lets
+//!   the primary answer clients, and a primary that asks for less counts on no more by an earlier one. So by then the one that led
+//!   before has none, whatever the record says. The member answers no other one until its claim is decided.
 //! - Claims and changes of the set compare the same revision: exactly one wins.
 //! - A swap whose outcome is unknown may still happen, until the record has moved on. Nothing rests on its failure.
 //! - Only a primary that is known to answer nobody any more is not waited for: it said so itself, in its last message, or
@@ -18,6 +19,10 @@
 //! - A member whose state is not what its log says claims nothing, and leaves the set.
 //! - A primary looks at the record now and then: somebody may have led since, of whom it has heard nothing. Where the record bounds it
 //!   by the coordinator and nobody answers in time, it makes way for the others of the set.
+//! - A member that knows of something newer than the coordinator shows claims nothing on that. A primary that may answer at that
+//!   moment writes the record again, under a later epoch; it makes way only for a member that it has waited for with every commit.
+//! - A first record is made only where no member that is present holds anything, looked at for as long as a member that lives may
+//!   need to be seen again.
 //! - Whoever was not in the set begins only with nothing, and only when all who were are known to have ended; or, where the
 //!   record bounds its primary by the coordinator, when nobody has led for long. Such a claim may meet a living primary, so
 //!   whoever wins it leads only when that one's last confirmation is too old for any answer.
@@ -27,17 +32,21 @@
 use std::collections::BTreeSet;
 
 use crate::leading::Leading;
-use crate::record::{ConfigRecord, Incarnation, Versioned};
-use crate::timing::{Millis, Timing, outlasts_ms};
+use crate::loss::{Known, Look, Lost, Shown};
+use crate::record::{ConfigRecord, Incarnation, Seen, Versioned};
+use crate::timing::{Millis, Pace, Timing, outlasts_ms};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// Comes at least every few milliseconds.
     Tick,
+    /// Of the time that `now` has counted, so much more may not have passed ([`crate::Moment::behind_ms`]). Comes before whatever
+    /// else happens at that moment.
+    FellBehind(Millis),
     /// The coordinator's answer to [`Action::Read`].
-    Read(Option<Versioned>),
+    Read(Look),
     /// Somebody who is alive says at the coordinator that it leads this epoch. Comes before the answer to the read. To be looked
-    /// for where there is no record, and under [`Unclean::ColdAfter`] always.
+    /// for under [`Unclean::ColdAfter`].
     Announced { epoch: u64 },
     /// Nobody says so. Likewise.
     NobodyAnnounced,
@@ -47,10 +56,11 @@ pub enum Event {
     SwapRefused,
     /// No answer, an error, a time-out. A swap may have happened, or still happen.
     NoAnswer,
-    /// As a standby: a message of the primary of `epoch`, sent at `sent_ms` of its clock.
-    Heard { from: Incarnation, epoch: u64, sent_ms: Millis },
-    /// As a standby: the stream from the primary broke. A reason to hurry, no proof of anything.
-    StreamBroken,
+    /// As a standby: a message of the primary of `epoch`, which leads under this version of the record, sent at `sent_ms` of its
+    /// clock. Answered, it lets that one answer clients until `tenure_ms` after that.
+    Heard { from: Incarnation, epoch: u64, version: u64, sent_ms: Millis, tenure_ms: Millis },
+    /// As a standby: the stream from the primary of `epoch` broke. A reason to hurry, no proof of anything.
+    StreamBroken { from: Incarnation, epoch: u64 },
     /// As the primary: a peer of this epoch holds everything up to `received`, and answers what was sent at `echo_ms`. It is
     /// not `sound` while its state is not what the log says: then it must not be in the set.
     Answered { from: Incarnation, epoch: u64, received: u64, echo_ms: Millis, sound: bool },
@@ -62,8 +72,12 @@ pub enum Event {
     Held(u64),
     /// Whether this member's own state is what its log says, for all that is known. While it is not, it claims nothing.
     Sound(bool),
-    /// The record may have changed: a hint, which may come late, for nothing, or not at all.
+    /// The coordinator says that the record may have changed: a hint, which may come late, for nothing, or not at all.
     Hint,
+    /// Another member, which has proven who it is, knows of a later epoch: a reason to look at the record, and no more.
+    LaterEpoch { from: Incarnation, epoch: u64 },
+    /// As the primary: an operator wants all members to go by this. Done when [`Member::timing`] says so. It is valid.
+    Retime(Timing),
     /// As the primary: lead no more. Somebody in the set is told so, and may take over at once.
     Resign,
     /// This process is about to end. It answers nobody and claims nothing from here on, so that it leaves the set while others can
@@ -72,17 +86,18 @@ pub enum Event {
     Retire,
     /// As a standby: the primary of `epoch` said in its last message that it answers nobody any more, and left it to this
     /// member to take over.
-    Resigned { epoch: u64 },
-    /// The process that was this incarnation has ended. Proof, not a guess.
+    Resigned { from: Incarnation, epoch: u64 },
+    /// The process that was this incarnation has ended. Proof, not a guess; taken back when that incarnation is heard.
     ProvenDead(Incarnation),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "few at a time, and gone as soon as they are looked at")]
 pub enum Action {
     Read,
-    /// Compare with the revision (`None`: there is no record), and swap.
+    /// Compare with the record and its revision (`None`: there is no record), and swap.
     Swap {
-        expect: Option<u64>,
+        expect: Option<Versioned>,
         to: ConfigRecord,
     },
     /// Be a standby of this primary.
@@ -113,10 +128,16 @@ pub enum Action {
     Unconfirmed {
         epoch: u64,
     },
-    /// Its record is older than what this member has seen. Nothing is done; a person must look.
+    /// For people: what the coordinator shows is not what was seen. `known`: by this member; nothing where it has seen nothing and
+    /// others have.
     CoordinatorLostData {
-        held: u64,
-        found: u64,
+        lost: Lost,
+        known: Option<Seen>,
+        found: Option<Seen>,
+    },
+    /// For people: this member writes its record again, under a later epoch.
+    Restores {
+        epoch: u64,
     },
 }
 
@@ -147,13 +168,33 @@ impl Unclean {
     }
 }
 
+/// How a member begins where nothing is there that it could follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Founding {
+    /// It may make the first record of a cluster. Else it waits until there is one.
+    pub allowed: bool,
+    /// For so long it looks first, for a record and for members that hold something: after the coordinator has lost its data, a
+    /// member that lives may take so long to be seen again. Also before it begins a later epoch with nothing.
+    pub after_ms: Millis,
+}
+
+/// What a member is started with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// What it goes by until it has seen a record that says what all go by; the first record of a cluster says this.
+    pub timing: Timing,
+    pub pace: Pace,
+    pub unclean: Unclean,
+    pub founding: Founding,
+}
+
 /// What has been asked of the coordinator and not answered yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Asked {
     Nothing,
-    /// With the epoch that was known then. An answer may be older than what was heard since, but not than that.
+    /// With what was known then. An answer may be older than what was heard since, but not than that.
     Read {
-        epoch: u64,
+        known: Known,
         at: Millis,
     },
     Swap {
@@ -172,7 +213,7 @@ enum Role {
 /// A claim that was sent, and may still happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Claim {
-    expect: Option<u64>,
+    expect: Option<Versioned>,
     to: ConfigRecord,
     /// It may have met a primary that goes on to answer for so long.
     wait_ms: Millis,
@@ -188,24 +229,49 @@ struct Vacancy {
     seen: Millis,
 }
 
+/// It was so each time that the coordinator was asked, and it was asked again and again: a member that stood still has not looked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stretch {
+    since: Millis,
+    seen: Millis,
+}
+
+impl Stretch {
+    /// So it was at `now` again. A first look counts from its answer: the host may have stood still since the question.
+    fn goes_on(before: Option<Stretch>, now: Millis, pause_max: Millis) -> Stretch {
+        let since = before.filter(|before| now <= before.seen + pause_max).map_or(now, |before| before.since);
+        Stretch { since, seen: now }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Member {
     me: Incarnation,
     cluster_id: u128,
+    /// That of the newest record that said one.
     timing: Timing,
+    pace: Pace,
     unclean: Unclean,
+    founding: Founding,
     role: Role,
     asked: Asked,
     ask_again_at: Millis,
     /// Something about the record is not known for sure: read it before anything is proposed.
     unsure: bool,
-    /// The coordinator showed an older record than was known before: it has lost data, for all that was heard last.
-    lost: bool,
+    /// The coordinator has lost data, for all that was heard last.
+    lost: Option<Lost>,
+    /// The store that answered last, and since when each answer was its.
+    store: u64,
+    store_since: Millis,
+    /// There was no record, and no member that held anything.
+    emptiness: Option<Stretch>,
+    /// This member itself was shown as present.
+    presence: Option<Stretch>,
     claim: Option<Claim>,
     heard_ms: Millis,
-    /// When this member last gave somebody a right to answer clients. At the start: now, for all it knows.
-    last_answer_ms: Millis,
-    epoch_max: u64,
+    /// From here on no primary counts on an answer of this member. At the start: a tenure from now, for all it knows.
+    free_ms: Millis,
+    known: Known,
     held: u64,
     /// The last epoch that it began with nothing.
     born: u64,
@@ -224,21 +290,28 @@ pub struct Member {
 
 impl Member {
     /// With nothing held yet. `cluster_id` is for the record, should this member create it.
-    pub fn new(me: Incarnation, cluster_id: u128, timing: Timing, unclean: Unclean, now: Millis) -> Member {
+    pub fn new(me: Incarnation, cluster_id: u128, start: Start, now: Millis) -> Member {
+        let Start { timing, pace, unclean, founding } = start;
         Member {
             me,
             cluster_id,
             timing,
+            pace,
             unclean,
+            founding,
             role: Role::Starting,
             asked: Asked::Nothing,
             ask_again_at: now,
             unsure: true,
-            lost: false,
+            lost: None,
+            store: 0,
+            store_since: now,
+            emptiness: None,
+            presence: None,
             claim: None,
             heard_ms: now,
-            last_answer_ms: now,
-            epoch_max: 0,
+            free_ms: now + timing.takeover_wait_ms(),
+            known: Known::default(),
             held: 0,
             born: 0,
             vacant_epoch: 0,
@@ -256,6 +329,16 @@ impl Member {
             Role::Leading(leading) => Some(leading),
             Role::Starting | Role::Following { .. } => None,
         }
+    }
+
+    /// What all members are to go by, once a change that is under way is through.
+    pub fn timing_to_be(&self) -> Timing {
+        self.leading().and_then(Leading::wanted).unwrap_or(self.timing)
+    }
+
+    /// What this member goes by: what the newest record says that it has seen.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     /// The last epoch that this member began with nothing, since everybody who held anything acknowledged was lost. What it held
@@ -306,6 +389,17 @@ impl Member {
         self.leading().and_then(Leading::needed_seq)
     }
 
+    /// The newest that this member knows of its cluster: for its presence, so that no other member founds a second one. `None`: it
+    /// has seen no record.
+    pub fn seen(&self) -> Option<Seen> {
+        self.known.seen()
+    }
+
+    /// How the coordinator has lost data, for all that it said last.
+    pub fn lost(&self) -> Option<Lost> {
+        self.lost
+    }
+
     pub fn committed(&self) -> Option<u64> {
         self.leading().map(Leading::committed)
     }
@@ -317,13 +411,14 @@ impl Member {
 
     /// Whether a message of the primary of `epoch` would be taken and answered. Asked before its entries are touched.
     pub fn would_answer(&self, epoch: u64) -> bool {
-        epoch >= self.epoch_max && self.claim.is_none() && self.leading().is_none() && !self.retired
+        epoch >= self.known.epoch && self.claim.is_none() && self.leading().is_none() && !self.retired
     }
 
     pub fn on_event(&mut self, event: Event, now: Millis, out: &mut Vec<Action>) {
         match event {
             Event::Tick => self.on_tick(now, out),
-            Event::Read(record) => self.on_read(record, now, out),
+            Event::FellBehind(more_ms) => self.on_fell_behind(more_ms),
+            Event::Read(look) => self.on_read(look, now, out),
             Event::Swapped(revision) => self.on_swapped(revision, now, out),
             Event::SwapRefused => self.on_undecided(now),
             Event::NoAnswer => {
@@ -331,13 +426,18 @@ impl Member {
                     // The coordinator may be in trouble: somebody who leads could not say so either.
                     self.vacancy = None;
                 }
-                self.on_undecided(now + self.timing.ask_again_ms);
+                self.on_undecided(now + self.pace.ask_again_ms);
             }
-            Event::Heard { from, epoch, sent_ms } => self.on_heard(from, epoch, sent_ms, now, out),
-            Event::StreamBroken => {
-                self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
+            Event::Heard { from, epoch, version, sent_ms, tenure_ms } => {
+                self.on_heard(from, (epoch, version), (sent_ms, tenure_ms), now, out);
+            }
+            Event::StreamBroken { from, epoch } => {
+                if self.role == (Role::Following { primary: from, epoch }) {
+                    self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
+                }
             }
             Event::Answered { from, epoch, received, echo_ms, sound } => {
+                self.is_alive(from, epoch);
                 if let Role::Leading(leading) = &mut self.role
                     && leading.epoch() == epoch
                     && leading.on_answered(from, (received, echo_ms, sound), now)
@@ -361,22 +461,30 @@ impl Member {
                 }
             }
             Event::Held(seq) => self.held = seq,
-            Event::Hint if self.leading().is_none() => {
-                self.unsure = true;
-                self.ask_again_at = self.ask_again_at.min(now);
-            }
-            // Its own swaps tell it nearly all that there is to know, and fail when somebody else has led since.
-            Event::Hint => self.look_at = self.look_at.min(now),
+            Event::Hint => self.on_hint(now),
+            Event::LaterEpoch { epoch, .. } if epoch > self.known.epoch => self.on_hint(now),
+            Event::LaterEpoch { .. } => {}
             Event::Announced { .. } | Event::NobodyAnnounced if self.leading().is_some() => {}
             Event::Announced { epoch } => {
-                self.epoch_max = self.epoch_max.max(epoch);
+                self.known.hear(epoch, 0);
                 self.announced = Some(epoch);
             }
             Event::NobodyAnnounced => self.announced = Some(0),
             Event::Sound(sound) => self.sound = sound,
+            Event::Retime(timing) => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.want(timing);
+                }
+            }
             Event::Resign => self.on_resign(now, out),
             Event::Retire => self.retired = true,
-            Event::Resigned { epoch } => self.on_vacant(epoch, now),
+            Event::Resigned { from, epoch } => {
+                if self.role == (Role::Following { primary: from, epoch }) {
+                    self.on_vacant(epoch, now);
+                    // At once: clients wait.
+                    self.on_tick(now, out);
+                }
+            }
             Event::ProvenDead(who) => {
                 self.dead.insert(who);
                 if let Role::Following { primary, epoch } = self.role
@@ -388,14 +496,42 @@ impl Member {
         }
     }
 
+    /// What must outlast the time of another member began later, for all that is known.
+    fn on_fell_behind(&mut self, more_ms: Millis) {
+        let later = |since: &mut Millis| *since = since.saturating_add(more_ms);
+        later(&mut self.free_ms);
+        later(&mut self.store_since);
+        self.claim.iter_mut().filter_map(|claim| claim.won_at.as_mut()).for_each(later);
+        self.vacancy.iter_mut().for_each(|vacancy| later(&mut vacancy.since));
+        self.emptiness.iter_mut().chain(&mut self.presence).for_each(|stretch| later(&mut stretch.since));
+    }
+
     /// Its last answers are out, or never will be. If nobody takes over, it may claim again like any other member.
     fn on_resign(&mut self, now: Millis, out: &mut Vec<Action>) {
         let Role::Leading(leading) = &self.role else { return };
         let (epoch, primary) = (leading.epoch(), leading.known.record.primary);
         self.role = Role::Following { primary, epoch };
         // Nothing will be heard until somebody else leads: look at the record at once, and again and again.
-        (self.heard_ms, self.last_answer_ms) = (now.saturating_sub(self.timing.silence_ms), now);
+        self.heard_ms = now.saturating_sub(self.timing.silence_ms);
+        self.free_ms = self.free_ms.max(now + self.timing.takeover_wait_ms());
         out.push(Action::Depose { epoch, by: epoch });
+    }
+
+    fn on_hint(&mut self, now: Millis) {
+        if self.leading().is_some() {
+            // Its own swaps tell it nearly all that there is to know, and fail when another member has led since.
+            self.look_at = self.look_at.min(now);
+            return;
+        }
+        self.unsure = true;
+        self.ask_again_at = self.ask_again_at.min(now);
+    }
+
+    /// What proved that it had ended was wrong, or is proven again as soon as somebody looks.
+    fn is_alive(&mut self, who: Incarnation, epoch: u64) {
+        if self.dead.remove(&who) {
+            self.vacant_epoch = self.vacant_epoch.min(epoch.saturating_sub(1));
+        }
     }
 
     fn on_vacant(&mut self, epoch: u64, now: Millis) {
@@ -408,7 +544,7 @@ impl Member {
         if let Role::Leading(leading) = &self.role
             && leading.is_to_step_aside(now, &self.timing)
             // Nobody could take over; and as long as it says that it leads, nobody takes this for a new cluster.
-            && !self.lost
+            && self.lost.is_none()
         {
             out.push(Action::Unconfirmed { epoch: leading.epoch() });
             self.on_resign(now, out);
@@ -425,9 +561,9 @@ impl Member {
             Role::Leading(leading) => {
                 if let Some(to) = leading.wanted_change(now, &self.timing) {
                     leading.on_proposed(to.clone());
-                    let expect = Some(leading.known.revision);
+                    let expect = Some(leading.known.clone());
                     self.swap(expect, to, now, out);
-                } else if now >= self.look_at {
+                } else if now >= self.look_at || leading.is_to_look_first() {
                     self.read(now, out);
                 }
             }
@@ -435,12 +571,13 @@ impl Member {
     }
 
     fn read(&mut self, now: Millis, out: &mut Vec<Action>) {
-        self.look_at = now + self.timing.look_every_ms;
-        self.asked = Asked::Read { epoch: self.epoch_max, at: now };
+        self.look_at = now + self.pace.look_every_ms;
+        self.asked = Asked::Read { known: self.known, at: now };
         out.push(Action::Read);
     }
 
-    fn swap(&mut self, expect: Option<u64>, to: ConfigRecord, now: Millis, out: &mut Vec<Action>) {
+    fn swap(&mut self, expect: Option<Versioned>, to: ConfigRecord, now: Millis, out: &mut Vec<Action>) {
+        let to = to.in_store(self.store);
         self.asked = Asked::Swap { to: to.clone(), at: now };
         out.push(Action::Swap { expect, to });
     }
@@ -448,6 +585,8 @@ impl Member {
     /// Refused or unknown: the record tells, and it alone.
     fn on_undecided(&mut self, ask_again_at: Millis) {
         self.asked = Asked::Nothing;
+        // A first record that is refused means that there was one.
+        self.emptiness = None;
         self.unsure = true;
         self.ask_again_at = ask_again_at;
     }
@@ -457,21 +596,93 @@ impl Member {
         self.learn(Versioned { record, revision }, at, now, out);
     }
 
-    fn on_read(&mut self, found: Option<Versioned>, now: Millis, out: &mut Vec<Action>) {
-        let Asked::Read { epoch: held, at } = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
-        self.ask_again_at = now + self.timing.ask_again_ms;
-        let epoch = found.as_ref().map_or(0, |known| known.record.epoch);
-        self.note_vacancy(found.as_ref(), now);
-        if epoch < held {
-            self.lost = true;
-            out.push(Action::CoordinatorLostData { held, found: epoch });
-        } else if epoch < self.epoch_max {
-            // A later epoch was heard of since the question.
-            self.unsure = true;
-        } else if let Some(known) = found {
-            self.learn(known, at, now, out);
-        } else if !self.retired {
-            let to = ConfigRecord::first(self.cluster_id, self.me, 1);
+    fn on_read(&mut self, look: Look, now: Millis, out: &mut Vec<Action>) {
+        let Asked::Read { known: then, at } = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
+        self.ask_again_at = now + self.pace.ask_again_ms;
+        if self.store != look.store {
+            (self.store, self.store_since) = (look.store, now);
+        }
+        let goes_on = |before| Stretch::goes_on(before, now, self.look_pause_max());
+        self.presence = look.is_present.then(|| goes_on(self.presence));
+        self.note_vacancy(look.record.as_ref(), now);
+        let shown = self.known.judge(&look, then);
+        if shown != Shown::Nothing || !look.is_present {
+            self.emptiness = None;
+        }
+        match self.as_primary(shown, look.record.as_ref()) {
+            Shown::Current(known) => {
+                let was_due = self.leading().is_some_and(Leading::is_to_look_first);
+                self.learn(known, at, now, out);
+                if was_due && !self.leading().is_some_and(Leading::is_to_look_first) {
+                    // Commits wait for what was looked for.
+                    self.ask_again_at = now;
+                }
+            }
+            Shown::Nothing if look.is_present => self.found(now, out),
+            Shown::Nothing => {}
+            Shown::Outrun => self.unsure = true,
+            Shown::Lost(lost) => self.on_lost(lost, look.record, now, out),
+        }
+    }
+
+    /// A primary knows the record of its version to the letter. It makes way, whatever the version, for a member that it has waited
+    /// for with every commit; to no other one that leads by a record which does not follow from its own.
+    fn as_primary(&mut self, shown: Shown, found: Option<&Versioned>) -> Shown {
+        let Role::Leading(leading) = &self.role else { return shown };
+        let Some(found) = found.filter(|_| shown != Shown::Lost(Lost::AnotherCluster)) else { return shown };
+        let known = &leading.known.record;
+        let is_later = found.record.epoch > known.epoch;
+        // An epoch has one primary: only a hand at the coordinator can have written another one into it.
+        if !is_later && found.record.primary != self.me {
+            return Shown::Lost(Lost::RolledBack);
+        }
+        if found.record.version > known.version && !matches!(shown, Shown::Lost(_)) {
+            return shown;
+        }
+        if is_later && leading.waits_for(found.record.primary) {
+            self.known = Known { cluster_id: Some(found.record.cluster_id), ..Known::default() };
+            return Shown::Current(found.clone());
+        }
+        match shown {
+            Shown::Current(found) if found.record != *known => Shown::Lost(Lost::RolledBack),
+            shown => shown,
+        }
+    }
+
+    /// Nothing is claimed on it. A primary whose right to answer holds now writes its record again: see [`Leading::may_restore`].
+    fn on_lost(&mut self, lost: Lost, found: Option<Versioned>, now: Millis, out: &mut Vec<Action>) {
+        (self.lost, self.unsure) = (Some(lost), true);
+        let seen = |found: &Versioned| found.record.seen();
+        out.push(Action::CoordinatorLostData { lost, known: self.known.seen(), found: found.as_ref().map(seen) });
+        let Role::Leading(leading) = &self.role else { return };
+        // Of two clusters neither yields: an operator decides. And a store that is another one may have come up beside the old one,
+        // which others still see: it must have answered alone for a while.
+        let is_same_store = leading.known.record.store == self.store;
+        let has_settled = now >= self.store_since.saturating_add(self.founding.after_ms);
+        let may_restore = (is_same_store || has_settled) && leading.may_restore(now, &self.timing);
+        if lost == Lost::AnotherCluster || self.retired || !may_restore {
+            return;
+        }
+        let to = leading.known.record.restored(found.as_ref().map(|found| &found.record));
+        out.push(Action::Restores { epoch: to.epoch });
+        self.claim(found, to, 0, now, out);
+    }
+
+    /// Between two looks of which the second goes on from the first.
+    fn look_pause_max(&self) -> Millis {
+        (self.founding.after_ms / 4).max(5 * self.pace.ask_again_ms)
+    }
+
+    /// There is no record, and no member that is present has seen one.
+    fn found(&mut self, now: Millis, out: &mut Vec<Action>) {
+        let Founding { allowed, after_ms } = self.founding;
+        if !allowed || self.retired {
+            return;
+        }
+        let stretch = Stretch::goes_on(self.emptiness, now, self.look_pause_max());
+        self.emptiness = Some(stretch);
+        if now >= stretch.since.saturating_add(after_ms) {
+            let to = ConfigRecord::first(self.cluster_id, self.me, 1).timed(self.timing);
             self.claim(None, to, 0, now, out);
         }
     }
@@ -503,11 +714,25 @@ impl Member {
     /// `asked_ms`: when the question was asked that this answers.
     fn learn(&mut self, known: Versioned, asked_ms: Millis, now: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
-        self.epoch_max = self.epoch_max.max(epoch);
-        (self.unsure, self.lost) = (false, false);
+        self.known.learn(&known.record);
+        (self.unsure, self.lost) = (false, None);
+        self.go_by(known.record.timing, now);
+        if let Some(claim) =
+            self.claim.as_mut().filter(|claim| claim.to.epoch == epoch && known.record.primary == self.me)
+        {
+            let won_at = *claim.won_at.get_or_insert(now);
+            if now >= won_at.saturating_add(claim.wait_ms) {
+                self.lead(known, asked_ms, now, out);
+            }
+            return;
+        }
+        if self.claim.as_ref().is_some_and(|claim| claim.expect.as_ref() != Some(&known)) {
+            // The record has moved on: that claim can't happen any more.
+            self.claim = None;
+        }
         if let Role::Leading(leading) = &mut self.role {
             if epoch == leading.epoch() {
-                if leading.on_known(known, asked_ms) {
+                if leading.on_known(known, asked_ms, now) {
                     out.push(Action::Commit { upto: leading.committed() });
                 }
                 return;
@@ -517,20 +742,15 @@ impl Member {
             self.follow(&known.record, out);
             return;
         }
-        if let Some(claim) =
-            self.claim.as_mut().filter(|claim| claim.to.epoch == epoch && known.record.primary == self.me)
-        {
-            let won_at = *claim.won_at.get_or_insert(now);
-            if now >= won_at.saturating_add(claim.wait_ms) {
-                self.lead(known, asked_ms, out);
-            }
-            return;
-        }
-        if self.claim.as_ref().is_some_and(|claim| claim.expect != Some(known.revision)) {
-            // The record has moved on: that claim can't happen any more.
-            self.claim = None;
-        }
         self.consider(known, now, out);
+    }
+
+    fn go_by(&mut self, said: Option<Timing>, now: Millis) {
+        let Some(timing) = said.filter(|said| *said != self.timing) else { return };
+        let before = std::mem::replace(&mut self.timing, timing);
+        if let Role::Leading(leading) = &mut self.role {
+            leading.on_timing((&before, &timing), now);
+        }
     }
 
     /// What a record that somebody else wrote means for this member.
@@ -551,13 +771,19 @@ impl Member {
             Unclean::ColdAfter { .. } => self.left_alone(&known, now).filter(|_| !may_claim),
         };
         if let Some(wait_ms) = begins_anew_after {
+            let since = self.presence.map_or(now, |presence| presence.since);
+            if now < since.saturating_add(self.founding.after_ms) {
+                self.unsure = true;
+                return;
+            }
             let to = known.record.reborn(self.me);
-            return self.claim(Some(known.revision), to, wait_ms, now, out);
+            return self.claim(Some(known), to, wait_ms, now, out);
         }
         if self.retired || !may_claim {
             // A claim that it would not make again must not happen later either: while it may, nobody is answered.
             if self.claim.is_some() {
-                self.swap(Some(known.revision), known.record, now, out);
+                let to = known.record.renewed();
+                self.swap(Some(known), to, now, out);
             }
             return;
         }
@@ -565,21 +791,27 @@ impl Member {
             return;
         }
         let vacant = known.record.epoch <= self.vacant_epoch || self.dead.contains(&known.record.primary);
-        let claim_at = self.last_answer_ms + self.timing.takeover_wait_ms();
-        if now < claim_at && !vacant {
-            self.ask_again_at = claim_at.min(self.ask_again_at);
+        if now < self.free_ms && !vacant {
+            self.ask_again_at = self.free_ms.min(self.ask_again_at);
             self.unsure = true;
             return;
         }
         let to = known.record.promoted(self.me);
-        self.claim(Some(known.revision), to, 0, now, out);
+        self.claim(Some(known), to, 0, now, out);
     }
 
-    fn claim(&mut self, expect: Option<u64>, to: ConfigRecord, wait_ms: Millis, now: Millis, out: &mut Vec<Action>) {
+    fn claim(
+        &mut self,
+        expect: Option<Versioned>,
+        to: ConfigRecord,
+        wait_ms: Millis,
+        now: Millis,
+        out: &mut Vec<Action>,
+    ) {
         // Somebody who is waited for may outlive whoever waits: the next one must know for how long.
         let inherited = to.confirm_within_ms.filter(|_| wait_ms > 0);
         let to = to.confirmed_within(self.unclean.confirm_within_ms().max(inherited));
-        self.claim = Some(Claim { expect, to: to.clone(), wait_ms, won_at: None });
+        self.claim = Some(Claim { expect: expect.clone(), to: to.clone(), wait_ms, won_at: None });
         self.swap(expect, to, now, out);
     }
 
@@ -588,8 +820,12 @@ impl Member {
         out.push(Action::Follow { primary: record.primary, epoch: record.epoch });
     }
 
-    fn lead(&mut self, known: Versioned, confirmed_ms: Millis, out: &mut Vec<Action>) {
+    fn lead(&mut self, known: Versioned, confirmed_ms: Millis, now: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
+        if let Role::Leading(before) = &self.role {
+            // It has written its record again: calls that wait are asked for anew in the later epoch.
+            out.push(Action::Depose { epoch: before.epoch(), by: epoch });
+        }
         self.claim = None;
         self.dead.clear();
         self.vacancy = None;
@@ -599,14 +835,22 @@ impl Member {
             self.held = 0;
             self.sound = true;
         }
-        self.role = Role::Leading(Box::new(Leading::new(self.me, (known, confirmed_ms), self.held)));
+        self.role = Role::Leading(Box::new(Leading::new(self.me, (known, confirmed_ms), self.held, now)));
         out.push(Action::Lead { epoch });
     }
 
     /// Every answer lets the primary answer clients for a tenure. So none goes out while a claim may still happen, and
     /// none to an epoch that is known to be over.
-    fn on_heard(&mut self, from: Incarnation, epoch: u64, sent_ms: Millis, now: Millis, out: &mut Vec<Action>) {
-        if epoch < self.epoch_max || self.claim.is_some() {
+    fn on_heard(
+        &mut self,
+        from: Incarnation,
+        (epoch, version): (u64, u64),
+        (sent_ms, tenure_ms): (Millis, Millis),
+        now: Millis,
+        out: &mut Vec<Action>,
+    ) {
+        self.is_alive(from, epoch);
+        if epoch < self.known.epoch || self.claim.is_some() {
             return;
         }
         if let Role::Leading(leading) = &self.role {
@@ -616,13 +860,16 @@ impl Member {
             }
             return;
         }
-        if self.retired {
+        if self.retired || !(1..=Timing::TENURE_MS_MAX).contains(&tenure_ms) {
             return;
         }
-        self.epoch_max = epoch;
+        self.known.hear(epoch, version);
         self.vacancy = None;
         self.heard_ms = now;
-        self.last_answer_ms = now;
+        let granted_ms = now + outlasts_ms(tenure_ms);
+        // A primary that asks for less counts on no more by any answer of before.
+        let is_same = self.role == Role::Following { primary: from, epoch };
+        self.free_ms = if is_same { granted_ms } else { self.free_ms.max(granted_ms) };
         if self.role != (Role::Following { primary: from, epoch }) {
             self.role = Role::Following { primary: from, epoch };
             out.push(Action::Follow { primary: from, epoch });

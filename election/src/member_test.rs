@@ -9,9 +9,20 @@ const ME: Incarnation = Incarnation { member: MemberId(1), number: 1 };
 const OTHER: Incarnation = Incarnation { member: MemberId(2), number: 1 };
 const THIRD: Incarnation = Incarnation { member: MemberId(3), number: 1 };
 
+const AT_ONCE: Founding = Founding { allowed: true, after_ms: 0 };
+
+/// Written by a member that went by the defaults.
+fn first(cluster_id: u128, who: Incarnation) -> ConfigRecord {
+    ConfigRecord::first(cluster_id, who, 1).timed(Timing::default())
+}
+
+fn start(unclean: Unclean, founding: Founding) -> Start {
+    Start { timing: Timing::default(), pace: Pace::default(), unclean, founding }
+}
+
 fn member() -> Member {
     Timing::default().validate().unwrap();
-    Member::new(ME, 7, Timing::default(), Unclean::Cold, 1000)
+    Member::new(ME, 7, start(Unclean::Cold, AT_ONCE), 1000)
 }
 
 fn feed(member: &mut Member, event: Event, now: Millis) -> Vec<Action> {
@@ -20,16 +31,37 @@ fn feed(member: &mut Member, event: Event, now: Millis) -> Vec<Action> {
     out
 }
 
+fn read(known: impl Into<Option<Versioned>>) -> Event {
+    Event::Read(Look { record: known.into(), store: 0, others: None, is_present: true })
+}
+
+fn swap(expect: Versioned, to: ConfigRecord) -> Action {
+    Action::Swap { expect: Some(expect), to }
+}
+
+/// `known` and `found`: epoch and version.
+fn lost(lost: Lost, known: Option<(u64, u64)>, found: Option<(u64, u64)>) -> Action {
+    let seen = |(epoch, version)| Seen { cluster_id: 7, epoch, version };
+    Action::CoordinatorLostData { lost, known: known.map(seen), found: found.map(seen) }
+}
+
+fn nothing() -> Event {
+    read(None)
+}
+
 /// Of epoch 3, with the other one as the primary.
 fn others(insync: &[Incarnation], revision: u64) -> Versioned {
     let record = ConfigRecord {
         cluster_id: 7,
+        version: revision,
+        store: 0,
         epoch: 3,
         primary: OTHER,
         insync: insync.iter().copied().collect(),
         level: 1,
         born: 1,
         confirm_within_ms: None,
+        timing: Some(Timing::default()),
     };
     Versioned { record, revision }
 }
@@ -37,20 +69,28 @@ fn others(insync: &[Incarnation], revision: u64) -> Versioned {
 fn leader() -> Member {
     let mut member = member();
     assert_eq!(feed(&mut member, Event::Tick, 1000), [Action::Read]);
-    let first = ConfigRecord::first(7, ME, 1);
-    assert_eq!(feed(&mut member, Event::Read(None), 1001), [Action::Swap { expect: None, to: first }]);
+    let first = first(7, ME);
+    assert_eq!(feed(&mut member, nothing(), 1001), [Action::Swap { expect: None, to: first }]);
     assert_eq!(feed(&mut member, Event::Swapped(1), 1002), [Action::Lead { epoch: 1 }]);
     member
+}
+
+/// What a primary does that is to take a peer out of the set: it looks first whether the coordinator still answers it.
+fn looks_and_then(member: &mut Member, now: Millis) -> Vec<Action> {
+    let known = member.record().cloned();
+    assert_eq!(feed(member, Event::Tick, now), [Action::Read]);
+    assert_eq!(feed(member, read(known), now), []);
+    feed(member, Event::Tick, now)
 }
 
 /// In the set of epoch 3; the last answer left at 1000.
 fn standby() -> Member {
     let mut member = member();
-    let heard = Event::Heard { from: OTHER, epoch: 3, sent_ms: 77 };
+    let heard = Event::Heard { from: OTHER, epoch: 3, version: 1, sent_ms: 77, tenure_ms: 500 };
     let follow = Action::Follow { primary: OTHER, epoch: 3 };
     assert_eq!(feed(&mut member, heard, 1000), [follow, Action::Answer { epoch: 3, echo_ms: 77 }]);
     assert_eq!(feed(&mut member, Event::Tick, 1000), [Action::Read]);
-    assert_eq!(feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1001), []);
+    assert_eq!(feed(&mut member, read(others(&[ME, OTHER], 9)), 1001), []);
     member
 }
 
@@ -65,7 +105,7 @@ fn the_first_member_creates_the_record_and_leads_alone() {
 #[test]
 fn a_standby_claims_only_after_silence_and_the_whole_wait() {
     let mut member = standby();
-    let read = Event::Read(Some(others(&[ME, OTHER], 9)));
+    let read = read(others(&[ME, OTHER], 9));
     assert_eq!(feed(&mut member, Event::Tick, 1199), [], "heard a moment ago");
     assert_eq!(feed(&mut member, Event::Tick, 1200), [Action::Read]);
     assert_eq!(feed(&mut member, read.clone(), 1201), []);
@@ -74,24 +114,40 @@ fn a_standby_claims_only_after_silence_and_the_whole_wait() {
     assert_eq!(feed(&mut member, read.clone(), claim_at - 1), [], "the primary may count on the last answer");
     assert_eq!(feed(&mut member, Event::Tick, claim_at), [Action::Read]);
     let to = others(&[ME, OTHER], 9).record.promoted(ME);
-    assert_eq!(feed(&mut member, read, claim_at + 1), [Action::Swap { expect: Some(9), to: to.clone() }]);
+    assert_eq!(feed(&mut member, read, claim_at + 1), [swap(others(&[ME, OTHER], 9), to.clone())]);
     assert_eq!((to.epoch, to.insync), (4, BTreeSet::from([ME])));
     assert_eq!(feed(&mut member, Event::Swapped(10), claim_at + 2), [Action::Lead { epoch: 4 }]);
+}
+
+#[test]
+fn time_that_may_not_have_passed_is_waited_for_once_more() {
+    let mut member = standby();
+    let read = read(others(&[ME, OTHER], 9));
+    let claim_at = 1000 + Timing::default().takeover_wait_ms();
+    assert_eq!(feed(&mut member, Event::Tick, 1200), [Action::Read]);
+    assert_eq!(feed(&mut member, read.clone(), 1201), []);
+    assert_eq!(feed(&mut member, Event::FellBehind(60), 1300), []);
+    assert_eq!(feed(&mut member, Event::FellBehind(40), 1400), []);
+    assert_eq!(feed(&mut member, Event::Tick, claim_at + 1), [Action::Read]);
+    assert_eq!(feed(&mut member, read.clone(), claim_at + 99), [], "the other clock has counted 100 ms less");
+    assert_eq!(feed(&mut member, Event::Tick, claim_at + 100), [Action::Read]);
+    let to = others(&[ME, OTHER], 9).record.promoted(ME);
+    assert_eq!(feed(&mut member, read, claim_at + 100), [swap(others(&[ME, OTHER], 9), to)]);
 }
 
 #[test]
 fn nobody_is_answered_while_a_claim_may_still_happen() {
     let mut member = standby();
     feed(&mut member, Event::Tick, 1600);
-    feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1601);
-    let heard = Event::Heard { from: OTHER, epoch: 3, sent_ms: 500 };
+    feed(&mut member, read(others(&[ME, OTHER], 9)), 1601);
+    let heard = Event::Heard { from: OTHER, epoch: 3, version: 1, sent_ms: 500, tenure_ms: 500 };
     assert!(!member.would_answer(3));
     assert_eq!(feed(&mut member, heard.clone(), 1602), []);
     assert_eq!(feed(&mut member, Event::NoAnswer, 1700), []);
     assert_eq!(feed(&mut member, heard.clone(), 1701), [], "it may happen yet");
     // The record has moved on without us: now it can't.
     feed(&mut member, Event::Tick, 1800);
-    assert_eq!(feed(&mut member, Event::Read(Some(others(&[OTHER], 10))), 1801), []);
+    assert_eq!(feed(&mut member, read(others(&[OTHER], 10)), 1801), []);
     assert_eq!(feed(&mut member, heard, 1802), [Action::Answer { epoch: 3, echo_ms: 500 }]);
 }
 
@@ -99,19 +155,19 @@ fn nobody_is_answered_while_a_claim_may_still_happen() {
 fn a_claim_without_an_answer_is_found_in_the_record() {
     let mut member = standby();
     feed(&mut member, Event::Tick, 1600);
-    let claimed = feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1601);
+    let claimed = feed(&mut member, read(others(&[ME, OTHER], 9)), 1601);
     let [Action::Swap { to, .. }] = &claimed[..] else { panic!("{claimed:?}") };
     feed(&mut member, Event::NoAnswer, 1700);
     assert_eq!(feed(&mut member, Event::Tick, 1800), [Action::Read]);
     let found = Versioned { record: to.clone(), revision: 10 };
-    assert_eq!(feed(&mut member, Event::Read(Some(found)), 1801), [Action::Lead { epoch: 4 }]);
+    assert_eq!(feed(&mut member, read(found), 1801), [Action::Lead { epoch: 4 }]);
 }
 
 #[test]
 fn outside_of_the_set_nothing_is_claimed() {
     let mut member = standby();
     feed(&mut member, Event::Tick, 9000);
-    assert_eq!(feed(&mut member, Event::Read(Some(others(&[OTHER], 9))), 9001), []);
+    assert_eq!(feed(&mut member, read(others(&[OTHER], 9)), 9001), []);
     assert_eq!(member.leads(), None);
 }
 
@@ -125,7 +181,9 @@ fn a_peer_enters_the_set_only_with_everything_committed_and_is_waited_for_from_b
     assert_eq!(feed(&mut member, Event::Appended(6), 1111), [], "commits wait for it from now on");
     assert_eq!(feed(&mut member, answered(6, 1111), 1112), [Action::Commit { upto: 6 }]);
     let swapped = feed(&mut member, Event::Tick, 1113);
-    assert!(matches!(&swapped[..], [Action::Swap { expect: Some(1), to }] if to.insync.contains(&OTHER)));
+    assert!(
+        matches!(&swapped[..], [Action::Swap { expect: Some(Versioned { revision: 1, .. }), to }] if to.insync.contains(&OTHER))
+    );
     assert!(member.may_answer(1111 + 499) && !member.may_answer(1111 + 500), "its answers bound the tenure");
 }
 
@@ -138,21 +196,95 @@ fn a_silent_peer_is_dropped_before_anything_is_acknowledged_without_it() {
     feed(&mut member, Event::Tick, 1111);
     feed(&mut member, Event::Swapped(2), 1112);
     assert_eq!(feed(&mut member, Event::Appended(1), 1113), []);
-    let dropped = feed(&mut member, Event::Tick, 1400);
-    assert!(matches!(&dropped[..], [Action::Swap { expect: Some(2), to }] if !to.insync.contains(&OTHER)));
+    let dropped = looks_and_then(&mut member, 1400);
+    assert!(
+        matches!(&dropped[..], [Action::Swap { expect: Some(Versioned { revision: 2, .. }), to }] if !to.insync.contains(&OTHER))
+    );
     assert_eq!(member.committed(), Some(0), "the swap has not happened yet");
     assert!(!member.may_answer(1700));
     assert_eq!(feed(&mut member, Event::Swapped(3), 1701), [Action::Commit { upto: 1 }]);
     assert!(member.may_answer(1701));
 }
 
+/// The primary of epoch 1 with one peer in its set; nothing has come from that since 1100.
+fn leader_of_two() -> Member {
+    let mut member = leader();
+    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100, sound: true };
+    feed(&mut member, answered, 1101);
+    feed(&mut member, Event::Tick, 1110);
+    feed(&mut member, Event::Tick, 1111);
+    feed(&mut member, Event::Swapped(2), 1112);
+    member
+}
+
+/// The coordinator hears it, and it does not hear the coordinator: then the record must not change unseen, so that its standby,
+/// which the record names, takes over.
+#[test]
+fn primary_that_the_coordinator_does_not_answer_proposes_nobody_out_of_the_set() {
+    let mut member = leader_of_two();
+    for now in (1400..9000).step_by(200) {
+        assert_eq!(feed(&mut member, Event::Tick, now), [Action::Read], "{now}");
+        assert_eq!(feed(&mut member, Event::NoAnswer, now + 100), []);
+    }
+    assert!(!member.may_answer(9000));
+    // Its answer is as old as its question.
+    let record = member.record().cloned();
+    feed(&mut member, Event::Tick, 9000);
+    assert_eq!(feed(&mut member, read(record), 9050), []);
+    assert!(
+        matches!(&feed(&mut member, Event::Tick, 9050)[..], [Action::Swap { to, .. }] if !to.insync.contains(&OTHER))
+    );
+}
+
+/// What is left of that: its answers are lost from between the look and the swap on. Nobody can serve while that lasts, nothing is
+/// lost, and whichever link is whole again first is enough.
+#[test]
+fn swap_without_an_answer_leaves_nobody_that_may_serve_until_one_of_two_links_is_whole() {
+    let cut_off = || {
+        let mut member = leader_of_two();
+        feed(&mut member, Event::Appended(1), 1200);
+        let swapped = looks_and_then(&mut member, 1400);
+        let [Action::Swap { to: alone, .. }] = &swapped[..] else { panic!("{swapped:?}") };
+        feed(&mut member, Event::NoAnswer, 1500);
+        for now in (1600..5000).step_by(200) {
+            assert_eq!(feed(&mut member, Event::Tick, now), [Action::Read]);
+            assert_eq!(feed(&mut member, Event::NoAnswer, now + 100), []);
+        }
+        assert!(!member.may_answer(5000), "for all that it knows another member leads");
+        assert_eq!(member.committed(), Some(0));
+        (member, alone.clone())
+    };
+
+    // The standby sees a record without itself: for all that it knows the primary is alone, and acknowledges.
+    let mut standby = standby();
+    for now in (1600..5000).step_by(200) {
+        assert_eq!(feed(&mut standby, Event::Tick, now), [Action::Read]);
+        assert_eq!(feed(&mut standby, read(others(&[OTHER], 10)), now + 1), []);
+    }
+    assert_eq!(standby.leads(), None);
+
+    let (mut member, alone) = cut_off();
+    feed(&mut member, Event::Tick, 5000);
+    let shown = Versioned { record: alone.clone(), revision: 3 };
+    assert_eq!(feed(&mut member, read(shown), 5001), [Action::Commit { upto: 1 }], "the coordinator answers");
+    assert!(member.may_answer(5001));
+
+    let (mut member, _) = cut_off();
+    let answered = Event::Answered { from: OTHER, epoch: 1, received: 1, echo_ms: 5000, sound: true };
+    assert_eq!(feed(&mut member, answered, 5001), [Action::Commit { upto: 1 }], "its peer does");
+    assert!(member.may_answer(5001));
+}
+
 #[test]
 fn a_later_epoch_deposes() {
     let mut member = leader();
-    assert_eq!(feed(&mut member, Event::Heard { from: OTHER, epoch: 3, sent_ms: 0 }, 1500), []);
+    assert_eq!(
+        feed(&mut member, Event::Heard { from: OTHER, epoch: 3, version: 1, sent_ms: 0, tenure_ms: 500 }, 1500),
+        []
+    );
     assert_eq!(feed(&mut member, Event::Tick, 1500), [Action::Read]);
     let expected = [Action::Depose { epoch: 1, by: 3 }, Action::Follow { primary: OTHER, epoch: 3 }];
-    assert_eq!(feed(&mut member, Event::Read(Some(others(&[OTHER], 9))), 1501), expected);
+    assert_eq!(feed(&mut member, read(others(&[OTHER], 9)), 1501), expected);
     assert!(!member.may_answer(1501));
 }
 
@@ -160,8 +292,14 @@ fn a_later_epoch_deposes() {
 fn a_coordinator_that_lost_its_data_is_not_believed() {
     let mut member = standby();
     feed(&mut member, Event::Tick, 1600);
-    assert_eq!(feed(&mut member, Event::Read(None), 1601), [Action::CoordinatorLostData { held: 3, found: 0 }]);
-    assert_eq!(member.leads(), None);
+    assert_eq!(feed(&mut member, nothing(), 1601), [lost(Lost::Gone, Some((3, 9)), None)]);
+    assert_eq!((member.leads(), member.lost()), (None, Some(Lost::Gone)));
+    feed(&mut member, Event::Tick, 1700);
+    let older = [lost(Lost::RolledBack, Some((3, 9)), Some((3, 8)))];
+    assert_eq!(feed(&mut member, read(others(&[ME, OTHER], 8)), 1701), older, "it would be its turn by that record");
+    feed(&mut member, Event::Tick, 1800);
+    assert!(matches!(feed(&mut member, read(others(&[ME, OTHER], 9)), 1801)[..], [Action::Swap { .. }]));
+    assert_eq!(member.lost(), None);
 }
 
 #[test]
@@ -172,10 +310,25 @@ fn a_primary_that_resigns_answers_nobody_and_its_heir_need_not_wait() {
     assert_eq!(feed(&mut old, Event::Resign, 2001), [], "once");
 
     let mut heir = standby();
-    assert_eq!(feed(&mut heir, Event::Resigned { epoch: 3 }, 1010), []);
-    assert_eq!(feed(&mut heir, Event::Tick, 1060), [Action::Read]);
-    let claimed = feed(&mut heir, Event::Read(Some(others(&[ME, OTHER], 9))), 1061);
-    assert!(matches!(&claimed[..], [Action::Swap { expect: Some(9), to }] if to.epoch == 4));
+    assert_eq!(feed(&mut heir, Event::Resigned { from: THIRD, epoch: 3 }, 1005), [], "it follows another one");
+    assert_eq!(feed(&mut heir, Event::Resigned { from: OTHER, epoch: 3 }, 1010), [Action::Read], "at once");
+    let claimed = feed(&mut heir, read(others(&[ME, OTHER], 9)), 1061);
+    assert!(
+        matches!(&claimed[..], [Action::Swap { expect: Some(Versioned { revision: 9, .. }), to }] if to.epoch == 4)
+    );
+}
+
+#[test]
+fn record_of_its_own_epoch_that_names_another_primary_is_not_taken_for_its_own() {
+    let mut member = leader();
+    assert_eq!(feed(&mut member, Event::Tick, 3000), [Action::Read]);
+    let known = others(&[OTHER], 9);
+    let forged = Versioned { record: ConfigRecord { epoch: 1, ..known.record }, ..known };
+    let told = feed(&mut member, read(forged.clone()), 3001);
+    let [found, Action::Restores { epoch: 2 }, Action::Swap { expect, to }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(*found, lost(Lost::RolledBack, Some((1, 1)), Some((1, 9))));
+    assert_eq!((expect.as_ref(), to.primary, to.version), (Some(&forged), ME, 10));
+    assert_eq!(member.record().map(|known| known.record.primary), Some(ME));
 }
 
 #[test]
@@ -183,31 +336,65 @@ fn a_resigned_primary_claims_again_when_nobody_else_does() {
     let mut old = leader();
     feed(&mut old, Event::Resign, 2000);
     assert_eq!(feed(&mut old, Event::Tick, 2000), [Action::Read]);
-    let record = ConfigRecord::first(7, ME, 1);
-    let read = || Event::Read(Some(Versioned { record: ConfigRecord::first(7, ME, 1), revision: 1 }));
+    let record = first(7, ME);
+    let known = Versioned { record: first(7, ME), revision: 1 };
+    let read = || read(known.clone());
     assert_eq!(feed(&mut old, read(), 2001), [], "its own last answers may be on their way");
     let claim_at = 2000 + Timing::default().takeover_wait_ms();
     assert_eq!(feed(&mut old, Event::Tick, claim_at), [Action::Read]);
     let claimed = feed(&mut old, read(), claim_at);
-    assert_eq!(claimed, [Action::Swap { expect: Some(1), to: record.promoted(ME) }]);
+    assert_eq!(claimed, [swap(known.clone(), record.promoted(ME))]);
 }
 
 #[test]
 fn a_proven_death_is_not_waited_for_and_silence_is() {
     let mut member = standby();
-    assert_eq!(feed(&mut member, Event::StreamBroken, 1010), []);
+    assert_eq!(feed(&mut member, Event::StreamBroken { from: OTHER, epoch: 3 }, 1010), []);
     assert_eq!(feed(&mut member, Event::Tick, 1060), [Action::Read]);
-    assert_eq!(feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1061), []);
+    assert_eq!(feed(&mut member, read(others(&[ME, OTHER], 9)), 1061), []);
     assert_eq!(feed(&mut member, Event::ProvenDead(OTHER), 1070), []);
     assert_eq!(feed(&mut member, Event::Tick, 1070), [Action::Read]);
-    let claimed = feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1071);
-    assert!(matches!(&claimed[..], [Action::Swap { expect: Some(9), to }] if to.epoch == 4 && to.born == 1));
+    let claimed = feed(&mut member, read(others(&[ME, OTHER], 9)), 1071);
+    assert!(
+        matches!(&claimed[..], [Action::Swap { expect: Some(Versioned { revision: 9, .. }), to }] if to.epoch == 4 && to.born == 1)
+    );
+}
+
+#[test]
+fn what_breaks_or_is_heard_elsewhere_is_no_reason_to_doubt_the_primary() {
+    let mut member = standby();
+    for event in [
+        Event::StreamBroken { from: THIRD, epoch: 3 },
+        Event::StreamBroken { from: OTHER, epoch: 2 },
+        Event::LaterEpoch { from: THIRD, epoch: 3 },
+    ] {
+        assert_eq!(feed(&mut member, event, 1010), []);
+        assert_eq!(feed(&mut member, Event::Tick, 1060), []);
+    }
+    feed(&mut member, Event::LaterEpoch { from: THIRD, epoch: 4 }, 1060);
+    assert_eq!(feed(&mut member, Event::Tick, 1060), [Action::Read]);
+}
+
+#[test]
+fn a_proof_of_death_is_taken_back_when_that_incarnation_is_heard() {
+    let mut member = standby();
+    feed(&mut member, Event::ProvenDead(OTHER), 1010);
+    let heard = Event::Heard { from: OTHER, epoch: 3, version: 1, sent_ms: 90, tenure_ms: 500 };
+    assert_eq!(feed(&mut member, heard, 1020), [Action::Answer { epoch: 3, echo_ms: 90 }], "it lives");
+    feed(&mut member, Event::StreamBroken { from: OTHER, epoch: 3 }, 1030);
+    assert_eq!(feed(&mut member, Event::Tick, 1060), [Action::Read]);
+    let read = || read(others(&[ME, OTHER], 9));
+    assert_eq!(feed(&mut member, read(), 1061), [], "it counts on that answer, so it is waited for");
+    feed(&mut member, Event::ProvenDead(OTHER), 1070);
+    assert_eq!(feed(&mut member, Event::Tick, 1070), [Action::Read]);
+    let claimed = feed(&mut member, read(), 1071);
+    assert!(matches!(&claimed[..], [Action::Swap { .. }]), "proven once more: {claimed:?}");
 }
 
 #[test]
 fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_ended() {
     let third = Incarnation { member: MemberId(3), number: 1 };
-    let record = || Event::Read(Some(others(&[OTHER, third], 9)));
+    let record = || read(others(&[OTHER, third], 9));
     let mut member = standby();
     feed(&mut member, Event::Tick, 9000);
     feed(&mut member, Event::ProvenDead(OTHER), 9000);
@@ -215,17 +402,19 @@ fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_en
     feed(&mut member, Event::Tick, 9100);
     feed(&mut member, Event::ProvenDead(third), 9100);
     let claimed = feed(&mut member, record(), 9101);
-    assert!(matches!(&claimed[..], [Action::Swap { expect: Some(9), to }] if (to.epoch, to.born) == (4, 4)));
+    assert!(
+        matches!(&claimed[..], [Action::Swap { expect: Some(Versioned { revision: 9, .. }), to }] if (to.epoch, to.born) == (4, 4))
+    );
     feed(&mut member, Event::Held(77), 9101);
     assert_eq!(feed(&mut member, Event::Swapped(10), 9102), [Action::Lead { epoch: 4 }]);
     assert_eq!((member.committed(), member.born()), (Some(0), 4));
     feed(&mut member, Event::Resign, 9103);
     assert_eq!(member.born(), 4, "whatever it is next: what it held then is not to be counted");
 
-    let mut patient = Member::new(ME, 7, Timing::default(), Unclean::Wait, 1000);
+    let mut patient = Member::new(ME, 7, start(Unclean::Wait, AT_ONCE), 1000);
     feed(&mut patient, Event::Tick, 1000);
     feed(&mut patient, Event::ProvenDead(OTHER), 1000);
-    let followed = feed(&mut patient, Event::Read(Some(others(&[OTHER], 9))), 1001);
+    let followed = feed(&mut patient, read(others(&[OTHER], 9)), 1001);
     assert_eq!(followed, [Action::Follow { primary: OTHER, epoch: 3 }]);
     assert_eq!(patient.leads(), None);
 }
@@ -245,7 +434,7 @@ fn a_peer_that_holds_commits_up_for_too_long_leaves_the_set_and_stays_out_for_a_
         let actions = feed(&mut member, Event::Tick, now);
         if actions == [Action::Read] {
             let same = member.record().cloned();
-            feed(&mut member, Event::Read(same), now);
+            feed(&mut member, read(same), now);
         } else if !actions.is_empty() {
             break actions;
         }
@@ -273,7 +462,7 @@ fn a_peer_whose_stream_broke_is_dropped_sooner_unless_it_speaks_again() {
     };
     let mut member = in_sync();
     assert_eq!(feed(&mut member, Event::Tick, 1219), []);
-    let dropped = feed(&mut member, Event::Tick, 1220);
+    let dropped = looks_and_then(&mut member, 1220);
     assert!(matches!(&dropped[..], [Action::Swap { to, .. }] if !to.insync.contains(&OTHER)));
 
     let mut member = in_sync();
@@ -286,12 +475,15 @@ fn a_standby_that_is_about_to_end_answers_nobody_and_claims_nothing() {
     let mut member = standby();
     feed(&mut member, Event::Retire, 1002);
     assert!(!member.would_answer(3));
-    assert_eq!(feed(&mut member, Event::Heard { from: OTHER, epoch: 3, sent_ms: 90 }, 1010), []);
-    for event in [Event::StreamBroken, Event::ProvenDead(OTHER), Event::Resigned { epoch: 3 }, Event::Hint] {
+    assert_eq!(
+        feed(&mut member, Event::Heard { from: OTHER, epoch: 3, version: 1, sent_ms: 90, tenure_ms: 500 }, 1010),
+        []
+    );
+    for event in [Event::StreamBroken { from: OTHER, epoch: 3 }, Event::ProvenDead(OTHER), Event::Hint] {
         assert_eq!(feed(&mut member, event, 9000), []);
     }
-    assert_eq!(feed(&mut member, Event::Tick, 9000), [Action::Read]);
-    assert_eq!(feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 9001), []);
+    assert_eq!(feed(&mut member, Event::Resigned { from: OTHER, epoch: 3 }, 9000), [Action::Read]);
+    assert_eq!(feed(&mut member, read(others(&[ME, OTHER], 9)), 9001), []);
 }
 
 #[test]
@@ -300,10 +492,10 @@ fn a_primary_that_is_about_to_end_leads_on_and_never_again() {
     feed(&mut primary, Event::Retire, 2000);
     assert!(primary.may_answer(2001), "somebody must");
     feed(&mut primary, Event::Resign, 2100);
-    let mine = Versioned { record: ConfigRecord::first(7, ME, 1).with(OTHER), revision: 2 };
+    let mine = Versioned { record: first(7, ME).with(OTHER), revision: 2 };
     for now in (2100..9000).step_by(50) {
         feed(&mut primary, Event::Tick, now);
-        assert_eq!(feed(&mut primary, Event::Read(Some(mine.clone())), now), []);
+        assert_eq!(feed(&mut primary, read(mine.clone()), now), []);
     }
 }
 
@@ -311,26 +503,26 @@ fn a_primary_that_is_about_to_end_leads_on_and_never_again() {
 fn a_claim_that_was_under_way_is_decided_before_the_end() {
     let mut member = standby();
     feed(&mut member, Event::Tick, 1600);
-    let claimed = feed(&mut member, Event::Read(Some(others(&[ME, OTHER], 9))), 1601);
+    let claimed = feed(&mut member, read(others(&[ME, OTHER], 9)), 1601);
     let [Action::Swap { to, .. }] = &claimed[..] else { panic!("{claimed:?}") };
     feed(&mut member, Event::Retire, 1602);
     feed(&mut member, Event::NoAnswer, 1700);
     assert_eq!(feed(&mut member, Event::Tick, 1800), [Action::Read]);
     let found = Versioned { record: to.clone(), revision: 10 };
-    assert_eq!(feed(&mut member, Event::Read(Some(found)), 1801), [Action::Lead { epoch: 4 }]);
+    assert_eq!(feed(&mut member, read(found), 1801), [Action::Lead { epoch: 4 }]);
 }
 
 #[test]
 fn a_member_whose_state_is_not_sound_claims_nothing_until_it_is() {
     let mut member = standby();
-    let read = Event::Read(Some(others(&[ME, OTHER], 9)));
+    let read = read(others(&[ME, OTHER], 9));
     assert_eq!(feed(&mut member, Event::Sound(false), 1100), []);
     feed(&mut member, Event::Tick, 9000);
     assert_eq!(feed(&mut member, read.clone(), 9001), []);
     assert_eq!(feed(&mut member, Event::Sound(true), 9002), []);
     feed(&mut member, Event::Tick, 9100);
     let to = others(&[ME, OTHER], 9).record.promoted(ME);
-    assert_eq!(feed(&mut member, read, 9101), [Action::Swap { expect: Some(9), to }]);
+    assert_eq!(feed(&mut member, read, 9101), [swap(others(&[ME, OTHER], 9), to)]);
 }
 
 #[test]
@@ -339,18 +531,20 @@ fn a_peer_that_is_not_sound_leaves_the_set_and_is_let_in_again_when_it_is() {
     let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound };
     feed(&mut member, answered(1100, true), 1101);
     feed(&mut member, Event::Tick, 1102);
-    let both = ConfigRecord::first(7, ME, 1).with(OTHER);
-    assert_eq!(feed(&mut member, Event::Tick, 1103), [Action::Swap { expect: Some(1), to: both.clone() }]);
+    let first = first(7, ME);
+    let both = first.with(OTHER);
+    let known = |record: &ConfigRecord, revision| Versioned { record: record.clone(), revision };
+    assert_eq!(feed(&mut member, Event::Tick, 1103), [swap(known(&first, 1), both.clone())]);
     feed(&mut member, Event::Swapped(2), 1104);
     feed(&mut member, answered(1105, false), 1106);
     let alone = both.without(OTHER);
-    assert_eq!(feed(&mut member, Event::Tick, 1107), [Action::Swap { expect: Some(2), to: alone }]);
+    assert_eq!(looks_and_then(&mut member, 1107), [swap(known(&both, 2), alone.clone())]);
     feed(&mut member, Event::Swapped(3), 1108);
     feed(&mut member, Event::Tick, 1109);
     assert_eq!(feed(&mut member, Event::Tick, 1110), [], "it says that it is not");
     feed(&mut member, answered(1111, true), 1112);
     feed(&mut member, Event::Tick, 1113);
-    assert_eq!(feed(&mut member, Event::Tick, 1114), [Action::Swap { expect: Some(3), to: both }]);
+    assert_eq!(feed(&mut member, Event::Tick, 1114), [swap(known(&alone, 3), alone.with(OTHER))]);
 }
 
 #[test]
@@ -366,7 +560,7 @@ fn whoever_is_about_to_leave_the_set_may_not_succeed() {
     assert!(member.may_succeed(OTHER));
     feed(&mut member, answered(1105, false), 1106);
     assert!(!member.may_succeed(OTHER), "it will be taken out");
-    assert!(matches!(&feed(&mut member, Event::Tick, 1107)[..], [Action::Swap { .. }]));
+    assert!(matches!(&looks_and_then(&mut member, 1107)[..], [Action::Swap { .. }]));
     feed(&mut member, answered(1108, true), 1109);
     assert!(!member.may_succeed(OTHER), "it may be out by now");
     feed(&mut member, Event::Swapped(3), 1110);
@@ -377,9 +571,9 @@ fn whoever_is_about_to_leave_the_set_may_not_succeed() {
 fn a_primary_finds_out_by_itself_that_another_one_leads() {
     let mut member = leader();
     assert_eq!(feed(&mut member, Event::Tick, 1500), [], "it has looked a moment ago");
-    let look_at = 1000 + Timing::default().look_every_ms;
+    let look_at = 1000 + Pace::default().look_every_ms;
     assert_eq!(feed(&mut member, Event::Tick, look_at), [Action::Read]);
-    let found = Event::Read(Some(others(&[OTHER], 9)));
+    let found = read(others(&[OTHER], 9));
     let depose = Action::Depose { epoch: 1, by: 3 };
     assert_eq!(
         feed(&mut member, found, look_at + 1),
@@ -389,39 +583,186 @@ fn a_primary_finds_out_by_itself_that_another_one_leads() {
 }
 
 #[test]
-fn a_primary_whose_record_is_gone_says_so_and_goes_on() {
+fn a_primary_whose_record_is_gone_writes_it_again_under_a_later_epoch() {
     let mut member = leader();
+    feed(&mut member, Event::Appended(5), 1050);
     feed(&mut member, Event::Hint, 1100);
     assert_eq!(feed(&mut member, Event::Tick, 1100), [Action::Read]);
-    assert_eq!(feed(&mut member, Event::Read(None), 1101), [Action::CoordinatorLostData { held: 1, found: 0 }]);
-    assert_eq!(member.leads(), Some(1));
+    let first = first(7, ME);
+    let again = ConfigRecord { epoch: 2, version: 2, ..first };
+    let restores = [
+        lost(Lost::Gone, Some((1, 1)), None),
+        Action::Restores { epoch: 2 },
+        Action::Swap { expect: None, to: again.clone() },
+    ];
+    assert_eq!(feed(&mut member, nothing(), 1101), restores);
+    assert!(member.may_answer(1102), "nothing has changed yet");
+    assert_eq!(feed(&mut member, Event::NoAnswer, 1200), []);
+    feed(&mut member, Event::Tick, 1250);
+    let leads = [Action::Depose { epoch: 1, by: 2 }, Action::Lead { epoch: 2 }];
+    assert_eq!(feed(&mut member, read(Versioned { record: again, revision: 4 }), 1251), leads);
+    assert_eq!((member.committed(), member.lost()), (Some(5), None));
 }
 
 #[test]
-fn a_bound_primary_whose_record_is_gone_answers_nobody_and_says_on_that_it_leads() {
-    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+fn a_primary_of_a_pair_writes_its_record_again_only_while_the_other_one_has_just_answered() {
+    let paired = || {
+        let mut member = leader();
+        let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound: true };
+        feed(&mut member, answered(1100), 1101);
+        feed(&mut member, Event::Tick, 1102);
+        assert!(matches!(feed(&mut member, Event::Tick, 1103)[..], [Action::Swap { .. }]));
+        feed(&mut member, Event::Swapped(2), 1104);
+        (member, answered)
+    };
+    let older = Versioned { record: first(7, ME), revision: 9 };
+    let looks = |member: &mut Member, now| {
+        feed(member, Event::Hint, now);
+        if matches!(feed(member, Event::Tick, now)[..], [Action::Swap { .. }]) {
+            // A silent peer is to leave the set; the record is not the one that this compares with.
+            feed(member, Event::SwapRefused, now);
+            assert_eq!(feed(member, Event::Tick, now), [Action::Read]);
+        }
+        feed(member, read(older.clone()), now)
+    };
+    let (mut member, answered) = paired();
+    let only_said = [lost(Lost::RolledBack, Some((1, 2)), Some((1, 1)))];
+    assert_eq!(looks(&mut member, 1150), only_said, "the other one may not know this version: it could claim");
+    feed(&mut member, answered(1140), 1151);
+    let again = ConfigRecord { epoch: 2, version: 3, ..older.record.clone() };
+    let restores = [only_said[0].clone(), Action::Restores { epoch: 2 }, swap(older.clone(), again)];
+    assert_eq!(looks(&mut member, 1200), restores);
+
+    let (mut member, answered) = paired();
+    feed(&mut member, answered(1140), 1151);
+    assert_eq!(looks(&mut member, 1140 + 500), only_said, "its tenure is over: the other one may have claimed");
+    assert_eq!(feed(&mut member, Event::Tick, 1700), [Action::Read], "and it proposes nothing on an older record");
+}
+
+#[test]
+fn a_primary_makes_way_by_an_older_record_only_for_a_member_that_it_waits_for() {
+    let mut member = leader();
+    feed(&mut member, Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100, sound: true }, 1101);
+    feed(&mut member, Event::Tick, 1102);
+    feed(&mut member, Event::Tick, 1103);
+    feed(&mut member, Event::Swapped(2), 1104);
+    let first = first(7, ME);
+    let claimed = |who| Versioned { record: first.with(who).promoted(who), revision: 30 };
+    let stale = Versioned { record: ConfigRecord { version: 2, ..claimed(THIRD).record }, revision: 30 };
+    feed(&mut member, Event::Hint, 1150);
+    feed(&mut member, Event::Tick, 1150);
+    let said = [lost(Lost::RolledBack, Some((1, 2)), Some((2, 2)))];
+    assert_eq!(feed(&mut member, read(stale), 1151), said);
+    feed(&mut member, Event::Tick, 1250);
+    let heir = Versioned { record: ConfigRecord { version: 2, ..claimed(OTHER).record }, revision: 30 };
+    let deposed = [Action::Depose { epoch: 1, by: 2 }, Action::Follow { primary: OTHER, epoch: 2 }];
+    assert_eq!(feed(&mut member, read(heir), 1251), deposed);
+}
+
+#[test]
+fn of_two_clusters_neither_yields() {
+    let mut member = leader();
+    feed(&mut member, Event::Hint, 1100);
+    feed(&mut member, Event::Tick, 1100);
+    let other = Versioned { record: first(8, OTHER).promoted(OTHER), revision: 40 };
+    let found = Some(Seen { cluster_id: 8, epoch: 2, version: 2 });
+    let said = Action::CoordinatorLostData { lost: Lost::AnotherCluster, known: member.seen(), found };
+    assert_eq!(feed(&mut member, read(other), 1101), [said]);
+    assert_eq!((member.leads(), member.lost()), (Some(1), Some(Lost::AnotherCluster)));
+}
+
+#[test]
+fn a_bound_primary_that_nobody_answers_writes_nothing_again_and_says_on_that_it_leads() {
+    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let claimed = look(&mut member, &bound(&[ME, OTHER], 9), 1000, 1600);
     let [(Action::Swap { to, .. }, _)] = &claimed[..] else { panic!("{claimed:?}") };
     feed(&mut member, Event::Swapped(10), 1600);
     assert_eq!(feed(&mut member, Event::Tick, 2600), [Action::Read]);
-    feed(&mut member, Event::Read(Some(Versioned { record: to.with(OTHER), revision: 11 })), 2601);
+    feed(&mut member, read(Versioned { record: to.with(OTHER), revision: 11 }), 2601);
     for now in (3650..9000).step_by(50) {
-        feed(&mut member, Event::Answered { from: OTHER, epoch: 4, received: 0, echo_ms: now, sound: true }, now);
-        if feed(&mut member, Event::Tick, now).contains(&Action::Read) {
-            feed(&mut member, Event::Read(None), now);
+        match &feed(&mut member, Event::Tick, now)[..] {
+            [Action::Read] => {
+                let said = feed(&mut member, nothing(), now);
+                assert!(matches!(said[..], [Action::CoordinatorLostData { .. }]), "{said:?}");
+            }
+            [Action::Swap { .. }] => drop(feed(&mut member, Event::SwapRefused, now)),
+            other => assert!(other.is_empty(), "{other:?}"),
         }
     }
     assert_eq!((member.leads(), member.may_answer(9000)), (Some(4), false));
 }
 
 #[test]
-fn whoever_is_new_creates_no_record_beside_a_primary_that_lives() {
+fn a_new_member_creates_no_record_while_another_one_that_is_here_holds_something() {
     let mut member = member();
     feed(&mut member, Event::Tick, 1000);
-    feed(&mut member, Event::Announced { epoch: 7 }, 1001);
-    assert_eq!(feed(&mut member, Event::Read(None), 1001), []);
+    let survivor = Event::Read(Look {
+        others: Some(Seen { cluster_id: 7, epoch: 7, version: 1 }),
+        is_present: true,
+        ..Look::default()
+    });
+    assert_eq!(feed(&mut member, survivor, 1001), [lost(Lost::Gone, None, None)]);
     assert_eq!(feed(&mut member, Event::Tick, 1100), [Action::Read]);
-    assert_eq!(feed(&mut member, Event::Read(None), 1101), [Action::CoordinatorLostData { held: 7, found: 0 }]);
+    assert!(matches!(feed(&mut member, nothing(), 1101)[..], [Action::Swap { expect: None, .. }]), "it has left");
+}
+
+#[test]
+fn a_record_is_created_only_after_a_while_in_which_nothing_was_there_each_time() {
+    const PATIENT: Founding = Founding { allowed: true, after_ms: 2000 };
+    let start = |founding| Member::new(ME, 7, start(Unclean::Cold, founding), 1000);
+    let looks = |member: &mut Member, from: Millis, upto: Millis| {
+        for now in (from..upto).step_by(50) {
+            assert_eq!(feed(member, Event::Tick, now), [Action::Read]);
+            assert_eq!(feed(member, nothing(), now), []);
+        }
+    };
+    let mut member = start(PATIENT);
+    looks(&mut member, 1000, 3000);
+    feed(&mut member, Event::Tick, 3000);
+    assert!(matches!(feed(&mut member, nothing(), 3000)[..], [Action::Swap { expect: None, .. }]));
+
+    let mut unsure = start(PATIENT);
+    looks(&mut unsure, 1000, 2900);
+    feed(&mut unsure, Event::Tick, 2950);
+    feed(&mut unsure, Event::NoAnswer, 2951);
+    looks(&mut unsure, 3100, 5000);
+
+    // The store has forgotten this member, and so whoever else was there.
+    let mut forgotten = start(PATIENT);
+    looks(&mut forgotten, 1000, 2900);
+    feed(&mut forgotten, Event::Tick, 2950);
+    assert_eq!(feed(&mut forgotten, Event::Read(Look::default()), 2950), []);
+    looks(&mut forgotten, 3000, 4900);
+
+    let mut stalled = start(PATIENT);
+    looks(&mut stalled, 1000, 2900);
+    looks(&mut stalled, 3500, 5400);
+
+    let mut never = start(Founding { allowed: false, after_ms: 0 });
+    looks(&mut never, 1000, 99_000);
+}
+
+#[test]
+fn with_nothing_an_epoch_is_begun_only_after_a_while_in_which_no_member_was_seen_that_holds_more() {
+    let founding = Founding { allowed: false, after_ms: 2000 };
+    let mut member = Member::new(ME, 7, start(Unclean::Cold, founding), 1000);
+    feed(&mut member, Event::Tick, 1000);
+    feed(&mut member, read(others(&[OTHER], 9)), 1001);
+    feed(&mut member, Event::ProvenDead(OTHER), 1002);
+    let more =
+        Look { others: Some(Seen { cluster_id: 7, epoch: 3, version: 10 }), is_present: true, ..Look::default() };
+    let survivor = Event::Read(Look { record: Some(others(&[OTHER], 9)), ..more });
+    for now in (1100..2950).step_by(50) {
+        assert_eq!(feed(&mut member, Event::Tick, now), [Action::Read]);
+        assert_eq!(feed(&mut member, read(others(&[OTHER], 9)), now), []);
+    }
+    feed(&mut member, Event::Tick, 3000);
+    let said = lost(Lost::RolledBack, Some((3, 9)), Some((3, 9)));
+    assert_eq!(feed(&mut member, survivor, 3000), [said], "this is no record of a cluster that has lost all");
+    feed(&mut member, Event::Tick, 3050);
+    assert!(
+        matches!(&feed(&mut member, read(others(&[OTHER], 9)), 3050)[..], [Action::Swap { to, .. }] if to.born == 4)
+    );
 }
 
 #[test]
@@ -429,17 +770,14 @@ fn whoever_resigns_to_end_claims_nothing_any_more() {
     let mut member = leader();
     feed(&mut member, Event::Resign, 1100);
     feed(&mut member, Event::Retire, 1100);
-    let mine = Versioned { record: ConfigRecord::first(7, ME, 1).with(OTHER), revision: 2 };
+    let mine = Versioned { record: first(7, ME).with(OTHER), revision: 2 };
     for now in (1100..9000).step_by(50) {
         assert_eq!(feed(&mut member, Event::Tick, now), [Action::Read], "it looks who leads");
-        assert_eq!(feed(&mut member, Event::Read(Some(mine.clone())), now), []);
+        assert_eq!(feed(&mut member, read(mine.clone()), now), []);
     }
     assert!(!member.claims() && !member.would_answer(1));
     feed(&mut member, Event::Tick, 9000);
-    assert_eq!(
-        feed(&mut member, Event::Read(Some(others(&[OTHER], 9))), 9001),
-        [Action::Follow { primary: OTHER, epoch: 3 }]
-    );
+    assert_eq!(feed(&mut member, read(others(&[OTHER], 9)), 9001), [Action::Follow { primary: OTHER, epoch: 3 }]);
 }
 
 #[test]
@@ -481,7 +819,7 @@ fn settle(member: &mut Member, now: Millis, revision: &mut u64) {
             }
             Action::Read => {
                 let same = member.record().cloned();
-                feed(member, Event::Read(same), now);
+                feed(member, read(same), now);
             }
             _ => {}
         }
@@ -526,10 +864,10 @@ fn bound(insync: &[Incarnation], revision: u64) -> Versioned {
 
 #[test]
 fn a_bound_primary_answers_only_for_so_long_after_it_asked_and_still_led() {
-    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     feed(&mut member, Event::Tick, 1000);
-    let first = ConfigRecord::first(7, ME, 1).confirmed_within(Some(5000));
-    assert_eq!(feed(&mut member, Event::Read(None), 1001), [Action::Swap { expect: None, to: first.clone() }]);
+    let first = first(7, ME).confirmed_within(Some(5000));
+    assert_eq!(feed(&mut member, nothing(), 1001), [Action::Swap { expect: None, to: first.clone() }]);
     feed(&mut member, Event::Swapped(1), 1200);
     assert!(member.may_answer(1001 + 4999) && !member.may_answer(1001 + 5000), "from the question, not the answer");
     assert_eq!(feed(&mut member, Event::Tick, 2000), [Action::Read]);
@@ -537,7 +875,7 @@ fn a_bound_primary_answers_only_for_so_long_after_it_asked_and_still_led() {
     assert_eq!(member.tenure_until(), 1001 + 5000, "no answer is no confirmation");
     assert_eq!(feed(&mut member, Event::Tick, 7000), [Action::Read]);
     assert!(!member.may_answer(7001));
-    feed(&mut member, Event::Read(Some(Versioned { record: first, revision: 1 })), 7300);
+    feed(&mut member, read(Versioned { record: first, revision: 1 }), 7300);
     assert_eq!((member.leads(), member.tenure_until()), (Some(1), 7000 + 5000), "it led all the time, and goes on");
 }
 
@@ -548,7 +886,7 @@ fn look(member: &mut Member, known: &Versioned, from: Millis, upto: Millis) -> V
         for action in feed(member, Event::Tick, now) {
             assert_eq!(action, Action::Read, "at {now}");
             feed(member, Event::NobodyAnnounced, now);
-            let then = feed(member, Event::Read(Some(known.clone())), now);
+            let then = feed(member, read(known.clone()), now);
             asked
                 .extend(then.into_iter().filter(|action| !matches!(action, Action::Follow { .. })).map(|to| (to, now)));
         }
@@ -559,13 +897,13 @@ fn look(member: &mut Member, known: &Versioned, from: Millis, upto: Millis) -> V
 #[test]
 fn where_nobody_has_led_for_long_somebody_begins_with_nothing_once_no_answer_can_go_out_any_more() {
     let known = bound(&[OTHER], 9);
-    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let asked = look(&mut member, &known, 1000, 13_050);
     let to = known.record.reborn(ME).confirmed_within(Some(5000));
-    assert_eq!(asked, [(Action::Swap { expect: Some(9), to: to.clone() }, 13_000)]);
+    assert_eq!(asked, [(swap(known.clone(), to.clone()), 13_000)]);
     assert_eq!(feed(&mut member, Event::Swapped(10), 13_100), [], "the old one may have been confirmed right before");
-    let won = Event::Read(Some(Versioned { record: to, revision: 10 }));
-    let over = 13_100 + 5000 + 250 + 20;
+    let won = read(Versioned { record: to, revision: 10 });
+    let over = 13_100 + outlasts_ms(5000);
     assert_eq!(feed(&mut member, Event::Tick, over - 52), [Action::Read]);
     assert_eq!(feed(&mut member, won.clone(), over - 51), [], "it may answer yet");
     assert_eq!(feed(&mut member, Event::Tick, over), [Action::Read]);
@@ -577,14 +915,14 @@ fn where_nobody_has_led_for_long_somebody_begins_with_nothing_once_no_answer_can
 fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
     let known = bound(&[OTHER], 9);
     let start = || {
-        let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+        let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
         assert_eq!(look(&mut member, &known, 1000, 12_000), []);
         member
     };
     let mut member = start();
     feed(&mut member, Event::Tick, 12_000);
     feed(&mut member, Event::Announced { epoch: 3 }, 12_001);
-    feed(&mut member, Event::Read(Some(known.clone())), 12_001);
+    feed(&mut member, read(known.clone()), 12_001);
     assert_eq!(look(&mut member, &known, 12_100, 24_000), [], "somebody led");
 
     let mut member = start();
@@ -605,7 +943,7 @@ fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
     assert_eq!(look(&mut member, &known, 16_000, 27_000), [], "this member stood still");
 
     let mut member = start();
-    feed(&mut member, Event::Heard { from: OTHER, epoch: 3, sent_ms: 1 }, 12_001);
+    feed(&mut member, Event::Heard { from: OTHER, epoch: 3, version: 1, sent_ms: 1, tenure_ms: 500 }, 12_001);
     assert_eq!(look(&mut member, &known, 12_500, 24_000), [], "the primary lives");
 
     let mut member = start();
@@ -628,13 +966,13 @@ fn whoever_follows_somebody_who_began_anew_and_may_not_have_led_waits_as_long() 
         // It has led: nobody else has joined it before.
         (&[OTHER, THIRD], Unclean::Cold, 0, None),
     ] {
-        let mut member = Member::new(ME, 7, Timing::default(), unclean, 1000);
+        let mut member = Member::new(ME, 7, start(unclean, AT_ONCE), 1000);
         for who in insync {
             feed(&mut member, Event::ProvenDead(*who), 1000);
         }
         let claims = look(&mut member, &won(insync), 1000, 1050);
         let to = won(insync).record.reborn(ME).confirmed_within(bound_ms);
-        assert_eq!(claims, [(Action::Swap { expect: Some(10), to: to.clone() }, 1000)]);
+        assert_eq!(claims, [(swap(won(insync), to.clone()), 1000)]);
         feed(&mut member, Event::Swapped(11), 2000);
         let known = Versioned { record: to, revision: 11 };
         assert_eq!(look(&mut member, &known, 2050, 2000 + waits_ms), [], "{insync:?}");
@@ -647,7 +985,7 @@ fn whoever_follows_somebody_who_began_anew_and_may_not_have_led_waits_as_long() 
 
 #[test]
 fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
-    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let known = bound(&[ME, OTHER], 9);
     let claimed = look(&mut member, &known, 1000, 1600);
     let [(Action::Swap { to, .. }, _)] = &claimed[..] else { panic!("{claimed:?}") };
@@ -659,7 +997,7 @@ fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
         feed(member, Event::Tick, now)
     };
     assert_eq!(tick(&mut member, 2600), [Action::Read]);
-    feed(&mut member, Event::Read(Some(joined)), 2660);
+    feed(&mut member, read(joined), 2660);
     assert_eq!(member.record().map(|known| known.revision), Some(11));
     assert_eq!(tick(&mut member, 3700), [Action::Read]);
     assert_eq!(tick(&mut member, 7599), []);
@@ -675,18 +1013,18 @@ fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
 #[test]
 fn an_older_announcement_is_nobodys_and_who_is_in_the_set_takes_over_as_ever() {
     let known = bound(&[OTHER], 9);
-    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     for now in (1000..13_000).step_by(50) {
         feed(&mut member, Event::Tick, now);
         feed(&mut member, Event::Announced { epoch: 2 }, now);
-        feed(&mut member, Event::Read(Some(known.clone())), now);
+        feed(&mut member, read(known.clone()), now);
     }
     feed(&mut member, Event::Tick, 13_000);
     feed(&mut member, Event::Announced { epoch: 2 }, 13_000);
-    let claimed = feed(&mut member, Event::Read(Some(known)), 13_000);
+    let claimed = feed(&mut member, read(known), 13_000);
     assert!(matches!(&claimed[..], [Action::Swap { to, .. }] if to.born == 4), "{claimed:?}");
 
-    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let claims = look(&mut member, &bound(&[ME, OTHER], 9), 1000, 1000 + Timing::default().takeover_wait_ms() + 50);
     assert!(matches!(&claims[..], [(Action::Swap { to, .. }, _)] if to.born == 1 && to.epoch == 4), "{claims:?}");
 }
@@ -694,14 +1032,17 @@ fn an_older_announcement_is_nobodys_and_who_is_in_the_set_takes_over_as_ever() {
 #[test]
 fn a_claim_that_is_not_made_again_is_settled_so_that_the_primary_can_be_answered() {
     let known = bound(&[OTHER], 9);
-    let mut member = Member::new(ME, 7, Timing::default(), COLD_AFTER, 1000);
+    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     assert_eq!(look(&mut member, &known, 1000, 13_050).len(), 1);
     feed(&mut member, Event::NoAnswer, 14_000);
     assert!(member.claims());
     assert_eq!(feed(&mut member, Event::Tick, 14_050), [Action::Read]);
     feed(&mut member, Event::Announced { epoch: 3 }, 14_051);
-    let settles = Action::Swap { expect: Some(9), to: known.record.clone() };
-    assert_eq!(feed(&mut member, Event::Read(Some(known)), 14_051), [settles]);
+    let settles = swap(known.clone(), known.record.renewed());
+    assert_eq!(feed(&mut member, read(known), 14_051), [settles]);
     feed(&mut member, Event::Swapped(10), 14_052);
     assert!(!member.claims() && member.would_answer(3));
 }
+
+#[path = "retime_test.rs"]
+mod retime;

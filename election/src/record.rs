@@ -1,13 +1,14 @@
 //! The config record: the only truth about roles. It lives in the coordinator, outlives every lease, and is changed
 //! only by compare-and-swap on its revision.
 //!
-//! Invariants of any two records that follow each other: the epoch never falls; a change of the primary raises it by
-//! one; the primary is in the in-sync set; a new primary was in the set before, or begins with nothing, and says so.
+//! Invariants of any two records that follow each other: the version rises; the epoch never falls; a change of the primary raises
+//! the epoch by one; the primary is in the in-sync set; a new primary was in the set before, or begins with nothing, and says so.
+//! A coordinator that was rolled back breaks the first of these, which is how its members notice.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::timing::{Millis, outlasts_ms};
+use crate::timing::{Millis, Timing, outlasts_ms};
 
 /// A member's number, for good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -30,6 +31,11 @@ impl fmt::Debug for Incarnation {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigRecord {
     pub cluster_id: u128,
+    /// Rises with each swap. The store's own revision cannot stand for it: a store that was restored from a backup counts on from
+    /// the backup's revision, or from any other.
+    pub version: u64,
+    /// The store that this was written to, as the store calls itself. In another store it is a copy. 0: unknown.
+    pub store: u64,
     pub epoch: u64,
     pub primary: Incarnation,
     /// Those that hold every acknowledged write. Only they may be promoted.
@@ -41,6 +47,8 @@ pub struct ConfigRecord {
     /// The primary of this epoch answers nobody for longer than this after it has asked for the record and was shown that it
     /// still leads. `None`: the coordinator does not bound it, so nobody can tell from time alone that it has ended.
     pub confirm_within_ms: Option<Millis>,
+    /// What all members go by. `None`: whoever wrote it could not know, and the primary adds what it goes by.
+    pub timing: Option<Timing>,
 }
 
 /// A record as the coordinator has it.
@@ -50,15 +58,62 @@ pub struct Versioned {
     pub revision: u64,
 }
 
+/// The newest that a member knows of its cluster. What a coordinator shows must not be older.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Seen {
+    pub cluster_id: u128,
+    pub epoch: u64,
+    pub version: u64,
+}
+
 impl ConfigRecord {
+    /// Epochs and versions stay below this, so that counting on never overflows. What a coordinator shows beyond it is damage.
+    pub const NUMBER_MAX: u64 = 1 << 62;
+
     pub fn first(cluster_id: u128, primary: Incarnation, level: u32) -> ConfigRecord {
         let insync = BTreeSet::from([primary]);
-        ConfigRecord { cluster_id, epoch: 1, primary, insync, level, born: 1, confirm_within_ms: None }
+        ConfigRecord {
+            cluster_id,
+            version: 1,
+            store: 0,
+            epoch: 1,
+            primary,
+            insync,
+            level,
+            born: 1,
+            confirm_within_ms: None,
+            timing: None,
+        }
+    }
+
+    pub fn seen(&self) -> Seen {
+        Seen { cluster_id: self.cluster_id, epoch: self.epoch, version: self.version }
+    }
+
+    /// The same once more: it settles what has become of swaps without an answer.
+    pub fn renewed(&self) -> ConfigRecord {
+        ConfigRecord { version: self.version + 1, ..self.clone() }
+    }
+
+    /// The same cluster goes on under its primary, in place of what a coordinator that has lost data shows.
+    pub(crate) fn restored(&self, found: Option<&ConfigRecord>) -> ConfigRecord {
+        let behind = |of: fn(&ConfigRecord) -> u64| of(self).max(found.map_or(0, of)) + 1;
+        let (epoch, version) = (behind(|record| record.epoch), behind(|record| record.version));
+        ConfigRecord { epoch, version, insync: BTreeSet::from([self.primary]), ..self.clone() }
+    }
+
+    pub(crate) fn in_store(self, store: u64) -> ConfigRecord {
+        ConfigRecord { store, ..self }
+    }
+
+    /// It was written to another store than the one that shows it.
+    pub fn is_copy_in(&self, store: u64) -> bool {
+        self.store != store && self.store != 0 && store != 0
     }
 
     /// `who` takes over, alone.
     pub fn promoted(&self, who: Incarnation) -> ConfigRecord {
-        ConfigRecord { epoch: self.epoch + 1, primary: who, insync: BTreeSet::from([who]), ..self.clone() }
+        ConfigRecord { epoch: self.epoch + 1, primary: who, insync: BTreeSet::from([who]), ..self.renewed() }
     }
 
     /// All who held anything are lost: `who` begins with nothing.
@@ -67,15 +122,20 @@ impl ConfigRecord {
     }
 
     pub fn with(&self, who: Incarnation) -> ConfigRecord {
-        let mut record = self.clone();
+        let mut record = self.renewed();
         record.insync.insert(who);
         record
     }
 
     pub fn without(&self, who: Incarnation) -> ConfigRecord {
-        let mut record = self.clone();
+        let mut record = self.renewed();
         record.insync.remove(&who);
         record
+    }
+
+    /// What all members are to go by from here on.
+    pub fn timed(self, timing: Timing) -> ConfigRecord {
+        ConfigRecord { timing: Some(timing), ..self }
     }
 
     /// Its epoch begins with nothing, after others: everybody before was lost.
@@ -94,38 +154,4 @@ impl ConfigRecord {
     pub fn confirmed_within(self, ms: Option<Millis>) -> ConfigRecord {
         ConfigRecord { confirm_within_ms: ms, ..self }
     }
-
-    /// Whether `next` may follow. Checked by whoever proposes it, and by the simulator for every swap.
-    pub fn check_next(&self, next: &ConfigRecord) -> Result<(), RecordError> {
-        let wrong = |rule| Err(RecordError { rule, from: Box::new(self.clone()), to: Box::new(next.clone()) });
-        if next.cluster_id != self.cluster_id {
-            return wrong("the cluster is another one");
-        }
-        if !next.insync.contains(&next.primary) {
-            return wrong("the primary is not in the in-sync set");
-        }
-        let same_primary = next.primary == self.primary;
-        let same_birth = next.born == self.born;
-        match next.epoch.checked_sub(self.epoch) {
-            Some(0) if !same_birth => wrong("another birth in the same epoch"),
-            Some(0) if next.confirm_within_ms != self.confirm_within_ms => {
-                wrong("another bound of the primary in the same epoch")
-            }
-            Some(0) if same_primary => Ok(()),
-            Some(0) => wrong("another primary in the same epoch"),
-            Some(1) if same_birth && self.insync.contains(&next.primary) => Ok(()),
-            Some(1) if same_birth => wrong("the new primary was not in sync"),
-            Some(1) if next.born == next.epoch && next.insync.len() == 1 => Ok(()),
-            Some(1) => wrong("a birth in an epoch that is not this one's"),
-            _ => wrong("the epoch does not follow"),
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{rule}: {from:?} to {to:?}")]
-pub struct RecordError {
-    pub rule: &'static str,
-    pub from: Box<ConfigRecord>,
-    pub to: Box<ConfigRecord>,
 }

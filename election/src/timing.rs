@@ -1,19 +1,20 @@
 //! The time limits of a pair, and the relations between them that safety rests on.
 //!
-//! All times are milliseconds of one member's own clock (one that goes on while the machine sleeps). They are never
+//! All times are milliseconds of one member's own time (see `two_clocks`). They are never
 //! compared between members; what compares is how long two of them say the same stretch lasted, and for that the
 //! waits below leave room.
 
 /// A moment on one member's clock.
 pub type Millis = u64;
 
-/// How long one waits who must be sure that another's stretch of `ms` is over: a rate error of five per cent, and what rounding
-/// and scheduling take.
+/// How long a member waits that must be sure that another's stretch of `ms` is over. Each of the two clocks may be off by 25 per mille,
+/// so one may count 1.025 / 0.975 of what the other one does, which is less than 20 / 19; and rounding and scheduling take their part.
 pub(crate) fn outlasts_ms(ms: Millis) -> Millis {
-    ms.saturating_add(ms.div_ceil(20)).saturating_add(20)
+    ms.saturating_add(ms.div_ceil(19)).saturating_add(20)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What all members go by: it stands in the record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Timing {
     /// The primary may answer until this long after the send time of the newest beacon that each in-sync peer answered.
     pub tenure_ms: u64,
@@ -34,10 +35,21 @@ pub struct Timing {
     pub lag_ms_max: u64,
     /// and then it is not let in again for this long.
     pub slow_pause_ms: u64,
+}
+
+/// How often a member asks the coordinator: its own affair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
     /// Between two questions to a coordinator that has not helped.
     pub ask_again_ms: u64,
     /// How often a primary looks whether the record is still the one that it leads under.
     pub look_every_ms: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { ask_again_ms: 50, look_every_ms: 1000 }
+    }
 }
 
 impl Default for Timing {
@@ -52,8 +64,6 @@ impl Default for Timing {
             lag_ops_max: 100_000,
             lag_ms_max: 1000,
             slow_pause_ms: 2000,
-            ask_again_ms: 50,
-            look_every_ms: 1000,
         }
     }
 }
@@ -67,24 +77,87 @@ pub struct TimingError {
 }
 
 impl Timing {
-    /// How long a standby that answers no more waits until no primary can count on its last answer.
+    /// No member waits for longer on a slip of the finger, when its primary has died.
+    pub const TENURE_MS_MAX: Millis = 60 * 1000;
+    /// No other stretch is longer, so that no sum of a few overflows.
+    pub const MS_MAX: Millis = 60 * 60 * 1000;
+    /// Nor does a lag count further.
+    pub const OPS_MAX: u64 = 1 << 40;
+
+    /// By the names that operators know.
+    pub fn named(&self) -> [(&'static str, u64); 9] {
+        let mut named = [("", 0); 9];
+        let mut copy = *self;
+        for (at, (name, value)) in copy.named_mut().into_iter().enumerate() {
+            named[at] = (name, *value);
+        }
+        named
+    }
+
+    /// `None`: nothing has this name. The result may break a rule: see [`Timing::validate`].
+    pub fn with(mut self, name: &str, value: u64) -> Option<Timing> {
+        let field = self.named_mut().into_iter().find(|(known, _)| *known == name)?;
+        *field.1 = value;
+        Some(self)
+    }
+
+    fn named_mut(&mut self) -> [(&'static str, &mut u64); 9] {
+        [
+            ("tenure_ms", &mut self.tenure_ms),
+            ("beacon_ms", &mut self.beacon_ms),
+            ("drop_after_ms", &mut self.drop_after_ms),
+            ("reconnect_within_ms", &mut self.reconnect_within_ms),
+            ("silence_ms", &mut self.silence_ms),
+            ("join_lag_ops", &mut self.join_lag_ops),
+            ("lag_ops_max", &mut self.lag_ops_max),
+            ("lag_ms_max", &mut self.lag_ms_max),
+            ("slow_pause_ms", &mut self.slow_pause_ms),
+        ]
+    }
+
+    /// How long a member waits where it does not know what it has granted: as long as an answer of today would grant.
     pub fn takeover_wait_ms(&self) -> u64 {
         outlasts_ms(self.tenure_ms)
     }
 
     pub fn validate(&self) -> Result<(), TimingError> {
+        let Timing { tenure_ms, slow_pause_ms, lag_ms_max, silence_ms, lag_ops_max, .. } = *self;
+        let bounds = [
+            ("tenure_ms ≤ 60000", tenure_ms, Timing::TENURE_MS_MAX),
+            ("silence_ms ≤ 3600000", silence_ms, Timing::MS_MAX),
+            ("lag_ms_max ≤ 3600000", lag_ms_max, Timing::MS_MAX),
+            ("slow_pause_ms ≤ 3600000", slow_pause_ms, Timing::MS_MAX),
+            ("lag_ops_max ≤ 1099511627776", lag_ops_max, Timing::OPS_MAX),
+        ];
+        if let Some((rule, left, right)) = bounds.into_iter().find(|(_, value, bound)| value > bound) {
+            return Err(TimingError { rule, left, right });
+        }
         let rules = [
-            ("3 × beacon_ms < drop_after_ms", 3 * self.beacon_ms, self.drop_after_ms),
+            ("3 × beacon_ms < drop_after_ms", self.beacon_ms.saturating_mul(3), self.drop_after_ms),
             ("reconnect_within_ms < drop_after_ms", self.reconnect_within_ms, self.drop_after_ms),
             ("drop_after_ms < tenure_ms", self.drop_after_ms, self.tenure_ms),
-            ("3 × beacon_ms < silence_ms", 3 * self.beacon_ms, self.silence_ms),
-            ("0 < ask_again_ms", 0, self.ask_again_ms),
+            ("3 × beacon_ms < silence_ms", self.beacon_ms.saturating_mul(3), self.silence_ms),
+            ("0 < beacon_ms", 0, self.beacon_ms),
             ("join_lag_ops < lag_ops_max", self.join_lag_ops, self.lag_ops_max),
             ("beacon_ms < lag_ms_max", self.beacon_ms, self.lag_ms_max),
         ];
         match rules.into_iter().find(|(_, left, right)| left >= right) {
             Some((rule, left, right)) => Err(TimingError { rule, left, right }),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_outlasts_a_stretch_by_clocks_that_are_both_as_wrong_as_they_may_be() {
+        for ms in [1, 40, 500, 1_000, 15_600, 30_000, 60_000, Timing::MS_MAX] {
+            // The one that waits runs fast, and the one that answers runs slow.
+            let (waited, lasts) = (outlasts_ms(ms) * 1000 / 1025, ms * 1000 / 975);
+            assert!(waited > lasts, "{ms}: waits for {waited} while that lasts {lasts}");
         }
     }
 }

@@ -19,6 +19,8 @@ use standby::{Standby, apply_committed};
 
 const MESSAGES_MAX: usize = 8;
 const FRAMES_MAX: usize = 16;
+/// Of the primary whose messages these are.
+const EPOCH: u64 = 200;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
@@ -46,7 +48,7 @@ fn take(input: &mut Input<'_>, standby: &mut Standby<Metadata>) -> bool {
     match input.u8() % 5 {
         0 => {
             let start = welcome(input, standby);
-            let _ = standby.on_welcome(start);
+            let _ = standby.on_welcome(start, EPOCH);
         }
         1 => images(input, standby),
         2 => {

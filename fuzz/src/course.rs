@@ -1,6 +1,6 @@
 //! Calls and steps of a small primary that leave an op of every type in its log, and a state with something of
 //! everything in it: two tenants, segments of every kind and state, puts, replacements and transfers under way, pins,
-//! tasks, kept answers, retired space, a client that is gone.
+//! tasks, kept answers, retired space, a client that is gone, settings that owe something.
 //!
 //! Deliberately absent: judgement. A call that is refused leaves the course poorer, and `recording` looks at what came.
 
@@ -113,6 +113,10 @@ impl Course<'_> {
         }
     }
 
+    fn change(&self, name: &str, value: &str) {
+        self.state.set_settings(&[(name, value)], self.now).expect("the change keeps the rules");
+    }
+
     fn mounts(&mut self) {
         self.state.set_tenant_quota("tenant", 1 << 20, self.now).expect("there is room for a tenant");
         let call = self.call(ALICE, "");
@@ -130,6 +134,8 @@ impl Course<'_> {
 
     fn puts(&mut self) {
         self.put(ALICE, &how(1, 0, false), &["a", "b", "c", "d"], 100);
+        // What it owes is over in the course of the departures.
+        self.change("object_lease_ms", "9000");
         self.start(BOB, &how(2, 1, false), &["wide"], 1000);
         self.end(BOB, Scope::Memory, &["wide"]);
         self.end(BOB, Scope::Disk, &["wide"]);
@@ -239,6 +245,8 @@ impl Course<'_> {
 
     /// What a full sync or a promotion finds in the middle of things.
     fn left_open(&mut self) {
+        self.change("put_start_timeout_ms", "29000");
+        self.change("client_ttl_ms", "11000");
         self.put(ALICE, &how(1, 0, false), &["calm", "busy", "moving", "read"], 100);
         self.start(BOB, &how(2, 1, false), &["begun"], 128);
         self.end(BOB, Scope::Disk, &["begun"]);

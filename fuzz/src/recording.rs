@@ -2,10 +2,10 @@
 //!
 //! Invariant: it is made anew in every process and always the same; an op of every type is in it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use metadata::{Config, Metadata, OpType};
-use oplog::{Appender, Digest, Entry, Position, ReplicatedState, ShardImage, Tail, TailConfig};
+use metadata::{Config, Metadata, OpType, Settings};
+use oplog::{Appender, Digest, Entry, Position, ReplicatedState, Secret, ShardImage, Tail, TailConfig};
 
 use crate::course;
 
@@ -58,17 +58,26 @@ pub fn empty() -> Metadata {
 
 fn config() -> Config {
     // So little that each of these bounds is met on the course.
-    Config { finished_tasks_max: 2, tombstones_max: 3, answer_bytes_total_max: 500, ..Config::default() }
+    let settings = Settings { tombstones_max: 3, ..Settings::default() };
+    Config { settings, finished_tasks_max: 2, answer_bytes_total_max: 500, ..Config::default() }
+}
+
+/// An empty state leads from here on, under this secret.
+pub fn led(state: &Metadata, secret: Secret) -> Arc<Tail> {
+    let (tail, mut log) = Tail::new(TailConfig::default(), BEGINNING);
+    standby::begin_epoch(state, &mut log, 0, secret).expect("it is empty");
+    state.lead(log, metadata::Now { ttl_ms: 1, wall_ms: 0 });
+    tail
 }
 
 fn record() -> Recording {
     let primary = empty();
-    let (tail, log) = Tail::new(TailConfig::default(), BEGINNING);
-    primary.lead(log, metadata::Now { ttl_ms: 1, wall_ms: 0 });
+    let tail = led(&primary, Secret([0x5e; 16]));
     course::run(&primary);
     let frames = tail.entries_since(BEGINNING.seq, usize::MAX, usize::MAX).expect("all of it is in the tail");
     let entries: Vec<Entry> = frames.iter().map(|frame| frame.decode().expect("it was encoded here")).collect();
-    let recorded = |op: OpType| entries.iter().any(|entry| entry.op_type == op as u8);
+    let of_state = |entry: &&Entry| entry.domain == oplog::Domain::METADATA;
+    let recorded = |op: OpType| entries.iter().filter(of_state).any(|entry| entry.op_type == op as u8);
     let missing: Vec<OpType> = (0..=u8::MAX).filter_map(OpType::from_number).filter(|op| !recorded(*op)).collect();
     assert!(missing.is_empty(), "the course leaves no {missing:?}");
     primary.check().expect("the primary is sound");

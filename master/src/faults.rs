@@ -1,5 +1,6 @@
-//! Faults that tests put into a member, to see them found: into its state (`metadata::Fault`), or into how it applies the log. Only
-//! with the feature `faults`, which no released binary has.
+//! Faults that tests put into a member, to see them found: into its state (`metadata::Fault`), into
+//! how it applies the log, or into what it acknowledges. Only with the feature `faults`, which no
+//! released binary has.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
@@ -16,9 +17,18 @@ pub(crate) struct Pending {
     entries: AtomicU8,
     /// The last step of a full sync takes as long as with a great many objects.
     lingers: AtomicBool,
+    /// From now on every answer goes out before what it tells of is committed.
+    answers_early: AtomicBool,
 }
 
 impl Pending {
+    /// `wait_seq`: what an answer is about to wait for.
+    pub(crate) fn answer_early(&self, wait_seq: &mut u64) {
+        if self.answers_early.load(Ordering::Relaxed) {
+            *wait_seq = 0;
+        }
+    }
+
     /// At the end of a full sync.
     pub(crate) fn linger(&self) {
         if self.lingers.swap(false, Ordering::SeqCst) {
@@ -43,6 +53,10 @@ pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
         "LongSync" => {
             node.pending_fault.lingers.store(true, Ordering::SeqCst);
             return Some(format!("{name}, with the next full sync"));
+        }
+        "AnswersEarly" => {
+            node.pending_fault.answers_early.store(true, Ordering::SeqCst);
+            return Some(format!("{name}, from now on"));
         }
         _ => return Fault::from_name(name).and_then(|fault| node.state().inflict(fault)),
     };

@@ -1,4 +1,4 @@
-//! `serve --guarded`: a tiny parent that sees its member's process end, and says so.
+//! `serve --guarded` (the setting `guarded`): a tiny parent that sees its member's process end, and says so.
 //!
 //! A standby must wait until no tenure can be left of a primary that fell silent. It need not when somebody knows that the
 //! process has ended: the parent does, from the kernel, which tells it only after the last thread is gone. It says so to the
@@ -24,10 +24,11 @@ use coordinator::Coordinator;
 use election::Incarnation;
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::membership::{incarnation, open_coordinator};
 use crate::process::node_name;
 use crate::serve::StopSignals;
@@ -37,20 +38,14 @@ const REPORT_PAUSE: Duration = Duration::from_millis(100);
 /// After which the coordinator is given up, and the standbys wait as they would without a guard.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
-/// The flag that is not handed on to the member.
-pub(crate) const FLAG: &str = "--guarded";
-
 pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    if !config.cluster.is_on() {
-        let rule = format!("{FLAG} needs other members to tell: set --coordinator");
-        return Err(ConfigError::Rule { field: "coordinator", rule }.into());
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(guard(config))
 }
 
 async fn guard(config: &Config) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::catch()?;
+    let mut hangups = signal(SignalKind::hangup()).context("signals cannot be caught")?;
     // Before there is anything to report, so that it is known to work.
     let coordinator = open_coordinator(&config.cluster).await?;
     let who = incarnation(&node_name(&config.serving.node_name));
@@ -68,6 +63,10 @@ async fn guard(config: &Config) -> anyhow::Result<ExitCode> {
                 tracing::info!("{name}: the member is told to stop");
                 // An error: it has ended just now.
                 let _ = pidfd_send_signal(&*member, Signal::TERM);
+            }
+            Some(()) = hangups.recv() => {
+                // An error: it has ended just now.
+                let _ = pidfd_send_signal(&*member, Signal::HUP);
             }
         }
     }
@@ -91,7 +90,8 @@ async fn report(coordinator: &dyn Coordinator, who: Incarnation) {
 
 fn spawn(who: Incarnation) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("this program cannot find itself")?;
-    let words = std::env::args_os().skip(1).filter(|word| word != FLAG);
+    // The number tells the member that it has a guard.
+    let words = std::env::args_os().skip(1);
     let ours = ["--until-stdin-ends".to_owned(), "--incarnation".to_owned(), who.number.to_string()];
     let mut command = Command::new(program);
     command.args(words).args(ours.map(OsString::from)).stdin(Stdio::piped());

@@ -6,6 +6,7 @@
 //! | `clock` | times |
 //! | `gate` | whether a call may be taken, and its answer go out |
 //! | `node` | the state with its log, gate and clocks: one member |
+//! | `health` | one verdict on a cluster, from what its members say |
 //! | `guard` | the parent that sees a member end, and says so |
 //! | `membership` | what a member says of itself, and to which coordinator |
 //! | `pair` | a member among others: the shell around election, replication, coordinator |
@@ -13,9 +14,12 @@
 //! | `faults` | what tests do to a member, to see it found (feature `faults`) |
 //! | `verify`, `scrub` | whether this member is what its log says; a look at all of its records now and then |
 //! | `grpc` | the wire: connections, unary calls, sessions, and the way of each request to the state and back |
+//! | `listen` | the connections of all ports: who is let in, and who is cut off |
 //! | `http`, `metrics` | the admin HTTP; every metric, and what counts calls |
 //! | `serve` | a node from its configuration to its end: signals, graceful stop |
 //! | `budget`, `process`, `logging` | shared memory, this process, its log |
+//! | `reload` | settings that change in a running process |
+//! | `cluster_settings` | those that belong to the cluster, as one list |
 //! | `cli` | the commands |
 //!
 //! *Invariant:* nothing here decides what a call means; it is carried to `metadata` and its answer back.
@@ -25,19 +29,23 @@
 mod budget;
 pub mod cli;
 pub mod clock;
+mod cluster_settings;
 pub mod config;
 #[cfg(feature = "faults")]
 mod faults;
 pub mod gate;
 mod grpc;
 mod guard;
+mod health;
 mod http;
+mod listen;
 mod logging;
 mod membership;
 mod metrics;
 mod node;
 mod pair;
 mod process;
+mod reload;
 mod scrub;
 pub mod serve;
 mod upkeep;
@@ -46,6 +54,7 @@ mod verify;
 pub use gate::{Gate, Standing};
 pub use grpc::in_process;
 pub use grpc::server::BindError;
+pub use logging::finish as finish_log;
 pub use node::{CommitRule, Node};
 pub use process::{abort_on_panic, avoid_huge_pages};
 pub use serve::Server;

@@ -8,5 +8,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     master::avoid_huge_pages();
     master::abort_on_panic();
-    master::cli::main()
+    let code = master::cli::main();
+    master::finish_log();
+    code
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coordinator::{Coordinator, EtcdCoordinator, EtcdOptions, EtcdTls, EtcdUser, FileCoordinator, MemberInfo};
+use coordinator::{Coordinator, EtcdCoordinator, EtcdOptions, EtcdTls, EtcdUser, FileCoordinator, MemberInfo, Secret};
 use election::{Incarnation, MemberId};
 use oplog::Appender;
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Cluster;
 use crate::grpc::server;
 use crate::node::Node;
-use crate::pair::Start;
+use crate::pair::{Start, random};
 use crate::process;
 
 pub(crate) struct Membership {
@@ -41,6 +41,8 @@ impl Membership {
             address: advertised("--advertise", &settings.advertise, listens)?,
             peer_address: advertised("--peer-advertise", &settings.peer_advertise, listener.local_addr()?)?,
             process: process::identity(),
+            seen: None,
+            secret: Some(Secret(random())),
         };
         Ok(Membership { coordinator, listener, me })
     }

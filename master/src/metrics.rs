@@ -17,6 +17,7 @@ use std::fmt;
 use prometheus_client::metrics::MetricType;
 
 use crate::gate::Standing;
+use crate::health::Verdict;
 use crate::http::Facts;
 pub(crate) use page::metrics_markdown;
 pub(crate) use requests::{Counted, Method, Requests, Taken};
@@ -114,6 +115,16 @@ static METRICS: &[Metric] = &[
         "1: it serves calls, or is in sync with a primary that it hears of; as /readyz says.",
         |facts, out| out.one(flag(facts.status.ready)),
     ),
+    metric(
+        Kind::Gauge,
+        &["verdict"],
+        "health",
+        "1 for the verdict on the cluster by what this node alone knows, 0 for the others; `understudy health` asks all.",
+        |facts, out| {
+            let holds = |verdict: Verdict| flag(verdict.name() == facts.status.health.verdict);
+            Verdict::ALL.iter().try_for_each(|verdict| out.of(&[("verdict", verdict.name())], holds(*verdict)))
+        },
+    ),
     gauge("promotable", "1: promoted now, it would come up whole; as /promotable says.", |facts, out| {
         out.one(flag(facts.status.promotable))
     }),
@@ -203,6 +214,15 @@ static METRICS: &[Metric] = &[
     of_peer("peer_full_sync_shards", "All shards of that full sync.", |facts, out| {
         out.peers(facts, |peer| peer.sync_shards)
     }),
+    of_peer(
+        "clock_rate_error_ppm",
+        "How much faster this member's clock ran than this node's, in millionths, over the last 30 s; 25,000 each way are allowed for. \
+         A primary measures its peers, a standby its primary. Absent: not known yet.",
+        |facts, out| {
+            let mut errors = facts.rate_errors.iter();
+            errors.try_for_each(|(peer, ppm)| out.of(&[("peer", peer)], *ppm as f64))
+        },
+    ),
     counter("takeovers", "Times that this node became the primary of its cluster.", |facts, out| {
         out.some(facts.status.cluster.as_ref().map(|cluster| cluster.takeovers))
     }),
@@ -212,11 +232,9 @@ static METRICS: &[Metric] = &[
     counter("coordinator_errors", "Questions to the coordinator that it did not answer.", |facts, out| {
         out.some(facts.status.cluster.as_ref().map(|cluster| cluster.coordinator_errors))
     }),
-    counter(
-        "coordinator_lost_data",
-        "Times that the coordinator was found to have forgotten an epoch. A person must look.",
-        |facts, out| out.some(facts.mine.as_ref().map(|mine| mine.lost_data)),
-    ),
+    counter("coordinator_lost_data", "Looks at the coordinator that found it to have lost data.", |facts, out| {
+        out.some(facts.mine.as_ref().map(|mine| mine.lost_data))
+    }),
     gauge(
         "sound",
         "1: this member is what its log says, for all that is known; 0: it is being repaired.",
@@ -312,6 +330,43 @@ static METRICS: &[Metric] = &[
         |facts, out| out.one(facts.limits.request_bytes),
     ),
     gauge("request_bytes_max", "The bound of request_bytes.", |facts, out| out.one(facts.limits.request_bytes_max)),
+    gauge("unread_bytes", "Bytes of answers that their clients have not read yet.", |facts, out| {
+        out.one(facts.limits.unread_bytes)
+    }),
+    gauge("unread_bytes_max", "The bound of unread_bytes.", |facts, out| out.one(facts.limits.unread_bytes_max)),
+    metric(
+        Kind::Gauge,
+        &["port"],
+        "connections",
+        "Open connections: of clients, of other members (peer), of the admin HTTP.",
+        |facts, out| facts.limits.ports.iter().try_for_each(|counts| out.of(&[("port", counts.port)], counts.open)),
+    ),
+    metric(Kind::Gauge, &["port"], "connections_max", "The bound of connections.", |facts, out| {
+        facts.limits.ports.iter().try_for_each(|counts| out.of(&[("port", counts.port)], counts.connections_max))
+    }),
+    metric(
+        Kind::Counter,
+        &["port", "reason"],
+        "connections_refused",
+        "Connections that were not let in (full, full_of_address), or were cut off: for a new one (made_room), since they said \
+         nothing (silent) or read nothing (unread), or since they held the most bytes when there was no room for more (held_most).",
+        |facts, out| {
+            facts.limits.ports.iter().try_for_each(|counts| {
+                let mut ended = counts.ended.iter();
+                ended.try_for_each(|(why, times)| out.of(&[("port", counts.port), ("reason", why)], *times))
+            })
+        },
+    ),
+    counter(
+        "log_lines_lost",
+        "Lines of this process's log that could not be written: the disk was full, the pipe closed, or nothing read it.",
+        |facts, out| out.one(facts.log.lost),
+    ),
+    counter(
+        "log_lines_repeated",
+        "Lines of this process's log that were counted in another one (`repeated=N`) and not written themselves.",
+        |facts, out| out.one(facts.log.repeated),
+    ),
     metric(
         Kind::Counter,
         &["method", "result"],

@@ -7,8 +7,10 @@ use proto::v1::ExistsRequest;
 use proto::v1::session_request::Call;
 
 use super::*;
+use crate::config::Serving;
 use crate::http::Member;
-use crate::http::{Cluster, Limits, Mine, PeerWindow, Place, Reign, Status, Verification};
+use crate::http::{Cluster, HealthOf, Limits, Mine, PeerWindow, Place, Reign, Status, Verification};
+use crate::listen::{Links, Ports};
 
 fn member(name: &str, state: &str) -> Member {
     Member {
@@ -44,11 +46,15 @@ pub(crate) fn example() -> Facts {
         id: "00ff".to_owned(),
         epoch: 7,
         primary: "a".to_owned(),
+        version: 9,
         revision: 12,
+        lost_data: None,
         tenure_left_ms: Some(400),
         takeovers: 2,
         full_syncs: 5,
         coordinator_errors: 1,
+        coordinator_trouble: None,
+        has_primary: true,
         members: peers.clone(),
     };
     let window = PeerWindow { peer: "b".to_owned(), entries: 4, bytes: 800 };
@@ -58,6 +64,7 @@ pub(crate) fn example() -> Facts {
     requests.refused(Method::PutStart, &status::overloaded(5));
     Facts {
         status: Status {
+            health: HealthOf { verdict: "degraded", title: "DEGRADED", reasons: Vec::new() },
             node: "<a> \"1\"".to_owned(),
             version: "0.1.0".to_owned(),
             role: "primary".to_owned(),
@@ -67,6 +74,7 @@ pub(crate) fn example() -> Facts {
             not_promotable: None,
             position: Place { epoch: 7, seq: 100 },
             committed_seq: 90,
+            committed: false,
             uptime_ms: 1250,
             objects: 3,
             objects_unfinished: 1,
@@ -84,14 +92,17 @@ pub(crate) fn example() -> Facts {
             lock_held_us_max: 250,
             memory_resident_bytes: 1 << 24,
             verification: Verification { condition: "sound".to_owned(), ..Verification::default() },
+            settings: Vec::new(),
             cluster: Some(cluster),
         },
         role: Role::Primary,
         appended: 100,
-        limits: Limits::default(),
+        limits: Limits { ports: Ports::new(&Serving::default()).all().map(Links::counts).into(), ..Limits::default() },
         reign: Some(Reign { insync: 2, peers, windows: vec![window] }),
         mine: Some(Mine::default()),
+        rate_errors: vec![("b".to_owned(), -31_000)],
         requests: requests.counted(),
+        log: crate::logging::Counts { lost: 3, repeated: 4 },
     }
 }
 
@@ -148,9 +159,12 @@ fn text_says_what_is_known() {
         ("peer_window_entries{peer=\"b\"}", 4.0),
         ("peer_window_bytes{peer=\"b\"}", 800.0),
         ("peer_full_sync_shards_done{peer=\"c \\\"\\\\\"}", 3.0),
+        ("clock_rate_error_ppm{peer=\"b\"}", -31_000.0),
         ("takeovers_total", 2.0),
         ("full_syncs_total", 5.0),
         ("coordinator_errors_total", 1.0),
+        ("health{verdict=\"degraded\"}", 1.0),
+        ("health{verdict=\"ok\"}", 0.0),
         ("capacity_bytes", (1_u64 << 40) as f64),
         ("evicted_total", 9.0),
         ("lock_held_max_seconds", 0.00025),
@@ -168,13 +182,16 @@ fn text_says_what_is_known() {
 #[test]
 fn what_is_not_known_has_no_sample() {
     let mut facts = example();
-    let of = |samples: &BTreeMap<String, f64>, name: &str| samples.keys().filter(|key| key.contains(name)).count();
+    // By the metric's name: a label may say the same of something else.
+    let is_of = |key: &str, name: &str| key.split('{').next().is_some_and(|metric| metric.contains(name));
+    let of = |samples: &BTreeMap<String, f64>, name: &str| samples.keys().filter(|key| is_of(key, name)).count();
     let samples = parse(&render(facts.clone()));
     for (name, peers) in [("peer_lag_ops", 1), ("peer_lag_seconds", 1), ("peer_seq_received", 1), ("peer_in_sync", 3)] {
         assert_eq!(of(&samples, name), peers, "{name}");
     }
     assert_eq!((of(&samples, "understudy_lag_ops"), of(&samples, "understudy_full_sync_shards")), (0, 0));
     (facts.reign, facts.mine, facts.status.cluster) = (None, None, None);
+    facts.rate_errors.clear();
     let samples = parse(&render(facts));
     for name in ["peer", "tenure", "insync", "takeovers", "full_syncs", "coordinator", "lag"] {
         assert_eq!(of(&samples, name), 0, "{name}");

@@ -11,14 +11,16 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
+use election::{LeftOut, Service};
 use metadata::{CallRefused, Metadata, Steps};
 use oplog::{Appender, Position, Tail};
 use tokio::sync::Semaphore;
 
-use crate::budget::Budget;
+use crate::budget::{Bounds, Budget};
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{Config, Serving};
 use crate::gate::Gate;
+use crate::listen::Ports;
 use crate::metrics::Requests;
 use crate::pair::{Pair, Seat};
 use crate::process;
@@ -60,10 +62,11 @@ pub struct Node {
     pub(crate) long_calls: Arc<Semaphore>,
     /// Memory for requests that come in parts.
     pub(crate) request_bytes: Budget,
-    /// Memory for answers to unary calls.
-    pub(crate) unary_answer_bytes: Budget,
+    /// Memory for answers that are not read yet.
+    pub(crate) unread_bytes: Budget,
+    pub(crate) ports: Ports,
     pub(crate) requests: Requests,
-    pub(crate) verify: Verify,
+    pub(crate) verify: Arc<Verify>,
     #[cfg(feature = "faults")]
     pub(crate) pending_fault: crate::faults::Pending,
 }
@@ -83,8 +86,12 @@ impl Node {
     /// CPU too, only the CPU time of the thread tells what the node itself did under a lock.
     pub fn with_lock_clock(config: Config, commit_rule: CommitRule, lock_clock_ns: fn() -> u64) -> Arc<Node> {
         let gate = Gate::serving(BEGINNING.epoch);
-        let (node, log) = Node::at(config, commit_rule, lock_clock_ns, gate, BEGINNING);
-        node.state().lead(log, node.clock.now());
+        let (node, mut log) = Node::at(config, commit_rule, lock_clock_ns, gate, BEGINNING);
+        let (state, now) = (node.state(), node.clock.now());
+        standby::begin_epoch(&*state, &mut log, now.wall_ms, process::draw_secret())
+            .expect("an empty state takes the start of its first epoch");
+        state.lead(log, now);
+        node.commit_appended();
         node
     }
 
@@ -101,17 +108,17 @@ impl Node {
         beginning: Position,
     ) -> (Arc<Node>, Appender) {
         let (held, log) = empty(&config, lock_clock_ns, beginning);
-        let shards = verify::shards_of(&held.state);
         let node = Arc::new(Node {
             name: process::node_name(&config.serving.node_name),
             held: ArcSwap::from_pointee(held),
             gate: Arc::new(gate),
             clock: Clock::start(config.upkeep.upkeep_interval_ms + config.upkeep.stall_ms),
             long_calls: Arc::new(Semaphore::new(config.serving.long_calls_max)),
-            request_bytes: Budget::new(config.serving.request_bytes_max),
-            unary_answer_bytes: Budget::new(config.serving.unary_answer_bytes_max),
+            request_bytes: Budget::new(request_bounds(&config.serving)),
+            unread_bytes: Budget::new(unread_bounds(&config.serving)),
+            ports: Ports::new(&config.serving),
             requests: Requests::new(),
-            verify: Verify::new(shards),
+            verify: Arc::default(),
             #[cfg(feature = "faults")]
             pending_fault: crate::faults::Pending::default(),
             config,
@@ -124,13 +131,17 @@ impl Node {
     }
 
     /// A state and a log with nothing in them.
-    pub(crate) fn empty(&self) -> (Held, Appender) {
+    pub(crate) fn with_nothing(&self) -> (Held, Appender) {
         empty(&self.config, self.lock_clock_ns, Position::default())
     }
 
     /// From now on calls run on these.
     pub(crate) fn hold(&self, held: Held) {
+        let is_another = !Arc::ptr_eq(&held.state, &self.state());
         self.held.store(Arc::new(held));
+        if is_another {
+            self.verify.forget_digests();
+        }
     }
 
     /// What this member is among others; `None`: it is alone, or not yet among them.
@@ -143,13 +154,30 @@ impl Node {
     }
 
     pub(crate) fn take_seat(&self, seat: Arc<Seat>) {
-        self.verify.take_seat(Arc::clone(&seat));
         assert!(self.seat.set(seat).is_ok(), "a node has one seat");
     }
 
     /// Whether others are compared with this member.
     pub(crate) fn leads(&self) -> bool {
         self.seat.get().is_none_or(|seat| seat.leads().is_some())
+    }
+
+    /// "sound", "diverged", "lost"; and what is the matter. A member that is alone differs from none.
+    pub(crate) fn condition(&self) -> (&'static str, String) {
+        let of = |seat: &Arc<Seat>| seat.look(|member, _| verify::condition(member.verifier()));
+        self.seat.get().map_or_else(|| ("sound", String::new()), of)
+    }
+
+    /// The newest position at which this member was the same as its primary.
+    pub(crate) fn verified(&self) -> Position {
+        self.seat.get().map_or_else(Position::default, |seat| seat.look(|member, _| member.verified()))
+    }
+
+    /// Something was found out about this member's state.
+    pub(crate) fn doubt(&self, event: verification::Event) {
+        if let Some(seat) = self.seat.get() {
+            seat.with(|member, now| member.doubt(event, now));
+        }
     }
 
     pub fn gate(&self) -> &Gate {
@@ -184,17 +212,25 @@ impl Node {
         self.request_bytes.taken()
     }
 
-    /// Bytes of answers to unary calls that their clients have not taken yet.
-    pub fn unary_answer_bytes(&self) -> usize {
-        self.unary_answer_bytes.taken()
+    /// Bytes of answers that their clients have not read yet.
+    pub fn unread_bytes(&self) -> usize {
+        self.unread_bytes.taken()
+    }
+
+    /// The clock runs for as long as this member can hear its clients and answer them.
+    pub(crate) fn tick(&self) -> LeftOut {
+        // A late round is no silence of a client, whatever TTL the cluster has.
+        self.clock.limit_step(self.state().settings().settings.client_ttl_ms / 2);
+        let tail = self.tail();
+        // Committed first: so it is never ahead of the end.
+        let (committed, appended) = (tail.committed().get(), tail.appended().get());
+        self.clock.tick(Service { until_ms: self.gate.serves_until_ms(), appended, committed })
     }
 
     /// One round of what the primary does of its own accord.
     pub(crate) fn step(&self) -> Result<Steps, CallRefused> {
-        if !self.gate.may_log() {
-            return Err(CallRefused::NotPrimary);
-        }
-        let steps = self.state().step(self.clock.now());
+        let now = self.clock.running().ok_or(CallRefused::NotPrimary)?;
+        let steps = self.state().step_while(now, || self.gate.may_log());
         self.commit_appended();
         steps
     }
@@ -214,9 +250,27 @@ impl Node {
         let held = self.held.load();
         match (self.commit_rule, self.seat.get()) {
             (CommitRule::Alone, _) => held.tail.committed().advance(held.tail.appended().get()),
-            (CommitRule::Peers, Some(seat)) => seat.on_appended(&held.tail),
+            (CommitRule::Peers, Some(seat)) => seat.with(|member, now| member.on_appended(&held.tail, now)),
             (CommitRule::Peers, None) => {}
         }
+    }
+}
+
+fn request_bounds(serving: &Serving) -> Bounds {
+    Bounds {
+        name: "request_bytes_max",
+        bytes_max: serving.request_bytes_max,
+        connection_name: "connection_request_bytes_max",
+        connection_bytes_max: serving.connection_request_bytes_max,
+    }
+}
+
+fn unread_bounds(serving: &Serving) -> Bounds {
+    Bounds {
+        name: "unread_bytes_max",
+        bytes_max: serving.unread_bytes_max,
+        connection_name: "connection_unread_bytes_max",
+        connection_bytes_max: serving.connection_unread_bytes_max,
     }
 }
 

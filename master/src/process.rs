@@ -1,9 +1,13 @@
 //! What this process is and takes: its name, its memory, and what happens when it panics.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs;
 
+use oplog::Secret;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
+
+use crate::logging;
 
 /// `wanted`, or else the name of the host.
 pub(crate) fn node_name(wanted: &str) -> String {
@@ -11,6 +15,13 @@ pub(crate) fn node_name(wanted: &str) -> String {
         "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         wanted => wanted.to_owned(),
     }
+}
+
+/// Random, from the kernel. A system that has no randomness is none to begin a cluster on.
+pub(crate) fn draw_secret() -> Secret {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    Secret(bytes)
 }
 
 /// 0 where the system does not tell.
@@ -69,11 +80,22 @@ pub fn avoid_huge_pages() {
 
 /// A half-dead master is worse than a dead one: any panic is logged, and ends the process. For the binary only, not
 /// for tests that run a node in process.
+///
+/// Nothing here waits for standard error, or needs it: a process that hangs in its last words is half dead, too.
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tracing::error!("a fault of the master, it ends now: {panic}");
-        print(panic);
+        let backtrace = Backtrace::capture();
+        let trace = match backtrace.status() {
+            BacktraceStatus::Captured => format!("\n{backtrace}"),
+            _ => String::new(),
+        };
+        // A command has no log, and prints as a program does.
+        if !logging::say(&format!("{panic}{trace}")) {
+            print(panic);
+        }
+        logging::finish();
         std::process::abort();
     }));
 }

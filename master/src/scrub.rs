@@ -2,7 +2,7 @@
 //!
 //! Invariants: no lock is held for longer than a few hundred records take; between two steps others get their turn.
 //!
-//! Deliberately absent: what follows from a finding (`verify`).
+//! Deliberately absent: what follows from a finding (`member`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use metadata::Metadata;
 use oplog::{ReplicatedState as _, ScrubCursor, ScrubStep, Verifiable as _};
 use tokio::time::sleep;
+use verification::Event;
 
 use crate::node::Node;
 
@@ -53,7 +54,11 @@ pub(crate) async fn look_and_tell(node: &Node, shard: u32) -> Looked {
         Looked::Sound => counts.scrubbed_shards.fetch_add(1, Ordering::Relaxed),
         Looked::Busy => counts.scrub_skipped.fetch_add(1, Ordering::Relaxed),
         Looked::Rotten(what) => {
-            node.verify.rotten(shard, what, node.leads());
+            let leads = node.leads();
+            node.verify.rotten(shard, what, leads);
+            if !leads {
+                node.doubt(Event::Rotten { shard });
+            }
             0
         }
     };

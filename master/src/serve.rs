@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::Config;
 use crate::grpc::server::{self, BindError};
 use crate::http::{self, AdminServer};
+use crate::listen::fit_open_files;
 use crate::logging;
 use crate::membership::Membership;
 use crate::node::Node;
@@ -57,6 +58,12 @@ impl Server {
 
     pub fn node_name(&self) -> &str {
         &self.node.name
+    }
+
+    /// False: there is no such fault.
+    #[cfg(feature = "faults")]
+    pub fn inflict(&self, fault: &str) -> bool {
+        crate::faults::inflict(&self.node, fault).is_some()
     }
 
     /// Of the admin HTTP, likewise; `None`: it is not served.
@@ -107,6 +114,7 @@ pub struct Started {
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
     input_ends: Option<oneshot::Receiver<()>>,
 }
 
@@ -115,7 +123,13 @@ impl StopSignals {
     pub fn catch() -> anyhow::Result<StopSignals> {
         let catch = |kind| signal(kind).context("signals cannot be caught");
         let (terminate, interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
-        Ok(StopSignals { terminate, interrupt, input_ends: None })
+        Ok(StopSignals { terminate, interrupt, hangup: None, input_ends: None })
+    }
+
+    /// SIGHUP, too.
+    pub(crate) fn or_hangup(mut self) -> anyhow::Result<StopSignals> {
+        self.hangup = Some(signal(SignalKind::hangup()).context("signals cannot be caught")?);
+        Ok(self)
     }
 
     fn or(mut self, until: StopsAt) -> StopSignals {
@@ -135,6 +149,7 @@ impl StopSignals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = async { self.hangup.as_mut().expect("it is there").recv().await }, if self.hangup.is_some() => "SIGHUP",
             _ = async { self.input_ends.as_mut().expect("it is there").await }, if self.input_ends.is_some() => {
                 self.input_ends = None;
                 "end of standard input"
@@ -150,6 +165,7 @@ impl StopSignals {
         tokio::spawn(async move {
             let name = self.next().await;
             tracing::warn!("{name} again: ending now");
+            logging::finish();
             std::process::exit(1);
         });
         asked_at
@@ -206,7 +222,8 @@ fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Serve
 }
 
 /// A node as a process: prints where it listens once it does, serves until a signal, and returns when all is done.
-pub fn run_process(config: Config, started: Started, on_listening: impl FnOnce(&Server)) -> anyhow::Result<()> {
+pub fn run_process(mut config: Config, started: Started, on_listening: impl FnOnce(&Server)) -> anyhow::Result<()> {
+    fit_open_files(&mut config)?;
     if config.cluster.is_on() {
         return run_member(config, started, on_listening);
     }

@@ -1,47 +1,100 @@
 //! The task behind everything that happens by itself: it ticks the TTL clock and steps the state.
 //!
-//! Invariant: the clock is ticked before each step, so a step after a stall sees a time without it.
+//! Invariant: the clock is ticked before each step, so a step after a stall, or after a time in
+//! which this member could not answer, sees a time without it.
 //!
 //! Deliberately absent: what is due. `metadata` decides that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{CallRefused, Steps};
+use election::LeftOut;
+use metadata::{CallRefused, InForce, Settings, Steps};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::cluster_settings;
 use crate::node::Node;
+
+/// What a primary could not answer for at least so long is told: a shorter time is a beacon that
+/// came late, or a transfer.
+const UNHEARD_TOLD_MS: u64 = 1000;
 
 /// Runs until it is dropped.
 pub(crate) async fn run(node: Arc<Node>) {
+    let mut upkeep = Upkeep { node, unheard_ms: 0, settings: None };
     // What went by before this member began is no stall.
-    node.clock.tick();
-    let mut ticks = interval(Duration::from_millis(node.config.upkeep.upkeep_interval_ms));
+    upkeep.node.tick();
+    let mut ticks = interval(Duration::from_millis(upkeep.node.config.upkeep.upkeep_interval_ms));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        while round(&node) {
+        while upkeep.round() {
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// True: there is more to do now.
-fn round(node: &Node) -> bool {
-    let stalled_ms = node.clock.tick();
-    if stalled_ms > 0 {
-        tracing::warn!(stalled_ms, "this process stood still; every time-out is extended by that");
-    }
-    match node.step() {
-        Ok(steps) => {
-            report(&steps);
-            steps.more
+struct Upkeep {
+    node: Arc<Node>,
+    /// For how long this primary has not been able to answer by now.
+    unheard_ms: u64,
+    /// Those of the cluster that were seen last.
+    settings: Option<Settings>,
+}
+
+impl Upkeep {
+    /// True: there is more to do now.
+    fn round(&mut self) -> bool {
+        let left_out = self.node.tick();
+        self.tell(left_out);
+        self.tell_settings();
+        match self.node.step() {
+            Ok(steps) => {
+                report(&steps);
+                steps.more
+            }
+            // Nothing is lost: the next round tries again.
+            Err(CallRefused::NotPrimary | CallRefused::Overloaded { .. }) => false,
+            Err(error) => {
+                tracing::error!("upkeep was refused: {error}");
+                false
+            }
         }
-        // Nothing is lost: the next round tries again.
-        Err(CallRefused::NotPrimary | CallRefused::Overloaded { .. }) => false,
-        Err(error) => {
-            tracing::error!("upkeep was refused: {error}");
-            false
+    }
+
+    /// Once a state has some, they are the cluster's.
+    fn tell_settings(&mut self) {
+        let InForce { settings, changed_seq, .. } = self.node.state().settings();
+        if changed_seq == 0 || self.settings == Some(settings) {
+            return;
+        }
+        match self.settings.replace(settings) {
+            Some(before) => {
+                let changes = cluster_settings::told(&before.differences(&settings));
+                tracing::info!("the cluster goes by other values from now on: {changes}");
+            }
+            None => {
+                let differences = self.node.config.state.to_metadata().settings.differences(&settings);
+                if !differences.is_empty() {
+                    let differences = cluster_settings::told(&differences);
+                    tracing::warn!("the cluster goes by other values than this member was started with: {differences}");
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, LeftOut { stalled_ms, unheard_ms }: LeftOut) {
+        if stalled_ms > 0 {
+            tracing::warn!(stalled_ms, "this process stood still; every time-out is extended by that");
+        }
+        if unheard_ms > 0 {
+            // A standby hears no clients at any time, and no time-out runs on its clock.
+            self.unheard_ms = if self.node.leads() { self.unheard_ms + unheard_ms } else { 0 };
+            return;
+        }
+        let unheard_ms = std::mem::take(&mut self.unheard_ms);
+        if unheard_ms >= UNHEARD_TOLD_MS {
+            tracing::warn!(unheard_ms, "this primary could not answer its clients; every time-out is extended by that");
         }
     }
 }

@@ -1,29 +1,22 @@
-//! Whether this member is what its log says: the pure core of the verification behind a lock, what follows at once from what it
-//! says, and what is told of it to people.
+//! What a member tells people of its verification: counts, findings, lines of its log; and its own
+//! digests of lately.
 //!
-//! Invariants: from a finding to its end this member is not sound, and the election hears so before anything else happens; whoever
-//! applies entries or repairs holds the turn.
+//! Rule of the shell: a task that applies entries, or repairs, holds the turn.
 //!
-//! Deliberately absent: the questions to the primary (`pair/verifying`) and the look at the own records (`scrub`).
+//! Deliberately absent: what follows from a finding (`member`), the questions to the primary
+//! (`pair/verifying`), the look at the own records (`scrub`).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use metadata::Metadata;
-use oplog::{
-    Digests, Domain, Entry, Mismatch, MismatchKind, OP_DIGEST, Position, ReplicatedState as _, Verifiable as _,
-};
+use member::Compared;
+use oplog::{Digests, Mismatch, MismatchKind, Position};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as TurnMutex, MutexGuard as Turn, watch};
-use verification::{Action, Condition, Event, Limits, Verifier};
+use verification::{Action, Condition, Event, Verifier};
 
 use crate::clock;
-use crate::pair::Seat;
 
-/// Shards that are repaired one by one; a thousandth of all objects each.
-const REPAIR_SHARDS_MAX: usize = 16;
-const REPAIR_TRIES_MAX: u32 = 5;
 /// Findings that are kept for people.
 const FINDINGS_MAX: usize = 32;
 /// Of how many comparisons this member still knows its own digests.
@@ -34,14 +27,6 @@ const RECENT_MAX: usize = 16;
 pub(crate) struct Finding {
     pub(crate) wall_ms: u64,
     pub(crate) what: String,
-}
-
-/// What is to be done by whoever is connected to the primary.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Work {
-    pub(crate) repair: Option<BTreeSet<u32>>,
-    /// Nothing that is held is trusted: a full sync is needed.
-    pub(crate) lost: bool,
 }
 
 /// Since the start.
@@ -64,71 +49,51 @@ pub(crate) struct Counts {
 
 #[derive(Debug)]
 pub(crate) struct Verify {
-    core: Mutex<Verifier>,
-    seat: OnceLock<Arc<Seat>>,
-    work: watch::Sender<Work>,
     /// Who may apply entries and repair, one at a time.
     turn: TurnMutex<()>,
     findings: Mutex<VecDeque<Finding>>,
     recent: Mutex<VecDeque<Digests>>,
     compared_at: watch::Sender<u64>,
+    /// Wakes the tasks that repair, or that take what a primary sends.
+    doubts: watch::Sender<()>,
     pub(crate) counts: Counts,
 }
 
-impl Verify {
-    pub(crate) fn new(shards: u32) -> Verify {
-        let limits = Limits { shards_max: REPAIR_SHARDS_MAX, tries_max: REPAIR_TRIES_MAX, whole_shard: shards - 1 };
+impl Default for Verify {
+    fn default() -> Verify {
         Verify {
-            core: Mutex::new(Verifier::new(limits)),
-            seat: OnceLock::new(),
-            work: watch::channel(Work::default()).0,
             turn: TurnMutex::new(()),
-            findings: Mutex::new(VecDeque::new()),
-            recent: Mutex::new(VecDeque::new()),
+            findings: Mutex::default(),
+            recent: Mutex::default(),
             compared_at: watch::channel(0).0,
+            doubts: watch::channel(()).0,
             counts: Counts::default(),
         }
     }
+}
 
-    pub(crate) fn take_seat(&self, seat: Arc<Seat>) {
-        assert!(self.seat.set(seat).is_ok(), "a node has one seat");
+/// "sound", "diverged", "lost"; and what is the matter.
+pub(crate) fn condition(verifier: &Verifier) -> (&'static str, String) {
+    let shards: Vec<String> = verifier.suspects().iter().map(u32::to_string).collect();
+    let left_alone = verifier.left_alone().len();
+    match verifier.condition() {
+        Condition::Sound if left_alone == 0 => ("sound", String::new()),
+        Condition::Sound => ("sound", format!("the primary is the suspect in {left_alone} shards: a person must look")),
+        Condition::Diverged => {
+            ("diverged", format!("its state differs from the primary's in shards {}", shards.join(", ")))
+        }
+        Condition::Lost => ("lost", "its state is not to be trusted: it waits for a full sync".to_owned()),
     }
+}
 
+impl Verify {
     pub(crate) async fn turn(&self) -> Turn<'_, ()> {
         self.turn.lock().await
     }
 
-    pub(crate) fn work(&self) -> watch::Receiver<Work> {
-        self.work.subscribe()
-    }
-
-    pub(crate) fn is_sound(&self) -> bool {
-        self.core.lock().is_sound()
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.core.lock().condition() == Condition::Lost
-    }
-
-    pub(crate) fn verified(&self) -> Position {
-        self.core.lock().verified()
-    }
-
-    /// "sound", "diverged", "lost"; and what is the matter.
-    pub(crate) fn condition(&self) -> (&'static str, String) {
-        let core = self.core.lock();
-        let shards: Vec<String> = core.suspects().iter().map(u32::to_string).collect();
-        match core.condition() {
-            Condition::Sound if core.left_alone().is_empty() => ("sound", String::new()),
-            Condition::Sound => (
-                "sound",
-                format!("the primary is the suspect in {} shards: a person must look", core.left_alone().len()),
-            ),
-            Condition::Diverged => {
-                ("diverged", format!("its state differs from the primary's in shards {}", shards.join(", ")))
-            }
-            Condition::Lost => ("lost", "its state is not to be trusted: it waits for a full sync".to_owned()),
-        }
+    /// Changes when there is something new to be done about this member's doubts.
+    pub(crate) fn doubts(&self) -> watch::Receiver<()> {
+        self.doubts.subscribe()
     }
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
@@ -155,6 +120,15 @@ impl Verify {
         self.compared_at.send_replace(seq);
     }
 
+    /// The state that the digests were of is not held any more.
+    pub(crate) fn forget_digests(&self) {
+        self.recent.lock().clear();
+    }
+
+    pub(crate) fn has_digests_of(&self, at: Position) -> bool {
+        self.recent.lock().iter().any(|digests| digests.at == at)
+    }
+
     /// Waits until this member has come to that seq. `None`: it is not known here any more.
     pub(crate) async fn digests_at(&self, seq: u64) -> Option<Digests> {
         let mut compared_at = self.compared_at.subscribe();
@@ -162,35 +136,20 @@ impl Verify {
         self.recent.lock().iter().find(|digests| digests.at.seq == seq).cloned()
     }
 
-    /// An entry was just applied to the state. If it carries the primary's digests, they are compared.
-    pub(crate) fn on_applied(&self, state: &Metadata, entry: &Entry) {
-        if entry.domain != Domain::ENGINE || entry.op_type != OP_DIGEST {
+    /// `was_sound`: before that.
+    pub(crate) fn on_compared(&self, compared: &Compared, was_sound: bool) {
+        self.counts.compared.fetch_add(1, Ordering::Relaxed);
+        let Event::Compared { at, difference } = &compared.event else { return };
+        if difference.is_empty() {
             return;
         }
-        let theirs = match Digests::decode(entry.position(), &entry.payload) {
-            Ok(theirs) => theirs,
-            Err(error) => {
-                return tracing::error!(at = %entry.position(), "the log's digests are not understood: {error}");
-            }
-        };
-        let ours = state.digests();
-        let difference = ours.difference(&theirs);
-        self.counts.compared.fetch_add(1, Ordering::Relaxed);
-        if !difference.is_empty() {
-            self.counts.differed.fetch_add(1, Ordering::Relaxed);
-            let what = format!(
-                "at {} the digests differ in shards {:?}{}",
-                ours.at,
-                difference.shards,
-                if difference.implied { " and in what they imply" } else { "" }
-            );
-            if self.is_sound() {
-                tracing::error!("this member is not the same as its primary: {what}");
-            }
-            self.note(what);
+        self.counts.differed.fetch_add(1, Ordering::Relaxed);
+        let implied = if difference.implied { " and in what they imply" } else { "" };
+        let what = format!("at {at} the digests differ in shards {:?}{implied}", difference.shards);
+        if was_sound {
+            tracing::error!("this member is not the same as its primary: {what}");
         }
-        self.on(Event::Compared { at: ours.at, difference });
-        self.keep(ours);
+        self.note(what);
     }
 
     pub(crate) fn found(&self, mismatches: &[Mismatch]) {
@@ -235,70 +194,30 @@ impl Verify {
             false => tracing::error!("{text}. It is repaired from the primary"),
         }
         self.note(text);
-        if !leads {
-            self.on(Event::Rotten { shard });
-        }
     }
 
-    pub(crate) fn on(&self, event: Event) {
-        let mut core = self.core.lock();
-        let mut actions = Vec::new();
-        core.on_event(event, &mut actions);
-        for action in actions {
-            match action {
-                Action::Sound(sound) => {
-                    if let Some(seat) = self.seat.get() {
-                        seat.event(election::Event::Sound(sound));
-                    }
-                    if sound {
-                        tracing::info!("this member is sound: it may be promoted again");
-                    }
-                }
-                Action::Repair { shards } => {
-                    self.work.send_modify(|work| work.repair = Some(shards));
-                }
-                Action::FullSync => {
-                    self.counts.full_syncs.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!("this member's state is not to be trusted any more: it takes a full sync");
-                    self.note("a full sync is needed".to_owned());
-                    self.work.send_modify(|work| *work = Work { repair: None, lost: true });
-                }
-                Action::Alarm { shards } => {
-                    self.counts.alarms.fetch_add(1, Ordering::Relaxed);
-                    let text = format!(
-                        "the primary's records of shards {shards:?} are not what it keeps of them: nothing is repaired from \
-                         there, a person must decide"
-                    );
-                    tracing::error!("{text}");
-                    self.note(text);
-                }
+    /// What this member's doubts have come to. `verified`: up to where it was found sound.
+    pub(crate) fn on_doubt(&self, action: &Action, verified: Position) {
+        match action {
+            Action::Sound(true) => {
+                tracing::info!(seq = verified.seq, "this member is sound: it may be promoted again");
+            }
+            Action::Sound(false) | Action::Repair { .. } => {}
+            Action::FullSync => {
+                self.counts.full_syncs.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("this member's state is not to be trusted any more: it takes a full sync");
+                self.note("a full sync is needed".to_owned());
+            }
+            Action::Alarm { shards } => {
+                self.counts.alarms.fetch_add(1, Ordering::Relaxed);
+                let text = format!(
+                    "the primary's records of shards {shards:?} are not what it keeps of them: nothing is repaired from \
+                     there, a person must decide"
+                );
+                tracing::error!("{text}");
+                self.note(text);
             }
         }
-        if !core.is_sound() {
-            return;
-        }
-        if *self.work.borrow() != Work::default() {
-            self.work.send_replace(Work::default());
-        }
+        self.doubts.send_replace(());
     }
-
-    /// What to repair; taken, so that it is done once.
-    pub(crate) fn take_repair(&self) -> Option<BTreeSet<u32>> {
-        let mut taken = None;
-        self.work.send_if_modified(|work| {
-            taken = work.repair.take();
-            false
-        });
-        taken
-    }
-
-    /// Applies what comes next, up to there. Only for whoever holds the turn.
-    pub(crate) fn applied(&self, state: &Metadata) -> impl FnMut(&Entry) {
-        move |entry| self.on_applied(state, entry)
-    }
-}
-
-/// How many shards a state has.
-pub(crate) fn shards_of(state: &Metadata) -> u32 {
-    state.shards()
 }

@@ -25,7 +25,7 @@ impl Apply<'_> {
         id: ItemId,
         item: &PutStarted<'_>,
     ) -> Applied {
-        let hash = KeyHash::of(tenant, item.key);
+        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
         check_key(item.key)?;
         match item.kind {
             PutKind::Fresh => self.put_start_fresh(client, tenant, id, item, hash),
@@ -127,7 +127,7 @@ impl Apply<'_> {
     }
 
     pub(crate) fn put_end(&mut self, tenant: TenantIx, item: &PutEnded<'_>) -> Applied {
-        let hash = KeyHash::of(tenant, item.key);
+        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
         let (source, now_ms) = (self.source, self.now_ms());
         self.edit(hash, tenant, item.key, "the end of a put", |object, after| {
             if object.replacement().is_some_and(|new| new.put == item.put) {
@@ -163,7 +163,7 @@ impl Apply<'_> {
 
     /// Of a put, what is complete stays, whatever the mask says.
     fn drop_work(&mut self, tenant: TenantIx, key: &[u8], id: ItemId, mask: ReplicaMask, retire: Retire) -> Applied {
-        let hash = KeyHash::of(tenant, key);
+        let hash = KeyHash::of(self.dir.secret, tenant, key);
         self.edit(hash, tenant, key, "work to drop", |object, after| {
             if id.is_none() {
                 return Err(Misfit::State);
@@ -197,7 +197,7 @@ impl Apply<'_> {
     }
 
     pub(crate) fn remove(&mut self, tenant: TenantIx, item: &Removed<'_>) -> Applied {
-        let hash = KeyHash::of(tenant, item.key);
+        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
         let source = self.source;
         self.edit(hash, tenant, item.key, "a removal", |object, after| {
             source.check_retire(item.retire, object)?;
@@ -215,7 +215,7 @@ impl Apply<'_> {
 
     pub(crate) fn evict(&mut self, item: &Evicted<'_>) -> Applied {
         let KeyRef { tenant, key } = item.object;
-        let hash = KeyHash::of(tenant, key);
+        let hash = KeyHash::of(self.dir.secret, tenant, key);
         let source = self.source;
         let done = self.edit(hash, tenant, key, "an eviction", |object, after| {
             if object.is_unfinished() {
@@ -236,7 +236,7 @@ impl Apply<'_> {
     /// began to write does not know: the same memory may be mounted again.
     pub(crate) fn drop_replicas(&mut self, segment: SegmentIx, object: &KeyRef<'_>) -> Applied {
         let KeyRef { tenant, key } = *object;
-        let hash = KeyHash::of(tenant, key);
+        let hash = KeyHash::of(self.dir.secret, tenant, key);
         self.edit(hash, tenant, key, "a replica to drop", |object, after| {
             let take = |replicas: &mut Replicas, whole: bool| {
                 let there = |replica: &Replica| replica.place.segment == segment && replica.complete == whole;
@@ -273,7 +273,7 @@ impl Apply<'_> {
     }
 
     pub(crate) fn pin(&mut self, tenant: TenantIx, item: &Pinned<'_>) -> Applied {
-        let hash = KeyHash::of(tenant, item.key);
+        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
         let now_ms = self.now_ms();
         self.edit(hash, tenant, item.key, "a pin", |object, _| {
             object.pin = item.pin;
@@ -290,7 +290,7 @@ impl Apply<'_> {
         id: ItemId,
         item: &TransferStarted<'_>,
     ) -> Applied {
-        let hash = KeyHash::of(tenant, item.key);
+        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
         if self.shards[hash.shard()].lock().holds(self.seq) {
             return Ok(());
         }
@@ -312,7 +312,7 @@ impl Apply<'_> {
         if !item.ended {
             return self.drop_work(tenant, item.key, item.id, ReplicaMask::MAX, Retire::Now);
         }
-        let hash = KeyHash::of(tenant, item.key);
+        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
         let source = self.source;
         self.edit(hash, tenant, item.key, "the end of a transfer", |object, after| {
             let kind = object.transfer().filter(|transfer| transfer.id == item.id).ok_or(Misfit::State)?.kind;

@@ -1,6 +1,6 @@
 //! From an entry's payload to [`Apply`]: one arm for each op. An op that is not known is refused, never skipped.
 
-use oplog::{ApplyError, ClientId, DecodeError, Domain, Entry, OP_TYPE_NEVER, RequestStamp};
+use oplog::{ApplyError, ClientId, DecodeError, Domain, Entry, OP_DIGEST, OP_EPOCH_START, RequestStamp};
 
 use crate::apply::{Apply, Inconsistent};
 use crate::calls::pin::SetPin;
@@ -17,6 +17,7 @@ use crate::op::{
     RemoveManyOp, SegmentOp, TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantOp, Unmounted,
 };
 use crate::segments::{Segment, SegmentState};
+use crate::settings::SettingsOp;
 use crate::tasks::{Task, TaskState};
 use crate::types::{ENTRY_ITEMS_MAX, ItemId, SegmentIx};
 
@@ -44,7 +45,7 @@ pub(crate) fn op_type_of(entry: &Entry) -> Result<Option<OpType>, ApplyError> {
         Domain::METADATA => OpType::from_number(entry.op_type)
             .map(Some)
             .ok_or(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
-        Domain::ENGINE if entry.op_type != OP_TYPE_NEVER => Ok(None),
+        Domain::ENGINE if matches!(entry.op_type, OP_EPOCH_START | OP_DIGEST) => Ok(None),
         Domain::ENGINE => Err(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
         _ => Err(ApplyError::UnknownDomain),
     }
@@ -110,6 +111,7 @@ impl Apply<'_> {
             | OpType::TaskUpdate
             | OpType::Tenant
             | OpType::ForgetAnswers
+            | OpType::Settings
                 if self.dir.mode == Mode::Rebuilding =>
             {
                 Ok(0)
@@ -140,7 +142,7 @@ impl Apply<'_> {
                 let id = ClientId(op.client);
                 let bare = self.dir.clients.get(id).is_some_and(|client| client.expired && client.is_bare());
                 require(bare, || format!("no client {id} that has expired and holds nothing"))?;
-                self.dir.clients.remove(id, self.dir.tombstones_max);
+                self.dir.clients.remove(id, self.dir.settings.tombstones_max());
                 Ok(0)
             }
             OpType::ForgetAnswers => {
@@ -148,6 +150,12 @@ impl Apply<'_> {
                 let client = ClientId(op.client);
                 let forgotten = self.dir.clients.forget(client, op.below);
                 require(forgotten, || format!("client {client} has never sent all below {}", op.below))?;
+                Ok(0)
+            }
+            OpType::Settings => {
+                let op: SettingsOp = oplog::decode_payload(payload)?;
+                self.dir.settings.apply(op, self.seq)?;
+                self.dir.view_stale = true;
                 Ok(0)
             }
             OpType::Release => {

@@ -28,7 +28,7 @@ pub(crate) fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
         let shard = shard.lock();
         let mut sum = Digest::default();
         for object in shard.iter() {
-            sum += object.counted_digest();
+            sum += object.counted_digest(writer.dir.secret);
             see_object(writer, &mut seen, object)?;
             if object.hash.shard() != number {
                 return Err(format!("key {:?} stands in shard {number}", object.key));
@@ -59,6 +59,8 @@ pub(crate) fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
 
 /// What stands in the directory alone.
 fn check_directory(dir: &Directory) -> Result<(), String> {
+    same("digest of the directory", dir.counted_digest(), dir.digest())?;
+    dir.settings.check()?;
     dir.tenants.check()?;
     dir.segments.check()?;
     dir.clients.check()?;

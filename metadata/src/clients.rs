@@ -15,18 +15,23 @@ use smallvec::SmallVec;
 use crate::apply::Inconsistent;
 use crate::check::same;
 use crate::fit::require;
-use crate::hash::{KeyHash, RecordHash, Table};
+use crate::hash::{KeyHash, RecordHash, RequestBody, Table};
 use crate::op::OpType;
-use crate::types::{Call, CallRefused, ItemId, SegmentIx, TaskId, TenantIx};
+use crate::settings::TOMBSTONES_LIMIT;
+use crate::types::{Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, SegmentIx, TaskId, TenantIx};
+
+/// Tombstones that go at most when one comes: a bound may have come down by any number.
+const UNBURIED_MAX: usize = 64;
 
 /// A request that has run, or is running, in one or more entries.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerRecord {
+    pub(crate) op: OpType,
     pub(crate) body_hash: u64,
     /// Items done so far; for a removal by pattern 1 once it is finished.
     pub(crate) items: u64,
-    /// Op, seq and payload of each; of a removal by pattern the newest alone.
-    pub(crate) parts: SmallVec<[(OpType, u64, Bytes); 1]>,
+    /// Seq and payload of each, at least one; of a removal by pattern the newest alone.
+    pub(crate) parts: SmallVec<[(u64, Bytes); 1]>,
     bytes: usize,
     digest: Digest,
 }
@@ -85,12 +90,12 @@ impl Client {
         self.answers.len() >= answers_max || (self.answers.len() > 1 && self.answer_bytes > bytes_max)
     }
 
-    /// Whether one more answer would push out some that the client may still be waiting for. Those of a client that never
-    /// says what it has go without a word; and the lowest that is waited for is let in, since the others follow on it.
+    /// Whether one more answer, or one more part of one, would push out some that the client may
+    /// still be waiting for. Those of a client that never says what it has go without a word; and
+    /// the lowest that is waited for is let in, since the others follow on it.
     fn is_waited_for(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> bool {
         call.answered_below > 0
             && call.number > call.answered_below
-            && !self.answers.contains_key(&call.number)
             && self.kept_from_within(call, answers_max, bytes_max) > self.kept_from.max(call.answered_below)
     }
 
@@ -111,6 +116,17 @@ impl Client {
             bytes -= record.bytes;
         }
         kept_from
+    }
+}
+
+impl AnswerRecord {
+    /// Whether the request is the one that has run. The hash alone does not decide what the
+    /// record's bytes are decoded as.
+    fn is_of(&self, body: &RequestBody) -> bool {
+        // All parts but the last are full, so that what has come to its end has as many items as
+        // were asked about.
+        let may_go_on = self.items < body.items && self.items.is_multiple_of(ENTRY_ITEMS_MAX as u64);
+        self.op == body.op && self.body_hash == body.hash && (self.items == body.items || may_go_on)
     }
 }
 
@@ -174,7 +190,7 @@ impl Clients {
         let Some((id, client)) = self.by_id.range(from..).next() else { return Ok(None) };
         for (&number, record) in &client.answers {
             let stamp = RequestStamp { client: *id, number, body_hash: record.body_hash, forget_below: 0 };
-            let parts = record.parts.iter().map(|(op, seq, payload)| part_digest(&stamp, *op, *seq, payload));
+            let parts = record.parts.iter().map(|(seq, payload)| part_digest(&stamp, record.op, *seq, payload));
             same(&format!("digest of the answer to request {number} of client {id}"), parts.sum(), record.digest)?;
         }
         Ok(u128::from_be_bytes(id.0).checked_add(1))
@@ -256,7 +272,7 @@ impl Clients {
     pub(crate) fn known(
         &self,
         call: &Call<'_>,
-        body_hash: u64,
+        body: &RequestBody,
         answers_max: usize,
         bytes_max: usize,
     ) -> Result<Known<'_>, CallRefused> {
@@ -266,9 +282,7 @@ impl Clients {
         let expired = |kept_from| CallRefused::RequestExpired { number: call.number, kept_from };
         match (self.by_id.get(&call.client), self.tombstones.get(&call.client)) {
             (Some(client), _) => match client.answers.get(&call.number) {
-                Some(record) if record.body_hash != body_hash => {
-                    Err(CallRefused::RequestReused { number: call.number })
-                }
+                Some(record) if !record.is_of(body) => Err(CallRefused::RequestReused { number: call.number }),
                 Some(record) => Ok(Known::Begun(record)),
                 None if call.number < client.kept_from => Err(expired(client.kept_from)),
                 None => match client.answers.first_key_value() {
@@ -319,9 +333,7 @@ impl Clients {
         let buried = self.buried_from(stamp.client);
         let kept_from = client.map_or(buried, |client| client.kept_from).max(stamp.forget_below);
         let record = client.and_then(|client| client.answers.get(&stamp.number));
-        let is_one = record.is_none_or(|record| {
-            record.body_hash == stamp.body_hash && record.parts.iter().all(|(other, ..)| *other == op)
-        });
+        let is_one = record.is_none_or(|record| record.op == op && record.body_hash == stamp.body_hash);
         let fits = is_one && stamp.number >= kept_from && stamp.number != 0;
         require(fits, || format!("request {} of client {} is another one", stamp.number, stamp.client))
     }
@@ -337,6 +349,7 @@ impl Clients {
         let digest = part_digest(stamp, op, seq, &payload);
         self.digest += digest;
         let record = client.answers.entry(stamp.number).or_insert_with(|| AnswerRecord {
+            op,
             body_hash: stamp.body_hash,
             items: 0,
             parts: SmallVec::new(),
@@ -353,7 +366,7 @@ impl Clients {
         record.items = record.items.saturating_add(items);
         record.bytes += payload.len();
         client.answer_bytes += payload.len();
-        record.parts.push((op, seq, payload));
+        record.parts.push((seq, payload));
         let bytes = client.answer_bytes;
         self.count_answers(stamp.client, bytes_before, bytes);
     }
@@ -450,12 +463,29 @@ impl Clients {
         self.tombstones.contains_key(&id)
     }
 
-    pub(crate) fn bury(&mut self, id: ClientId, kept_from: u64, tombstones_max: usize) {
+    /// From an image, the oldest first: all that it has. False: there is one already, or there are too many.
+    pub(crate) fn install_tombstone(&mut self, id: ClientId, kept_from: u64) -> bool {
+        let fits = !self.is_buried(id) && self.tombstones.len() < TOMBSTONES_LIMIT;
+        if fits {
+            self.add_tombstone(id, kept_from);
+        }
+        fits
+    }
+
+    fn add_tombstone(&mut self, id: ClientId, kept_from: u64) {
         self.digest += tombstone_digest(id, kept_from);
         let order = self.tombstone_order.last_key_value().map_or(0, |(last, _)| last + 1);
         self.tombstones.insert(id, (kept_from, order));
         self.tombstone_order.insert(order, id);
-        while self.tombstone_order.len() > tombstones_max {
+    }
+
+    fn bury(&mut self, id: ClientId, kept_from: u64, tombstones_max: usize) {
+        self.add_tombstone(id, kept_from);
+        // A bound that has come down takes several burials.
+        for _ in 0..UNBURIED_MAX {
+            if self.tombstone_order.len() <= tombstones_max {
+                break;
+            }
             let Some((_, oldest)) = self.tombstone_order.pop_first() else { break };
             if let Some((kept_from, _)) = self.tombstones.remove(&oldest) {
                 self.digest -= tombstone_digest(oldest, kept_from);
@@ -480,9 +510,9 @@ impl Clients {
             same("the answers' bytes", client.answers.values().map(|record| record.bytes).sum(), client.answer_bytes)?;
             for (&number, record) in &client.answers {
                 let stamp = RequestStamp { client: *id, number, body_hash: record.body_hash, forget_below: 0 };
-                let parts = record.parts.iter().map(|(op, seq, payload)| part_digest(&stamp, *op, *seq, payload));
+                let parts = record.parts.iter().map(|(seq, payload)| part_digest(&stamp, record.op, *seq, payload));
                 same("digest of an answer", parts.sum(), record.digest)?;
-                same("bytes of an answer", record.parts.iter().map(|part| part.2.len()).sum(), record.bytes)?;
+                same("bytes of an answer", record.parts.iter().map(|part| part.1.len()).sum(), record.bytes)?;
                 digest += record.digest;
             }
             let numbers = client.answers.first_key_value().zip(client.answers.last_key_value());
@@ -500,12 +530,12 @@ impl Clients {
     }
 
     #[cfg(feature = "faults")]
-    pub(crate) fn flip_a_bit(&mut self) -> Option<String> {
+    pub(crate) fn change_an_answer(&mut self, byte: fn(&mut [u8]) -> Option<&mut u8>, bits: u8) -> Option<String> {
         let (id, client) = self.by_id.iter_mut().find(|(_, client)| !client.answers.is_empty())?;
         let (number, record) = client.answers.iter_mut().next()?;
-        let payload = &mut record.parts.first_mut()?.2;
+        let payload = &mut record.parts.first_mut()?.1;
         let mut bytes = payload.to_vec();
-        *bytes.last_mut()? ^= 1;
+        *byte(&mut bytes)? ^= bits;
         *payload = bytes.into();
         Some(format!("the answer to request {number} of client {id}"))
     }

@@ -1,5 +1,8 @@
-//! What of the state's behaviour can be set, with the bounds of everything that could grow.
+//! What of the state's behaviour can be set on each member, with the bounds of everything that could grow.
+//!
+//! Deliberately absent: what members must agree on (`settings`).
 
+use crate::settings::Settings;
 use crate::types::CallRefused;
 
 /// How the segments of a put are chosen, after those that the caller prefers.
@@ -11,26 +14,13 @@ pub enum Strategy {
     FreeRatioFirst,
 }
 
-/// Used by the primary only, but for the two sizes that bound what an image may hold.
+/// What each member may be started with as it likes. Used by the primary only.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub strategy: Strategy,
-    /// A client that is silent for this long is expired.
-    pub client_ttl_ms: u64,
-    /// What a lookup or an existence check grants.
-    pub object_lease_ms: u64,
-    /// A soft pin without a TTL of its own.
-    pub soft_pin_ttl_ms: u32,
-    /// A put or a transfer that has not ended by then is discarded.
-    pub put_start_timeout_ms: u64,
-    /// The space of a discarded put is reused this long after the discard: its writer may still be writing.
-    pub put_release_timeout_ms: u64,
-    /// An assigned task goes back to waiting after this.
-    pub task_timeout_ms: u64,
-    /// Share of the memory at which eviction starts.
-    pub eviction_high_watermark: f64,
-    /// Share of the memory that it makes free below the watermark.
-    pub eviction_ratio: f64,
+    /// What this member was started with: the cluster's settings where its state has none yet, that is, where this member
+    /// is its first primary. Valid.
+    pub settings: Settings,
     /// The answers kept for retries, for one client: as many, and as many bytes.
     pub answers_max: usize,
     pub answer_bytes_max: usize,
@@ -43,8 +33,6 @@ pub struct Config {
     pub tasks_max: usize,
     /// Finished tasks that can still be listed.
     pub finished_tasks_max: usize,
-    /// Clients that are gone, of which the last request number is kept.
-    pub tombstones_max: usize,
     /// Seed of the random placement and of the sampling.
     pub seed: u64,
     /// Nanoseconds on a monotonic clock, to measure how long locks are held; the state knows no clock of its own.
@@ -55,14 +43,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             strategy: Strategy::Random,
-            client_ttl_ms: 10_000,
-            object_lease_ms: 10_000,
-            soft_pin_ttl_ms: 30 * 60_000,
-            put_start_timeout_ms: 30_000,
-            put_release_timeout_ms: 10 * 60_000,
-            task_timeout_ms: 5 * 60_000,
-            eviction_high_watermark: 0.90,
-            eviction_ratio: 0.05,
+            settings: Settings::default(),
             answers_max: 1024,
             answer_bytes_max: 4 << 20,
             answer_bytes_total_max: 256 << 20,
@@ -72,7 +53,6 @@ impl Default for Config {
             tenants_max: 4096,
             tasks_max: 100_000,
             finished_tasks_max: 10_000,
-            tombstones_max: 65_536,
             seed: 0x5eed,
             lock_clock_ns: || 0,
         }
@@ -87,25 +67,8 @@ const ANSWER_BYTES_TOTAL_LIMIT: usize = 512 << 20;
 impl Config {
     /// Names the rule that is broken.
     pub fn validate(&self) -> Result<(), CallRefused> {
+        self.settings.validate()?;
         let rules = [
-            (self.client_ttl_ms > 0, "client_ttl_ms", "must be above 0"),
-            (self.object_lease_ms > 0, "object_lease_ms", "must be above 0"),
-            (self.put_start_timeout_ms > 0, "put_start_timeout_ms", "must be above 0"),
-            (
-                self.put_release_timeout_ms >= self.object_lease_ms,
-                "put_release_timeout_ms",
-                "must not be below object_lease_ms",
-            ),
-            (
-                self.eviction_high_watermark > 0.0 && self.eviction_high_watermark <= 1.0,
-                "eviction_high_watermark",
-                "must be above 0 and at most 1",
-            ),
-            (
-                self.eviction_ratio >= 0.0 && self.eviction_ratio < self.eviction_high_watermark,
-                "eviction_ratio",
-                "must be at least 0 and below eviction_high_watermark",
-            ),
             (self.answers_max >= 1, "answers_max", "must be at least 1"),
             (self.answer_bytes_max <= ANSWER_BYTES_LIMIT, "answer_bytes_max", "must be at most 64 MiB"),
             (

@@ -1,17 +1,19 @@
-//! Everything that is not an object: tenants, segments, clients, tasks. It is the writer's side of the state: whoever
+//! Everything that is not an object: settings, tenants, segments, clients, tasks. It is the writer's side of the state: whoever
 //! holds the writer lock holds the directory.
 //!
 //! Objects imply part of it (who lies in which segment, what a client has under way, what a tenant uses). That part
 //! goes through a handful of methods here, which do nothing while the state is rebuilt from images ([`Mode`]); it is
 //! then built at once, from the objects.
 
-use oplog::{ClientId, Digest};
+use oplog::{ClientId, Digest, Secret};
 
 use crate::check::same;
 use crate::clients::{Clients, Unfinished};
-use crate::hash::{KeyHash, Table, digest_of_numbers};
+use crate::config::Config;
+use crate::hash::{KeyHash, Table, digest_of_numbers, digest_of_secret};
 use crate::op::Retire;
 use crate::segments::{Moved, SegmentError, Segments};
+use crate::settings::{ClusterSettings, InForce};
 use crate::tasks::Tasks;
 use crate::tenants::Tenants;
 use crate::types::{ItemId, Place, SegmentIx, TenantIx, extent};
@@ -25,6 +27,9 @@ pub(crate) enum Mode {
 
 #[derive(Debug)]
 pub(crate) struct Directory {
+    /// Set by the first entry of the log, before there is anything that would have been hashed.
+    pub(crate) secret: Secret,
+    pub(crate) settings: ClusterSettings,
     pub(crate) tenants: Tenants,
     pub(crate) segments: Segments,
     pub(crate) clients: Clients,
@@ -32,14 +37,15 @@ pub(crate) struct Directory {
     pub(crate) mode: Mode,
     pub(crate) objects: u64,
     pub(crate) evicted_total: u64,
-    pub(crate) tombstones_max: usize,
     /// What readers see of segments and tenants has changed.
     pub(crate) view_stale: bool,
 }
 
 impl Directory {
-    pub(crate) fn new(tombstones_max: usize) -> Directory {
+    pub(crate) fn new() -> Directory {
         Directory {
+            secret: Secret::default(),
+            settings: ClusterSettings::default(),
             tenants: Tenants::new(),
             segments: Segments::default(),
             clients: Clients::default(),
@@ -47,18 +53,25 @@ impl Directory {
             mode: Mode::Live,
             objects: 0,
             evicted_total: 0,
-            tombstones_max,
             view_stale: true,
         }
     }
 
+    /// A state that has no settings yet goes by those of its member.
+    pub(crate) fn in_force(&self, config: &Config) -> InForce {
+        self.settings.get().unwrap_or_else(|| InForce::started_with(config.settings))
+    }
+
     pub(crate) fn digest(&self) -> Digest {
-        self.tenants.digest() + self.segments.digest() + self.clients.digest() + self.tasks.digest()
+        let records = self.tenants.digest() + self.segments.digest() + self.clients.digest() + self.tasks.digest();
+        digest_of_secret(self.secret) + self.settings.digest() + records
     }
 
     /// From the records themselves; of answers, from what each client keeps of them.
     pub(crate) fn counted_digest(&self) -> Digest {
-        self.tenants.counted_digest()
+        digest_of_secret(self.secret)
+            + self.settings.counted_digest()
+            + self.tenants.counted_digest()
             + self.segments.counted_digest()
             + self.clients.counted_digest()
             + self.tasks.counted_digest()
@@ -77,6 +90,7 @@ impl Directory {
 
     /// The sums that are kept, counted again.
     pub(crate) fn check_sums(&self) -> Result<(), String> {
+        same("digest of the settings", self.settings.counted_digest(), self.settings.digest())?;
         same("digest of the tenants", self.tenants.counted_digest(), self.tenants.digest())?;
         same("digest of the segments", self.segments.counted_digest(), self.segments.digest())?;
         same("digest of the clients", self.clients.counted_digest(), self.clients.digest())?;
@@ -152,7 +166,7 @@ impl Directory {
     /// While it is rebuilt, the directory's image has counted it.
     pub(crate) fn object_evicted(&mut self) {
         if self.mode == Mode::Live {
-            self.evicted_total += 1;
+            self.evicted_total = self.evicted_total.saturating_add(1);
         }
     }
 

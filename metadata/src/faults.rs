@@ -4,7 +4,7 @@
 //! *Under the digest* changes a record and not what is kept of it: only a look at the records can find that. *Above* it changes
 //! both, as an entry would have: only another member can.
 
-use oplog::Position;
+use oplog::{Position, Secret};
 
 use crate::object::Object;
 use crate::state::Metadata;
@@ -14,6 +14,8 @@ use crate::types::{OBJECT_SHARDS, Pin};
 pub enum Fault {
     /// Under the digest: one bit of one object's size.
     RecordBit,
+    /// Under: one bit of one object's key.
+    KeyBit,
     /// Above: one object is another one than the log says.
     RecordChanged,
     /// Above: one object is gone, its space is not.
@@ -28,13 +30,19 @@ pub enum Fault {
     FreeRangeLost,
     /// Under: one bit of what a request was answered.
     AnswerBit,
+    /// Under: what a request was answered is no answer any more.
+    AnswerUnreadable,
     /// Above: what a request was answered is gone.
     AnswerLost,
 }
 
+/// Under this secret all requests have the same hash, as if a client had found ones that do.
+pub const COLLIDING: Secret = Secret([0xff; 16]);
+
 impl Fault {
-    pub const ALL: [Fault; 9] = [
+    pub const ALL: [Fault; 11] = [
         Fault::RecordBit,
+        Fault::KeyBit,
         Fault::RecordChanged,
         Fault::RecordLost,
         Fault::PinReset,
@@ -42,6 +50,7 @@ impl Fault {
         Fault::FreeRangeBit,
         Fault::FreeRangeLost,
         Fault::AnswerBit,
+        Fault::AnswerUnreadable,
         Fault::AnswerLost,
     ];
 
@@ -56,6 +65,9 @@ impl Metadata {
         let mut writer = self.writer_for_faults();
         match fault {
             Fault::RecordBit => self.with_object(|_| true, |object| object.size ^= 64),
+            Fault::KeyBit => {
+                self.with_object(|_| true, |object| *object.key.last_mut().expect("a key has a byte") ^= 1)
+            }
             Fault::RecordChanged => self.edit_object(|_| true, |object| object.checksum = Some(1)),
             Fault::PinReset => self.edit_object(|object| object.pin != Pin::None, |object| object.pin = Pin::None),
             Fault::RecordLost => self.edit_object(|_| true, |object| object.replicas.clear()),
@@ -66,7 +78,8 @@ impl Metadata {
             }
             Fault::FreeRangeBit => writer.dir.segments.first_space().and_then(crate::space::Space::flip_a_bit),
             Fault::FreeRangeLost => writer.dir.segments.lose_free_space(),
-            Fault::AnswerBit => writer.dir.clients.flip_a_bit(),
+            Fault::AnswerBit => writer.dir.clients.change_an_answer(|bytes| bytes.last_mut(), 1),
+            Fault::AnswerUnreadable => writer.dir.clients.change_an_answer(|bytes| bytes.first_mut(), 0x80),
             Fault::AnswerLost => writer.dir.clients.lose_an_answer(),
         }
     }

@@ -78,7 +78,8 @@ pub(crate) fn check_answer(op: OpType, payload: &[u8]) -> Result<u64, OpError> {
         | OpType::TaskUpdate
         | OpType::Tenant
         | OpType::Drain
-        | OpType::ForgetAnswers => Err(Inconsistent::Other(format!("{op:?} is nobody's request")).into()),
+        | OpType::ForgetAnswers
+        | OpType::Settings => Err(Inconsistent::Other(format!("{op:?} is nobody's request")).into()),
     }
 }
 

@@ -1,4 +1,9 @@
-//! Hashes: of a key (which shard, which bucket) and of a record (the digest that members compare).
+//! Hashes: of a key (which shard, which bucket), of a request, and of a record (the digest that
+//! members compare).
+//!
+//! What a client chooses, its keys and its requests, is hashed with SipHash-1-3 under the cluster's
+//! secret: without it no client can find many keys for one shard or bucket, or two requests with
+//! the same hash, not even from hashes that it has seen.
 //!
 //! A digest is additive: a set's digest is the wrapping sum of its records' hashes, so that a change costs the hash of
 //! one record. A record's hash covers everything about it that is replicated, in a fixed encoding with a version;
@@ -7,13 +12,19 @@
 //! An object's key counts with its hash, which stands in the record, and seeds that of the fields: so a change does not hash the
 //! key again. Whoever looks whether a record is still what it was begins at the key.
 
-use oplog::Digest;
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+use std::hash::Hasher as _;
+
+use oplog::{Digest, Secret};
+use siphasher::sip::SipHasher13;
+use siphasher::sip128::{Hasher128 as _, SipHasher13 as SipHasher13Wide};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::op::OpType;
 
 use crate::types::{OBJECT_SHARDS, SHARD_BUCKETS, TenantIx};
 
 /// Version of the encoding below; a part of every record's hash.
-const DIGEST_VERSION: u64 = 2;
+const DIGEST_VERSION: u64 = 3;
 
 /// Which table a record stands in, so that equal bytes in two tables differ.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +40,7 @@ pub(crate) enum Table {
     Counters = 9,
     Free = 10,
     Usage = 11,
+    Settings = 12,
 }
 
 /// The hash of a key in its tenant.
@@ -36,8 +48,11 @@ pub(crate) enum Table {
 pub(crate) struct KeyHash(pub(crate) u64);
 
 impl KeyHash {
-    pub(crate) fn of(tenant: TenantIx, key: &[u8]) -> KeyHash {
-        KeyHash(xxh3_64_with_seed(key, u64::from(tenant)))
+    pub(crate) fn of(secret: Secret, tenant: TenantIx, key: &[u8]) -> KeyHash {
+        let mut hasher = SipHasher13::new_with_key(&secret.0);
+        hasher.write(&tenant.to_le_bytes());
+        hasher.write(key);
+        KeyHash(hasher.finish())
     }
 
     /// Of the object with this key.
@@ -53,6 +68,58 @@ impl KeyHash {
     /// Those of a shard that are compared and repaired together.
     pub(crate) fn bucket(self) -> usize {
         (self.0 >> 50) as usize & (SHARD_BUCKETS - 1)
+    }
+}
+
+/// The secret's part of a digest: tells two of them apart, and neither of them to a reader of the
+/// sum.
+pub(crate) fn digest_of_secret(secret: Secret) -> Digest {
+    let mut hasher = SipHasher13Wide::new_with_key(&secret.0);
+    hasher.write(b"the secret of a cluster");
+    Digest(hasher.finish128().as_u128())
+}
+
+/// The body of a request as one number, which tells a retry from another request under the same
+/// number.
+pub(crate) struct Fingerprint {
+    hasher: SipHasher13,
+    op: OpType,
+    secret: Secret,
+}
+
+/// What of a request's body is compared with that of the request whose answer is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestBody {
+    pub(crate) op: OpType,
+    pub(crate) hash: u64,
+    /// How many an answer can tell of.
+    pub(crate) items: u64,
+    /// Under which it was hashed.
+    pub(crate) secret: Secret,
+}
+
+impl Fingerprint {
+    pub(crate) fn new(secret: Secret, op: OpType, tenant: &str) -> Fingerprint {
+        let mut print = Fingerprint { hasher: SipHasher13::new_with_key(&secret.0), op, secret };
+        print.number(op as u64);
+        print.text(tenant.as_bytes());
+        print
+    }
+
+    pub(crate) fn number(&mut self, value: u64) {
+        self.hasher.write(&value.to_le_bytes());
+    }
+
+    pub(crate) fn text(&mut self, value: &[u8]) {
+        self.number(value.len() as u64);
+        self.hasher.write(value);
+    }
+
+    pub(crate) fn finish(&self, items: usize) -> RequestBody {
+        let hash = self.hasher.finish();
+        #[cfg(feature = "faults")]
+        let hash = if self.secret == crate::faults::COLLIDING { 0 } else { hash };
+        RequestBody { op: self.op, hash, items: items as u64, secret: self.secret }
     }
 }
 
@@ -126,6 +193,8 @@ impl RecordHash {
 mod tests {
     use super::*;
 
+    const SECRET: Secret = Secret([9; 16]);
+
     #[test]
     fn a_field_boundary_counts() {
         let one = RecordHash::new(Table::Tasks).text(b"ab").text(b"c").finish();
@@ -136,16 +205,25 @@ mod tests {
     #[test]
     fn tables_and_tenants_count() {
         assert_ne!(RecordHash::new(Table::Tasks).finish(), RecordHash::new(Table::Retired).finish());
-        assert_ne!(KeyHash::of(0, b"key"), KeyHash::of(1, b"key"));
+        assert_ne!(KeyHash::of(SECRET, 0, b"key"), KeyHash::of(SECRET, 1, b"key"));
+    }
+
+    #[test]
+    fn a_secret_tells_its_hashes_from_those_of_another_one() {
+        let other = Secret([8; 16]);
+        assert_ne!(KeyHash::of(SECRET, 0, b"key"), KeyHash::of(other, 0, b"key"));
+        assert_ne!(digest_of_secret(SECRET), digest_of_secret(other));
+        let print = |secret| Fingerprint::new(secret, OpType::Remove, "tenant").finish(1).hash;
+        assert_ne!(print(SECRET), print(other));
     }
 
     /// The digest is compared between members of different builds: it must not move by accident.
     #[test]
     fn the_encoding_is_pinned() {
         let digest = RecordHash::new(Table::Clients).number(7).text(b"key").finish();
-        assert_eq!(digest.0, 42_016_848_614_123_291_986_583_741_126_957_898_544);
+        assert_eq!(digest.0, 266_358_873_582_236_870_427_438_459_695_825_338_223);
         let digest = digest_of_numbers(Table::Free, [1, 2, 3]);
-        assert_eq!(digest.0, 326_186_298_853_887_927_570_556_922_072_554_155_777);
+        assert_eq!(digest.0, 72_271_372_509_802_171_670_982_260_493_749_451_760);
     }
 
     #[test]
@@ -157,7 +235,7 @@ mod tests {
     /// The digest of a set is a sum: two objects that trade their fields must show.
     #[test]
     fn fields_belong_to_their_key() {
-        let (one, other) = (KeyHash::of(0, b"one"), KeyHash::of(0, b"other"));
+        let (one, other) = (KeyHash::of(SECRET, 0, b"one"), KeyHash::of(SECRET, 0, b"other"));
         let as_they_are = one.digest_of_fields(&[1; 80]) + other.digest_of_fields(&[2; 80]);
         let traded = one.digest_of_fields(&[2; 80]) + other.digest_of_fields(&[1; 80]);
         assert_ne!(as_they_are, traded);

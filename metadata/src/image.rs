@@ -4,6 +4,9 @@
 //!   image   u32 crc over the rest, then chunks: u32 length, payload (see `oplog::encode_payload`)
 //! ```
 //!
+//! Records of objects stand behind the secret under which their keys are hashed, since the
+//! directory, which has it too, comes later. An empty shard has no chunk at all.
+//!
 //! Object shards are captured one after the other while writes go on, so each stands at a seq of its own; the
 //! directory comes last. A rebuild then replays the log from the oldest image on. Up to the directory's seq only
 //! objects change, each shard from its own seq on; there what objects imply is built at once, and the rest of the log is
@@ -13,7 +16,7 @@ use bincode::{BorrowDecode, Decode, Encode};
 use bytes::Bytes;
 use oplog::{
     ApplyError, ClientId, DecodeError, Digest, Entry, InstallError, PartsImage, Position, Rebuild, RequestStamp,
-    ShardImage,
+    Secret, ShardImage,
 };
 
 use crate::clients::{Client, Unfinished};
@@ -24,6 +27,7 @@ use crate::object::{Object, ObjectImage};
 use crate::op::{OpType, Retire, SegmentRecord};
 use crate::replicated::check_next;
 use crate::segments::{Segment, SegmentState};
+use crate::settings::{InForce, TOMBSTONES_LIMIT};
 use crate::shard::Shard;
 use crate::state::{Metadata, Writer};
 use crate::tasks::Task;
@@ -94,8 +98,11 @@ fn take_u32(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
     }
 }
 
-pub(crate) fn object_image(shard: &Shard, number: u32, at: Position) -> ShardImage {
+pub(crate) fn object_image(shard: &Shard, number: u32, at: Position, secret: Secret) -> ShardImage {
     let mut image = ImageWriter::new();
+    if shard.len() > 0 {
+        image.chunk(&secret.0);
+    }
     let objects: Vec<&Object> = shard.iter().collect();
     for chunk in objects.chunks(CHUNK_RECORDS) {
         bring_near(chunk);
@@ -115,30 +122,41 @@ fn bring_near(objects: &[&Object]) {
 }
 
 /// Records of some buckets, each with the number of its chunks before it.
-pub(crate) fn parts_image<'a>(parts: impl Iterator<Item = (&'a Shard, usize)>) -> Bytes {
+pub(crate) fn part_records(shard: &Shard, bucket: usize) -> Vec<u8> {
+    let mut records = ImageWriter(Vec::new());
+    let objects: Vec<ObjectImage<'_>> =
+        shard.iter().filter(|object| object.hash.bucket() == bucket).map(ObjectImage::of).collect();
+    write_list(&mut records, &objects, CHUNK_RECORDS);
+    records.0
+}
+
+/// Of several buckets, which were captured one by one. Without the secret a member cannot be
+/// repaired with them; they can be compared with others like them.
+pub(crate) fn join_parts<'a>(secret: Option<Secret>, parts: impl Iterator<Item = &'a Vec<u8>>) -> Bytes {
     let mut image = ImageWriter::new();
-    for (shard, bucket) in parts {
-        let objects: Vec<ObjectImage<'_>> =
-            shard.iter().filter(|object| object.hash.bucket() == bucket).map(ObjectImage::of).collect();
-        write_list(&mut image, &objects, CHUNK_RECORDS);
-    }
+    image.chunk(&secret.map(|secret| secret.0));
+    parts.for_each(|records| image.0.extend_from_slice(records));
     image.finish()
 }
 
-/// The records of each part in turn, none of them believed, and neither are the parts: they must be here, each once.
-pub(crate) fn read_parts(image: &PartsImage) -> Result<Vec<Vec<Object>>, InstallError> {
+/// The secret and the records of each part in turn, none of them believed, and neither are the
+/// parts: they must be here, each once.
+pub(crate) fn read_parts(image: &PartsImage) -> Result<(Option<Secret>, Vec<Vec<Object>>), InstallError> {
     let is_rising = image.parts.is_sorted_by(|one, next| one < next);
     require(is_rising, || "the parts are not in rising order, each once".to_owned()).map_err(inconsistent)?;
     let mut reader = ImageReader::new(&image.bytes)?;
+    let secret: Option<[u8; 16]> = oplog::decode_payload(reader.chunk()?)?;
+    let secret = secret.map(Secret);
     let mut parts = Vec::with_capacity(image.parts.len());
     for part in &image.parts {
         let is_one = part.shard < DIRECTORY_SHARD && (part.bucket as usize) < SHARD_BUCKETS;
         require(is_one, || format!("there is no {part:?}")).map_err(inconsistent)?;
         let mut objects = Vec::new();
         read_list(&mut reader, |object: ObjectImage<'_>| {
-            let object = object.into_object();
+            let object = object.into_object(secret.unwrap_or_default());
             let is_here = (object.hash.shard(), object.hash.bucket()) == (part.shard as usize, part.bucket as usize);
-            require(is_here, || format!("{part:?} holds a key of another one")).map_err(inconsistent)?;
+            require(is_here || secret.is_none(), || format!("{part:?} holds a key of another one"))
+                .map_err(inconsistent)?;
             check_object(&object, image.digests.at.seq).map_err(inconsistent)?;
             objects.push(object);
             Ok(())
@@ -146,13 +164,15 @@ pub(crate) fn read_parts(image: &PartsImage) -> Result<Vec<Vec<Object>>, Install
         parts.push(objects);
     }
     match reader.next() {
-        None => Ok(parts),
+        None => Ok((secret, parts)),
         Some(_) => Err(inconsistent("the image goes on behind its last part")),
     }
 }
 
 #[derive(Encode, Decode)]
 struct DirectoryHead {
+    secret: [u8; 16],
+    settings: Option<InForce>,
     next_segment: SegmentIx,
     next_task: TaskId,
     evicted_total: u64,
@@ -188,8 +208,9 @@ struct ClientImage<'a> {
 #[derive(Encode, BorrowDecode)]
 struct AnswerImage<'a> {
     number: u64,
+    op: u8,
     body_hash: u64,
-    parts: Vec<(u8, u64, &'a [u8])>,
+    parts: Vec<(u64, &'a [u8])>,
 }
 
 pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
@@ -204,6 +225,8 @@ pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
     let unfinished = dir.tasks.iter().filter(|task| !task.is_finished());
     let tasks: Vec<Task> = finished.chain(unfinished).map(|task| Task { since_ms: 0, ..task.clone() }).collect();
     image.chunk(&DirectoryHead {
+        secret: dir.secret.0,
+        settings: dir.settings.get(),
         next_segment: dir.segments.next_ix(),
         next_task: dir.tasks.next_id_given(),
         evicted_total: dir.evicted_total,
@@ -261,8 +284,9 @@ fn retired_images(segment: &Segment) -> impl Iterator<Item = RetiredImage> {
 fn client_image(id: ClientId, client: &Client) -> ClientImage<'_> {
     let answers = client.answers().map(|(number, record)| AnswerImage {
         number,
+        op: record.op as u8,
         body_hash: record.body_hash,
-        parts: record.parts.iter().map(|(op, seq, payload)| (*op as u8, *seq, &payload[..])).collect(),
+        parts: record.parts.iter().map(|(seq, payload)| (*seq, &payload[..])).collect(),
     });
     ClientImage {
         id: id.0,
@@ -278,10 +302,11 @@ fn inconsistent(what: impl std::fmt::Display) -> InstallError {
     InstallError::Inconsistent { what: what.to_string() }
 }
 
-pub(crate) fn read_directory(config: &Config, image: &ShardImage) -> Result<Directory, InstallError> {
+pub(crate) fn read_directory(image: &ShardImage) -> Result<Directory, InstallError> {
     let mut reader = ImageReader::new(&image.bytes)?;
-    let mut dir = Directory::new(config.tombstones_max);
+    let mut dir = Directory::new();
     let head: DirectoryHead = oplog::decode_payload(reader.chunk()?)?;
+    dir.settings.install(head.settings, image.at.seq).map_err(inconsistent)?;
     let mut tenant: TenantIx = 0;
     let mut records = read_list(&mut reader, |(name, quota): (&str, u64)| {
         let fits = dir.tenants.set(tenant, name, quota);
@@ -291,9 +316,9 @@ pub(crate) fn read_directory(config: &Config, image: &ShardImage) -> Result<Dire
     })?;
     records += read_list(&mut reader, |(id, kept_from): ([u8; 16], u64)| {
         let id = ClientId(id);
-        require(!dir.clients.is_buried(id), || format!("client {id} is gone twice")).map_err(inconsistent)?;
-        dir.clients.bury(id, kept_from, config.tombstones_max);
-        Ok(())
+        let fits = dir.clients.install_tombstone(id, kept_from);
+        let what = || format!("client {id} is gone twice, or beside {TOMBSTONES_LIMIT} others");
+        require(fits, what).map_err(inconsistent)
     })?;
     let mut owners = Vec::new();
     records += read_list(&mut reader, |segment: SegmentImage| {
@@ -316,6 +341,7 @@ pub(crate) fn read_directory(config: &Config, image: &ShardImage) -> Result<Dire
     }
     records += read_list(&mut reader, |task: Task| install_task(&mut dir, task))?;
     check_records(image, records)?;
+    dir.secret = Secret(head.secret);
     dir.segments.set_next_ix(head.next_segment);
     dir.tasks.set_next_id(head.next_task);
     dir.evicted_total = head.evicted_total;
@@ -336,8 +362,9 @@ fn install_client(dir: &mut Directory, client: ClientImage<'_>, at_seq: u64) -> 
     }
     for answer in client.answers {
         let stamp = RequestStamp { client: id, number: answer.number, body_hash: answer.body_hash, forget_below: 0 };
-        for (op, seq, payload) in answer.parts {
-            let op = OpType::from_number(op).ok_or_else(|| inconsistent(format!("an answer of op {op}")))?;
+        let op = answer.op;
+        let op = OpType::from_number(op).ok_or_else(|| inconsistent(format!("an answer of op {op}")))?;
+        for (seq, payload) in answer.parts {
             require(seq <= at_seq, || format!("an answer of seq {seq}, the image is of {at_seq}"))
                 .map_err(inconsistent)?;
             dir.clients.check_stamp(&stamp, op).map_err(inconsistent)?;
@@ -365,6 +392,8 @@ fn install_task(dir: &mut Directory, task: Task) -> Result<(), InstallError> {
 #[derive(Debug)]
 pub struct MetadataRebuild {
     state: Metadata,
+    /// Of the first image with an object in it.
+    secret: Option<Secret>,
     /// By number.
     installed: Vec<bool>,
     newest: Position,
@@ -375,7 +404,7 @@ impl MetadataRebuild {
     pub(crate) fn new(config: Config) -> MetadataRebuild {
         let state = Metadata::new(config, Position::default());
         let installed = vec![false; DIRECTORY_SHARD as usize + 1];
-        MetadataRebuild { state, installed, newest: Position::default(), oldest: None }
+        MetadataRebuild { state, secret: None, installed, newest: Position::default(), oldest: None }
     }
 
     fn missing(&self) -> Option<u32> {
@@ -399,12 +428,16 @@ impl MetadataRebuild {
         }
     }
 
-    fn install_objects(&self, image: &ShardImage) -> Result<(), InstallError> {
+    /// Tells the secret that the keys were hashed under, where there are any.
+    fn install_objects(&self, image: &ShardImage) -> Result<Option<Secret>, InstallError> {
         let mut reader = ImageReader::new(&image.bytes)?;
         let mut filled = Shard::default();
-        while let Some(chunk) = reader.next() {
+        let secret = reader.next().transpose()?.map(oplog::decode_payload).transpose()?.map(Secret);
+        // First: what the digest says of hashes under another secret means nothing.
+        self.check_secret(secret)?;
+        while let Some((secret, chunk)) = secret.zip(reader.next()) {
             let objects: Vec<ObjectImage<'_>> = oplog::decode_payload(chunk?)?;
-            for object in objects.into_iter().map(ObjectImage::into_object) {
+            for object in objects.into_iter().map(|object| object.into_object(secret)) {
                 if object.hash.shard() != image.shard as usize {
                     return Err(inconsistent(format!("shard {} holds a key of another", image.shard)));
                 }
@@ -419,7 +452,12 @@ impl MetadataRebuild {
         check_digest(image, filled.digest())?;
         filled.mark_captured(image.at.seq);
         *self.state.shards[image.shard as usize].lock() = filled;
-        Ok(())
+        Ok(secret)
+    }
+
+    fn check_secret(&self, secret: Option<Secret>) -> Result<(), InstallError> {
+        let is_same = self.secret.zip(secret).is_none_or(|(before, now)| before == now);
+        require(is_same, || "the images are of two secrets".to_owned()).map_err(inconsistent)
     }
 }
 
@@ -477,13 +515,14 @@ impl Rebuild for MetadataRebuild {
         self.check_order(image)?;
         require(image.at.seq <= SEQ_MAX, || format!("seqs end at {SEQ_MAX}")).map_err(inconsistent)?;
         if image.shard == DIRECTORY_SHARD {
-            let dir = read_directory(&self.state.config, image)?;
+            let dir = read_directory(image)?;
             check_digest(image, dir.digest())?;
+            self.check_secret(Some(dir.secret))?;
             let mut writer = self.state.write();
             writer.dir = dir;
             writer.applied = self.oldest.unwrap_or(image.at);
         } else {
-            self.install_objects(image)?;
+            self.secret = self.install_objects(image)?.or(self.secret);
         }
         self.installed[image.shard as usize] = true;
         self.newest = image.at;

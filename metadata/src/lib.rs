@@ -3,6 +3,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `types`, `config`, `hash`, `rng` | ids, bounds, hashes, random numbers |
+//! | `settings` | what all members must agree on, and what a change of it owes |
 //! | `object`, `shard` | an object's record and its table, with their digest |
 //! | `space`, `segments`, `holders`, `queue` | free space, segments, who lies in them, what waits to be free |
 //! | `open`, `ranges` | which segments there are to choose from, and which would share what they take |
@@ -51,6 +52,7 @@ mod replicated;
 mod rng;
 mod scrub;
 mod segments;
+mod settings;
 mod shard;
 mod space;
 mod state;
@@ -61,6 +63,7 @@ mod types;
 mod verify;
 mod view;
 
+pub use calls::pattern::{Going, Pace, Unhurried};
 pub use calls::place::Placement;
 pub use calls::put::{PutEndItem, PutRevokeItem, PutStart, PutStartItem, PutStartedAt};
 pub use calls::remove_many::RemovedMany;
@@ -69,18 +72,19 @@ pub use calls::task::{TaskDone, TaskInfo, TaskPage, TaskSpec};
 pub use calls::transfer::{TransferFinishItem, TransferItem, TransferStartedAt};
 pub use config::{Config, Strategy};
 #[cfg(feature = "faults")]
-pub use faults::Fault;
+pub use faults::{COLLIDING, Fault};
 pub use image::MetadataRebuild;
 pub use object::TransferKind;
 pub use op::OpType;
-pub use read::{Found, KeyInfo, ListKeys, Page, PageStart, TenantUsage, Totals};
+pub use read::{Found, KeyInfo, ListKeys, Looked, Page, PageStart, TenantUsage, Totals};
 pub use segments::{SegmentInfo, SegmentState};
+pub use settings::{InForce, Settings};
 pub use state::Metadata;
 pub use steps::Steps;
 pub use tasks::{Task, TaskState};
 pub use types::{
     Answer, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX, Outcome, Pin, Place,
-    Places, REPLICAS_MAX, Refusal, Scope, SegmentId, SegmentIx, SegmentKind, TEXT_BYTES_MAX, TaskId,
+    Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS, Scope, SegmentId, SegmentIx, SegmentKind, TEXT_BYTES_MAX, TaskId,
 };
 pub use verify::{PartsDifference, compare_parts};
 pub use view::View;

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use bincode::{BorrowDecode, Decode, Encode};
-use oplog::{ClientId, Digest};
+use oplog::{ClientId, Digest, Secret};
 use smallvec::SmallVec;
 
 use crate::hash::KeyHash;
@@ -146,9 +146,10 @@ impl Object {
         self.replicas.iter_mut().chain(replacement).chain(transfer)
     }
 
-    /// As another member would have it.
+    /// What is replicated of it, with the hash that it is kept under: where the memory of the key
+    /// has changed, this is no longer the key's.
     pub(crate) fn copied(&self) -> Object {
-        ObjectImage::of(self).into_object()
+        ObjectImage::of(self).into_object_under(self.hash)
     }
 
     /// What it implies: where it lies, and what its owners have under way.
@@ -199,8 +200,8 @@ impl Object {
     }
 
     /// The same, unless the key is not any more that of which the hash is: for those who look at what lies here.
-    pub(crate) fn counted_digest(&self) -> Digest {
-        let off = self.hash.0 ^ KeyHash::of(self.tenant, &self.key).0;
+    pub(crate) fn counted_digest(&self, secret: Secret) -> Digest {
+        let off = self.hash.0 ^ KeyHash::of(secret, self.tenant, &self.key).0;
         let hash = KeyHash(self.hash.0 ^ off.rotate_left(1));
         self.with_fields(|fields| hash.digest_of_fields(fields))
     }
@@ -355,7 +356,12 @@ impl<'a> ObjectImage<'a> {
         }
     }
 
-    pub(crate) fn into_object(self) -> Object {
+    pub(crate) fn into_object(self, secret: Secret) -> Object {
+        let hash = KeyHash::of(secret, self.tenant, self.key);
+        self.into_object_under(hash)
+    }
+
+    fn into_object_under(self, hash: KeyHash) -> Object {
         let replacement = self.replacement.map(|new| Replacement {
             put: new.put,
             owner: ClientId(new.owner),
@@ -372,7 +378,7 @@ impl<'a> ObjectImage<'a> {
         });
         let extra = (replacement.is_some() || transfer.is_some()).then(|| Box::new(Extra { replacement, transfer }));
         Object {
-            hash: KeyHash::of(self.tenant, self.key),
+            hash,
             key: self.key.into(),
             size: self.size,
             seq: self.seq,

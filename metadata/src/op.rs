@@ -52,6 +52,7 @@ op_types! {
     Drain = 23,
     RemountSegments = 24,
     ForgetAnswers = 25,
+    Settings = 26,
 }
 
 impl OpType {
@@ -82,7 +83,8 @@ impl OpType {
             | OpType::TaskUpdate
             | OpType::Tenant
             | OpType::Drain
-            | OpType::ForgetAnswers => false,
+            | OpType::ForgetAnswers
+            | OpType::Settings => false,
         }
     }
 }

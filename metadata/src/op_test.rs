@@ -2,6 +2,7 @@
 //! so they must not move by accident. A new meaning takes a new op number.
 
 use super::*;
+use crate::settings::{Settings, SettingsOp};
 use crate::types::{Place, Refusal};
 
 fn place(segment: SegmentIx, address: u64) -> Place {
@@ -122,6 +123,10 @@ fn sample(op: OpType) -> Vec<u8> {
             encoded!(TaskUpdateOp { updates })
         }
         OpType::ForgetAnswers => encoded!(ForgetAnswersOp { client: [7; 16], below: 300 }),
+        OpType::Settings => {
+            let settings = Settings { soft_pin_ttl_ms: 300, eviction_ratio: 0.25, ..Settings::default() };
+            encoded!(SettingsOp { settings, owed: Some(Settings { object_lease_ms: 1 << 17, ..settings }) })
+        }
         OpType::Tenant => encoded!(TenantOp { tenant: 3, name: "t".to_owned(), quota_bytes: 1 << 30 }),
         OpType::RemoveMany => {
             let removed = vec![Removed { key: KEY, retire: Retire::AfterLease }];
@@ -144,7 +149,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// By number.
 #[rustfmt::skip]
-const GOLDEN: [&str; 25] = [
+const GOLDEN: [&str; 26] = [
     // PutStart
     "0107070707070707070707070707070707030400036b6579fb2c01000002000001fb001000036b6579fb2c0101fbf4010102000001fb001000036b6579fb2c01020202000001fb00100102",
     // PutEnd
@@ -195,6 +200,8 @@ const GOLDEN: [&str; 25] = [
     "0107070707070707070707070707070707030400000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060002060106",
     // ForgetAnswers
     "0107070707070707070707070707070707fb2c01",
+    // Settings
+    "01fb1027fb1027fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc0000010001fb1027fc00000200fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc00000100",
 ];
 
 #[test]

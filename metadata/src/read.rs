@@ -8,13 +8,23 @@ use oplog::Position;
 use std::sync::Arc;
 
 use crate::calls::check_key;
-use crate::calls::remove_many::pattern;
+use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
 use crate::calls::{check_count, check_text};
 use crate::hash::KeyHash;
 use crate::object::Object;
+use crate::settings::InForce;
 use crate::state::Metadata;
 use crate::types::{CALL_ITEMS_MAX, CallRefused, Now, OBJECT_SHARDS, Pin, Place, TenantIx};
 use crate::view::View;
+
+/// What a lookup told, as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Looked {
+    /// The seq that must be committed before any of it may be told.
+    pub wait_seq: u64,
+    /// How long what was found stays where it is. 0: nothing was leased.
+    pub lease_ms: u64,
+}
 
 /// What a lookup tells about one key.
 #[derive(Debug)]
@@ -66,7 +76,7 @@ pub struct KeyInfo {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PageStart {
     pub shard: u16,
-    /// The last key of that shard that was listed.
+    /// The last key of that shard that was looked at.
     pub after: Box<[u8]>,
 }
 
@@ -113,16 +123,24 @@ pub struct TenantUsage {
 }
 
 impl Metadata {
-    /// Tells `found` about each key in turn (`None`: it is not there) and grants the objects' leases. The answer is the
-    /// seq that must be committed before any of it may be told.
+    /// Tells `found` about each key in turn (`None`: it is not there) and grants the objects' leases.
     pub fn lookup<'k>(
         &self,
         tenant: &str,
         keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
         now: Now,
-        found: impl FnMut(Option<Found<'_>>),
-    ) -> Result<u64, CallRefused> {
-        self.look(tenant, keys, Some(now.ttl_ms + self.config.object_lease_ms), found)
+        mut found: impl FnMut(Option<Found<'_>>),
+    ) -> Result<Looked, CallRefused> {
+        let view = self.view();
+        let InForce { settings, changed_seq, .. } = self.settings_in(&view);
+        let lease_ms = settings.object_lease_ms;
+        let mut is_leased = false;
+        let wait_seq = self.look(view, tenant, keys, Some(now.ttl_ms + lease_ms), |object| {
+            is_leased |= object.is_some();
+            found(object);
+        })?;
+        // A primary that has not heard of the longer lease would not keep it.
+        Ok(Looked { wait_seq: if is_leased { wait_seq.max(changed_seq) } else { wait_seq }, lease_ms })
     }
 
     /// As [`Metadata::lookup`], but nothing is leased: for a member whose leases would protect nothing.
@@ -131,12 +149,13 @@ impl Metadata {
         tenant: &str,
         keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
         found: impl FnMut(Option<Found<'_>>),
-    ) -> Result<u64, CallRefused> {
-        self.look(tenant, keys, None, found)
+    ) -> Result<Looked, CallRefused> {
+        Ok(Looked { wait_seq: self.look(self.view(), tenant, keys, None, found)?, lease_ms: 0 })
     }
 
     fn look<'k>(
         &self,
+        mut view: Arc<View>,
         tenant: &str,
         keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
         lease_until_ms: Option<u64>,
@@ -147,15 +166,21 @@ impl Metadata {
         for (at, key) in keys.clone().enumerate() {
             check_key(key, &|_| format!("keys[{at}]"))?;
         }
-        let view = self.view();
         let tenant = view.tenant(tenant).unwrap_or(TenantIx::MAX);
         let mut wait_seq = 0;
         for key in keys {
-            let hash = KeyHash::of(tenant, key);
+            let hash = KeyHash::of(view.secret(), tenant, key);
             let mut shard = self.shards[hash.shard()].lock();
             let last_seq = shard.last_seq();
             let object = shard.find_volatile(hash, tenant, key);
-            let (readable, hidden) = object.as_ref().map_or((false, false), |object| visibility(object, &view));
+            let look = |view: &View| object.as_ref().map_or((false, false), |object| visibility(object, view));
+            let (mut readable, mut hidden) = look(&view);
+            if hidden {
+                // The object may have come to lie in a segment that was mounted since. Under the
+                // shard's lock the newest view is not older than the object.
+                view = self.view();
+                (readable, hidden) = look(&view);
+            }
             if hidden {
                 wait_seq = wait_seq.max(view.seq());
             }
@@ -176,6 +201,16 @@ impl Metadata {
 
     /// One page, in the order of shards and, within one, of keys.
     pub fn list_keys(&self, what: &ListKeys<'_>, from: Option<&PageStart>) -> Result<Page, CallRefused> {
+        self.list_keys_at(what, from, &mut Unhurried)
+    }
+
+    /// As [`Metadata::list_keys`]; the page ends where `pace` says that time is up, maybe with no key at all.
+    pub fn list_keys_at(
+        &self,
+        what: &ListKeys<'_>,
+        from: Option<&PageStart>,
+        pace: &mut dyn Pace,
+    ) -> Result<Page, CallRefused> {
         check_text("caller.tenant", what.tenant)?;
         if what.limit == 0 || what.limit > CALL_ITEMS_MAX {
             let text = format!("{}, from 1 to {CALL_ITEMS_MAX} are possible", what.limit);
@@ -185,7 +220,7 @@ impl Metadata {
             "" => None,
             regex => Some(pattern("regex", regex)?),
         };
-        let view = self.view();
+        let mut view = self.view();
         let tenant = view.tenant(what.tenant).unwrap_or(TenantIx::MAX);
         let wanted = |object: &&Object| object.tenant == tenant && object.key.starts_with(what.prefix);
         let mut page = Page { keys: Vec::new(), next: None, wait_seq: view.seq() };
@@ -194,13 +229,16 @@ impl Metadata {
             let after: &[u8] = from.filter(|from| usize::from(from.shard) == at).map_or(&[], |from| &from.after);
             let mut keys: Vec<KeyInfo> = {
                 let shard = self.scan(at);
-                page.wait_seq = page.wait_seq.max(shard.last_seq());
+                // Not older than the objects.
+                view = self.view();
+                page.wait_seq = page.wait_seq.max(shard.last_seq()).max(view.seq());
                 let rest = shard.iter().filter(|object| *object.key > *after).filter(wanted);
                 rest.map(|object| key_info(object, &view)).collect()
             };
-            // A pattern takes its time, so it runs without the lock.
-            keys.retain(|info| matcher.as_ref().is_none_or(|regex| regex.is_match(&info.key)));
             keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            // A pattern takes its time, so it runs without the lock; in order, so that it can go on where it was ended.
+            let is_match = |key: &[u8]| matcher.as_ref().is_none_or(|regex| regex.is_match(key));
+            let (going, looked_at) = pick(&mut keys, &is_match, pace);
             let room = what.limit - page.keys.len();
             let cut = keys.len() > room;
             keys.truncate(room);
@@ -209,6 +247,18 @@ impl Metadata {
                 let after = page.keys.last().map(|info| info.key.clone()).unwrap_or_default();
                 page.next = Some(PageStart { shard: at as u16, after });
                 break;
+            }
+            match going {
+                Going::On => {}
+                Going::TimeIsUp => {
+                    page.next = match looked_at {
+                        Some(after) => Some(PageStart { shard: at as u16, after }),
+                        None if at + 1 == OBJECT_SHARDS => None,
+                        None => Some(PageStart { shard: at as u16 + 1, after: Box::default() }),
+                    };
+                    break;
+                }
+                Going::CallerIsGone => return Err(caller_is_gone()),
             }
         }
         Ok(page)
@@ -261,6 +311,28 @@ impl Metadata {
             None => drop(self.make_tenant(&mut writer, name, quota_bytes, now, None)?),
         }
         Ok(writer.applied)
+    }
+}
+
+/// Leaves those that match, up to where it is ended; tells the last key that was looked at, where there are more.
+fn pick(keys: &mut Vec<KeyInfo>, is_match: &dyn Fn(&[u8]) -> bool, pace: &mut dyn Pace) -> (Going, Option<Box<[u8]>>) {
+    let mut matching = Matching::begin(pace);
+    let mut going = Going::On;
+    let mut looked_at = None;
+    keys.retain(|info| {
+        if going != Going::On {
+            return false;
+        }
+        let matches = is_match(&info.key);
+        going = matching.next(&info.key);
+        if going != Going::On {
+            looked_at = Some(info.key.clone());
+        }
+        matches
+    });
+    match going {
+        Going::On => (matching.end(), None),
+        going => (going, looked_at),
     }
 }
 

@@ -8,14 +8,18 @@
 //! Where a record takes other space than it should, or has changed without an entry and does not say any more which it took, what
 //! is implied cannot be trusted: then the image must bring the directory too.
 //!
-//! Invariants: nothing changes before all of the image has been understood; afterwards each repaired bucket keeps the digest
-//! that its records have. What breaks off in the middle leaves a state that takes nothing more.
+//! Invariants: nothing changes before all of the image has been understood; all that is wrong is
+//! out before anything comes in, since it may stand in the place, or hold the space, of what is
+//! right; afterwards each repaired bucket keeps the digest that its records have. What breaks off
+//! in the middle leaves a state that takes nothing more.
 //!
 //! Deliberately absent: whether the image is right. Whoever asks for a repair has made sure that its giver is sound.
 
 use std::collections::BTreeMap;
 
-use oplog::{Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, Position, RepairError, ShardImage};
+use oplog::{
+    Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, Position, RepairError, Secret, ShardImage,
+};
 
 use crate::apply::{Apply, Inconsistent, Misfit, Source, no_object};
 use crate::directory::Directory;
@@ -38,8 +42,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn needs_directory(&self, state: &Metadata) -> Option<&'static str> {
-        if !is_sound(state, self.part) {
+    fn needs_directory(&self, state: &Metadata, secret: Secret) -> Option<&'static str> {
+        if !is_sound(state, self.part, secret) {
             return Some("its records are not what is kept of them");
         }
         let same = self.wrong.len() == self.missing.len()
@@ -55,22 +59,25 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
     if at != image.digests.at {
         return Err(RepairError::Position { image: image.digests.at, state: at });
     }
-    let parts = read_parts(image).map_err(not_fit)?;
+    let (secret, parts) = read_parts(image).map_err(not_fit)?;
+    let without = || RepairError::Inconsistent { what: "it says nothing of the secret of its keys".to_owned() };
+    let secret = secret.ok_or_else(without)?;
     let directory = match &image.whole {
         Some(whole) => {
             check_is_directory(whole, at)?;
-            let directory = read_directory(&state.config, whole).map_err(not_fit)?;
+            let directory = read_directory(whole).map_err(not_fit)?;
             check_digest(whole, directory.digest()).map_err(not_fit)?;
             Some(directory)
         }
         None => None,
     };
+    check_secret(&writer.dir, directory.as_ref(), image, secret)?;
     let mut found = Vec::new();
     let mut plans = Vec::new();
     for (part, theirs) in image.parts.iter().zip(parts) {
-        let (plan, mismatches) = compare(state, *part, theirs)?;
+        let (plan, mismatches) = compare(state, *part, theirs, secret)?;
         if directory.is_none()
-            && let Some(why) = plan.needs_directory(state)
+            && let Some(why) = plan.needs_directory(state, secret)
         {
             return Err(RepairError::NeedsWhole { part: *part, why });
         }
@@ -92,7 +99,7 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
         return Err(RepairError::Broken { what });
     }
     for part in &image.parts {
-        state.shards[part.shard as usize].lock().recount(part.bucket as usize);
+        state.shards[part.shard as usize].lock().recount(part.bucket as usize, secret);
     }
     match &image.whole {
         Some(_) => writer.renew_view(),
@@ -116,13 +123,38 @@ fn not_fit(error: InstallError) -> RepairError {
     }
 }
 
-fn is_sound(state: &Metadata, part: Part) -> bool {
+/// Keys that are hashed under another secret than those that are here would not be found.
+fn check_secret(
+    ours: &Directory,
+    theirs: Option<&Directory>,
+    image: &PartsImage,
+    secret: Secret,
+) -> Result<(), RepairError> {
+    match theirs {
+        Some(theirs) if theirs.secret == secret => Ok(()),
+        Some(_) => {
+            Err(RepairError::Inconsistent { what: "its parts are of another secret than its directory".to_owned() })
+        }
+        None if ours.secret == secret => Ok(()),
+        None => {
+            let part = image.parts.first().copied().unwrap_or_default();
+            Err(RepairError::NeedsWhole { part, why: "its keys are hashed under another secret" })
+        }
+    }
+}
+
+fn is_sound(state: &Metadata, part: Part, secret: Secret) -> bool {
     let shard = state.scan(part.shard as usize);
-    let counted: Digest = in_bucket(&shard, part.bucket).map(Object::counted_digest).sum();
+    let counted: Digest = in_bucket(&shard, part.bucket).map(|object| object.counted_digest(secret)).sum();
     shard.buckets()[part.bucket as usize] == counted
 }
 
-fn compare(state: &Metadata, part: Part, theirs: Vec<Object>) -> Result<(Plan, Vec<Mismatch>), RepairError> {
+fn compare(
+    state: &Metadata,
+    part: Part,
+    theirs: Vec<Object>,
+    secret: Secret,
+) -> Result<(Plan, Vec<Mismatch>), RepairError> {
     let mut theirs_by_key: BTreeMap<Key, Object> = BTreeMap::new();
     for object in theirs {
         let key = (object.tenant, object.key.clone());
@@ -132,19 +164,20 @@ fn compare(state: &Metadata, part: Part, theirs: Vec<Object>) -> Result<(Plan, V
     }
     let (mut found, mut wrong, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     let shard = state.scan(part.shard as usize);
-    let mut mine: BTreeMap<Key, &Object> = BTreeMap::new();
+    // A key that has changed may be another one's now: the hash tells whose place the record has.
+    let mut mine: BTreeMap<(Key, u64), &Object> = BTreeMap::new();
     for object in in_bucket(&shard, part.bucket) {
-        mine.insert((object.tenant, object.key.clone()), object);
+        mine.insert(((object.tenant, object.key.clone()), object.hash.0), object);
     }
-    for (key, ours) in &mine {
+    for ((key, _), ours) in &mine {
         let theirs = theirs_by_key.remove(key);
-        let Some(mismatch) = mismatch(part, Some(ours), theirs.as_ref()) else { continue };
+        let Some(mismatch) = mismatch(secret, part, Some(ours), theirs.as_ref()) else { continue };
         found.push(mismatch);
         wrong.push(ours.copied());
         missing.extend(theirs);
     }
     for theirs in theirs_by_key.into_values() {
-        found.extend(mismatch(part, None, Some(&theirs)));
+        found.extend(mismatch(secret, part, None, Some(&theirs)));
         missing.push(theirs);
     }
     Ok((Plan { part, wrong, missing }, found))
@@ -193,12 +226,14 @@ fn replace_directory(
     mut directory: Directory,
     plans: Vec<Plan>,
 ) -> Result<(), String> {
-    for plan in plans {
-        let mut shard = state.shards[plan.part.shard as usize].lock();
-        for wrong in &plan.wrong {
-            shard.take_out(wrong.hash, wrong.tenant, &wrong.key);
+    for plan in &plans {
+        let taken = state.shards[plan.part.shard as usize].lock().take_out(&plan.wrong);
+        if taken != plan.wrong.len() {
+            return Err(format!("{} records of {:?} are wrong, {taken} were found again", plan.wrong.len(), plan.part));
         }
-        plan.missing.into_iter().for_each(|object| shard.insert(object));
+    }
+    for object in plans.into_iter().flat_map(|plan| plan.missing) {
+        state.shards[object.hash.shard()].lock().insert(object);
     }
     state.build_implied(&mut directory).map_err(|error| error.to_string())?;
     writer.dir = directory;
@@ -209,6 +244,7 @@ fn replace_directory(
 fn directory_mismatch(ours: &Directory, theirs: &Directory) -> Vec<Mismatch> {
     let sums = |dir: &Directory| {
         [
+            ("settings", dir.settings.counted_digest()),
             ("tenants", dir.tenants.counted_digest()),
             ("segments", dir.segments.counted_digest()),
             ("clients and their answers", dir.clients.counted_digest()),

@@ -1,7 +1,7 @@
 //! This state as the engine sees it: [`oplog::ReplicatedState`]. Shards 0 to 1023 hold the objects, the last one holds
 //! the directory, so that its image is never older than any object's.
 
-use oplog::{ApplyError, Digest, Entry, Position, ReplicatedState, ShardImage};
+use oplog::{ApplyError, Digest, Entry, Position, ReplicatedState, Secret, ShardImage};
 
 use crate::apply::{Apply, Source};
 use crate::apply_op::op_type_of;
@@ -36,9 +36,9 @@ impl ReplicatedState for Metadata {
         }
         // Whoever changes an object holds both locks, so with the shard's the writers are free to go on elsewhere.
         let objects = self.scan(shard as usize);
-        let at = writer.applied;
+        let (at, secret) = (writer.applied, writer.dir.secret);
         drop(writer);
-        object_image(&objects, shard, at)
+        object_image(&objects, shard, at, secret)
     }
 
     fn shard_digest(&self, shard: u32) -> (Position, Digest) {
@@ -79,8 +79,8 @@ impl Metadata {
             return Err(lost.clone());
         }
         check_next(writer.applied, entry)?;
+        let live = writer.dir.mode == crate::directory::Mode::Live;
         if let Some(op) = op_type_of(entry)? {
-            let live = writer.dir.mode == crate::directory::Mode::Live;
             let stamp = entry.request.as_ref().filter(|_| live);
             let source = Source::Logged;
             let mut apply = Apply { dir: &mut writer.dir, shards: &self.shards, seq: entry.seq, source };
@@ -94,6 +94,9 @@ impl Metadata {
             if let Some(stamp) = stamp {
                 writer.dir.clients.record(stamp, op, entry.payload.clone(), items, (entry.seq, 0));
             }
+        } else if let Some(secret) = Secret::of_entry(entry)?.filter(|_| live) {
+            writer.dir.secret = secret;
+            writer.dir.view_stale = true;
         }
         writer.applied = entry.position();
         Ok(())

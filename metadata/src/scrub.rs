@@ -36,8 +36,9 @@ fn shard_step(state: &Metadata, mut at: ScrubCursor, records_max: usize) -> Scru
     at.version = shard.changes();
     let (from, slots) = (at.next as usize, shard.slots());
     let upto = slots.min(from.saturating_add(records_max));
+    let secret = state.view().secret();
     at.counted +=
-        (from..upto).filter_map(|slot| shard.slot(slot)).map(|object| object.counted_digest()).sum::<Digest>();
+        (from..upto).filter_map(|slot| shard.slot(slot)).map(|object| object.counted_digest(secret)).sum::<Digest>();
     at.next = upto as u128;
     if upto < slots {
         return ScrubStep::More(at);

@@ -3,9 +3,11 @@
 //! Invariant: `buckets` are the sums of the digests of the records here. Every change of a record therefore goes through
 //! [`Shard::insert`] or [`Shard::edit`]; a lease is not a change.
 
+use std::collections::BTreeSet;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use oplog::Digest;
+use oplog::{Digest, Secret};
 
 use crate::hash::KeyHash;
 use crate::object::Object;
@@ -38,17 +40,19 @@ impl Shard {
     }
 
     /// From the records themselves.
-    pub(crate) fn counted_buckets(&self) -> [Digest; SHARD_BUCKETS] {
+    pub(crate) fn counted_buckets(&self, secret: Secret) -> [Digest; SHARD_BUCKETS] {
         let mut counted = [Digest::default(); SHARD_BUCKETS];
         for object in self.iter() {
-            counted[object.hash.bucket()] += object.counted_digest();
+            counted[object.hash.bucket()] += object.counted_digest(secret);
         }
         counted
     }
 
     /// After a repair: from now on the bucket is what its records are.
-    pub(crate) fn recount(&mut self, bucket: usize) {
-        self.buckets[bucket] = self.iter().filter(|o| o.hash.bucket() == bucket).map(Object::counted_digest).sum();
+    pub(crate) fn recount(&mut self, bucket: usize, secret: Secret) {
+        let records = self.iter().filter(|object| object.hash.bucket() == bucket);
+        let counted = records.map(|object| object.counted_digest(secret)).sum();
+        self.buckets[bucket] = counted;
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -144,13 +148,15 @@ impl Shard {
         Some(Ok(result))
     }
 
-    /// Without what hangs on it: for a repair, which builds that anew. The digest is recounted after it.
-    pub(crate) fn take_out(&mut self, hash: KeyHash, tenant: TenantIx, key: &[u8]) {
-        let is_it = |object: &Object| object.tenant == tenant && *object.key == *key;
-        if let Ok(found) = self.table.find_entry(hash.0, |object| is_it(object)) {
-            found.remove();
-            self.changes += 1;
-        }
+    /// Without what hangs on them: for a repair, which builds that anew. The digest is recounted
+    /// after it. They are looked for among all records, since what is wrong of one may be the hash
+    /// by which it would be found. Tells how many there were.
+    pub(crate) fn take_out(&mut self, wrong: &[Object]) -> usize {
+        let wrong: BTreeSet<_> = wrong.iter().map(|object| (object.hash.0, object.tenant, &*object.key)).collect();
+        let before = self.table.len();
+        self.table.retain(|object| !wrong.contains(&(object.hash.0, object.tenant, &*object.key)));
+        self.changes += 1;
+        before - self.table.len()
     }
 
     /// A table that has lost most of what it held gives the memory back.

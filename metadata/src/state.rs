@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::op::OpType;
 use crate::rng::Rng;
+use crate::settings::InForce;
 use crate::shard::Shard;
 use crate::steps::round::Rounds;
 use crate::types::{CallRefused, Now, OBJECT_SHARDS};
@@ -46,6 +47,8 @@ pub(crate) struct Writer {
     pub(crate) rng: Rng,
     /// When this member became the primary: every TTL counts from then at the earliest. `None`: of an empty state.
     pub(crate) grace_from_ms: Option<u64>,
+    /// When this primary changed the settings last: what is owed since then counts from there, or from its promotion.
+    pub(crate) owed_from_ms: u64,
     /// A put found no space since the last round of eviction, and an eviction could help it.
     pub(crate) pressed: bool,
     /// An eviction that takes several steps goes on until no more memory than this is used.
@@ -59,7 +62,7 @@ pub(crate) struct Writer {
 impl Metadata {
     /// Empty, at `applied`; a standby until [`Metadata::lead`].
     pub fn new(config: Config, applied: Position) -> Metadata {
-        Metadata::with_directory(Directory::new(config.tombstones_max), config, applied)
+        Metadata::with_directory(Directory::new(), config, applied)
     }
 
     pub(crate) fn with_directory(dir: Directory, config: Config, applied: Position) -> Metadata {
@@ -71,6 +74,7 @@ impl Metadata {
             applied,
             rng,
             grace_from_ms: None,
+            owed_from_ms: 0,
             pressed: false,
             evict_to: None,
             rounds: Rounds::default(),
@@ -87,7 +91,7 @@ impl Metadata {
         }
     }
 
-    /// From now on this member writes, into `log`. Costs the same however many objects there are: every TTL restarts by
+    /// From now on this member writes, into `log`; the settings of the cluster first, where it has none. Costs the same however many objects there are: every TTL restarts by
     /// one number.
     pub fn lead(&self, log: Appender, now: Now) {
         let mut writer = self.write();
@@ -96,10 +100,15 @@ impl Metadata {
         if let Some(lost) = &writer.lost {
             panic!("a state that is lost cannot lead: {lost}");
         }
-        // Where nothing ever was, nobody holds anything.
-        writer.grace_from_ms = (writer.applied.seq > 0).then_some(now.ttl_ms);
+        // Where nothing ever was but the start of the first epoch, no client holds anything.
+        writer.grace_from_ms = (writer.applied.seq > 1).then_some(now.ttl_ms);
         (writer.pressed, writer.evict_to) = (false, None);
         writer.log = Some(log);
+        if writer.dir.settings.get().is_none() {
+            let own = InForce::started_with(self.config.settings);
+            // Without room in the log it is the first step of the upkeep.
+            drop(writer.commit_settings(own.change_to(own.settings), now));
+        }
     }
 
     /// From now on this member only applies.
@@ -162,8 +171,8 @@ impl Metadata {
     }
 
     /// Where ops come from that this member decides now.
-    pub(crate) fn decided(&self, now: Now) -> Source {
-        Source::Decided { now_ms: now.ttl_ms, lease_ms: self.config.object_lease_ms }
+    pub(crate) fn decided(&self, dir: &Directory, now: Now) -> Source {
+        Source::Decided { now_ms: now.ttl_ms, lease_ms: dir.in_force(&self.config).kept().object_lease_ms }
     }
 
     /// A shard's lock for more than one object.
@@ -265,7 +274,7 @@ impl WriterGuard<'_> {
         stamp: Option<RequestStamp>,
         items: u64,
     ) -> Result<(), CallRefused> {
-        let source = self.state.decided(now);
+        let source = self.state.decided(&self.guard.dir, now);
         let Writer { dir, log, scratch, .. } = &mut *self.guard;
         let slot = reserve_for(log, scratch, value)?;
         let seq = slot.seq();
@@ -289,7 +298,7 @@ impl WriterGuard<'_> {
         stamp: Option<RequestStamp>,
         apply_items: impl FnOnce(&mut T, &mut Apply<'_>) -> Result<(), Inconsistent>,
     ) -> Result<T, CallRefused> {
-        let source = self.state.decided(now);
+        let source = self.state.decided(&self.guard.dir, now);
         let Writer { dir, log, scratch, .. } = &mut *self.guard;
         let slot = reserve_for(log, scratch, &value)?;
         let (seq, room) = (slot.seq(), scratch.len());

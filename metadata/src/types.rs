@@ -15,7 +15,7 @@ pub(crate) const ENTRY_ITEMS_MAX: usize = 256;
 /// Shards of the object table. A power of two; part of the format, since a shard's digest is compared between members.
 pub(crate) const OBJECT_SHARDS: usize = 1024;
 /// Buckets of a shard: what members compare, and repair, once a shard differs. A power of two; part of the format likewise.
-pub(crate) const SHARD_BUCKETS: usize = 16;
+pub const SHARD_BUCKETS: usize = 16;
 /// Space is handed out in multiples of this, so that a buffer starts on a cache line of its own.
 pub(crate) const SPACE_UNIT: u64 = 64;
 /// Longest name, endpoint, host, path or pattern.
@@ -125,6 +125,9 @@ pub enum CallRefused {
     /// A retry with the same number goes on from there, or tells that it cannot.
     #[error("the first {done} items have run, and then: {why}")]
     InPart { done: u64, why: Box<CallRefused> },
+    /// It would be again.
+    #[error("regex: matching it with the keys takes too long")]
+    Slow,
     #[error("request {number} was sent before with another body")]
     RequestReused { number: u64 },
     #[error("request {number} is older than the answers kept for this client (they start at {kept_from})")]
@@ -139,7 +142,7 @@ impl CallRefused {
     /// Of a call of which so many items had run before: nobody may say that it did not run.
     pub(crate) fn after(self, done: u64) -> CallRefused {
         match self {
-            CallRefused::Overloaded { .. } | CallRefused::NotPrimary if done > 0 => {
+            CallRefused::Overloaded { .. } | CallRefused::NotPrimary | CallRefused::Slow if done > 0 => {
                 CallRefused::InPart { done, why: Box::new(self) }
             }
             _ => self,

@@ -8,14 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oplog::{
     Buckets, Digest, Digests, InstallError, Mismatch, MismatchKind, Part, PartsImage, RepairError,
-    ReplicatedState as _, Sample, SampleRecord, ScrubCursor, ScrubStep, Verifiable,
+    ReplicatedState as _, Sample, SampleRecord, ScrubCursor, ScrubStep, Secret, Verifiable,
 };
 
-use crate::image::{DIRECTORY_SHARD, directory_image, parts_image, read_parts};
+use crate::image::{DIRECTORY_SHARD, directory_image, join_parts, part_records, read_parts};
 use crate::object::Object;
 use crate::shard::Shard;
 use crate::state::{Metadata, Writer};
 use crate::types::{SHARD_BUCKETS, TenantIx};
+
+/// How often parts are captured one by one, until none has changed before the last one was. After that the writers wait.
+const CAPTURE_ROUNDS: usize = 16;
 
 impl Metadata {
     /// Of every shard and of what they imply. Every shard's lock is taken for a moment.
@@ -23,6 +26,71 @@ impl Metadata {
         let mut shards: Vec<Digest> = self.shards.iter().map(|shard| shard.lock().digest()).collect();
         shards.push(writer.dir.digest());
         Digests { at: writer.applied, shards, implied: writer.dir.implied_digest() }
+    }
+}
+
+/// Who is to see records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Members,
+    /// Operators: neither the cluster's secret nor the directory, which has it.
+    Operators,
+}
+
+/// The records of one part, as they are for as long as its shard does not change.
+struct PartRecords {
+    changes: u64,
+    bytes: Vec<u8>,
+}
+
+impl PartRecords {
+    fn is_of(&self, state: &Metadata, part: Part) -> bool {
+        state.shards[part.shard as usize].lock().changes() == self.changes
+    }
+}
+
+impl Metadata {
+    /// To be looked at, and compared with others like them by [`compare_parts`]; no member can be
+    /// repaired with them.
+    pub fn capture_records(&self, parts: &[Part]) -> PartsImage {
+        self.capture_for(For::Operators, parts)
+    }
+
+    fn capture_stale(&self, parts: &[Part], captured: &mut BTreeMap<Part, PartRecords>) {
+        for part in parts {
+            if !captured.get(part).is_some_and(|one| one.is_of(self, *part)) {
+                let shard = self.scan(part.shard as usize);
+                let (changes, bytes) = (shard.changes(), part_records(&shard, part.bucket as usize));
+                captured.insert(*part, PartRecords { changes, bytes });
+            }
+        }
+    }
+
+    fn capture_for(&self, whom: For, parts: &[Part]) -> PartsImage {
+        let parts: BTreeSet<Part> = parts.iter().copied().filter(|part| part.shard < self.shards()).collect();
+        let (directory, of_objects): (Vec<Part>, Vec<Part>) =
+            parts.into_iter().partition(|part| part.shard == DIRECTORY_SHARD);
+        let asks_whole = whom == For::Members && !directory.is_empty();
+        let mut captured = BTreeMap::new();
+        // One part after the other, each under its own short lock; again what has changed meanwhile.
+        let mut rounds_left = CAPTURE_ROUNDS;
+        loop {
+            self.capture_stale(&of_objects, &mut captured);
+            let writer = self.write();
+            // Whoever changes an object has the writer lock.
+            if rounds_left == 0 {
+                self.capture_stale(&of_objects, &mut captured);
+            }
+            if rounds_left == 0 || captured.iter().all(|(part, one): (_, &PartRecords)| one.is_of(self, *part)) {
+                let whole = asks_whole.then(|| directory_image(&writer));
+                let digests = self.digests_of(&writer);
+                let secret = (whom == For::Members).then_some(writer.dir.secret);
+                drop(writer);
+                let bytes = join_parts(secret, captured.values().map(|one| &one.bytes));
+                return PartsImage { digests, parts: of_objects, bytes, whole };
+            }
+            rounds_left -= 1;
+        }
     }
 }
 
@@ -38,24 +106,18 @@ impl Verifiable for Metadata {
             let (kept, counted) = (vec![writer.dir.digest()], vec![writer.dir.counted_digest()]);
             return Buckets { at, shard, kept, counted };
         }
+        if shard > DIRECTORY_SHARD {
+            return Buckets { at, shard, kept: Vec::new(), counted: Vec::new() };
+        }
         // As in a capture: with the shard's lock the writers are free to go on elsewhere.
+        let secret = writer.dir.secret;
         let objects = self.scan(shard as usize);
         drop(writer);
-        Buckets { at, shard, kept: objects.buckets().to_vec(), counted: objects.counted_buckets().to_vec() }
+        Buckets { at, shard, kept: objects.buckets().to_vec(), counted: objects.counted_buckets(secret).to_vec() }
     }
 
     fn capture_parts(&self, parts: &[Part]) -> PartsImage {
-        let parts: BTreeSet<Part> = parts.iter().copied().filter(|part| part.shard < self.shards()).collect();
-        let writer = self.write();
-        let digests = self.digests_of(&writer);
-        let whole = parts.iter().any(|part| part.shard == DIRECTORY_SHARD).then(|| directory_image(&writer));
-        let shards: BTreeSet<u32> = parts.iter().map(|part| part.shard).filter(|s| *s != DIRECTORY_SHARD).collect();
-        // In rising order: nobody else holds more than one.
-        let held: BTreeMap<u32, _> = shards.into_iter().map(|shard| (shard, self.scan(shard as usize))).collect();
-        drop(writer);
-        let of_objects: Vec<Part> = parts.iter().copied().filter(|part| part.shard != DIRECTORY_SHARD).collect();
-        let bytes = parts_image(of_objects.iter().map(|part| (&*held[&part.shard], part.bucket as usize)));
-        PartsImage { digests, parts: of_objects, bytes, whole }
+        self.capture_for(For::Members, parts)
     }
 
     fn repair(&self, image: &PartsImage, records_max: usize) -> Result<Vec<Mismatch>, RepairError> {
@@ -139,7 +201,7 @@ pub fn compare_parts(ours: &PartsImage, theirs: &PartsImage) -> Result<PartsDiff
         // Whoever stands further may have removed since what it lacks.
         let lacks_later = (one.is_none() && ours_at > common) || (other.is_none() && theirs_at > common);
         let is_later = |object: &Object| object.seq > common;
-        let Some(mismatch) = mismatch(key.0, one, other) else { continue };
+        let Some(mismatch) = mismatch(Secret::default(), key.0, one, other) else { continue };
         match lacks_later || one.is_some_and(is_later) || other.is_some_and(is_later) {
             true => found.undecided += 1,
             false => found.records.push(mismatch),
@@ -149,7 +211,8 @@ pub fn compare_parts(ours: &PartsImage, theirs: &PartsImage) -> Result<PartsDiff
 }
 
 fn by_key(image: &PartsImage) -> Result<ByKey, InstallError> {
-    let parts = image.parts.iter().zip(read_parts(image)?);
+    let (_, parts) = read_parts(image)?;
+    let parts = image.parts.iter().zip(parts);
     let keyed = parts.flat_map(|(part, objects)| {
         objects.into_iter().map(|object| ((*part, object.tenant, object.key.clone()), object))
     });
@@ -187,9 +250,9 @@ fn sample_records(shard: &Shard, bucket: u32, first: u64, last: u64) -> Vec<(Sam
 }
 
 /// One record of one part, as two members have it.
-pub(crate) fn mismatch(part: Part, ours: Option<&Object>, theirs: Option<&Object>) -> Option<Mismatch> {
+pub(crate) fn mismatch(secret: Secret, part: Part, ours: Option<&Object>, theirs: Option<&Object>) -> Option<Mismatch> {
     let (kind, one) = match (ours, theirs) {
-        (Some(ours), Some(theirs)) if ours.counted_digest() == theirs.counted_digest() => return None,
+        (Some(ours), Some(theirs)) if ours.counted_digest(secret) == theirs.counted_digest(secret) => return None,
         (Some(ours), Some(_)) => (MismatchKind::Checksum, ours),
         (None, Some(theirs)) => (MismatchKind::KeyNotFound, theirs),
         (Some(ours), None) => (MismatchKind::ExtraKey, ours),

@@ -1,4 +1,4 @@
-//! What readers may know of the directory without its lock: segments and tenants, as of the last change.
+//! What readers may know of the directory without its lock: segments, tenants and settings, as of the last change.
 //!
 //! A view is made from the one before: what has not changed is shared. So a change of one segment costs a chunk of them,
 //! and a pointer for each other chunk.
@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use oplog::Secret;
+
 use crate::directory::Directory;
 use crate::segments::SegmentInfo;
+use crate::settings::InForce;
 use crate::types::{SegmentIx, TenantIx};
 
 /// Numbers of segments in one chunk.
@@ -21,6 +24,8 @@ pub struct View {
     /// Sorted by number, none is empty.
     chunks: Vec<(u32, Chunk)>,
     tenants: Arc<BTreeMap<String, TenantIx>>,
+    secret: Secret,
+    in_force: Option<InForce>,
     /// What this shows was so at this seq.
     seq: u64,
 }
@@ -52,13 +57,21 @@ impl View {
                 Arc::new(named.collect())
             }
         };
-        View { chunks, tenants, seq }
+        View { chunks, tenants, secret: dir.secret, in_force: dir.settings.get(), seq }
     }
 
     /// From nothing.
     pub(crate) fn of(dir: &Directory, seq: u64) -> View {
         let chunks: std::collections::BTreeSet<u32> = dir.segments.iter().map(|s| chunk_of(s.info.ix)).collect();
         View::default().next(dir, chunks, seq)
+    }
+
+    pub(crate) fn secret(&self) -> Secret {
+        self.secret
+    }
+
+    pub(crate) fn in_force(&self) -> Option<InForce> {
+        self.in_force
     }
 
     /// Whoever tells what a segment's state hides must wait for this.

@@ -74,7 +74,8 @@ impl Domain {
     pub const NEVER: Domain = Domain(u8::MAX);
 }
 
-/// A primary has begun its epoch: the first entry of each. Nothing in a state follows from it.
+/// A primary has begun its epoch: the first entry of each. That of a log's first epoch brings the
+/// [`Secret`](crate::Secret); nothing else in a state follows from it.
 pub const OP_EPOCH_START: u8 = 1;
 
 impl fmt::Display for Domain {

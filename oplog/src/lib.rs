@@ -6,6 +6,7 @@
 //! | `entry`     | the parts of an entry, and its place in history                               |
 //! | `frame`     | an entry as bytes: header, limits, CRC                                        |
 //! | `codec`     | a payload as bytes: the one caller of bincode                                 |
+//! | `secret`    | how a log brings the secret that keys the hashes of what clients choose       |
 //! | `watch`     | who wakes when a seq is reached                                               |
 //! | `ring`      | which frames are kept in memory (private, under the tail's lock)              |
 //! | `tail`      | the readers' side of the newest part of the log                               |
@@ -25,6 +26,7 @@ mod entry;
 mod error;
 mod frame;
 mod ring;
+mod secret;
 mod state;
 mod tail;
 mod verify;
@@ -35,6 +37,7 @@ pub use codec::{PAYLOAD_VERSION, decode_payload, encode_payload};
 pub use entry::{ClientId, Domain, Draft, Entry, OP_EPOCH_START, OP_TYPE_NEVER, Position, RequestStamp, prefix_hash};
 pub use error::{Bound, DecodeError, Overloaded};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES_MAX, FRAME_VERSION, Frame};
+pub use secret::Secret;
 pub use state::{ApplyError, Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
 pub use tail::{FRAME_OVERHEAD_BYTES, Tail, TailConfig, TailConfigError, TailError, TailStats};
 pub use verify::{

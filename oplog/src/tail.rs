@@ -96,7 +96,6 @@ pub struct Tail {
     pub(crate) ring: Mutex<Ring>,
     pub(crate) appended: Arc<SeqWatch>,
     committed: Arc<SeqWatch>,
-    awaited: Arc<SeqWatch>,
 }
 
 impl Tail {
@@ -109,7 +108,6 @@ impl Tail {
             ring: Mutex::new(Ring::new(last)),
             appended: Arc::new(SeqWatch::new(last.seq, waiters_max)),
             committed: Arc::new(SeqWatch::new(last.seq, waiters_max)),
-            awaited: Arc::new(SeqWatch::new(last.seq, waiters_max)),
         });
         let appender = Appender::new(Arc::clone(&tail), last);
         (tail, appender)
@@ -213,7 +211,6 @@ impl Tail {
             ring: Mutex::new(fork),
             appended: Arc::new(SeqWatch::new(last.seq, self.config.waiters_max)),
             committed: Arc::new(SeqWatch::new(committed.min(last.seq), self.config.waiters_max)),
-            awaited: Arc::new(SeqWatch::new(last.seq, self.config.waiters_max)),
         });
         let appender = Appender::new(Arc::clone(&tail), last);
         Ok((tail, appender))
@@ -245,12 +242,6 @@ impl Tail {
     /// Grows by whoever decides commits; the tail does not move it.
     pub fn committed(&self) -> &SeqWatch {
         &self.committed
-    }
-
-    /// The highest seq whose commit a call waits for, or has waited for: whoever waits says so here first. What nobody waits for
-    /// may travel with what comes after it.
-    pub fn awaited(&self) -> &SeqWatch {
-        &self.awaited
     }
 
     /// For tasks that outlive the borrow.

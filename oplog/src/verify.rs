@@ -41,12 +41,17 @@ impl Digests {
         encode_payload(&&bytes[..], out);
     }
 
-    pub fn decode(at: Position, payload: &[u8]) -> Result<Digests, DecodeError> {
+    /// Of a state with as many shards: with another number of digests there is nothing to compare.
+    pub fn decode(at: Position, payload: &[u8], shards_expected: usize) -> Result<Digests, DecodeError> {
         let bytes: &[u8] = decode_payload(payload)?;
         let (digests, rest) = bytes.as_chunks::<16>();
         let mut shards: Vec<Digest> = digests.iter().map(|bytes| Digest(u128::from_le_bytes(*bytes))).collect();
         match (rest, shards.pop()) {
-            ([], Some(implied)) => Ok(Digests { at, shards, implied }),
+            ([], Some(implied)) if shards.len() == shards_expected => Ok(Digests { at, shards, implied }),
+            ([], Some(_)) => {
+                let reason = format!("digests of {} shards, this state has {shards_expected}", shards.len());
+                Err(DecodeError::Payload { reason })
+            }
             _ => Err(DecodeError::Payload { reason: format!("{} bytes are no list of digests", bytes.len()) }),
         }
     }
@@ -217,7 +222,7 @@ pub trait Verifiable: ReplicatedState {
     /// Of each shard, and of what they imply, as kept.
     fn digests(&self) -> Digests;
 
-    /// Looks at every record of the shard.
+    /// Looks at every record of the shard; nothing of one that is not there.
     fn buckets(&self, shard: u32) -> Buckets;
 
     /// A shard that cannot be looked at in parts comes whole, whichever of its parts is asked for.
@@ -251,16 +256,19 @@ mod tests {
         let some = digests(&[1, u128::MAX, 3], 4);
         let mut bytes = Vec::new();
         some.encode(&mut bytes);
-        assert_eq!(Digests::decode(some.at, &bytes), Ok(some.clone()));
+        assert_eq!(Digests::decode(some.at, &bytes, 3), Ok(some.clone()));
         for cut in 0..bytes.len() {
-            assert!(Digests::decode(some.at, &bytes[..cut]).is_err(), "cut at {cut}");
+            assert!(Digests::decode(some.at, &bytes[..cut], 3).is_err(), "cut at {cut}");
+        }
+        for shards in [0, 2, 4, usize::MAX] {
+            assert!(Digests::decode(some.at, &bytes, shards).is_err(), "digests of 3 shards for {shards}");
         }
         let mut uneven = Vec::new();
         encode_payload(&&[0_u8; 17][..], &mut uneven);
-        assert!(Digests::decode(some.at, &uneven).is_err());
+        assert!(Digests::decode(some.at, &uneven, 3).is_err());
         let mut none = Vec::new();
         encode_payload(&&[0_u8; 0][..], &mut none);
-        assert!(Digests::decode(some.at, &none).is_err());
+        assert!(Digests::decode(some.at, &none, 3).is_err());
     }
 
     #[test]

@@ -41,6 +41,13 @@ pub const LIST_KEYS_DEFAULT: usize = 1000;
 /// Tasks handed out at once where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
 pub const FETCH_TASKS_DEFAULT: usize = 100;
 
+/// What a standby asks its primary to compare in one question: whole shards,
+pub const VERIFY_SHARDS_MAX: usize = 32;
+/// parts of shards,
+pub const VERIFY_PARTS_MAX: usize = 512;
+/// records of a sample.
+pub const VERIFY_RECORDS_MAX: usize = 2000;
+
 /// From a client's lowest unanswered request number to its highest: how many answers a master keeps for one client.
 /// A client waits before it would reach further.
 pub const REQUEST_SPAN_MAX: u64 = 4096;

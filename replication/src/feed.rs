@@ -87,13 +87,14 @@ impl<S: ReplicatedState> Feed<S> {
         self.sent.unwrap_or(0)
     }
 
-    /// Behind the images: whether the window of entries, beyond what the peer has confirmed, is used up.
-    pub fn is_ahead(&self, received: u64, window_entries: u64) -> bool {
-        self.images.is_none() && self.sent() >= self.window_end(received, window_entries)
+    /// Behind the images: from where on the window of entries counts, beside what the peer has confirmed. `None`: images are to
+    /// be sent, which it does not hold up.
+    pub fn window_from(&self) -> Option<u64> {
+        self.images.is_none().then_some(self.log_from)
     }
 
     fn window_end(&self, received: u64, window_entries: u64) -> u64 {
-        received.max(self.log_from) + window_entries
+        received.max(self.log_from).saturating_add(window_entries)
     }
 
     pub fn step(&mut self, tail: &Tail, received: u64, window_entries: u64) -> Result<Step, TailError> {

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `plan` | what a peer and this log have in common, and so whether the log or a full sync helps it |
 //! | `batch` | which entries go into one message |
-//! | `gather` | whether it goes at once |
 //! | `images` | a full sync as messages: shard by shard, chunk by chunk |
 //! | `feed` | what a peer is sent next: images and the log beside them, or the log |
+//! | `proof` | whether a peer, or a primary, is the member that the coordinator shows |
+//! | `roll` | whom the coordinator shows, or showed last |
 //! | `receipt` | what a peer's receipt counts for |
 //! | `wire` | what a peer holds, as it says so |
 //! | `window` | how many bytes are on their way |
@@ -17,17 +18,19 @@
 
 mod batch;
 mod feed;
-mod gather;
 mod images;
 mod plan;
+mod proof;
 mod receipt;
+mod roll;
 mod window;
 mod wire;
 
 pub use batch::{Batch, BatchLimits, next_batch};
 pub use feed::{Feed, Step};
-pub use gather::Gather;
 pub use images::Images;
 pub use plan::{PeerLog, Start, SyncedPart, plan};
+pub use proof::{Admitted, Challenged, Greeting, NONCE_BYTES, Nonce, NotAdmitted, Pass, SECRET_BYTES, Secret};
 pub use receipt::{Counted, counted};
+pub use roll::Roll;
 pub use window::Window;

@@ -40,7 +40,7 @@ pub enum Start {
 pub fn plan(mine: &[Position], base_seq: u64, peer: &PeerLog) -> Start {
     if let Some(part) = peer.partial
         && holds(mine, part.newest)
-        && part.oldest.seq >= base_seq
+        && (base_seq..=part.newest.seq).contains(&part.oldest.seq)
     {
         return Start::FullSync { first_shard: part.next_shard, after: Some(part.oldest.seq) };
     }
@@ -128,6 +128,7 @@ mod tests {
         assert_eq!(resumed(&[(1, 40), (2, 70)], (1, 40), (2, 60)), goes_on);
         assert_eq!(resumed(&[(1, 41), (2, 70)], (1, 40), (2, 60)), FULL, "an entry is missing");
         assert_eq!(resumed(&[(1, 30), (2, 55)], (1, 40), (2, 60)), FULL, "it holds what never was");
+        assert_eq!(resumed(&[(1, 40), (2, 70)], (9, u64::MAX), (2, 60)), FULL, "the oldest behind the newest");
     }
 
     /// Against the definition: two logs, written entry by entry, and their longest common beginning.

@@ -1,6 +1,7 @@
 //! What a peer's receipt counts for.
 //!
-//! Invariants: a peer holds nothing that is not there; nobody has answered what was not sent yet; what a peer still holds from
+//! Invariants: a peer holds nothing beyond what it was sent, or was found to share when its stream began; nobody has answered what was
+//! not sent yet; what a peer still holds from
 //! before a full sync is no reason to wait for it.
 
 use proto::v1;
@@ -15,12 +16,12 @@ pub struct Counted {
     pub is_member: bool,
 }
 
-/// `appended`: where the own log ends; `now_ms`: on the clock that the messages are stamped with.
-pub fn counted(receipt: &v1::Receipt, appended: u64, now_ms: u64) -> Counted {
+/// `sent`: up to where this stream has brought the log; `sent_ms`: the stamp of its newest message.
+pub fn counted(receipt: &v1::Receipt, sent: u64, sent_ms: u64) -> Counted {
     Counted {
-        // A member that says more than there is to hold is wrong, whatever it means by it.
-        received: receipt.received.min(appended),
-        echo_ms: receipt.echo_ms.min(now_ms),
+        // A member that says more than that is wrong, whatever it means by it.
+        received: receipt.received.min(sent),
+        echo_ms: receipt.echo_ms.min(sent_ms),
         sound: !receipt.unsound,
         is_member: !receipt.syncing,
     }
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_holds_more_than_there_is_nor_has_answered_before_it_was_asked() {
+    fn nobody_holds_more_than_was_sent_nor_has_answered_before_it_was_asked() {
         let receipt = v1::Receipt { received: 90, echo_ms: 700, ..v1::Receipt::default() };
         let expected = Counted { received: 90, echo_ms: 700, sound: true, is_member: true };
         assert_eq!(counted(&receipt, 100, 800), expected);

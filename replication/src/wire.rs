@@ -1,4 +1,4 @@
-//! What a peer holds, as it says so in its hello; and back, with nothing believed.
+//! What a peer holds, as it says so beside its proof; and back, with nothing believed.
 
 use oplog::Position;
 use proto::v1;
@@ -13,29 +13,34 @@ fn to_wire(at: Position) -> v1::Position {
     v1::Position { epoch: at.epoch, seq: at.seq }
 }
 
-impl From<&v1::Hello> for PeerLog {
-    fn from(hello: &v1::Hello) -> PeerLog {
-        let partial = hello.partial.as_ref().and_then(|part| {
+/// Of the history of a peer, that of its newest epochs; with a peer that shares none of these a full sync is the faster way.
+const HISTORY_MAX: usize = 1000;
+
+impl From<&v1::Proof> for PeerLog {
+    fn from(proof: &v1::Proof) -> PeerLog {
+        let partial = proof.partial.as_ref().and_then(|part| {
             let (oldest, newest) = (position(part.oldest.as_ref()?), position(part.newest.as_ref()?));
             Some(SyncedPart { next_shard: part.next_shard, oldest, newest })
         });
-        let applied = hello.applied.as_ref().map(position).unwrap_or_default();
-        PeerLog { history: hello.history.iter().map(position).collect(), applied, partial }
+        let applied = proof.applied.as_ref().map(position).unwrap_or_default();
+        let first = proof.history.len().saturating_sub(HISTORY_MAX);
+        PeerLog { history: proof.history[first..].iter().map(position).collect(), applied, partial }
     }
 }
 
-/// All of a hello that is about the log; who says it is for others to add.
-impl From<PeerLog> for v1::Hello {
-    fn from(holds: PeerLog) -> v1::Hello {
-        v1::Hello {
-            history: holds.history.into_iter().map(to_wire).collect(),
+/// All that is about the log; the proof itself is for others to add.
+impl From<PeerLog> for v1::Proof {
+    fn from(holds: PeerLog) -> v1::Proof {
+        let first = holds.history.len().saturating_sub(HISTORY_MAX);
+        v1::Proof {
+            history: holds.history.into_iter().skip(first).map(to_wire).collect(),
             applied: Some(to_wire(holds.applied)),
             partial: holds.partial.map(|part| v1::PartialSync {
                 next_shard: part.next_shard,
                 oldest: Some(to_wire(part.oldest)),
                 newest: Some(to_wire(part.newest)),
             }),
-            ..v1::Hello::default()
+            ..v1::Proof::default()
         }
     }
 }
@@ -45,11 +50,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_comes_back_from_its_hello() {
+    fn what_is_held_comes_back_from_its_proof() {
         let at = |epoch, seq| Position { epoch, seq };
         let partial = Some(SyncedPart { next_shard: 7, oldest: at(1, 2), newest: at(2, 9) });
         let holds = PeerLog { history: vec![at(1, 4), at(2, 9)], applied: at(2, 8), partial };
-        assert_eq!(PeerLog::from(&v1::Hello::from(holds.clone())), holds);
-        assert_eq!(PeerLog::from(&v1::Hello::default()), PeerLog::default());
+        assert_eq!(PeerLog::from(&v1::Proof::from(holds.clone())), holds);
+        assert_eq!(PeerLog::from(&v1::Proof::default()), PeerLog::default());
+    }
+
+    #[test]
+    fn of_a_long_history_the_newest_epochs_are_said_and_taken() {
+        let history: Vec<Position> = (1..=5000).map(|epoch| Position { epoch, seq: epoch }).collect();
+        let said = v1::Proof::from(PeerLog { history: history.clone(), ..PeerLog::default() });
+        assert_eq!(said.history.len(), HISTORY_MAX);
+        let all = v1::Proof { history: history.iter().copied().map(to_wire).collect(), ..v1::Proof::default() };
+        assert_eq!(PeerLog::from(&all).history, history[4000..]);
+        assert_eq!(PeerLog::from(&said), PeerLog::from(&all));
     }
 }

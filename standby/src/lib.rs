@@ -20,5 +20,5 @@ mod standby;
 
 pub use applying::{Applied, apply_committed};
 pub use error::StandbyError;
-pub use promotion::Promotion;
+pub use promotion::{Promotion, begin_epoch};
 pub use standby::{Hand, Standby, SyncProgress};

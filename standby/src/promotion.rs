@@ -3,11 +3,12 @@
 //!
 //! Invariants: whoever leads has applied all that it holds; the first entry of its epoch says so.
 //!
-//! Deliberately absent: any cost that grows with the number of objects; who is promoted, and when clients may call.
+//! Deliberately absent: any cost that grows with the number of objects; who is promoted, and when
+//! clients may call; where the random bytes of a secret come from.
 
 use std::sync::Arc;
 
-use oplog::{Appender, Domain, Draft, OP_EPOCH_START, ReplicatedState, Tail};
+use oplog::{Appender, Domain, Draft, OP_EPOCH_START, ReplicatedState, Secret, Tail};
 
 use crate::applying::{Applied, apply_committed};
 use crate::error::StandbyError;
@@ -37,17 +38,36 @@ impl<S: ReplicatedState> Promotion<S> {
         apply_committed(&*self.state, &self.tail, entries_max, u64::MAX, |_| {})
     }
 
-    /// Behind the last step.
-    pub fn begin(mut self, epoch: u64, timestamp_ms: u64) -> (Arc<S>, Arc<Tail>, Appender) {
+    /// Behind the last step. `drawn`, random and never used before, becomes the cluster's secret
+    /// where the log begins here; in one that has a past it counts for nothing. An error: the state
+    /// was lost meanwhile, in a repair that broke off.
+    pub fn begin(
+        mut self,
+        epoch: u64,
+        timestamp_ms: u64,
+        drawn: Secret,
+    ) -> Result<(Arc<S>, Arc<Tail>, Appender), StandbyError> {
         assert_eq!(self.state.applied(), self.tail.last(), "whoever leads has applied all that it holds");
         self.tail.set_floor(None);
         self.log.begin_epoch(epoch);
-        let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
-        let draft = Draft { domain, op_type, timestamp_ms, request: None, key: b"", payload: b"" };
         // Nothing keeps old entries from making room.
-        let frame = self.log.reserve(0).expect("the log has room for an entry").append(&draft);
-        let entry = frame.decode().expect("it was encoded here");
-        self.state.apply(&entry).expect("the start of an epoch fits any state");
-        (self.state, self.tail, self.log)
+        begin_epoch(&*self.state, &mut self.log, timestamp_ms, drawn)?;
+        Ok((self.state, self.tail, self.log))
     }
+}
+
+/// Writes the first entry of an epoch into a log that has room for it, and applies it to the state
+/// that stands at the log's end.
+pub fn begin_epoch<S: ReplicatedState>(
+    state: &S,
+    log: &mut Appender,
+    timestamp_ms: u64,
+    drawn: Secret,
+) -> Result<(), StandbyError> {
+    let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
+    let payload = &drawn.payload_behind(state.applied().seq);
+    let draft = Draft { domain, op_type, timestamp_ms, request: None, key: b"", payload };
+    let frame = log.reserve(payload.len()).expect("the log has room for an entry").append(&draft);
+    let entry = frame.decode().expect("it was encoded here");
+    state.apply(&entry).map_err(|why| StandbyError::Apply { at: entry.position(), why })
 }

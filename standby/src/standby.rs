@@ -5,8 +5,9 @@
 //!        └──► welcome: full sync ──► images, and entries beside them ──► whole ──► entries, …
 //! ```
 //!
-//! Invariants: what was received is exactly the primary's log up to `received`; an entry is appended before it is counted as
-//! received; nothing that is applied is dropped; while a full sync is under way nothing counts as received.
+//! Invariants: what was received is exactly the primary's log up to `received`, and of no later
+//! epoch than the primary's; an entry is appended before it is counted as received; nothing that is
+//! applied is dropped; while a full sync is under way nothing counts as received.
 //!
 //! Deliberately absent: applying (see `applying`). It goes on beside this, up to what is committed, and must be stopped before
 //! [`Standby::on_welcome`], which may put another log or state in place.
@@ -48,11 +49,13 @@ pub struct Standby<S: ReplicatedState> {
     sink: Option<Sink<S>>,
     /// State and log are not what they should be: only a full sync helps.
     distrusted: bool,
+    /// Of the primary that is followed: nothing that it sends is later.
+    epoch_max: u64,
 }
 
 impl<S: ReplicatedState> Standby<S> {
     pub fn new(state: Arc<S>, tail: Arc<Tail>, log: Appender, tail_config: TailConfig) -> Standby<S> {
-        let standby = Standby { state, tail, log, tail_config, sink: None, distrusted: false };
+        let standby = Standby { state, tail, log, tail_config, sink: None, distrusted: false, epoch_max: 0 };
         standby.keep_unapplied();
         standby
     }
@@ -125,7 +128,9 @@ impl<S: ReplicatedState> Standby<S> {
         Some(SyncProgress { shards_done, shards, records: sink.records })
     }
 
-    pub fn on_welcome(&mut self, start: v1::welcome::Start) -> Result<Hand, StandbyError> {
+    /// By the primary of this epoch.
+    pub fn on_welcome(&mut self, start: v1::welcome::Start, epoch: u64) -> Result<Hand, StandbyError> {
+        self.epoch_max = epoch;
         match start {
             v1::welcome::Start::ForkSeq(fork_seq) => self.fork(fork_seq),
             v1::welcome::Start::FullSync(v1::FullSync { first_shard, shards }) => {
@@ -164,6 +169,7 @@ impl<S: ReplicatedState> Standby<S> {
     }
 
     pub fn on_image(&mut self, image: v1::ShardImage) -> Result<Hand, StandbyError> {
+        self.check_epoch(image.at.map_or(0, |at| at.epoch))?;
         let sink = self.sink.as_mut().ok_or(StandbyError::Unexpected { what: "an image" })?;
         sink.on_image(image)?;
         self.finish_if_whole()
@@ -175,6 +181,7 @@ impl<S: ReplicatedState> Standby<S> {
         loop {
             let mut rest = frames.clone();
             let Some(frame) = Frame::split_first(&mut rest)? else { return Ok(Hand::Kept) };
+            self.check_epoch(frame.position().epoch)?;
             let hand = match &mut self.sink {
                 None => {
                     self.log.append_frame(frame)?;
@@ -190,6 +197,14 @@ impl<S: ReplicatedState> Standby<S> {
                 return Ok(hand);
             }
         }
+    }
+
+    /// A log that names an epoch which has not begun could not be led with when that comes.
+    fn check_epoch(&self, epoch: u64) -> Result<(), StandbyError> {
+        if epoch > self.epoch_max {
+            return Err(StandbyError::Unexpected { what: "something of a later epoch than its own" });
+        }
+        Ok(())
     }
 
     /// The primary says so. What is not here yet is not counted.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metadata::{
     Call, Config, ItemId, Metadata, Now, Placement, PutEndItem, PutStart, PutStartItem, Scope, SegmentId, SegmentKind,
-    SegmentSpec,
+    SegmentSpec, Settings,
 };
-use oplog::{ClientId, Position, ReplicatedState as _, Tail, TailConfig, TailError};
+use oplog::{ClientId, Position, ReplicatedState as _, Secret, Tail, TailConfig, TailError};
 use proto::v1;
 use replication::{BatchLimits, Images, Start, next_batch, plan};
 
@@ -24,12 +24,15 @@ struct Primary {
     puts: u64,
 }
 
+/// As late as any primary here.
+const EPOCH: u64 = 100;
+
 fn call() -> Call<'static> {
     Call { client: ClientId([1; 16]), number: 0, answered_below: 0, tenant: "", now: NOW }
 }
 
 fn config() -> Config {
-    Config { client_ttl_ms: 1 << 40, ..Config::default() }
+    Config { settings: Settings { client_ttl_ms: 1 << 40, ..Settings::default() }, ..Config::default() }
 }
 
 impl Primary {
@@ -57,7 +60,7 @@ impl Primary {
     fn promoted(standby: Standby<Metadata>, epoch: u64) -> Primary {
         let promotion = Promotion::new(standby);
         while promotion.apply(100).unwrap().entries > 0 {}
-        let (state, tail, log) = promotion.begin(epoch, 1);
+        let (state, tail, log) = promotion.begin(epoch, 1, Secret([7; 16])).unwrap();
         state.lead(log, NOW);
         Primary { state, tail, puts: 1000 * epoch }
     }
@@ -106,7 +109,7 @@ impl Primary {
     /// From hello to the end of the log.
     fn sync(&mut self, standby: &mut Standby<Metadata>) -> Start {
         let start = self.plan(standby);
-        let _ = standby.on_welcome(self.welcome(start)).unwrap();
+        let _ = standby.on_welcome(self.welcome(start), EPOCH).unwrap();
         let sent = match start {
             Start::Log { fork_seq } => fork_seq,
             Start::FullSync { first_shard, after } => {
@@ -192,7 +195,7 @@ fn what_the_next_primary_does_not_hold_is_dropped_unless_it_is_applied() {
     // The old primary has applied what nobody else holds: it starts anew.
     let log = old.state.follow().unwrap();
     let mut deposed = Standby::new(Arc::clone(&old.state), Arc::clone(&old.tail), log, TailConfig::default());
-    let refused = deposed.on_welcome(v1::welcome::Start::ForkSeq(committed)).unwrap_err();
+    let refused = deposed.on_welcome(v1::welcome::Start::ForkSeq(committed), EPOCH).unwrap_err();
     assert!(matches!(refused, StandbyError::ForkBelowApplied { .. }), "{refused}");
     assert!(matches!(new.sync(&mut deposed), Start::FullSync { .. }));
     new.assert_same(&deposed);
@@ -210,7 +213,7 @@ fn a_deposed_primary_that_lost_nothing_goes_on_from_its_log() {
     let mut deposed = Standby::new(Arc::clone(&old.state), Arc::clone(&old.tail), log, TailConfig::default());
     let start = new.plan(&deposed);
     assert!(matches!(start, Start::Log { .. }));
-    assert_eq!(deposed.on_welcome(new.welcome(start)).unwrap(), Hand::Changed, "its watch was closed");
+    assert_eq!(deposed.on_welcome(new.welcome(start), EPOCH).unwrap(), Hand::Changed, "its watch was closed");
     let Start::Log { fork_seq } = start else { unreachable!("it was just looked at") };
     new.send_log(&mut deposed, fork_seq);
     new.assert_same(&deposed);
@@ -235,7 +238,7 @@ fn full_sync_that_was_cut_off_goes_on_where_it_was() {
     primary.put(500);
     primary.lose_log_before(u64::MAX);
     let first = primary.plan(&standby);
-    let _ = standby.on_welcome(primary.welcome(first)).unwrap();
+    let _ = standby.on_welcome(primary.welcome(first), EPOCH).unwrap();
     let mut images = Images::new(Arc::clone(&primary.state), 0);
     for image in std::iter::from_fn(|| images.next_message()).take(400) {
         let _ = standby.on_image(image).unwrap();
@@ -258,7 +261,7 @@ fn full_sync_whose_log_is_gone_begins_anew() {
     primary.put(100);
     primary.lose_log_before(u64::MAX);
     let first = primary.plan(&standby);
-    let _ = standby.on_welcome(primary.welcome(first)).unwrap();
+    let _ = standby.on_welcome(primary.welcome(first), EPOCH).unwrap();
     let mut images = Images::new(Arc::clone(&primary.state), 0);
     let _ = standby.on_image(images.next_message().unwrap()).unwrap();
     primary.put(10);
@@ -288,8 +291,8 @@ fn what_does_not_come_next_is_refused_and_changes_nothing() {
     let image = Images::new(Arc::clone(&primary.state), 0).next_message().unwrap();
     assert!(matches!(standby.on_image(image), Err(StandbyError::Unexpected { .. })));
     let middle = v1::welcome::Start::FullSync(v1::FullSync { first_shard: 9, shards: 1025 });
-    assert!(matches!(standby.on_welcome(middle), Err(StandbyError::Unexpected { .. })));
-    let ahead = standby.on_welcome(v1::welcome::Start::ForkSeq(before + 1)).unwrap_err();
+    assert!(matches!(standby.on_welcome(middle, EPOCH), Err(StandbyError::Unexpected { .. })));
+    let ahead = standby.on_welcome(v1::welcome::Start::ForkSeq(before + 1), EPOCH).unwrap_err();
     assert!(matches!(ahead, StandbyError::Fork { why: TailError::Ahead { .. }, .. }), "{ahead}");
     assert_eq!(standby.held(), before);
 
@@ -305,7 +308,7 @@ fn damaged_images_are_refused() {
     let full = v1::welcome::Start::FullSync(v1::FullSync { first_shard: 0, shards: primary.state.shards() });
     let syncing = || {
         let mut standby = standby();
-        let _ = standby.on_welcome(full).unwrap();
+        let _ = standby.on_welcome(full, EPOCH).unwrap();
         standby
     };
     let image = Images::new(Arc::clone(&primary.state), 0).next_message().unwrap();
@@ -329,7 +332,7 @@ fn log_beside_the_images_is_bounded() {
     let (tail, log) = Tail::new(small.clone(), Position::default());
     let mut standby = Standby::new(Arc::new(Metadata::new(config(), Position::default())), tail, log, small);
     let full = v1::welcome::Start::FullSync(v1::FullSync { first_shard: 0, shards: primary.state.shards() });
-    let _ = standby.on_welcome(full).unwrap();
+    let _ = standby.on_welcome(full, EPOCH).unwrap();
     let from = primary.tail.last().seq;
     primary.put(20);
     let all = BatchLimits { entries: 512, bytes: 1 << 20 };
@@ -345,7 +348,7 @@ fn a_full_sync_that_ends_in_the_middle_of_a_message_leaves_the_rest() {
     primary.lose_log_before(u64::MAX);
     let mut standby = standby();
     let full = v1::welcome::Start::FullSync(v1::FullSync { first_shard: 0, shards: primary.state.shards() });
-    let _ = standby.on_welcome(full).unwrap();
+    let _ = standby.on_welcome(full, EPOCH).unwrap();
     let mut images = Images::new(Arc::clone(&primary.state), 0);
     while let Some(image) = images.next_message() {
         if image.shard == 7 {
@@ -371,7 +374,7 @@ fn a_full_log_is_refused_until_what_is_committed_is_applied() {
     let (tail, log) = Tail::new(small.clone(), Position::default());
     let mut standby = Standby::new(Arc::new(Metadata::new(config(), Position::default())), tail, log, small);
     primary.put(30);
-    let _ = standby.on_welcome(v1::welcome::Start::ForkSeq(0)).unwrap();
+    let _ = standby.on_welcome(v1::welcome::Start::ForkSeq(0), EPOCH).unwrap();
     let all = BatchLimits { entries: 512, bytes: 1 << 20 };
     let mut frames = next_batch(&primary.tail, 0, u64::MAX, all).unwrap().unwrap().frames;
     let full = standby.on_frames(&mut frames).unwrap_err();
@@ -391,8 +394,35 @@ fn whoever_does_not_trust_what_it_holds_asks_for_all_of_it_and_takes_nothing_les
     let mut standby = standby();
     standby.distrust();
     assert_eq!(standby.holds(), PeerLog::default());
-    let refused = standby.on_welcome(v1::welcome::Start::ForkSeq(standby.held()));
+    let refused = standby.on_welcome(v1::welcome::Start::ForkSeq(standby.held()), EPOCH);
     assert!(matches!(refused, Err(StandbyError::Unexpected { .. })), "{refused:?}");
     let all = v1::FullSync { first_shard: 0, shards: standby.state().shards() };
-    assert_eq!(standby.on_welcome(v1::welcome::Start::FullSync(all)), Ok(Hand::Kept));
+    assert_eq!(standby.on_welcome(v1::welcome::Start::FullSync(all), EPOCH), Ok(Hand::Kept));
+}
+
+/// The log would end in an epoch that has not begun, and a member that leads the next one could not
+/// go on from there.
+#[test]
+fn what_is_of_a_later_epoch_than_its_primary_is_not_taken() {
+    let mut primary = Primary::new();
+    primary.put(3);
+    let mut standby = standby();
+    let _ = standby.on_welcome(v1::welcome::Start::ForkSeq(0), 1).unwrap();
+    let later = Position { epoch: u64::MAX, seq: 1 };
+    let entry = primary.tail.entries_since(0, 1, usize::MAX).unwrap()[0].decode().unwrap();
+    let mut frames = Frame::encode(later, &entry.draft()).as_bytes().clone();
+    let refused = standby.on_frames(&mut frames);
+    assert!(matches!(refused, Err(StandbyError::Unexpected { .. })), "{refused:?}");
+    assert_eq!(standby.held(), 0);
+    let all = v1::FullSync { first_shard: 0, shards: primary.state.shards() };
+    let _ = standby.on_welcome(v1::welcome::Start::FullSync(all), 1).unwrap();
+    let at = Some(v1::Position { epoch: u64::MAX, seq: 1 });
+    let refused = standby.on_image(v1::ShardImage { at, ..v1::ShardImage::default() });
+    assert!(matches!(refused, Err(StandbyError::Unexpected { .. })), "{refused:?}");
+    // What it holds can be led with.
+    let _ = standby.on_welcome(v1::welcome::Start::ForkSeq(0), 1).unwrap();
+    let (mut frames, last) = primary.tail.joined_since(0, usize::MAX, usize::MAX).unwrap().unwrap();
+    assert_eq!(standby.on_frames(&mut frames), Ok(Hand::Kept));
+    assert_eq!(standby.held(), last);
+    Primary::promoted(standby, 2).put(1);
 }

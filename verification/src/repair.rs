@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 
 use oplog::{Buckets, Mismatch, Part, PartsImage, Position, RepairError, Verifiable};
-use proto::v1::verify_request::Question;
+use proto::v1::verify_question::Question;
 use proto::v1::verify_response::Answer;
 
 use crate::plan::{Planned, plan};

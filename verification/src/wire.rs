@@ -6,7 +6,7 @@ use oplog::{
 use proto::v1;
 use proto::v1::sample_answer::Result as SampleResult;
 use proto::v1::sample_mismatch::Kind;
-use proto::v1::verify_request::Question;
+use proto::v1::verify_question::Question;
 use proto::v1::verify_response::Answer;
 
 /// Bytes of a digest.
@@ -60,7 +60,7 @@ fn list(wire: &[u8]) -> Result<Vec<Digest>, WireError> {
 
 pub fn digests_to_wire(digests: &Digests) -> v1::Digests {
     let all = digests.shards.iter().chain([&digests.implied]);
-    v1::Digests { at: position_to_wire(digests.at), digests: list_to_wire(all) }
+    v1::Digests { at: position_to_wire(digests.at), digests: list_to_wire(all), committed: false }
 }
 
 pub fn digests_from_wire(wire: v1::Digests) -> Result<Digests, WireError> {

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::process::{Child, Command, ExitStatus, Output, Stdio, exit};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::repo::as_typed;
 
 /// A signal arrived: nothing is started any more, and whatever children say from now on comes of that.
 static STOPPING: AtomicBool = AtomicBool::new(false);
-/// A child is being started. Each side raises its own flag before it looks at the other's, so no child slips through.
-static STARTING: AtomicBool = AtomicBool::new(false);
+/// Children that are being started. Each side raises its own flag before it looks at the other's, so no child slips through.
+static STARTING: AtomicUsize = AtomicUsize::new(0);
 
 /// How long children have to end by themselves: a terminal's Ctrl-C has reached them too.
 const OWN_ACCORD: Duration = Duration::from_millis(1000);
@@ -48,7 +48,7 @@ pub(crate) fn guard() -> Result<()> {
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             STOPPING.store(true, Ordering::SeqCst);
-            while STARTING.load(Ordering::SeqCst) {
+            while STARTING.load(Ordering::SeqCst) > 0 {
                 thread::sleep(POLL);
             }
             end_descendants();
@@ -85,10 +85,10 @@ pub(crate) fn capture(command: &mut Command) -> Result<Output> {
 }
 
 pub(crate) fn start(command: &mut Command) -> Result<Child> {
-    STARTING.store(true, Ordering::SeqCst);
+    STARTING.fetch_add(1, Ordering::SeqCst);
     let refused = STOPPING.load(Ordering::SeqCst);
     let child = if refused { None } else { Some(command.spawn()) };
-    STARTING.store(false, Ordering::SeqCst);
+    STARTING.fetch_sub(1, Ordering::SeqCst);
     let child = child.unwrap_or_else(|| wait_for_the_end());
     child.with_context(|| format!("cannot start `{}`", as_typed(command)))
 }

@@ -16,7 +16,7 @@ use crate::tools::{self, ETCD, ETCDCTL};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(
-    after_help = "Without any of these: 200 kills of each kind but the local ones (50), 100 transfers, 60 s without etcd, a soak of 30 minutes."
+    after_help = "Without any of these: 200 kills of each kind, 100 transfers, 60 s without etcd, a soak of 30 minutes."
 )]
 pub(crate) struct Args {
     /// Kill so many primaries, one after the other, under load, with etcd and default settings.
@@ -28,9 +28,6 @@ pub(crate) struct Args {
     /// The same, of members of one host that do without etcd.
     #[arg(long, value_name = "N")]
     file_kills: Option<u32>,
-    /// The same while the standby lags and writes are acknowledged by the primary alone: how many are lost.
-    #[arg(long, value_name = "N")]
-    local_kills: Option<u32>,
     /// Hand the place of the primary over so many times, there and back.
     #[arg(long, value_name = "N")]
     transfers: Option<u32>,
@@ -60,7 +57,6 @@ fn commands(args: &Args) -> Vec<(&'static str, Command)> {
         ("kills", args.kills, 200),
         ("guarded_kills", args.guarded_kills, 200),
         ("file_kills", args.file_kills, 200),
-        ("local_kills", args.local_kills, 50),
         ("transfers", args.transfers, 100),
         ("etcd_away", args.etcd_away, 60),
         ("soak", args.soak, 1800),
@@ -96,15 +92,7 @@ mod tests {
     fn only_what_is_asked_for_runs_or_all_of_it() {
         let args = Args { kills: Some(7), transfers: Some(3), ..Args::default() };
         assert_eq!(shown(&args), ["kills 7", "transfers 3"]);
-        let all = [
-            "kills 200",
-            "guarded_kills 200",
-            "file_kills 200",
-            "local_kills 50",
-            "transfers 100",
-            "etcd_away 60",
-            "soak 1800",
-        ];
+        let all = ["kills 200", "guarded_kills 200", "file_kills 200", "transfers 100", "etcd_away 60", "soak 1800"];
         assert_eq!(shown(&Args::default()), all);
     }
 

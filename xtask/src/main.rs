@@ -8,6 +8,7 @@
 //! Absent on purpose: whatever cargo does by itself (`cargo check`, `cargo test -p …`), and dependencies on the crates
 //! of this workspace: a chore must still build when they do not.
 
+mod arrows;
 mod bites;
 mod children;
 mod doctor;
@@ -20,6 +21,7 @@ mod steady;
 mod steps;
 mod test;
 mod tools;
+mod walks;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -74,6 +76,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Attack a member over loopback in all ways that are known, and write down in docs/reports what it takes and what others
+    /// notice: `--seconds 20`.
+    #[command(disable_help_flag = true)]
+    Attack {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Run the failover and the simulator suite many times in a row, and write down each run in docs/reports.
     Steady(steady::Args),
     /// Say which programs are here, which are missing, and their versions.
@@ -109,6 +118,7 @@ fn run(command: Command) -> Result<()> {
         Command::Model(args) => model::run(&args),
         Command::Failover(args) => failover::run(&args),
         Command::Chaos { args } => programs::chaos(args),
+        Command::Attack { args } => programs::attack(args),
         Command::Steady(args) => steady::run(&args),
         Command::Doctor => doctor::run(),
     }

@@ -10,7 +10,7 @@ pub(crate) const MANIFEST: &str = "tests/model/Cargo.toml";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Three members and two failures: some minutes, and some gigabytes of memory.
+    /// Three members and two failures, and a loss of data with one more takeover: some minutes, and some gigabytes of memory.
     #[arg(long)]
     full: bool,
 }
@@ -20,15 +20,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return check_small();
     }
     println!("some minutes, and some gigabytes of memory");
+    run_cargo("run", &["--", "2", "0", "1", "3"])?;
     run_cargo("run", &["--", "3", "2"])
 }
 
 /// That each deliberate mistake is found, and that no promise is broken by two members and one failure, nor by three members
-/// of which none fails.
+/// of which none fails, nor by two members and one failure where the coordinator
+/// loses its data.
 pub(crate) fn check_small() -> Result<()> {
     run_cargo("test", &[])?;
     run_cargo("run", &["--", "2", "1"])?;
-    run_cargo("run", &["--", "3", "0"])
+    run_cargo("run", &["--", "3", "0"])?;
+    run_cargo("run", &["--", "2", "1", "1"])
 }
 
 /// Beside the workspace's own clippy run, which does not see this one.

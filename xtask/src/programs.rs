@@ -1,4 +1,4 @@
-//! `dev` and `bench`: build in release, then become the program. `sim` and `chaos`: the same, as the tests are built.
+//! `dev`, `bench` and `attack`: build in release, then become the program. `sim` and `chaos`: the same, as the tests are built.
 //!
 //! Becoming it (exec) means that signals, the exit code and the terminal are the program's own, with nobody between.
 
@@ -38,6 +38,12 @@ pub(crate) fn chaos(args: Vec<OsString>) -> Result<()> {
     }
     build(&CHECKED, &["understudy", "understudy-test-chaos"])?;
     become_program(CHECKED.program("understudy-test-chaos")?, args, Path::new("."))
+}
+
+/// What one client can make a member take. As it is released; at the root, where the reports are.
+pub(crate) fn attack(args: Vec<OsString>) -> Result<()> {
+    build(&RELEASE, &["understudy", "understudy-test-attack"])?;
+    become_program(RELEASE.program("understudy-test-attack")?, args, Path::new("."))
 }
 
 /// How programs are built.

@@ -7,6 +7,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,6 +52,26 @@ pub(crate) fn clean_environment(command: &mut Command) {
             command.env_remove(&name);
         }
     }
+}
+
+/// The text of each source file in Rust, but of what was built.
+pub(crate) fn sources() -> Result<Vec<String>> {
+    let mut texts = Vec::new();
+    gather(Path::new("."), &mut texts)?;
+    Ok(texts)
+}
+
+fn gather(dir: &Path, texts: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("{} cannot be listed", dir.display()))? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        let name = name.to_string_lossy();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            gather(&path, texts)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts.push(fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?);
+        }
+    }
+    Ok(())
 }
 
 /// Nobody is there to ask, and nothing may change by itself.

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::steps::{self, Step};
 use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, MACHETE, NEXTEST};
-use crate::{bites, fuzz, model, repo};
+use crate::{arrows, bites, fuzz, model, repo, walks};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -46,9 +46,10 @@ fn full_run() -> Vec<Step> {
         format(),
         clippy(),
         docs(),
+        arrows(),
+        walks(),
         dependencies(),
         unused_dependencies(),
-        generated_docs(),
         tests(Scope::All, &[]),
         doc_tests(),
         bugs(),
@@ -70,6 +71,15 @@ fn format() -> Step {
     let model = ["fmt", "--manifest-path", model::MANIFEST, "--check"];
     let commands = vec![repo::cargo(["fmt", "--all", "--check"]), repo::cargo(fuzz), repo::cargo(model)];
     Step::commands("format", "run `cargo fmt --all` (for fuzz/ and tests/model/: in that directory)", commands)
+}
+
+fn arrows() -> Step {
+    let hint = "import what stands above in the code map, or change the map: ARCHITECTURE.md and xtask/src/arrows.rs";
+    Step::new("arrows", hint, arrows::check)
+}
+
+fn walks() -> Step {
+    Step::new("walks", "say in ARCHITECTURE.md which function does it now", walks::check)
 }
 
 fn clippy() -> Step {
@@ -97,11 +107,6 @@ fn dependencies() -> Step {
 fn unused_dependencies() -> Step {
     let hint = "take the dependency out of the crate's Cargo.toml";
     Step::commands("cargo machete", hint, vec![repo::cargo(["machete"])])
-}
-
-fn generated_docs() -> Step {
-    let check = ["run", "-q", "--profile", "checked", "-p", "understudy", "--", "docs", "--check"];
-    Step::commands("generated docs", "run `cargo run -p understudy -- docs`", vec![repo::cargo(check)])
 }
 
 fn tests(scope: Scope, filters: &[String]) -> Step {

@@ -7,7 +7,7 @@ use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use tonic::transport::Channel;
 
-use crate::answers::{Cluster, Member, Status, Tenant, Transferred, Verification};
+use crate::answers::{Cluster, Member, Setting, Status, Tenant, Transferred, Verification};
 use crate::attempts::OnLoss;
 use crate::client::Client;
 use crate::convert::position;
@@ -37,6 +37,20 @@ impl Client {
         let answer = self.link().over_unary(&trip, send).await?;
         let v1::TransferResponse { to, address, epoch, took_us } = answer;
         Ok(Transferred { to, address, epoch, took: Duration::from_micros(took_us) })
+    }
+
+    /// Changes what all members go by, by name; all of it, or nothing where one of them is refused. Not sent again when its outcome
+    /// is unknown: by then an operator may have set another value.
+    pub async fn set_settings(&self, settings: &[(String, String)]) -> Result<Position, Error> {
+        let new = |(name, value): &(String, String)| v1::NewSetting { name: name.clone(), value: value.clone() };
+        let request = v1::SetSettingsRequest { settings: settings.iter().map(new).collect() };
+        let mut trip = Trip::new("SetSettings", true, self.deadline());
+        trip.on_loss = OnLoss::GivesUp;
+        let send = |channel| {
+            let request = request.clone();
+            async move { admin(channel).set_settings(request).await }
+        };
+        Ok(position(self.link().over_unary(&trip, send).await?.position))
     }
 
     /// All tenants.
@@ -85,6 +99,7 @@ fn status(status: v1::StatusResponse) -> Status {
         role: status.role,
         applied: position(status.applied),
         committed_seq: status.committed_seq,
+        committed: status.committed,
         uptime: Duration::from_millis(status.uptime_ms),
         objects: status.objects,
         objects_unfinished: status.objects_unfinished,
@@ -103,7 +118,14 @@ fn status(status: v1::StatusResponse) -> Status {
         memory_resident_bytes: status.memory_resident_bytes,
         cluster: status.cluster.map(cluster),
         verification: status.verification.map(verification).unwrap_or_default(),
+        settings: status.settings.into_iter().map(setting).collect(),
     }
+}
+
+fn setting(told: v1::Setting) -> Setting {
+    let v1::Setting { name, value, started_with, owed } = told;
+    let value = Some(value).filter(|value| !value.is_empty());
+    Setting { name, value, started_with, owed: Some(owed).filter(|owed| !owed.is_empty()) }
 }
 
 fn verification(told: v1::VerificationStatus) -> Verification {
@@ -138,6 +160,10 @@ fn cluster(cluster: v1::ClusterStatus) -> Cluster {
         takeovers: cluster.takeovers,
         full_syncs: cluster.full_syncs,
         coordinator_errors: cluster.coordinator_errors,
+        lost_data: Some(cluster.lost_data).filter(|lost| !lost.is_empty()),
+        version: cluster.version,
+        coordinator_trouble: Some(cluster.coordinator_trouble).filter(|why| !why.is_empty()),
+        has_primary: cluster.has_primary,
     }
 }
 

@@ -219,6 +219,10 @@ impl Admin for Fake {
         Err(Status::unimplemented("this master has no records"))
     }
 
+    async fn set_settings(&self, _: Request<SetSettingsRequest>) -> Result<Response<SetSettingsResponse>, Status> {
+        Err(Status::unimplemented("this master has no settings"))
+    }
+
     async fn set_tenant_quota(
         &self,
         request: Request<SetTenantQuotaRequest>,

@@ -14,14 +14,15 @@
 
 use std::sync::Arc;
 
-use election::{ConfigRecord, Incarnation, MemberId, Versioned};
+use election::{ConfigRecord, Incarnation, MemberId, Seen, Versioned};
 use etcd_client::{
     Client, Compare, CompareOp, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::link::{Link, Target, Trouble};
-use crate::contract::{Error, MemberInfo, Swap};
+use crate::contract::{Error, MemberInfo, Stored, Swap};
 use crate::json;
 
 /// Long enough for whoever was away to hear of it; a process that is dead for longer has been replaced.
@@ -29,9 +30,14 @@ const DEAD_TTL_S: i64 = 3600;
 /// How often somebody else may have been faster before this gives up.
 const TRIES: usize = 4;
 
+/// A record, and the text that it was read from.
+type LastRead = Option<(Versioned, Vec<u8>)>;
+
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) link: Arc<Link>,
+    /// The record that was read last, with its text: a swap compares what stands there, however it is written.
+    last_read: Arc<Mutex<LastRead>>,
     prefix: Arc<str>,
 }
 
@@ -44,7 +50,7 @@ struct Here {
 impl Keys {
     pub(super) fn new(target: Arc<Target>) -> Keys {
         let prefix = target.options.prefix().into();
-        Keys { link: Arc::new(Link::new(target)), prefix }
+        Keys { link: Arc::new(Link::new(target)), last_read: Arc::default(), prefix }
     }
 
     fn config(&self) -> String {
@@ -76,22 +82,30 @@ impl Keys {
         Error::Damaged { place: format!("key {key} of {}", self.link.target.place), why }
     }
 
-    pub(super) async fn read(&self) -> Result<Option<Versioned>, Error> {
+    pub(super) async fn read(&self) -> Result<Stored, Error> {
         let found = self.link.read("read", async |mut client| Ok(client.get(self.config(), None).await?)).await?;
-        let Some(kv) = found.kvs().first() else { return Ok(None) };
-        let revision = revision(kv.mod_revision());
-        json::record_from_json(kv.value(), revision).map(Some).map_err(|why| self.damaged(kv, why))
+        let header = found.header().ok_or_else(|| self.link.target.no_answer("read", "the answer has no header"))?;
+        let store = header.cluster_id();
+        let Some(kv) = found.kvs().first() else { return Ok(Stored { record: None, store }) };
+        let record = revision(kv.mod_revision()).and_then(|revision| json::record_from_json(kv.value(), revision));
+        let record = record.map_err(|why| self.damaged(kv, why))?;
+        *self.last_read.lock() = Some((record.clone(), kv.value().to_vec()));
+        Ok(Stored { record: Some(record), store })
     }
 
-    pub(super) async fn swap(&self, expect: Option<u64>, to: &ConfigRecord) -> Result<Swap, Error> {
+    pub(super) async fn swap(&self, expect: Option<Versioned>, to: &ConfigRecord) -> Result<Swap, Error> {
         // etcd says 0 of a key that is not there.
-        let Some(expect) = i64::try_from(expect.unwrap_or(0)).ok().filter(|number| expect.is_none() || *number > 0)
-        else {
+        let number = expect.as_ref().map_or(Ok(0), |known| i64::try_from(known.revision));
+        let Some(number) = number.ok().filter(|number| expect.is_none() || *number > 0) else {
             return Ok(Swap::Refused);
         };
-        let txn = Txn::new()
-            .when([Compare::mod_revision(self.config(), CompareOp::Equal, expect)])
-            .and_then([TxnOp::put(self.config(), json::record_to_json(to), None)]);
+        let mut same = vec![Compare::mod_revision(self.config(), CompareOp::Equal, number)];
+        let text = |known: Versioned| match &*self.last_read.lock() {
+            Some((read, text)) if *read == known => text.clone(),
+            _ => json::record_to_json(&known.record),
+        };
+        same.extend(expect.map(|known| Compare::value(self.config(), CompareOp::Equal, text(known))));
+        let txn = Txn::new().when(same).and_then([TxnOp::put(self.config(), json::record_to_json(to), None)]);
         let answer = self
             .link
             .ask("swap", |mut client| {
@@ -101,7 +115,10 @@ impl Keys {
             .await?;
         match answer.header() {
             _ if !answer.succeeded() => Ok(Swap::Refused),
-            Some(header) => Ok(Swap::Done { revision: revision(header.revision()) }),
+            Some(header) => match revision(header.revision()) {
+                Ok(revision) => Ok(Swap::Done { revision }),
+                Err(why) => Err(self.link.target.no_answer("swap", why)),
+            },
             None => Err(self.link.target.no_answer("swap", "the answer has no header")),
         }
     }
@@ -172,7 +189,25 @@ impl Keys {
 
     pub(super) async fn announced(&self) -> Result<Option<(u64, MemberInfo)>, Error> {
         let Here { members, leader } = self.here("announced").await?;
-        Ok(leader.filter(|(_, leader)| members.contains(leader)))
+        let Some((epoch, leader)) = leader else { return Ok(None) };
+        let is_leader = |info: &MemberInfo| MemberInfo { secret: None, seen: None, ..info.clone() } == leader;
+        Ok(members.into_iter().find(is_leader).map(|info| (epoch, info)))
+    }
+
+    /// Writes the member's key anew, unless the presence is lost.
+    pub(super) async fn tell(&self, me: &MemberInfo, seen: Option<Seen>, lease: i64) -> Result<(), Error> {
+        let key = self.member(me.who.member);
+        let text = json::member_to_json(&MemberInfo { seen, ..me.clone() }, Default::default());
+        let put = TxnOp::put(key.clone(), text, Some(PutOptions::new().with_lease(lease)));
+        let txn = Txn::new().when([Compare::lease(key, CompareOp::Equal, lease)]).and_then([put]);
+        let question = |mut client: Client| {
+            let txn = txn.clone();
+            async move { Ok(client.txn(txn).await?) }
+        };
+        match self.link.ask("tell", question).await?.succeeded() {
+            true => Ok(()),
+            false => Err(self.link.target.no_answer("tell", "the presence is lost")),
+        }
     }
 
     pub(super) async fn announce(&self, epoch: u64, me: &MemberInfo, lease: i64) -> Result<(), Error> {
@@ -230,8 +265,8 @@ impl Keys {
     }
 }
 
-fn revision(number: i64) -> u64 {
-    u64::try_from(number).expect("etcd counts from 1")
+fn revision(number: i64) -> Result<u64, String> {
+    u64::try_from(number).map_err(|_| format!("revision {number}: etcd counts from 1"))
 }
 
 fn gets(answer: &TxnResponse) -> Vec<GetResponse> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use election::Seen;
 use etcd_client::{Client, LeaseKeepAliveStream, LeaseKeeper};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -69,6 +70,10 @@ impl Presence for EtcdPresence {
 
     fn announce(&self, epoch: u64) -> Answer<'_, ()> {
         Box::pin(self.keys.announce(epoch, &self.me, self.lease))
+    }
+
+    fn tell(&self, seen: Option<Seen>) -> Answer<'_, ()> {
+        Box::pin(self.keys.tell(&self.me, seen, self.lease))
     }
 }
 

@@ -16,12 +16,13 @@
 //! *Invariant:* nobody ever waits for another process. One that is stopped, whatever it is doing, holds nobody up but those who
 //! want to be the same member.
 //!
-//! No lock file is ever removed: whoever removes one that another is opening breaks the exclusion.
+//! No lock file is ever removed: whoever removes one that another is opening breaks the exclusion. Directories and files are
+//! their user's alone (`own`): another user could hold a lock, or read a secret.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use election::{ConfigRecord, Incarnation, MemberId, Versioned};
@@ -29,6 +30,7 @@ use election::{ConfigRecord, Incarnation, MemberId, Versioned};
 use super::disk::{self, Aside};
 use super::lock::{self, Locked};
 use super::numbered::Numbered;
+use super::own;
 use crate::contract::{Error, MemberInfo, Swap};
 use crate::json;
 
@@ -45,12 +47,11 @@ pub(super) struct Dir {
 impl Dir {
     /// Makes what is missing.
     pub(super) fn make(path: &Path) -> Result<Dir, Error> {
-        let what = "making the directory";
-        fs::create_dir_all(path).map_err(|error| disk::fault(what, path, &error))?;
+        own::make_dir(path)?;
         // Members and guards may change directory; what they mean must not.
-        let path = path.canonicalize().map_err(|error| disk::fault(what, path, &error))?;
+        let path = path.canonicalize().map_err(|error| disk::fault(own::MAKING, path, &error))?;
         let members = path.join("members");
-        fs::create_dir_all(&members).map_err(|error| disk::fault(what, &members, &error))?;
+        own::make_dir(&members)?;
         let (records, announced) = (Numbered::make(path.join("record"))?, Numbered::make(path.join("announced"))?);
         Ok(Dir { records, announced, members })
     }
@@ -73,13 +74,13 @@ impl Dir {
         json::record_from_json(&text, revision).map(Some).map_err(|why| damaged(&self.records.path(revision), why))
     }
 
-    pub(super) fn swap(&self, expect: Option<u64>, to: &ConfigRecord) -> Result<Swap, Error> {
+    pub(super) fn swap(&self, expect: Option<&Versioned>, to: &ConfigRecord) -> Result<Swap, Error> {
         // Also to see that it is whole: a damaged record is not written over.
-        let found = self.read()?.map(|found| found.revision);
-        if found != expect {
+        let found = self.read()?;
+        if found.as_ref() != expect {
             return Ok(Swap::Refused);
         }
-        let revision = found.map_or(1, |found| found + 1);
+        let revision = found.map_or(1, |found| found.revision.saturating_add(1));
         let swapped = self.records.add("swap", revision, &json::record_to_json(to))?;
         Ok(if swapped { Swap::Done { revision } } else { Swap::Refused })
     }
@@ -102,6 +103,13 @@ impl Dir {
             .replace("join", &self.member_path(id))?;
         disk::sweep(&self.members);
         Ok(locked)
+    }
+
+    /// The holder of the lock writes anew what it says of itself.
+    pub(super) fn tell(&self, me: &MemberInfo) -> Result<(), Error> {
+        let id = me.who.member;
+        let ended = self.member(id)?.map(|(_, ended)| ended).unwrap_or_default();
+        Aside::write("tell", &self.members, &json::member_to_json(me, ended))?.replace("tell", &self.member_path(id))
     }
 
     /// Takes the member's lock, and says in it who has it.
@@ -219,7 +227,7 @@ impl Dir {
             (Ok(_), Err(_)) => true,
         };
         let is_named = match self.member(me.who.member) {
-            Ok(named) => named.is_some_and(|(info, _)| info == *me),
+            Ok(named) => named.is_some_and(|(info, _)| info.who == me.who),
             Err(_) => true,
         };
         is_mine && is_named
@@ -244,8 +252,12 @@ impl Dir {
             return Err(damaged(&path, format!("it speaks of epoch {said}")));
         }
         let id = info.who.member;
-        let is_here = self.holder(id)? == Some(info.who.number) && self.member(id)?.is_some_and(|(now, _)| now == info);
-        Ok(is_here.then_some((epoch, info)))
+        if self.holder(id)? != Some(info.who.number) {
+            return Ok(None);
+        }
+        let now = self.member(id)?.map(|(now, _)| now);
+        let is_leader = |now: &MemberInfo| MemberInfo { secret: None, seen: None, ..now.clone() } == info;
+        Ok(now.filter(is_leader).map(|now| (epoch, now)))
     }
 }
 
@@ -255,7 +267,7 @@ fn number_in(text: &str) -> Option<u64> {
 
 /// Opened to be written too: to whom the disk does not give that, it must not give a lock either.
 fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(own::FILE_MODE).open(path)
 }
 
 fn damaged(path: &Path, why: String) -> Error {

@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Aside, fault};
+use super::own;
 use crate::contract::Error;
 
 /// How many are kept, so that one that is late mostly finds its number taken. And nobody who has read a directory finds the
@@ -28,7 +29,7 @@ pub(super) struct Numbered {
 
 impl Numbered {
     pub(super) fn make(dir: PathBuf) -> Result<Numbered, Error> {
-        fs::create_dir_all(&dir).map_err(|error| fault("making the directory", &dir, &error))?;
+        own::make_dir(&dir)?;
         Ok(Numbered { dir })
     }
 

@@ -5,15 +5,18 @@
 //!
 //! Deliberately absent: long sessions. Commands that stay (`segments mount`, `dev`) have clients of their own.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, ClientId, EtcdDiscovery, EtcdOptions, Heartbeat, Numbering, Options, Transport};
 
-use crate::cli::fault::{Fault, Verdict};
+use crate::cli::fault::{Fault, Verdict, note};
+use crate::cli::health;
 use crate::cli::output::{Form, Output, waiting};
 use crate::cli::words::shell;
+use crate::health::Verdict as Judged;
 use crate::process::node_name;
 
 /// What `serve` and `dev` listen on where nothing else is said.
@@ -27,6 +30,10 @@ const CLIENT_ID_VARIABLE: &str = "UNDERSTUDY_CLIENT_ID";
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// One that goes through all objects.
 const LONG_TIMEOUT: Duration = Duration::from_secs(600);
+/// After which a command says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A key that nobody has: only a primary answers for it.
+const PROBE: &str = "understudy: is a primary here?";
 /// Until one of the addresses must have taken the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -55,7 +62,8 @@ pub(crate) struct Connect {
     client_id: Option<ClientId>,
     /// How long one call may take with all its retries [default: 5000]
     ///
-    /// The default is 600000 for calls that go through all objects: rm by pattern or all, ls.
+    /// The default is 600000 for calls that go through all objects (rm by pattern or all, ls), once a primary is there to
+    /// work on them; that has 5000.
     #[arg(long, global = true, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: Option<u64>,
     /// Answer with one JSON document, and errors with one JSON object on stderr.
@@ -77,7 +85,14 @@ impl Connect {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let done = match runtime {
             Ok(runtime) => {
-                let done = runtime.block_on(command(&mut out));
+                let done = runtime.block_on(async {
+                    let done = command(&mut out);
+                    tokio::select! {
+                        biased;
+                        done = done => done,
+                        never = self.say_what_is_waited_for() => match never {},
+                    }
+                });
                 // A name that is still being looked up is not waited for.
                 runtime.shutdown_background();
                 done
@@ -136,6 +151,16 @@ impl Connect {
         Ok(())
     }
 
+    /// Of every member that was named, or that the coordinator names.
+    pub(crate) async fn every_address(&self) -> Result<Vec<String>, Fault> {
+        if self.etcd.is_empty() {
+            return Ok(self.address.iter().map(|address| address.trim().to_owned()).collect());
+        }
+        let status = self.client().await?.status().await?;
+        let members = status.cluster.into_iter().flat_map(|cluster| cluster.members);
+        Ok(members.map(|member| member.address).collect())
+    }
+
     fn options(&self) -> Options {
         let mut options = Options::new(self.address.iter().map(|address| address.trim()));
         options.tenant = self.tenant.clone();
@@ -151,9 +176,23 @@ impl Connect {
         self.timeout_ms.map_or(otherwise, Duration::from_millis)
     }
 
-    /// A handle for calls that go through all objects.
-    pub(crate) fn patient(&self, client: &Client) -> Client {
-        client.with_deadline(self.timeout(LONG_TIMEOUT))
+    /// A handle for calls that go through all objects. They may take their time, once somebody is there to work on them.
+    pub(crate) async fn patient(&self, client: &Client) -> Result<Client, Fault> {
+        client.exists_one(PROBE).await?;
+        Ok(client.with_deadline(self.timeout(LONG_TIMEOUT)))
+    }
+
+    /// A command that takes long without a primary says so, once. In JSON an error is the only word on stderr.
+    async fn say_what_is_waited_for(&self) -> Infallible {
+        if !self.json {
+            tokio::time::sleep(PATIENCE).await;
+            if let Ok(health) = health::look(self).await
+                && health.verdict >= Judged::NoPrimary
+            {
+                note(&format!("waiting: {}", health::line(&health)));
+            }
+        }
+        std::future::pending().await
     }
 
     /// The beginning of a command line for the same master, as the same client: `understudy` with what was said on the

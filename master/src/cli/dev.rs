@@ -1,6 +1,6 @@
 //! `understudy dev`: a pair that is ready to use, of real processes on this host, with commands to paste.
 //!
-//! Invariants: what it prints as a command works as it is printed; nothing outlives it. A put that a hand has started
+//! Invariants: what it prints as a command works as it is printed; nothing outlives it, whatever ends it. A put that a hand has started
 //! has minutes here, not seconds, which is said where it matters.
 //!
 //! Deliberately absent: settings. Whoever wants to set something runs `serve`.
@@ -9,6 +9,7 @@ mod demo;
 mod etcd;
 mod members;
 mod ports;
+pub(super) mod tied;
 mod worker;
 
 use std::net::SocketAddr;
@@ -22,7 +23,9 @@ use serde_json::{Value, json};
 use crate::cli::connect::Connect;
 use crate::cli::dev::etcd::Etcd;
 use crate::cli::dev::members::{Members, RESTART_AFTER};
+use crate::cli::dev::tied::Sweeper;
 use crate::cli::fault::note;
+use crate::cli::output::print;
 use crate::cli::words;
 use crate::config::Logging;
 use crate::logging;
@@ -79,10 +82,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn dev(args: &Args) -> anyhow::Result<()> {
-    let signals = StopSignals::catch()?;
+    // SIGHUP: its terminal is gone.
+    let signals = StopSignals::catch()?.or_hangup()?;
     let (addresses, line) = ports::choose(&args.listen, args.members).await?;
     line.iter().for_each(|line| args.note(line));
     let dir = tempfile::Builder::new().prefix("understudy-dev-").tempdir().context("no place for logs")?;
+    let mut sweeper = Sweeper::start(dir.path())?;
     let etcd = match args.etcd {
         true => Some(Etcd::start(dir.path()).await?),
         false => None,
@@ -102,7 +107,11 @@ async fn dev(args: &Args) -> anyhow::Result<()> {
         etcd.stop().await;
     }
     if ended.is_err() {
+        sweeper.keep();
         args.note(&format!("logs are kept in {}", dir.keep().display()));
+    } else {
+        // Before the sweeper looks.
+        drop(dir);
     }
     ended
 }
@@ -118,21 +127,15 @@ async fn play(args: &Args, members: &mut Members) -> anyhow::Result<()> {
         }
     };
     let primary = members.primary_pid().await;
-    print(&if args.json { document(args, members, primary).to_string() } else { banner(args, members, primary) })?;
+    // A reader that has gone, or a full disk, does not end the members.
+    let text = if args.json { document(args, members, primary).to_string() } else { banner(args, members, primary) };
+    if let Err(error) = print(&text) {
+        args.note(&format!("standard output takes nothing: {error}"));
+    }
     let mut workers: tokio::task::JoinSet<()> = clients.into_iter().map(worker::carry_out_tasks).collect();
     tokio::select! {
         never = keep_going(args, members) => never,
         Some(_) = workers.join_next() => anyhow::bail!("a demo client has ended"),
-    }
-}
-
-/// A reader that goes away does not end the node.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write"),
-        _ => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::cli::fault::{Fault, Verdict};
 use crate::cli::output::Output;
 use crate::cli::snapshot_file::Snapshot;
 use crate::cli::table::{Table, left, right};
-use crate::cli::verify::{admin, cluster, digests, logged_seq, told};
+use crate::cli::verify::{admin, cluster, digests, logged_seq_or_now, told};
 
 /// As the state has them.
 const BUCKETS: u32 = 16;
@@ -61,9 +61,10 @@ impl Side {
         }
     }
 
-    async fn records(&mut self, shard: u32) -> Result<PartsImage, Fault> {
+    /// And whether they are known to be committed; a file does not say.
+    async fn records(&mut self, shard: u32) -> Result<(PartsImage, bool), Fault> {
         match self {
-            Side::File(snapshot) => Ok(snapshot.records(shard)?),
+            Side::File(snapshot) => Ok((snapshot.records(shard)?, true)),
             Side::Member(member) => records(member, shard).await,
         }
     }
@@ -74,12 +75,12 @@ fn is_file(name: &str) -> bool {
 }
 
 /// Files alone need no cluster to be there. The seq is the one at which members are asked for their digests.
-async fn sides(args: &Args) -> Result<([Side; 2], u64), Fault> {
+async fn sides(args: &Args, out: &mut Output) -> Result<([Side; 2], u64), Fault> {
     let names = [&args.one, &args.other];
     let (mut cluster_ids, mut members, mut seq) = (Vec::new(), Vec::new(), 0);
     if !names.iter().all(|name| is_file(name)) {
         let cluster = cluster(&args.connect).await?;
-        seq = logged_seq(&cluster.members).await?;
+        seq = logged_seq_or_now(&cluster.members, out).await?;
         (cluster_ids, members) = (vec![cluster.id], cluster.members);
     }
     let mut sides = Vec::new();
@@ -110,17 +111,19 @@ pub(super) fn named<'a>(members: &'a [Member], name: &str) -> Result<&'a Member,
 }
 
 async fn diff(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
-    let ([mut one, mut other], seq) = sides(args).await?;
+    let ([mut one, mut other], seq) = sides(args, out).await?;
     let digests = [one.digests(seq).await?, other.digests(seq).await?];
     let difference = digests[0].difference(&digests[1]);
     let directory = digests[0].shards.len().saturating_sub(1) as u32;
-    let mut found = PartsDifference::default();
+    let (mut found, mut committed) = (PartsDifference::default(), true);
     let looked_at: Vec<u32> = if args.full { (0..directory).collect() } else { difference.shards.clone() };
     let style = ProgressStyle::with_template("comparing {wide_bar} {pos}/{len} shards").expect("the template is right");
     let bar = ProgressBar::new(looked_at.len() as u64).with_style(style);
     for shard in looked_at.into_iter().filter(|shard| *shard != directory) {
         bar.inc(1);
-        let (ours, theirs) = (one.records(shard).await?, other.records(shard).await?);
+        let ((ours, one_committed), (theirs, other_committed)) =
+            (one.records(shard).await?, other.records(shard).await?);
+        committed &= one_committed && other_committed;
         let compared = compare_parts(&ours, &theirs).map_err(|error| {
             Fault::new("REFUSED", format!("{} or {}: {error}", args.one, args.other), "Take them anew.")
         })?;
@@ -141,20 +144,28 @@ async fn diff(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
             "records": found.records.iter().take(TOLD_MAX).map(record_json).collect::<Value>(),
             "records_in_all": found.records.len(),
             "changed_meanwhile": found.undecided,
+            "committed": committed,
             "whole": whole,
         }))?,
-        false => show(args, &found, &whole, at, out)?,
+        false => {
+            show(args, &found, &whole, at, out)?;
+            if !committed {
+                out.hint("not all of it is known to be committed: a failover may take back what one of them holds")?;
+            }
+        }
     }
     // At one moment a digest that differs is a difference, whatever the records are by now.
     let same = found.records.is_empty() && (at[0] != at[1] || difference.is_empty());
     Ok(if same { Verdict::Yes } else { Verdict::No })
 }
 
-pub(super) async fn records(member: &Member, shard: u32) -> Result<PartsImage, Fault> {
+pub(super) async fn records(member: &Member, shard: u32) -> Result<(PartsImage, bool), Fault> {
     let parts = (0..BUCKETS).map(|bucket| v1::Part { shard, bucket }).collect();
     let answer = admin(&member.address).await?.get_records(PartList { parts }).await;
     let answer = answer.map_err(|status| told(member, status.message()))?.into_inner();
-    parts_from_wire(answer).map_err(|error| told(member, &error.to_string()))
+    let committed = answer.state.as_ref().is_some_and(|state| state.committed);
+    let records = parts_from_wire(answer).map_err(|error| told(member, &error.to_string()))?;
+    Ok((records, committed))
 }
 
 fn record_json(mismatch: &Mismatch) -> Value {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cli::output::print;
 use crate::config::{page_markdown, sample_toml};
 use crate::metrics::metrics_markdown;
 
@@ -26,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             check(&path, &text)?;
         } else {
             std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            println!("{}", path.display());
+            print(&path.display().to_string())?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 //!   0  done, also when nobody reads the output any more
 //!   1  refused, not found, nobody answers
 //!   2  the command itself is wrong: nothing was sent
+//!   3, 4, 5  of `health` alone: DEGRADED, NO PRIMARY, LOST DATA
 //! ```
 //!
 //! Invariant: every fault says what to do next.
@@ -19,6 +20,8 @@ use serde_json::{Value, json};
 use crate::cli::words;
 use crate::config::ConfigError;
 use crate::grpc::server::BindError;
+use crate::health;
+use crate::logging;
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +29,8 @@ pub(crate) enum Verdict {
     Yes,
     /// It did, but the answer is no: a key is not there, an item was refused.
     No,
+    /// That of `health`, which has exit codes of its own.
+    Health(health::Verdict),
 }
 
 impl From<Verdict> for ExitCode {
@@ -33,6 +38,7 @@ impl From<Verdict> for ExitCode {
         match verdict {
             Verdict::Yes => ExitCode::SUCCESS,
             Verdict::No => ExitCode::from(1),
+            Verdict::Health(verdict) => verdict.into(),
         }
     }
 }
@@ -55,6 +61,10 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn new(reason: &str, message: impl Into<String>, what_to_do: &str) -> Told {
         Told { reason: reason.to_owned(), message: message.into(), what_to_do: what_to_do.to_owned(), exit: 1 }
     }
@@ -144,10 +154,12 @@ pub(crate) fn tell(told: &Told, as_json: bool) {
     note(&line);
 }
 
-/// A line on stderr that is no fault.
+/// A line on stderr that is no fault. Where there is a log, it stands in its turn: a member does not wait for who reads.
 pub(crate) fn note(line: &str) {
     use io::Write as _;
-    let _ = writeln!(io::stderr(), "{line}");
+    if !logging::say(line) {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
 }
 
 impl From<Told> for Fault {

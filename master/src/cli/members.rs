@@ -11,7 +11,7 @@ use crate::cli::connect::Connect;
 use crate::cli::fault::{Fault, Verdict};
 use crate::cli::output::Output;
 use crate::cli::table::{Table, left, right};
-use crate::cli::words;
+use crate::cli::{health, words};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MembersArgs {
@@ -39,9 +39,15 @@ pub(super) fn run(args: &MembersArgs) -> ExitCode {
                 "Start members with `understudy serve --coordinator ...`, or try `understudy dev`.",
             )
         })?;
-        match out.is_json() {
-            true => out.document(&cluster_json(&cluster))?,
-            false => table(&cluster, out)?,
+        let health = health::look(&args.connect).await?;
+        if out.is_json() {
+            let mut document = cluster_json(&cluster);
+            document["health"] = health::document(&health);
+            out.document(&document)?;
+        } else {
+            health::lines(&health).iter().try_for_each(|line| out.line(line))?;
+            out.line("")?;
+            table(&cluster, out)?;
         }
         Ok(Verdict::Yes)
     })
@@ -116,7 +122,9 @@ pub(super) fn table(cluster: &Cluster, out: &mut Output) -> Result<(), Fault> {
         right("LAG"),
         left("ADDRESS"),
     ]);
-    for member in &cluster.members {
+    let mut members: Vec<&Member> = cluster.members.iter().collect();
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    for member in members {
         table.row([
             member.name.clone(),
             member.role.clone(),
@@ -165,6 +173,8 @@ pub(super) fn cluster_json(cluster: &Cluster) -> Value {
         "takeovers": cluster.takeovers,
         "full_syncs": cluster.full_syncs,
         "coordinator_errors": cluster.coordinator_errors,
+        "lost_data": cluster.lost_data,
+        "version": cluster.version,
         "members": cluster.members.iter().map(member_json).collect::<Value>(),
     })
 }

@@ -3,11 +3,13 @@
 //! Those that talk to a master share `connect` (where it is, who asks), `output` with `table` and `json` (what they
 //! say), `fault` (why not, and the exit code) and `words` (how sizes, times and keys are written).
 
+mod config;
 mod connect;
 mod dev;
 mod diff;
 mod docs;
 mod fault;
+mod health;
 mod json;
 mod kv;
 mod members;
@@ -42,12 +44,16 @@ enum Command {
     Dev(dev::Args),
     /// Runs a node.
     Serve(Box<serve::Args>),
+    /// One verdict on the cluster, with the reason and what to do; exits with 0 OK, 3 DEGRADED, 4 NO PRIMARY, 5 LOST DATA.
+    Health(health::Args),
     /// How the master is.
     Status(status::Args),
     /// The members of the cluster: roles, positions, lag.
     Members(members::MembersArgs),
     /// Gives the place of the primary to another member, without loss.
     Transfer(members::TransferArgs),
+    /// What all members go by: get, set, and which members were started with something else.
+    Config(config::Args),
     /// Compares every standby with the primary now; with --full, every record with its digest too.
     Verify(verify::Args),
     /// What two members, or snapshots of them, differ in, down to the key and the field.
@@ -64,6 +70,12 @@ enum Command {
     Tenants(tenants::Args),
     /// Copies and moves that storage clients are asked to make: list, create.
     Tasks(tasks::Args),
+    /// Becomes another program that ends with the process which starts it.
+    #[command(hide = true)]
+    Tied(dev::tied::TiedArgs),
+    /// Removes a directory at the end of standard input.
+    #[command(hide = true)]
+    Sweep(dev::tied::SweepArgs),
     /// Writes the pages that are generated from the code.
     #[command(hide = true)]
     Docs(docs::Args),
@@ -74,9 +86,11 @@ pub fn main() -> ExitCode {
     match Args::parse().command {
         Command::Dev(args) => or_told(dev::run(&args), args.json),
         Command::Serve(args) => or_told(serve::run(&args), args.json),
+        Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Members(args) => members::run(&args),
         Command::Transfer(args) => members::transfer(&args),
+        Command::Config(args) => config::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
@@ -85,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Kv(args) => kv::run(&args),
         Command::Tenants(args) => tenants::run(&args),
         Command::Tasks(args) => tasks::run(&args),
+        Command::Tied(args) => or_told(dev::tied::tied(&args), false),
+        Command::Sweep(args) => or_told(dev::tied::sweep(&args), false),
         Command::Docs(args) => or_told(docs::run(&args).map(|()| ExitCode::SUCCESS), false),
     }
 }

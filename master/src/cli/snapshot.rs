@@ -14,7 +14,7 @@ use crate::cli::diff::{named, records};
 use crate::cli::fault::{Fault, Verdict};
 use crate::cli::output::Output;
 use crate::cli::snapshot_file::{Head, SnapshotError, Writer};
-use crate::cli::verify::{cluster, digests, logged_seq, told};
+use crate::cli::verify::{cluster, digests, logged_seq_or_now, told};
 use crate::cli::words;
 
 #[derive(Debug, clap::Args)]
@@ -48,24 +48,35 @@ async fn snapshot(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
     }
     let cluster = cluster(&args.connect).await?;
     let member = named(&cluster.members, &args.member)?;
-    let seq = logged_seq(&cluster.members).await?;
+    let seq = logged_seq_or_now(&cluster.members, out).await?;
     let digests = digests(member, seq).await.map_err(|why| told(member, &why))?;
+    let seq = digests.at.seq;
     let shards = digests.shards.len().saturating_sub(1) as u32;
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} shards").expect("the template is right");
     let bar = ProgressBar::new(shards.into()).with_style(style).with_message(member.name.clone());
     let head = Head { cluster_id: cluster.id.clone(), member: member.name.clone(), digests };
     let mut file = Writer::create(&args.file, &head)?;
+    let mut committed = true;
     for shard in 0..shards {
-        file.shard(records(member, shard).await?)?;
+        let (records, is_committed) = records(member, shard).await?;
+        committed &= is_committed;
+        file.shard(records)?;
         bar.inc(1);
     }
     let bytes = file.finish(args.force)?;
     bar.finish_and_clear();
     match out.is_json() {
-        true => out.document(&json!({ "member": member.name, "seq": seq, "file": args.file, "bytes": bytes }))?,
+        true => {
+            let name = &member.name;
+            let what = json!({ "member": name, "seq": seq, "file": args.file, "bytes": bytes, "committed": committed });
+            out.document(&what)?;
+        }
         false => {
             let (name, size) = (args.file.display(), words::size(bytes));
             out.line(&format!("{name}: {} from seq {seq} on, {size}", member.name))?;
+            if !committed {
+                out.hint("not all of it is known to be committed: a failover may take it back")?;
+            }
         }
     }
     Ok(Verdict::Yes)

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::cli::connect::Connect;
 use crate::cli::fault::{Fault, Told, Verdict, tell};
 use crate::cli::output::Output;
-use crate::cli::{json, members, words};
+use crate::cli::{config, health, json, members, words};
+use crate::health::Health;
 use crate::serve::StopSignals;
 
 const BAR_CELLS: usize = 30;
@@ -22,11 +23,11 @@ pub(super) struct Args {
     #[command(flatten)]
     connect: Connect,
     /// Again and again, until Ctrl-C. With --json: one document on each line.
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", value_parser = parse_interval)]
     watch: Option<Duration>,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = words::parse_time(text)?;
     match interval < Duration::from_millis(100) {
         true => Err(format!("{text:?} is too short: at least 100ms")),
@@ -38,23 +39,24 @@ pub(super) fn run(args: &Args) -> ExitCode {
     args.connect.run(async |out| {
         let client = args.connect.client().await?;
         match args.watch {
-            None => once(&client, out).await,
-            Some(interval) => watch(&client, interval, out).await,
+            None => once(&args.connect, &client, out).await,
+            Some(interval) => watch(&args.connect, &client, interval, out).await,
         }
     })
 }
 
-async fn once(client: &Client, out: &mut Output) -> Result<Verdict, Fault> {
+async fn once(connect: &Connect, client: &Client, out: &mut Output) -> Result<Verdict, Fault> {
     let status = client.status().await?;
+    let health = health::look(connect).await?;
     match out.is_json() {
-        true => out.document(&status_json(&status))?,
-        false => show_to_people(&status, out)?,
+        true => out.document(&status_json(&status, &health))?,
+        false => show_to_people(&status, &health, out)?,
     }
     Ok(Verdict::Yes)
 }
 
 /// A master that is away comes back, or another one takes its place: that is what one watches for.
-async fn watch(client: &Client, interval: Duration, out: &mut Output) -> Result<Verdict, Fault> {
+async fn watch(connect: &Connect, client: &Client, interval: Duration, out: &mut Output) -> Result<Verdict, Fault> {
     let signals = StopSignals::catch().map_err(|error| Fault::new("SIGNALS", error.to_string(), "Try again."))?;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -62,7 +64,7 @@ async fn watch(client: &Client, interval: Duration, out: &mut Output) -> Result<
         loop {
             ticks.tick().await;
             match client.status().await {
-                Ok(status) => show(&status, out)?,
+                Ok(status) => show(&status, &health::look(connect).await?, out)?,
                 Err(error) => match Fault::from(error) {
                     Fault::Told(told) => show_trouble(&told, out)?,
                     gone => return Err(gone),
@@ -77,21 +79,23 @@ async fn watch(client: &Client, interval: Duration, out: &mut Output) -> Result<
     }
 }
 
-fn show(status: &Status, out: &mut Output) -> Result<(), Fault> {
+fn show(status: &Status, health: &Health, out: &mut Output) -> Result<(), Fault> {
     if out.is_json() {
-        let document = status_json(status).to_string();
+        let document = status_json(status, health).to_string();
         out.line(&document)?;
     } else {
         if out.is_styled() {
             write!(out.raw(), "{CLEAR}")?;
         }
-        show_to_people(status, out)?;
+        show_to_people(status, health, out)?;
         out.line("")?;
     }
     Ok(out.flush()?)
 }
 
-fn show_to_people(status: &Status, out: &mut Output) -> Result<(), Fault> {
+fn show_to_people(status: &Status, health: &Health, out: &mut Output) -> Result<(), Fault> {
+    health::lines(health).iter().try_for_each(|line| out.line(line))?;
+    out.line("")?;
     lines(status).iter().try_for_each(|line| out.line(line))?;
     findings(status).iter().try_for_each(|line| out.line(line))?;
     let Some(cluster) = &status.cluster else { return Ok(()) };
@@ -113,6 +117,7 @@ fn lines(status: &Status) -> Vec<String> {
     let pairs = [
         ("node", format!("{node}, {role}, version {version}, up {}", words::time(*uptime))),
         ("position", format!("epoch {}, applied {}, committed {}", applied.epoch, applied.seq, status.committed_seq)),
+        ("shown", shown(status.committed).to_owned()),
         (
             "objects",
             format!("{} ({} unfinished)", words::count(status.objects), words::count(status.objects_unfinished)),
@@ -126,10 +131,31 @@ fn lines(status: &Status) -> Vec<String> {
         ("log tail", tail(status)),
         ("digest", words::hex(&status.digest)),
         ("verification", verification(&status.verification)),
+        ("settings", settings(status)),
         ("longest lock", words::time(status.lock_held_max)),
         ("memory", words::size(status.memory_resident_bytes)),
     ];
     pairs.map(|(name, value)| format!("{name:<14}{}", words::plain(&value))).into()
+}
+
+fn settings(status: &Status) -> String {
+    let differ = status.settings.iter().filter_map(config::difference);
+    let told: Vec<String> =
+        differ.map(|(value, setting)| format!("{} {value}, not {}", setting.name, setting.started_with)).collect();
+    match told.is_empty() {
+        true if status.settings.iter().any(|setting| setting.value.is_none()) => {
+            "this member does not know yet what the cluster goes by".to_owned()
+        }
+        true => "as this member was started".to_owned(),
+        false => format!("the cluster goes by {}", told.join("; ")),
+    }
+}
+
+fn shown(committed: bool) -> &'static str {
+    match committed {
+        true => "what is committed",
+        false => "what this member holds: not known to be committed, a failover may take it back",
+    }
 }
 
 fn verification(found: &Verification) -> String {
@@ -166,13 +192,15 @@ fn bar(part: u64, whole: u64) -> String {
     format!("[{}{}]", "#".repeat(filled), ".".repeat(BAR_CELLS - filled))
 }
 
-fn status_json(status: &Status) -> Value {
+fn status_json(status: &Status, health: &Health) -> Value {
     json!({
+        "health": health::document(health),
         "node": status.node,
         "version": status.version,
         "role": status.role,
         "position": json::position(status.applied),
         "committed_seq": status.committed_seq,
+        "committed": status.committed,
         "uptime_ms": status.uptime.as_millis() as u64,
         "objects": status.objects,
         "objects_unfinished": status.objects_unfinished,
@@ -190,6 +218,7 @@ fn status_json(status: &Status) -> Value {
         "lock_held_us_max": status.lock_held_max.as_micros() as u64,
         "memory_resident_bytes": status.memory_resident_bytes,
         "verification": verification_json(&status.verification),
+        "settings": status.settings.iter().map(config::document).collect::<Value>(),
         "cluster": status.cluster.as_ref().map(members::cluster_json),
     })
 }
@@ -228,7 +257,7 @@ mod tests {
 
     #[test]
     fn watching_has_a_shortest_interval() {
-        assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
-        assert!(interval("50ms").is_err() && interval("x").is_err());
+        assert_eq!(parse_interval("2"), Ok(Duration::from_secs(2)));
+        assert!(parse_interval("50ms").is_err() && parse_interval("x").is_err());
     }
 }

@@ -112,6 +112,21 @@ pub(super) async fn logged_seq(members: &[Member]) -> Result<u64, Fault> {
     Ok(logged.at.unwrap_or_default().seq)
 }
 
+/// The same; or 0, which stands for what each member holds now, where no primary can be asked.
+pub(super) async fn logged_seq_or_now(members: &[Member], out: &mut Output) -> Result<u64, Fault> {
+    match logged_seq(members).await {
+        Ok(seq) => Ok(seq),
+        Err(Fault::Told(told)) => {
+            out.hint(&format!(
+                "what members hold now, at positions of their own, since no primary can be asked ({})",
+                told.message()
+            ))?;
+            Ok(0)
+        }
+        Err(gone) => Err(gone),
+    }
+}
+
 pub(super) fn told(member: &Member, why: &str) -> Fault {
     Fault::new("REFUSED", format!("{}: {why}", member.name), "Look at `understudy members`.")
 }

@@ -7,6 +7,8 @@
 //!   }
 //! ```
 //!
+//! Where a flag is more than a name with a value, clap is told so in parentheses behind the variable.
+//!
 //! Invariant: a setting has one name everywhere; names are unique among all components.
 //!
 //! Deliberately absent: rules. They are in `validate`.
@@ -31,7 +33,7 @@ macro_rules! component {
     (
         #[doc = $heading:literal]
         $name:ident, $flags:ident {
-            $( $(#[doc = $doc:literal])+ $field:ident: $kind:ty = $default:expr, $variable:literal; )+
+            $( $(#[doc = $doc:literal])+ $field:ident: $kind:ty = $default:expr, $variable:literal $(, ($($how:tt)+))?; )+
         }
     ) => {
         #[doc = $heading]
@@ -68,6 +70,7 @@ macro_rules! component {
             $(
                 $(#[doc = $doc])+
                 #[arg(long, env = $variable, hide_env_values = true)]
+                $( #[arg($($how)+)] )?
                 #[serde(skip_serializing_if = "Option::is_none")]
                 $field: Option<$kind>,
             )+

@@ -8,18 +8,20 @@
 //!
 //! Deliberately absent: bounds of the wire contract. They are in `proto::limits` and cannot be set.
 
+mod address;
 mod component;
+mod differences;
 mod load;
 mod pages;
 mod validate;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+pub(crate) use address::check_host_port;
 use component::component;
 
 pub use load::{ConfigError, Flags};
 pub use pages::{page_markdown, sample_toml};
-pub(crate) use validate::BATCH_WAIT_MS_MAX;
 
 /// How the segments of a put are chosen, after those that the caller prefers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -49,8 +51,15 @@ component! {
         /// Calls that may run for longer than a millisecond (removals by pattern, lists, very large batches) at the
         /// same time; more are refused as OVERLOADED.
         long_calls_max: usize = 16, "UNDERSTUDY_LONG_CALLS_MAX";
-        /// Connections at the same time; more are closed at once.
+        /// Connections at the same time. A new one takes the place of the oldest one that has said nothing yet; where there is
+        /// none, its calls are refused as OVERLOADED and it is closed. Fewer, with a warning, where the host allows the process
+        /// fewer open files.
         connections_max: usize = 4096, "UNDERSTUDY_CONNECTIONS_MAX";
+        /// Connections of one address (one /64 network with IPv6) at the same time, likewise. Clients behind one proxy share
+        /// its address.
+        connections_per_address_max: usize = 1024, "UNDERSTUDY_CONNECTIONS_PER_ADDRESS_MAX";
+        /// Milliseconds that a new connection has to say that it speaks HTTP/2; then it is closed.
+        first_bytes_ms_max: u64 = 5000, "UNDERSTUDY_FIRST_BYTES_MS_MAX";
         /// Calls and sessions of one connection at the same time; a client waits with more.
         connection_streams_max: u32 = 1024, "UNDERSTUDY_CONNECTION_STREAMS_MAX";
         /// Bytes that a client may send on one call or session before they are read.
@@ -60,9 +69,21 @@ component! {
         /// Bytes of all requests together that have arrived in part, or are large and being worked on; more are
         /// refused as OVERLOADED.
         request_bytes_max: usize = 512 << 20, "UNDERSTUDY_REQUEST_BYTES_MAX";
-        /// Bytes of all answers to unary calls together that their clients have not taken yet; more are refused as
-        /// OVERLOADED, or as OUTCOME_UNKNOWN where the call has changed something.
-        unary_answer_bytes_max: usize = 512 << 20, "UNDERSTUDY_UNARY_ANSWER_BYTES_MAX";
+        /// Of these, those of one connection; more are refused likewise.
+        connection_request_bytes_max: usize = 64 << 20, "UNDERSTUDY_CONNECTION_REQUEST_BYTES_MAX";
+        /// Milliseconds from the first byte of a request to its last; after that it is refused, and a session ends.
+        request_ms_max: u64 = 30_000, "UNDERSTUDY_REQUEST_MS_MAX";
+        /// Bytes of all answers together that their clients have not read yet. Where there is no room for another one, the
+        /// connections that do not read are closed, or else the one that holds the most.
+        unread_bytes_max: usize = 512 << 20, "UNDERSTUDY_UNREAD_BYTES_MAX";
+        /// Of these, those of one connection, or one answer alone; more are refused as OVERLOADED, or as OUTCOME_UNKNOWN where
+        /// the call has changed something.
+        connection_unread_bytes_max: usize = 64 << 20, "UNDERSTUDY_CONNECTION_UNREAD_BYTES_MAX";
+        /// Milliseconds for which a client may read nothing of an answer; then its connection is closed.
+        unread_ms_max: u64 = 30_000, "UNDERSTUDY_UNREAD_MS_MAX";
+        /// Milliseconds that one call may spend on matching keys with its pattern. A list ends its page then, a removal is
+        /// refused.
+        pattern_ms_max: u64 = 10_000, "UNDERSTUDY_PATTERN_MS_MAX";
         /// Answers of one session that wait for their commit; at the bound the session is not read any further.
         session_answers_max: usize = 4096, "UNDERSTUDY_SESSION_ANSWERS_MAX";
         /// Bytes of those answers, likewise.
@@ -108,14 +129,17 @@ pub enum UncleanStart {
     Cold,
 }
 
-/// What an answer to a change waits for.
+/// A directory's members look at it several times within this, whether they can be seen.
+const FILE_SEEN_AGAIN_MS: u64 = 500;
+
+/// Whether a member may make the first record of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ack {
-    /// Every member of the in-sync set has received it.
-    Committed,
-    /// It is in the primary's own log.
-    Local,
+pub enum FoundCluster {
+    /// Where no member that is present holds anything.
+    Auto,
+    /// Not this member.
+    Never,
 }
 
 component! {
@@ -147,16 +171,24 @@ component! {
         etcd_key_file: String = String::new(), "UNDERSTUDY_ETCD_KEY_FILE";
         /// Seconds after which etcd forgets a member that has fallen silent.
         etcd_lease_ttl_s: u64 = 5, "UNDERSTUDY_ETCD_LEASE_TTL_S";
-        /// What an answer to a change waits for, where the caller does not say: `committed` (every member of the in-sync
-        /// set has received it) or `local` (it is in the primary's own log, and may be lost with it).
-        ack: Ack = Ack::Committed, "UNDERSTUDY_ACK";
         /// What happens once every member that held anything has provably ended: `cold` (another one begins with nothing)
         /// or `wait` (until a person decides).
         unclean: UncleanStart = UncleanStart::Cold, "UNDERSTUDY_UNCLEAN";
+        /// Whether this member may begin a cluster where the coordinator has no record: `auto` (once no member that was present
+        /// held anything for `found_after_ms`) or `never` (the coordinator has lost its data: the operator is asked). `never` is
+        /// for members that are always the same ones, after the first start.
+        found: FoundCluster = FoundCluster::Auto, "UNDERSTUDY_FOUND";
+        /// Milliseconds for which a member looks for others that hold something, before it begins a cluster, or a later epoch with
+        /// nothing. A member that lives, and was lost from sight with the coordinator's data, needs some time to be seen again. 0:
+        /// `etcd_lease_ttl_s`, or 500 ms with `file:`.
+        found_after_ms: u64 = 0, "UNDERSTUDY_FOUND_AFTER_MS";
         /// Milliseconds after which, under `cold` and with etcd, another member begins with nothing also where nobody can prove
         /// that: nobody has led for so long. In return a primary makes way when etcd has not confirmed it for
         /// `etcd_lease_ttl_s`, and nobody serves while etcd is away. 0: on proof only, and the members go on without etcd.
         cold_after_ms: u64 = 0, "UNDERSTUDY_COLD_AFTER_MS";
+        /// Run this member under a tiny parent that tells the others when its process has ended, so that they need not wait for
+        /// the tenure. With `file:` as the coordinator the others see that by themselves.
+        guarded: bool = false, "UNDERSTUDY_GUARDED", (num_args = 0..=1, require_equals = true, default_missing_value = "true");
         /// Milliseconds for which the primary may answer after it sent the newest message that each in-sync peer has
         /// answered. After a failure that nobody can prove, a takeover waits about this long.
         tenure_ms: u64 = 500, "UNDERSTUDY_TENURE_MS";
@@ -174,8 +206,7 @@ component! {
         look_every_ms: u64 = 1000, "UNDERSTUDY_LOOK_EVERY_MS";
         /// Entries by which a peer may lag when it is to join the in-sync set.
         join_lag_ops: u64 = 1000, "UNDERSTUDY_JOIN_LAG_OPS";
-        /// Entries by which a peer may lag before it leaves the in-sync set. With `ack` local also the entries that can be
-        /// lost with the primary, at most.
+        /// Entries by which a peer may lag before it leaves the in-sync set.
         lag_ops_max: u64 = 100_000, "UNDERSTUDY_LAG_OPS_MAX";
         /// Milliseconds for which it may lack an entry before it leaves the in-sync set.
         lag_ms_max: u64 = 1000, "UNDERSTUDY_LAG_MS_MAX";
@@ -190,9 +221,6 @@ component! {
         batch_entries: usize = 2048, "UNDERSTUDY_BATCH_ENTRIES";
         /// Bytes of one message to a peer, unless a single entry is larger.
         batch_bytes: usize = 1 << 20, "UNDERSTUDY_BATCH_BYTES";
-        /// Milliseconds for which entries may gather after a message to a peer of the in-sync set, while no call waits for a
-        /// commit (with `ack` local, where messages would be most of what a standby costs). What a call waits for goes at once.
-        batch_wait_ms: u64 = 5, "UNDERSTUDY_BATCH_WAIT_MS";
         /// Entries on their way to a peer that it has not confirmed, at most.
         window_entries: u64 = 8192, "UNDERSTUDY_WINDOW_ENTRIES";
         /// Bytes on their way to a peer that it has not confirmed, at most, and one message more. Also of a full sync.
@@ -325,6 +353,12 @@ impl Cluster {
         self.coordinator.starts_with("etcd:").then(|| std::time::Duration::from_secs(self.etcd_lease_ttl_s))
     }
 
+    pub(crate) fn founding(&self) -> election::Founding {
+        let lease_ms = self.lease_outlives_process().map_or(FILE_SEEN_AGAIN_MS, |lease| lease.as_millis() as u64);
+        let after_ms = if self.found_after_ms == 0 { lease_ms } else { self.found_after_ms };
+        election::Founding { allowed: self.found == FoundCluster::Auto, after_ms }
+    }
+
     pub(crate) fn unclean(&self) -> election::Unclean {
         let after_ms = self.cold_after_ms;
         match self.unclean {
@@ -334,6 +368,11 @@ impl Cluster {
                 election::Unclean::ColdAfter { after_ms, confirm_within_ms: self.etcd_lease_ttl_s.saturating_mul(1000) }
             }
         }
+    }
+
+    pub(crate) fn start(&self) -> election::Start {
+        let pace = election::Pace { ask_again_ms: self.ask_again_ms, look_every_ms: self.look_every_ms };
+        election::Start { timing: self.timing(), pace, unclean: self.unclean(), founding: self.founding() }
     }
 
     pub(crate) fn timing(&self) -> election::Timing {
@@ -347,8 +386,25 @@ impl Cluster {
             lag_ops_max: self.lag_ops_max,
             lag_ms_max: self.lag_ms_max,
             slow_pause_ms: self.slow_pause_ms,
-            ask_again_ms: self.ask_again_ms,
-            look_every_ms: self.look_every_ms,
+        }
+    }
+}
+
+impl Config {
+    /// For a member whose state has so many shards.
+    pub(crate) fn to_member(&self, shards: u32) -> member::Settings {
+        let (cluster, verification) = (&self.cluster, &self.verification);
+        member::Settings {
+            ask_again_ms: cluster.ask_again_ms,
+            window_entries: cluster.window_entries,
+            window_bytes: cluster.window_bytes,
+            batch: replication::BatchLimits { entries: cluster.batch_entries, bytes: cluster.batch_bytes },
+            full_sync_bytes_per_s: cluster.full_sync_bytes_per_s,
+            digest_interval_ms: verification.digest_interval_ms,
+            verify_interval_ms: verification.verify_interval_ms,
+            sample_ratio: verification.sample_ratio,
+            shards,
+            buckets: metadata::SHARD_BUCKETS as u32,
         }
     }
 }
@@ -368,14 +424,17 @@ impl StateSettings {
                 PlacementStrategy::Random => metadata::Strategy::Random,
                 PlacementStrategy::FreeRatioFirst => metadata::Strategy::FreeRatioFirst,
             },
-            client_ttl_ms: self.client_ttl_ms,
-            object_lease_ms: self.object_lease_ms,
-            soft_pin_ttl_ms: self.soft_pin_ttl_ms,
-            put_start_timeout_ms: self.put_start_timeout_ms,
-            put_release_timeout_ms: self.put_release_timeout_ms,
-            task_timeout_ms: self.task_timeout_ms,
-            eviction_high_watermark: self.eviction_high_watermark,
-            eviction_ratio: self.eviction_ratio,
+            settings: metadata::Settings {
+                client_ttl_ms: self.client_ttl_ms,
+                object_lease_ms: self.object_lease_ms,
+                soft_pin_ttl_ms: self.soft_pin_ttl_ms,
+                put_start_timeout_ms: self.put_start_timeout_ms,
+                put_release_timeout_ms: self.put_release_timeout_ms,
+                task_timeout_ms: self.task_timeout_ms,
+                eviction_high_watermark: self.eviction_high_watermark,
+                eviction_ratio: self.eviction_ratio,
+                tombstones_max: self.tombstones_max,
+            },
             answers_max: self.client_answers_max,
             answer_bytes_max: self.client_answer_bytes_max,
             answer_bytes_total_max: self.answer_bytes_total_max,
@@ -385,7 +444,6 @@ impl StateSettings {
             tenants_max: self.tenants_max,
             tasks_max: self.tasks_max,
             finished_tasks_max: self.finished_tasks_max,
-            tombstones_max: self.tombstones_max,
             seed: self.placement_seed,
             ..metadata::Config::default()
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::component::{Field, Section};
 use super::{AdminHttp, Cluster, Logging, Serving, StateSettings, TailSettings, Upkeep, Verification};
+use crate::cluster_settings;
 
 const REGENERATE: &str =
     "Generated from master/src/config/mod.rs. Change it there, then: cargo run -p understudy -- docs";
@@ -25,10 +26,12 @@ pub(crate) fn sections() -> Vec<Section> {
 pub fn page_markdown() -> String {
     let mut page = format!("<!-- {REGENERATE} -->\n\n{PAGE_HEAD}");
     for Section { heading, fields } in sections() {
-        write!(page, "\n## {heading}\n\n| setting | default | effect |\n|---|---|---|\n").expect(INTO_STRING);
+        write!(page, "\n## {heading}\n\n| setting | default | whose | effect |\n|---|---|---|---|\n")
+            .expect(INTO_STRING);
         for field in fields {
             let doc = text(&field).replace('|', "\\|");
-            writeln!(page, "| `{}` | `{}` | {doc} |", field.name, field.default).expect(INTO_STRING);
+            let whose = if cluster_settings::is_named(field.name) { "cluster" } else { "member" };
+            writeln!(page, "| `{}` | `{}` | {whose} | {doc} |", field.name, field.default).expect(INTO_STRING);
         }
     }
     page
@@ -43,6 +46,13 @@ pub fn sample_toml() -> String {
             sample.push('\n');
             for line in field.doc {
                 writeln!(sample, "# {}", line.trim()).expect(INTO_STRING);
+            }
+            if cluster_settings::is_named(field.name) {
+                writeln!(
+                    sample,
+                    "# The cluster's: it counts only where this member begins one; see `understudy config`."
+                )
+                .expect(INTO_STRING);
             }
             writeln!(sample, "# {} = {}", field.name, field.default).expect(INTO_STRING);
         }
@@ -65,7 +75,10 @@ A setting has one name everywhere. `tail_entries` stands
 - in the environment, as `UNDERSTUDY_TAIL_ENTRIES=1000000`,
 - on the command line of `understudy serve`, as `--tail-entries 1000000`.
 
-The later one wins. A key of the file that does not exist is an error, and so is a value that does not fit the others: \
+The later one wins. A setting of the *cluster* is different: all members go by one value, which the first member of a new cluster \
+takes from its own file, environment and command line. Later `understudy config set tenure_ms=800` changes it for all members at \
+once. A member that is started with another value says so in its log and goes by the cluster's; `understudy config diff` lists such \
+members. A key of the file that does not exist is an error, and so is a value that does not fit the others: \
 the message names the setting and the rule. [understudy.toml](understudy.toml) has them all with their defaults.
 ";
 

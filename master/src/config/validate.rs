@@ -1,10 +1,12 @@
 //! Rules between settings, each refused with the name of the setting and both values.
 
-use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX};
+use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX, VERIFY_RECORDS_MAX};
 
+use super::address::{check_host_port, check_url};
 use super::{
     AdminHttp, Cluster, Config, ConfigError, Serving, StateSettings, TailSettings, UncleanStart, Upkeep, Verification,
 };
+use crate::logging::check_level;
 
 /// HTTP/2 knows no larger window.
 const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
@@ -12,8 +14,8 @@ const WINDOW_BYTES_MIN: u32 = 65_535;
 const WORKER_THREADS_MAX: usize = 1024;
 /// A leader key that somebody has deleted is there again after three seconds.
 const COLD_AFTER_MS_MIN: u64 = 5000;
-/// What was committed is told to a standby that often, and it gathers no longer than that.
-pub(crate) const BATCH_WAIT_MS_MAX: u64 = 5;
+/// The largest message, and what stands in front of it.
+const FRAMED_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 5;
 /// A stop is over within 5 s in all cases.
 const STOP_MS_MAX: u64 = 4500;
 
@@ -21,6 +23,10 @@ type Checked = Result<(), ConfigError>;
 
 fn rule(holds: bool, field: &'static str, rule: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(ConfigError::Rule { field, rule: rule() }) }
+}
+
+fn rule_of(field: &'static str, checked: Result<(), String>) -> Checked {
+    checked.map_err(|rule| ConfigError::Rule { field, rule })
 }
 
 impl Config {
@@ -38,6 +44,7 @@ impl Config {
         })?;
         self.upkeep.validate(&self.state)?;
         self.verification.validate()?;
+        rule_of("log_level", check_level(&self.logging.log_level))?;
         self.state.validate()
     }
 }
@@ -47,7 +54,9 @@ impl Verification {
         rule((0.0..=1.0).contains(&self.sample_ratio), "sample_ratio", || {
             format!("{}, must be 0 to 1", self.sample_ratio)
         })?;
-        rule(self.entries_per_shard >= 1, "entries_per_shard", || "must be at least 1".to_owned())
+        rule((1..=VERIFY_RECORDS_MAX).contains(&self.entries_per_shard), "entries_per_shard", || {
+            format!("{}, must be 1 to {VERIFY_RECORDS_MAX}", self.entries_per_shard)
+        })
     }
 }
 
@@ -59,6 +68,11 @@ impl Serving {
         let at_least_one = [
             ("long_calls_max", self.long_calls_max),
             ("connections_max", self.connections_max),
+            ("connections_per_address_max", self.connections_per_address_max),
+            ("first_bytes_ms_max", self.first_bytes_ms_max as usize),
+            ("request_ms_max", self.request_ms_max as usize),
+            ("unread_ms_max", self.unread_ms_max as usize),
+            ("pattern_ms_max", self.pattern_ms_max as usize),
             ("connection_streams_max", self.connection_streams_max as usize),
             ("session_answers_max", self.session_answers_max),
             ("session_answer_bytes_max", self.session_answer_bytes_max),
@@ -79,12 +93,17 @@ impl Serving {
             let Serving { stream_window_bytes, connection_window_bytes, .. } = self;
             format!("{stream_window_bytes} must not exceed connection_window_bytes, which is {connection_window_bytes}")
         })?;
-        rule(self.request_bytes_max >= MESSAGE_BYTES_MAX, "request_bytes_max", || {
-            format!("{} must hold the largest request, {MESSAGE_BYTES_MAX}", self.request_bytes_max)
-        })?;
-        rule(self.unary_answer_bytes_max >= MESSAGE_BYTES_MAX, "unary_answer_bytes_max", || {
-            format!("{} must hold the largest answer, {MESSAGE_BYTES_MAX}", self.unary_answer_bytes_max)
-        })?;
+        let bytes = [
+            ("connection_request_bytes_max", self.connection_request_bytes_max, "request"),
+            ("request_bytes_max", self.request_bytes_max, "request"),
+            ("connection_unread_bytes_max", self.connection_unread_bytes_max, "answer"),
+            ("unread_bytes_max", self.unread_bytes_max, "answer"),
+        ];
+        for (field, have, what) in bytes {
+            rule(have >= FRAMED_BYTES_MAX, field, || {
+                format!("{have} must hold the largest {what}, {FRAMED_BYTES_MAX}")
+            })?;
+        }
         for (field, value) in
             [("keepalive_interval_ms", self.keepalive_interval_ms), ("keepalive_timeout_ms", self.keepalive_timeout_ms)]
         {
@@ -119,17 +138,12 @@ impl Cluster {
             let have = tail.tail_entries;
             format!("{have} must be above window_entries + join_lag_ops, which is {ahead}: a standby holds that much")
         })?;
-        rule(self.batch_wait_ms < self.beacon_ms, "batch_wait_ms", || {
-            format!("{} must be below beacon_ms, which is {}", self.batch_wait_ms, self.beacon_ms)
-        })?;
-        rule(self.batch_wait_ms <= BATCH_WAIT_MS_MAX, "batch_wait_ms", || {
-            format!("{}, the limit is {BATCH_WAIT_MS_MAX}", self.batch_wait_ms)
-        })?;
         let is_path = |rest: &str| !rest.is_empty();
         let known = match self.coordinator.split_once(':') {
             Some(("file", rest)) => is_path(rest),
             Some(("etcd", rest)) => {
-                rest.split(',').all(|url| url.starts_with("http://") || url.starts_with("https://"))
+                rest.split(',').try_for_each(|url| rule_of("coordinator", check_url(url)))?;
+                true
             }
             _ => self.coordinator.is_empty(),
         };
@@ -145,6 +159,7 @@ impl Cluster {
         let at_least_one = [
             ("coordinator_timeout_ms", self.coordinator_timeout_ms),
             ("etcd_lease_ttl_s", self.etcd_lease_ttl_s),
+            ("ask_again_ms", self.ask_again_ms),
             ("beacon_ms", self.beacon_ms),
             ("batch_entries", self.batch_entries as u64),
             ("batch_bytes", self.batch_bytes as u64),
@@ -153,6 +168,12 @@ impl Cluster {
         ];
         for (field, value) in at_least_one {
             rule(value >= 1, field, || "must be at least 1".to_owned())?;
+        }
+        rule(!self.guarded || self.is_on(), "guarded", || {
+            "needs other members that are to be told: set coordinator".to_owned()
+        })?;
+        for (field, address) in [("advertise", &self.advertise), ("peer_advertise", &self.peer_advertise)] {
+            rule_of(field, if address.is_empty() { Ok(()) } else { check_host_port(address) })?;
         }
         self.validate_cold_after()?;
         // The rule names the settings: they have the same names there.

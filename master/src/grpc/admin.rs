@@ -7,25 +7,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use metadata::TenantUsage;
 use oplog::{Part, Position, ReplicatedState as _, Verifiable as _};
+use prost::Message as _;
 use proto::status::{self, to_status};
 use proto::v1::admin_server::Admin;
 use proto::v1::{
     self, CallError, Digests, Finding, GetDigestsRequest, ListTenantsRequest, ListTenantsResponse, LogDigestsRequest,
-    LogDigestsResponse, PartList, Parts, ScrubProgress, ScrubRequest, SetTenantQuotaRequest, SetTenantQuotaResponse,
-    StatusRequest, StatusResponse, Tenant, TransferRequest, TransferResponse, VerificationStatus,
+    LogDigestsResponse, PartList, Parts, ScrubProgress, ScrubRequest, SetSettingsRequest, SetSettingsResponse,
+    SetTenantQuotaRequest, SetTenantQuotaResponse, StatusRequest, StatusResponse, Tenant, TransferRequest,
+    TransferResponse, VerificationStatus,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use verification::{digests_to_wire, parts_to_wire};
 
+use crate::cluster_settings;
 use crate::gate::{Effect, Standing};
+use crate::grpc::body::{Reserved, Rests};
 use crate::grpc::caller::check_tenant;
-use crate::grpc::commit::never_committed;
+use crate::grpc::commit::{is_settled, never_committed, settles};
+use crate::grpc::outgoing::{self, Shares};
 use crate::grpc::refuse;
 use crate::grpc::reply::position;
 use crate::node::Node;
+use crate::pair::retime::NotRetimed;
 use crate::pair::transfer::{NotTransferred, Transferred};
 use crate::process;
 use crate::scrub::{self, Looked};
@@ -37,14 +43,41 @@ const SCRUB_OUT_MAX: usize = 4;
 const DIGESTS_WITHIN: Duration = Duration::from_secs(5);
 /// One shard's.
 const RECORD_PARTS_MAX: usize = 16;
+/// After a transfer that was refused because of another one.
+const TRANSFER_RETRY_MS: u32 = 10;
+/// Calls that capture records at the same time: each may take a whole shard's worth of memory.
+const CAPTURES_MAX: usize = 2;
 
 pub(crate) struct AdminCalls {
     node: Arc<Node>,
+    captures: Arc<Semaphore>,
 }
 
 impl AdminCalls {
     pub(crate) fn new(node: Arc<Node>) -> AdminCalls {
-        AdminCalls { node }
+        AdminCalls { node, captures: Arc::new(Semaphore::new(CAPTURES_MAX)) }
+    }
+
+    async fn set_state_settings(&self, changes: Vec<(String, String)>) -> Result<Option<v1::Position>, Status> {
+        let set = move |node: &Node| {
+            let changes: Vec<(&str, &str)> = changes.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let set = node.state().set_settings(&changes, node.clock.now());
+            node.commit_appended();
+            let at = set.map_err(|refused| refuse::call(node, refused))?.position;
+            Ok((position(at), at))
+        };
+        self.run(Effect::Mutates, set).await.map(Response::into_inner)
+    }
+
+    async fn digests_now(&self) -> Result<Response<Digests>, Status> {
+        let node = Arc::clone(&self.node);
+        let looked = tokio::task::spawn_blocking(move || {
+            let (open, held) = (node.gate.check_open(), node.state());
+            let digests = held.digests();
+            let committed = settles(&node, &open, digests.at) && Arc::ptr_eq(&held, &node.state());
+            Digests { committed, ..digests_to_wire(&digests) }
+        });
+        looked.await.map(Response::new).map_err(|fault| to_status(status::internal(fault)))
     }
 
     /// Runs on a thread of its own: totals and lists cost what there is.
@@ -60,11 +93,11 @@ impl AdminCalls {
         let tail = self.node.tail();
         // The tail that it ran on, or the gate knows better.
         self.node.gate.check_answer(effect, epoch).map_err(to_status)?;
-        tail.awaited().advance(at.seq);
         let committed = tail.committed().wait(at.seq).await;
         committed.map_err(|why| to_status(never_committed(effect, why)))?;
-        self.node.gate.check_answer(effect, epoch).map_err(to_status)?;
-        Ok(Response::new(answer))
+        let mut response = Response::new(answer);
+        response.extensions_mut().insert(Rests::new(&self.node, effect, epoch));
+        Ok(response)
     }
 }
 
@@ -100,6 +133,27 @@ impl Admin for AdminCalls {
         self.run(Effect::Mutates, set).await
     }
 
+    /// What stands in the state goes first: its entry is committed before the record is changed.
+    async fn set_settings(
+        &self,
+        request: Request<SetSettingsRequest>,
+    ) -> Result<Response<SetSettingsResponse>, Status> {
+        self.node.gate.check_open().map_err(to_status)?;
+        let change = cluster_settings::change(&self.node, &request.into_inner().settings).map_err(to_status)?;
+        let at = match change.state.is_empty() {
+            true => None,
+            false => self.set_state_settings(change.state).await?,
+        };
+        let version = match self.node.pair().filter(|_| !change.timing.is_empty()) {
+            Some(pair) => pair.retime(&change.timing).await.map_err(|why| match at {
+                None => to_status(not_retimed(&why)),
+                Some(_) => to_status(status::outcome_unknown(format_args!("a part of it is done, and then: {why}"))),
+            })?,
+            None => 0,
+        };
+        Ok(Response::new(SetSettingsResponse { position: at, version }))
+    }
+
     type ScrubStream = ReceiverStream<Result<ScrubProgress, Status>>;
 
     async fn scrub(&self, _: Request<ScrubRequest>) -> Result<Response<Self::ScrubStream>, Status> {
@@ -118,8 +172,16 @@ impl Admin for AdminCalls {
 
     async fn get_digests(&self, request: Request<GetDigestsRequest>) -> Result<Response<Digests>, Status> {
         let seq = request.into_inner().seq;
+        let open = self.node.gate.check_open();
+        if seq == 0 {
+            return self.digests_now().await;
+        }
         match timeout(DIGESTS_WITHIN, self.node.verify.digests_at(seq)).await {
-            Ok(Some(digests)) => Ok(Response::new(digests_to_wire(&digests))),
+            Ok(Some(digests)) => {
+                let is_still_so = || self.node.verify.has_digests_of(digests.at);
+                let committed = is_settled(&self.node, &open, digests.at) && is_still_so();
+                Ok(Response::new(Digests { committed, ..digests_to_wire(&digests) }))
+            }
             Ok(None) => Err(Status::not_found(format!("of seq {seq} no digests are known here"))),
             Err(_) => Err(Status::deadline_exceeded(format!(
                 "this member has not come to seq {seq} within {} s",
@@ -129,13 +191,36 @@ impl Admin for AdminCalls {
     }
 
     async fn get_records(&self, request: Request<PartList>) -> Result<Response<Parts>, Status> {
+        let shares = request.extensions().get::<Arc<Shares>>().cloned();
         let parts: Vec<Part> = request.into_inner().parts.iter().map(part).collect();
         if parts.len() > RECORD_PARTS_MAX {
             return Err(Status::invalid_argument(format!("parts: {}, the limit is {RECORD_PARTS_MAX}", parts.len())));
         }
+        if parts.windows(2).any(|two| two[0].shard != two[1].shard) {
+            return Err(Status::invalid_argument("parts: of several shards, must be of one"));
+        }
+        // Those that wait hold nothing.
+        let turn = Arc::clone(&self.captures).acquire_owned().await;
         let node = Arc::clone(&self.node);
-        let captured = tokio::task::spawn_blocking(move || parts_to_wire(node.state().capture_parts(&parts))).await;
-        captured.map(Response::new).map_err(|fault| to_status(status::internal(fault)))
+        let captured = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let open = node.gate.check_open();
+            let held = node.state();
+            let image = held.capture_records(&parts);
+            let at = image.digests.at;
+            let mut wire = parts_to_wire(image);
+            if let Some(state) = &mut wire.state {
+                state.committed = settles(&node, &open, at) && Arc::ptr_eq(&held, &node.state());
+            }
+            wire
+        });
+        let captured = captured.await.map_err(|fault| to_status(status::internal(fault)))?;
+        let held = shares.map(|shares| outgoing::take(shares.answers.share(), captured.encoded_len(), Effect::Reads));
+        let mut response = Response::new(captured);
+        if let Some(held) = held.transpose().map_err(to_status)? {
+            response.extensions_mut().insert(Reserved::new(held));
+        }
+        Ok(response)
     }
 
     async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<TransferResponse>, Status> {
@@ -157,9 +242,18 @@ fn part(wire: &v1::Part) -> Part {
     Part { shard: wire.shard, bucket: wire.bucket }
 }
 
+fn not_retimed(why: &NotRetimed) -> CallError {
+    match why {
+        NotRetimed::NotPrimary { epoch } => status::not_primary("", *epoch),
+        NotRetimed::Rule(rule) => status::invalid("settings", rule),
+        NotRetimed::Unknown => status::outcome_unknown(why),
+    }
+}
+
 fn not_transferred(why: &NotTransferred) -> CallError {
     match why {
         NotTransferred::NotPrimary => status::not_primary("", 0),
+        NotTransferred::Busy => status::overloaded_at("transfer", TRANSFER_RETRY_MS),
         NotTransferred::Already { .. } => status::invalid("to", why),
         NotTransferred::Unknown { .. }
         | NotTransferred::NobodyInSync
@@ -176,8 +270,11 @@ fn tenant(usage: TenantUsage) -> Tenant {
     Tenant { name, used_bytes, objects, quota_bytes }
 }
 
+/// For threads that may wait.
 pub(crate) fn look(node: &Node) -> StatusResponse {
-    let totals = node.state().totals();
+    let open = node.gate.check_open();
+    let held = node.state();
+    let totals = held.totals();
     let tail = node.tail().stats();
     StatusResponse {
         node: node.name.clone(),
@@ -203,18 +300,20 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
         memory_resident_bytes: process::resident_bytes(),
         cluster: node.pair().map(|pair| pair.status()),
         verification: Some(verification(node)),
+        settings: cluster_settings::all(node),
+        committed: settles(node, &open, totals.applied) && Arc::ptr_eq(&held, &node.state()),
     }
 }
 
 fn verification(node: &Node) -> VerificationStatus {
     let (verify, counts) = (&node.verify, &node.verify.counts);
-    let (condition, what) = verify.condition();
+    let (condition, what) = node.condition();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let finding = |finding: crate::verify::Finding| Finding { wall_ms: finding.wall_ms, what: finding.what };
     VerificationStatus {
         condition: condition.to_owned(),
         what,
-        verified: Some(verify.verified().seq).filter(|seq| *seq > 0),
+        verified: Some(node.verified().seq).filter(|seq| *seq > 0),
         compared: count(&counts.compared),
         differed: count(&counts.differed),
         samples: count(&counts.samples),

@@ -1,6 +1,9 @@
 //! What goes back to a client: nothing, one message, a session, or what a service of tonic makes.
+//!
+//! Invariant: whatever of it the transport is given is counted in its connection's share of answers.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,7 +14,11 @@ use proto::status::to_status;
 use proto::v1::CallError;
 use tonic::Status;
 
+use crate::budget::{Share, Taken};
+use crate::gate::Effect;
+use crate::grpc::outgoing::Chunk;
 use crate::grpc::session::Session;
+use crate::node::Node;
 
 #[derive(Default)]
 pub(crate) enum Body {
@@ -19,18 +26,88 @@ pub(crate) enum Body {
     #[default]
     Empty,
     Unary {
-        message: Option<Bytes>,
+        message: Option<Chunk>,
         ended: bool,
     },
     Session(Box<Session>),
-    Tonic(tonic::body::Body),
+    Tonic(Foreign),
+}
+
+/// Of a service of tonic.
+pub(crate) struct Foreign {
+    body: tonic::body::Body,
+    answers: Arc<Share>,
+    /// What a large answer has taken until it is encoded.
+    reserved: Option<Reserved>,
+    rests: Option<Rests>,
+    is_refused: bool,
+}
+
+/// What an answer rests on, beside it in the response of a service of tonic: the gate is asked once it is encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Rests {
+    node: Arc<Node>,
+    effect: Effect,
+    epoch: u64,
+}
+
+impl Rests {
+    pub(crate) fn new(node: &Arc<Node>, effect: Effect, epoch: u64) -> Rests {
+        Rests { node: Arc::clone(node), effect, epoch }
+    }
+}
+
+/// Memory for an answer, beside it in the response of a service of tonic.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserved {
+    _taken: Arc<Taken>,
+}
+
+impl Reserved {
+    pub(crate) fn new(taken: Taken) -> Reserved {
+        Reserved { _taken: Arc::new(taken) }
+    }
+}
+
+impl Foreign {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Status>>> {
+        if self.reserved.is_none()
+            && let Err(full) = self.answers.check_room()
+        {
+            return Poll::Ready(Some(Err(to_status(full.refusal()))));
+        }
+        let Foreign { body, answers, reserved, rests, is_refused } = self;
+        if *is_refused {
+            return Poll::Ready(None);
+        }
+        let frame = Pin::new(body).poll_frame(cx).map_ok(|frame| {
+            frame.map_data(|bytes: Bytes| {
+                *reserved = None;
+                let taken = answers.take_anyway(bytes.len());
+                Chunk::new(bytes, taken)
+            })
+        });
+        // The last thing before the transport has the bytes.
+        match (&frame, rests) {
+            (Poll::Ready(Some(Ok(ready))), Some(Rests { node, effect, epoch })) if ready.is_data() => {
+                match node.gate.check_answer(*effect, *epoch) {
+                    Ok(()) => frame,
+                    Err(error) => {
+                        *is_refused = true;
+                        Poll::Ready(Some(Ok(Frame::trailers(trailers(Err(error))))))
+                    }
+                }
+            }
+            _ => frame,
+        }
+    }
 }
 
 impl HttpBody for Body {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = Status;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Status>>> {
         match self.get_mut() {
             Body::Empty => Poll::Ready(None),
             Body::Unary { message, ended } => Poll::Ready(match message.take() {
@@ -39,7 +116,7 @@ impl HttpBody for Body {
                 None => Some(Ok(Frame::trailers(ok_trailers()))),
             }),
             Body::Session(session) => session.poll_frame(cx).map(|frame| frame.map(Ok)),
-            Body::Tonic(body) => Pin::new(body).poll_frame(cx),
+            Body::Tonic(foreign) => foreign.poll_frame(cx),
         }
     }
 
@@ -48,7 +125,7 @@ impl HttpBody for Body {
             Body::Empty => true,
             Body::Unary { ended, .. } => *ended,
             Body::Session(_) => false,
-            Body::Tonic(body) => body.is_end_stream(),
+            Body::Tonic(foreign) => foreign.is_refused || foreign.body.is_end_stream(),
         }
     }
 }
@@ -80,10 +157,58 @@ pub(crate) fn respond(body: Body) -> Response<Body> {
 }
 
 /// One message, framed already.
-pub(crate) fn respond_message(message: Bytes) -> Response<Body> {
+pub(crate) fn respond_message(message: Chunk) -> Response<Body> {
     respond(Body::Unary { message: Some(message), ended: false })
+}
+
+pub(crate) fn respond_foreign(response: Response<tonic::body::Body>, answers: &Arc<Share>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let (reserved, rests) = (parts.extensions.remove::<Reserved>(), parts.extensions.remove::<Rests>());
+    Response::from_parts(
+        parts,
+        Body::Tonic(Foreign { body, answers: Arc::clone(answers), reserved, rests, is_refused: false }),
+    )
 }
 
 pub(crate) fn respond_error(error: CallError) -> Response<Body> {
     to_status(error).into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::gate::Standing;
+    use crate::grpc::outgoing::Shares;
+
+    async fn frames(mut body: Body) -> Vec<Frame<Chunk>> {
+        let mut frames = Vec::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            frames.push(frame.expect("nothing breaks here"));
+        }
+        frames
+    }
+
+    #[tokio::test]
+    async fn answer_of_an_operators_call_that_may_not_go_out_any_more_is_refused_where_it_is_encoded() {
+        let node = Node::alone(Config::default());
+        let shares = Shares::open(&node, None);
+        let answer = || {
+            let body = tonic::body::Body::new(Full::new(Bytes::from_static(b"answer")));
+            let mut response = Response::new(body);
+            response.extensions_mut().insert(Rests::new(&node, Effect::Reads, node.gate().epoch()));
+            respond_foreign(response, shares.answers.share()).into_body()
+        };
+        let told = frames(answer()).await;
+        assert_eq!(told[0].data_ref().map(|data| bytes::Buf::chunk(data).len()), Some(6));
+        node.gate().set(Standing::NotPrimary { hint: String::new(), epoch: 2 });
+        let told = frames(answer()).await;
+        let refused = told[0].trailers_ref().expect("nothing of it goes out");
+        assert_eq!(told.len(), 1);
+        assert_eq!(refused[Status::GRPC_STATUS], "14", "{refused:?}");
+    }
 }

@@ -14,7 +14,6 @@ pub(crate) fn mutating<'a>(node: &Node, caller: &'a Option<Caller>) -> Result<Ca
     let client = client_id.try_into().map_err(|_| {
         invalid("caller.client_id", format_args!("{} bytes, {CLIENT_ID_BYTES} are needed", client_id.len()))
     })?;
-    let _: v1::Ack = choice("caller.ack", caller.as_ref().map_or(0, |caller| caller.ack))?;
     let (number, answered_below) = caller.as_ref().map_or((0, 0), |c| (c.request_number, c.answered_below));
     Ok(Call { client: ClientId(client), number, answered_below, tenant: tenant(caller)?, now: node.clock.now() })
 }
@@ -47,7 +46,7 @@ pub(crate) fn pin(node: &Node, pin: i32, soft_pin_ttl_ms: u64) -> Result<Pin, Ca
     Ok(match choice("pin", pin)? {
         v1::Pin::None => Pin::None,
         v1::Pin::Hard => Pin::Hard,
-        v1::Pin::Soft if soft_pin_ttl_ms == 0 => Pin::Soft { ttl_ms: node.config.state.soft_pin_ttl_ms },
+        v1::Pin::Soft if soft_pin_ttl_ms == 0 => Pin::Soft { ttl_ms: node.state().settings().settings.soft_pin_ttl_ms },
         v1::Pin::Soft => Pin::Soft {
             ttl_ms: u32::try_from(soft_pin_ttl_ms).map_err(|_| {
                 invalid("soft_pin_ttl_ms", format_args!("{soft_pin_ttl_ms}, the limit is {}", u32::MAX))

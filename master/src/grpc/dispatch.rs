@@ -14,9 +14,8 @@ use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
 use proto::v1::{self, CallError};
 
-use crate::config;
-use crate::gate::Effect;
 use crate::grpc::framing::put_message;
+use crate::grpc::long::Waited;
 use crate::grpc::read::By;
 use crate::grpc::reply::{Reply, check_size};
 use crate::grpc::transfer::Finish;
@@ -119,8 +118,8 @@ pub(crate) fn weight(call: &Call) -> Weight {
 }
 
 /// Runs a call to its end. The answer may have to wait for its commit; a refusal is counted here.
-pub(crate) fn run(node: &Node, call: &Call, taken: Taken) -> Result<Reply, CallError> {
-    match run_open(node, call) {
+pub(crate) fn run(node: &Node, call: &Call, taken: Taken, waited: &Waited) -> Result<Reply, CallError> {
+    match run_open(node, call, waited) {
         Ok(reply) => Ok(Reply { taken, ..reply }),
         Err(error) => {
             node.requests.refused(taken, &error);
@@ -129,64 +128,23 @@ pub(crate) fn run(node: &Node, call: &Call, taken: Taken) -> Result<Reply, CallE
     }
 }
 
-fn run_open(node: &Node, call: &Call) -> Result<Reply, CallError> {
+fn run_open(node: &Node, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
     let epoch = match node.gate.check_open() {
         Ok(epoch) => epoch,
-        Err(closed) => return standby_read::run(node, call, closed),
+        Err(closed) => return standby_read::run(node, call, closed, waited),
     };
-    let reply = execute(node, call);
+    let reply = execute(node, call, waited);
     // Also after a refusal: of a large batch, parts may be in the log.
     node.commit_appended();
     reply.map(|mut reply| {
         reply.epoch = epoch;
-        if reply.effect == Effect::Mutates && is_local(node, call) {
-            // Of what was acknowledged, never more than this many entries can be lost.
-            reply.wait_seq = reply.wait_seq.saturating_sub(node.config.cluster.lag_ops_max);
-        }
+        #[cfg(feature = "faults")]
+        node.pending_fault.answer_early(&mut reply.wait_seq);
         reply
     })
 }
 
-/// Whether the answer may go out before every member of the set has what it tells of.
-fn is_local(node: &Node, call: &Call) -> bool {
-    let ack = caller_of(call).map_or(v1::Ack::ClusterDefault, v1::Caller::ack);
-    match ack {
-        v1::Ack::ClusterDefault => node.config.cluster.ack == config::Ack::Local,
-        v1::Ack::Committed => false,
-        v1::Ack::Local => true,
-    }
-}
-
-/// Of a call that may change something.
-fn caller_of(call: &Call) -> Option<&v1::Caller> {
-    let caller = match call {
-        Call::Heartbeat(request) => &request.caller,
-        Call::MountSegment(request) => &request.caller,
-        Call::RemountSegments(request) => &request.caller,
-        Call::UnmountSegment(request) => &request.caller,
-        Call::PutStart(request) => &request.caller,
-        Call::PutEnd(request) => &request.caller,
-        Call::PutRevoke(request) => &request.caller,
-        Call::Remove(request) => &request.caller,
-        Call::RemoveMatching(request) => &request.caller,
-        Call::RemoveAll(request) => &request.caller,
-        Call::Pin(request) => &request.caller,
-        Call::Unpin(request) => &request.caller,
-        Call::CopyStart(request) => &request.caller,
-        Call::MoveStart(request) => &request.caller,
-        Call::CopyEnd(request) | Call::CopyRevoke(request) => &request.caller,
-        Call::MoveEnd(request) | Call::MoveRevoke(request) => &request.caller,
-        Call::CreateTask(request) => &request.caller,
-        Call::FetchTasks(request) => &request.caller,
-        Call::CompleteTask(request) => &request.caller,
-        Call::ListSegments(_) | Call::GetReplicas(_) | Call::Exists(_) | Call::ListKeys(_) | Call::ListTasks(_) => {
-            return None;
-        }
-    };
-    caller.as_ref()
-}
-
-fn execute(node: &Node, call: &Call) -> Result<Reply, CallError> {
+fn execute(node: &Node, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
     match call {
         Call::Heartbeat(request) => segments::heartbeat(node, request),
         Call::MountSegment(request) => segments::mount(node, request),
@@ -199,9 +157,9 @@ fn execute(node: &Node, call: &Call) -> Result<Reply, CallError> {
         Call::GetReplicas(request) => read::get_replicas(node, request, By::Primary),
         Call::Exists(request) => read::exists(node, request, By::Primary),
         Call::Remove(request) => remove::remove(node, request),
-        Call::RemoveMatching(request) => remove::remove_matching(node, request),
-        Call::RemoveAll(request) => remove::remove_all(node, request),
-        Call::ListKeys(request) => read::list_keys(node, request, By::Primary),
+        Call::RemoveMatching(request) => remove::remove_matching(node, request, waited),
+        Call::RemoveAll(request) => remove::remove_all(node, request, waited),
+        Call::ListKeys(request) => read::list_keys(node, request, By::Primary, waited),
         Call::Pin(request) => remove::set_pin(node, request),
         Call::Unpin(request) => remove::unpin(node, request),
         Call::CopyStart(request) => transfer::copy_start(node, request),

@@ -4,11 +4,13 @@
 //!   0 (not compressed) | length, 4 bytes | message        and the next one, in chunks of any size
 //! ```
 //!
-//! Invariants: a message that lies in one chunk is a slice of it, not a copy. One that lies in several takes its memory
-//! from the node's budget before it is put together, and gives it back when it is dropped. Nothing over the limit is
-//! taken in.
+//! Invariants: a message that lies in one chunk is a slice of it, not a copy. One that lies in several takes memory from its
+//! connection's share as its bytes come, never for what is only announced: at most twice what has come, and no more than its
+//! length. It gives it back when it is dropped. Nothing over the limit is taken in.
 //!
 //! Deliberately absent: compression. Keys and ids are random to a compressor.
+
+use std::sync::Arc;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::Message;
@@ -16,12 +18,10 @@ use proto::limits::MESSAGE_BYTES_MAX;
 use proto::status;
 use proto::v1::CallError;
 
-use crate::budget::{Budget, Taken};
+use crate::budget::{Full, Share, Taken};
 
 /// What stands in front of a message.
-const PREFIX_BYTES: usize = 5;
-/// When to come back after the memory for requests was at its limit.
-const RETRY_AFTER_MS: u32 = 50;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// One message as it came in.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Inbound {
 /// Cuts a stream of chunks into messages.
 #[derive(Debug)]
 pub(crate) struct Framing {
-    budget: Budget,
+    share: Arc<Share>,
     /// Not looked at yet.
     chunk: Bytes,
     /// A message that began in an earlier chunk.
@@ -42,8 +42,8 @@ pub(crate) struct Framing {
 }
 
 impl Framing {
-    pub(crate) fn new(budget: Budget) -> Framing {
-        Framing { budget, chunk: Bytes::new(), partial: BytesMut::new(), taken: None }
+    pub(crate) fn new(share: Arc<Share>) -> Framing {
+        Framing { share, chunk: Bytes::new(), partial: BytesMut::new(), taken: None }
     }
 
     /// The chunk before must have been used up: `next` has given `None`.
@@ -81,10 +81,7 @@ impl Framing {
             return Ok(None);
         }
         let length = length_of(&self.partial)?;
-        if self.taken.is_none() {
-            let taken = self.budget.take(length);
-            self.taken = Some(taken.ok_or_else(|| status::overloaded_at("memory for requests", RETRY_AFTER_MS))?);
-        }
+        self.make_room(PREFIX_BYTES + length).map_err(Full::refusal)?;
         self.fill(PREFIX_BYTES + length);
         if self.partial.len() < PREFIX_BYTES + length {
             return Ok(None);
@@ -92,6 +89,25 @@ impl Framing {
         let mut bytes = self.partial.split().freeze();
         bytes.advance(PREFIX_BYTES);
         Ok(Some(Inbound { bytes, _taken: self.taken.take() }))
+    }
+
+    /// For what the chunk has of a message of this length, prefix and all.
+    fn make_room(&mut self, length: usize) -> Result<(), Full> {
+        let needed = length.min(self.partial.len() + self.chunk.len());
+        let have = self.taken.as_ref().map_or(0, Taken::bytes);
+        if needed <= have {
+            return Ok(());
+        }
+        let room = length.min(needed * 2);
+        match &mut self.taken {
+            Some(taken) => taken.grow(room - have)?,
+            None => self.taken = Some(self.share.take(room)?),
+        }
+        // Not more than that: left to itself it would grow by its own rule.
+        let mut roomy = BytesMut::with_capacity(room);
+        roomy.extend_from_slice(&self.partial);
+        self.partial = roomy;
+        Ok(())
     }
 
     /// Up to `length`, from the chunk.

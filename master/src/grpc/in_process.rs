@@ -6,6 +6,8 @@
 //! Deliberately absent: waiting. A long call runs right here, and an answer is given before its commit, which a node
 //! without peers does not know.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message as _;
 use proto::status;
@@ -14,6 +16,7 @@ use proto::v1::{CallError, SessionResponse};
 
 use crate::grpc::dispatch;
 use crate::grpc::framing::Framing;
+use crate::grpc::long::Waited;
 use crate::grpc::reply::{Reply, check_size};
 use crate::node::Node;
 
@@ -21,7 +24,7 @@ use crate::node::Node;
 pub fn answer(node: &Node, message: Bytes) -> Result<SessionResponse, CallError> {
     let request = dispatch::decode_session(message)?;
     let ran = match &request.call {
-        Some(call) => dispatch::run(node, call, node.requests.take(call)),
+        Some(call) => dispatch::run(node, call, node.requests.take(call), &Waited::SURELY),
         None => Err(status::invalid("call", "none that this version knows")),
     };
     let answered = ran.and_then(|Reply { answer, effect, .. }| {
@@ -33,7 +36,8 @@ pub fn answer(node: &Node, message: Bytes) -> Result<SessionResponse, CallError>
 
 /// The messages that a connection's chunks hold. An error: the stream would end there.
 pub fn messages(node: &Node, chunks: impl IntoIterator<Item = Bytes>) -> Result<Vec<Bytes>, CallError> {
-    let mut framing = Framing::new(node.request_bytes.clone());
+    let open = node.request_bytes.open(None);
+    let mut framing = Framing::new(Arc::clone(open.share()));
     let mut messages = Vec::new();
     for chunk in chunks {
         framing.push(chunk);

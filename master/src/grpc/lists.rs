@@ -19,7 +19,9 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet};
-use proto::limits::{BATCH_ITEMS_MAX, PREFERRED_SEGMENTS_MAX, REPLICAS_MAX};
+use proto::limits::{
+    BATCH_ITEMS_MAX, PREFERRED_SEGMENTS_MAX, REPLICAS_MAX, VERIFY_PARTS_MAX, VERIFY_RECORDS_MAX, VERIFY_SHARDS_MAX,
+};
 use proto::status;
 use proto::v1::CallError;
 
@@ -49,6 +51,11 @@ pub(crate) fn check_session_request(bytes: &[u8]) -> Result<(), CallError> {
     // The call is not a field to whoever made it.
     checked
         .map_err(|over| Over { path: over.path.split_once('.').map_or("", |path| path.1).to_owned(), ..over }.refused())
+}
+
+/// Of another member: its lists are short, so they are always counted.
+pub(crate) fn check_question(bytes: &[u8]) -> Result<(), CallError> {
+    check(SHAPES.question, bytes).map_err(|over| over.refused())
 }
 
 fn check(shape: usize, mut bytes: &[u8]) -> Result<(), Over> {
@@ -97,6 +104,7 @@ struct Shapes {
     all: Vec<Shape>,
     of_methods: HashMap<String, usize>,
     session: usize,
+    question: usize,
 }
 
 static SHAPES: LazyLock<Shapes> = LazyLock::new(|| {
@@ -111,7 +119,8 @@ static SHAPES: LazyLock<Shapes> = LazyLock::new(|| {
         methods.iter().filter_map(|method| Some((method.name().to_owned(), made.shape(method.input_type())?)));
     let of_methods = of_methods.collect();
     let session = made.shape(&format!("{PACKAGE}{SESSION_REQUEST}")).expect("its calls have lists");
-    Shapes { all: made.all, of_methods, session }
+    let question = made.shape(&format!("{PACKAGE}VerifyQuestion")).expect("its questions have lists");
+    Shapes { all: made.all, of_methods, session, question }
 });
 
 struct Making<'a> {
@@ -152,6 +161,9 @@ fn limit_of(list: &str) -> usize {
     match list {
         "preferred_segments" => PREFERRED_SEGMENTS_MAX,
         "target_segments" => REPLICAS_MAX,
+        "shards" => VERIFY_SHARDS_MAX,
+        "parts" => VERIFY_PARTS_MAX,
+        "records" => VERIFY_RECORDS_MAX,
         _ => BATCH_ITEMS_MAX,
     }
 }

@@ -26,6 +26,28 @@ fn list_at_the_limit_passes_and_one_more_does_not() {
     assert_eq!(refused(check_session_request(&session.encode_to_vec())), over);
 }
 
+/// What another member asks has limits of its own, and is counted however short it is.
+#[test]
+fn question_of_another_member_is_counted_list_by_list() {
+    use proto::v1::verify_question::Question;
+    use proto::v1::{Part, PartList, Sample, SampleRecord, ShardList, VerifyQuestion};
+    let check = |question| check_question(&VerifyQuestion { question: Some(question) }.encode_to_vec());
+    let shards = |count| Question::Buckets(ShardList { shards: vec![7; count] });
+    let parts = |count| Question::Parts(PartList { parts: vec![Part::default(); count] });
+    let sample =
+        |count| Question::Sample(Sample { records: vec![SampleRecord::default(); count], ..Sample::default() });
+    for fits in [shards(32), parts(512), sample(2000)] {
+        assert!(check(fits).is_ok());
+    }
+    for (over, said) in [
+        (shards(33), "buckets.shards: more than 32 items, the limit is 32"),
+        (parts(513), "parts.parts: more than 512 items, the limit is 512"),
+        (sample(2001), "sample.records: more than 2000 items, the limit is 2000"),
+    ] {
+        assert_eq!(refused(check(over)), said);
+    }
+}
+
 /// A decoder merges parts of one message, also of the call that a session's request holds.
 #[test]
 fn parts_of_one_call_count_together() {

@@ -2,8 +2,9 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `server`, `connection` | the listener, connections, their end; where their requests run |
+//! | `server`, `connection` | connections and their end; where their requests run |
 //! | `router`, `body` | which service a request is for; what goes back |
+//! | `outgoing` | what one connection may hold of answers that are not read |
 //! | `framing` | where messages begin and end, and what memory they take |
 //! | `lists` | how long the lists of a request may be, before it is decoded |
 //! | `unary`, `session` | one call, one answer; many calls over one stream |
@@ -27,11 +28,13 @@ mod dispatch;
 mod framing;
 mod health;
 pub mod in_process;
-mod lists;
+pub(crate) mod lists;
 mod long;
+mod outgoing;
 mod parked;
 mod put;
 mod read;
+mod ready;
 mod refuse;
 mod remove;
 mod reply;

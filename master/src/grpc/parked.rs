@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use oplog::{SeqWatch, Tail, WaitError, WaitOwned};
 
+use crate::budget;
 use crate::gate::Effect;
 use crate::metrics::Taken;
 
@@ -21,6 +22,7 @@ pub(crate) struct ParkedAnswer {
     pub(crate) epoch: u64,
     pub(crate) taken: Taken,
     pub(crate) framed: Bytes,
+    pub(crate) held: budget::Taken,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,10 @@ use oplog::CloseReason;
 use super::*;
 
 fn answer(id: u64) -> ParkedAnswer {
-    ParkedAnswer { id, effect: Effect::Mutates, epoch: 1, taken: Taken::default(), framed: Bytes::from_static(b"1234") }
+    let bounds = budget::Bounds { name: "all", bytes_max: 100, connection_name: "own", connection_bytes_max: 100 };
+    let held = budget::Budget::new(bounds).open(None).share().take_anyway(4);
+    let framed = Bytes::from_static(b"1234");
+    ParkedAnswer { id, effect: Effect::Mutates, epoch: 1, taken: Taken::default(), framed, held }
 }
 
 fn next(parked: &mut Parked) -> Option<(u64, Result<(), WaitError>)> {

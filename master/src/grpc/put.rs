@@ -28,8 +28,11 @@ pub(crate) fn start(node: &Node, request: &PutStartRequest) -> Result<Reply, Cal
     };
     check_answer_fits(node, request.items.len(), &how.placement)?;
     let items: Vec<_> = request.items.iter().map(|item| PutStartItem { key: &item.key, size: item.size }).collect();
-    let started = node.state().put_start(&call, &how, &items).map_err(|refused| refuse::call(node, refused))?;
-    let mut refs = SegmentRefs::new(node.state().view());
+    let state = node.state();
+    // Before the put: the answer is told once all is committed that stands before it in the log.
+    let put_start_timeout_ms = state.settings().settings.put_start_timeout_ms;
+    let started = state.put_start(&call, &how, &items).map_err(|refused| refuse::call(node, refused))?;
+    let mut refs = SegmentRefs::new(state.view());
     let results = started.results.into_iter().map(|outcome| match outcome {
         Ok(at) => PutStartResult {
             refusal: None,
@@ -43,7 +46,7 @@ pub(crate) fn start(node: &Node, request: &PutStartRequest) -> Result<Reply, Cal
         position: position(started.position),
         results,
         segments: refs.into_refs(),
-        put_start_timeout_ms: node.config.state.put_start_timeout_ms,
+        put_start_timeout_ms,
     };
     Ok(Reply::mutates(Answer::PutStart(answer), started.position))
 }

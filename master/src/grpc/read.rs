@@ -1,7 +1,7 @@
 //! GetReplicas, Exists, ListKeys.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use metadata::{ListKeys, Page, PageStart, Place};
+use metadata::{ListKeys, Looked, Page, PageStart, Place};
 use oplog::Position;
 use proto::limits::{LIST_KEYS_DEFAULT, MESSAGE_BYTES_MAX};
 use proto::status::invalid;
@@ -13,6 +13,7 @@ use proto::v1::{
 
 use crate::gate::Effect;
 use crate::grpc::caller::{pin_to_wire, tenant};
+use crate::grpc::long::{Patience, Waited};
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::grpc::segment_refs::SegmentRefs;
@@ -34,14 +35,6 @@ pub(crate) enum By {
 }
 
 impl By {
-    /// A standby's leases would protect nothing.
-    fn lease_ms(self, node: &Node) -> u64 {
-        match self {
-            By::Primary => node.config.state.object_lease_ms,
-            By::Standby { .. } => 0,
-        }
-    }
-
     pub(super) fn is_standby(self) -> bool {
         matches!(self, By::Standby { .. })
     }
@@ -70,10 +63,11 @@ impl By {
         caller: &Option<Caller>,
         keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
         found: impl FnMut(Option<metadata::Found<'_>>),
-    ) -> Result<u64, CallError> {
+    ) -> Result<Looked, CallError> {
         let (state, tenant) = (node.state(), tenant(caller)?);
         let looked = match self {
             By::Primary => state.lookup(tenant, keys, node.clock.now(), found),
+            // A standby's leases would protect nothing.
             By::Standby { .. } => state.lookup_unleased(tenant, keys, found),
         };
         looked.map_err(|refused| refuse::call(node, refused))
@@ -83,10 +77,9 @@ impl By {
 pub(crate) fn exists(node: &Node, request: &ExistsRequest, by: By) -> Result<Reply, CallError> {
     let keys = request.keys.iter().map(|key| &key[..]);
     let mut exists = Vec::with_capacity(request.keys.len());
-    let wait_seq = by.lookup(node, &request.caller, keys, |found| exists.push(found.is_some()))?;
+    let Looked { wait_seq, lease_ms } = by.lookup(node, &request.caller, keys, |found| exists.push(found.is_some()))?;
     let at = by.read_at(node, wait_seq);
-    let (lease_ms, from_standby) = (by.lease_ms(node), by.is_standby());
-    let answer = ExistsResponse { position: position(at), exists, lease_ms, from_standby };
+    let answer = ExistsResponse { position: position(at), exists, lease_ms, from_standby: by.is_standby() };
     Ok(by.reply(Answer::Exists(answer), at))
 }
 
@@ -102,7 +95,7 @@ pub(crate) fn get_replicas(node: &Node, request: &GetReplicasRequest, by: By) ->
     let mut found: Vec<Option<Found>> = Vec::with_capacity(request.keys.len());
     let mut places: Vec<Place> = Vec::with_capacity(request.keys.len());
     // Under a shard's lock: only what must be.
-    let wait_seq = by.lookup(node, &request.caller, keys, |object| {
+    let Looked { wait_seq, lease_ms } = by.lookup(node, &request.caller, keys, |object| {
         found.push(object.map(|object| {
             let before = places.len();
             places.extend(object.places());
@@ -117,7 +110,7 @@ pub(crate) fn get_replicas(node: &Node, request: &GetReplicasRequest, by: By) ->
         position: position(at),
         results,
         segments: refs.into_refs(),
-        lease_ms: by.lease_ms(node),
+        lease_ms,
         from_standby: by.is_standby(),
     };
     Ok(by.reply(Answer::GetReplicas(answer), at))
@@ -138,11 +131,11 @@ fn result(found: Option<Found>, places: &mut impl Iterator<Item = Place>, refs: 
     }
 }
 
-pub(crate) fn list_keys(node: &Node, request: &ListKeysRequest, by: By) -> Result<Reply, CallError> {
+pub(crate) fn list_keys(node: &Node, request: &ListKeysRequest, by: By, waited: &Waited) -> Result<Reply, CallError> {
     let from = page_start(&request.page_token)?;
     let limit = if request.limit == 0 { LIST_KEYS_DEFAULT } else { request.limit as usize };
     let what = ListKeys { tenant: tenant(&request.caller)?, prefix: &request.prefix, regex: &request.regex, limit };
-    let page = page_that_fits(node, what, from.as_ref())?;
+    let page = page_that_fits(node, what, from.as_ref(), waited)?;
     let at = by.read_at(node, page.wait_seq);
     let answer = ListKeysResponse {
         position: position(at),
@@ -154,9 +147,15 @@ pub(crate) fn list_keys(node: &Node, request: &ListKeysRequest, by: By) -> Resul
 }
 
 /// A page ends early where it would not fit into a message.
-fn page_that_fits(node: &Node, mut what: ListKeys<'_>, from: Option<&PageStart>) -> Result<Page, CallError> {
+fn page_that_fits(
+    node: &Node,
+    mut what: ListKeys<'_>,
+    from: Option<&PageStart>,
+    waited: &Waited,
+) -> Result<Page, CallError> {
     loop {
-        let page = node.state().list_keys(&what, from).map_err(|refused| refuse::call(node, refused))?;
+        let pace = &mut Patience::of(node, waited);
+        let page = node.state().list_keys_at(&what, from, pace).map_err(|refused| refuse::call(node, refused))?;
         let mut bytes = ANSWER_BYTES;
         let fits = |key: &&metadata::KeyInfo| {
             bytes += key.key.len() + 48;

@@ -20,6 +20,11 @@ pub(crate) fn call(node: &Node, refused: CallRefused) -> CallError {
         }
         // The gate was open a moment ago: nobody has told yet who is the primary now.
         CallRefused::NotPrimary => status::not_primary("", node.gate.epoch()),
+        CallRefused::Slow => {
+            let limit_ms = node.config.serving.pattern_ms_max;
+            let what = format_args!("matching it with the keys takes more than pattern_ms_max, {limit_ms} ms");
+            status::invalid("regex", what)
+        }
         CallRefused::RequestReused { number } => status::request_reused(number),
         CallRefused::RequestExpired { number, kept_from } => status::request_expired(number, kept_from),
     }

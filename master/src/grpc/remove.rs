@@ -10,6 +10,7 @@ use proto::v1::{
 };
 
 use crate::grpc::caller::{mutating, pin};
+use crate::grpc::long::{NoPattern, Patience, Waited};
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::node::Node;
@@ -29,18 +30,23 @@ pub(crate) fn remove(node: &Node, request: &RemoveRequest) -> Result<Reply, Call
     Ok(Reply::mutates(Answer::Remove(answer), removed.position))
 }
 
-pub(crate) fn remove_matching(node: &Node, request: &RemoveMatchingRequest) -> Result<Reply, CallError> {
+pub(crate) fn remove_matching(
+    node: &Node,
+    request: &RemoveMatchingRequest,
+    waited: &Waited,
+) -> Result<Reply, CallError> {
     if request.regex.len() > REGEX_BYTES_MAX {
         return Err(over_limit("regex", request.regex.len(), REGEX_BYTES_MAX, "bytes"));
     }
     let call = mutating(node, &request.caller)?;
-    let removed = node.state().remove_matching(&call, &request.regex, request.force);
+    let pace = &mut Patience::of(node, waited);
+    let removed = node.state().remove_matching_at(&call, &request.regex, request.force, pace);
     removed.map(many).map_err(|refused| refuse::call(node, refused))
 }
 
-pub(crate) fn remove_all(node: &Node, request: &RemoveAllRequest) -> Result<Reply, CallError> {
+pub(crate) fn remove_all(node: &Node, request: &RemoveAllRequest, waited: &Waited) -> Result<Reply, CallError> {
     let call = mutating(node, &request.caller)?;
-    let removed = node.state().remove_all(&call, request.force);
+    let removed = node.state().remove_all_at(&call, request.force, &mut NoPattern(waited));
     removed.map(many).map_err(|refused| refuse::call(node, refused))
 }
 

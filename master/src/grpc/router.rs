@@ -21,7 +21,8 @@ use tonic_health::pb::health_server::{self, HealthServer};
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::grpc::admin::AdminCalls;
-use crate::grpc::body::{Body, respond, respond_error};
+use crate::grpc::body::{Body, respond, respond_error, respond_foreign};
+use crate::grpc::outgoing::Shares;
 use crate::grpc::session::Session;
 use crate::grpc::unary;
 use crate::metrics::Method;
@@ -31,7 +32,8 @@ const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_V1_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// A service of tonic, whatever its type.
-type Route = Box<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync>;
+type Route = Box<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+type Answering = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Send>>;
 
 pub(crate) struct Router {
     node: Arc<Node>,
@@ -57,7 +59,7 @@ impl Router {
         }
     }
 
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(&self, mut request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
         if let Some(response) = refuse_what_is_not_grpc(&request) {
             return response;
         }
@@ -67,24 +69,29 @@ impl Router {
             return unknown(uri.path());
         };
         match service {
-            metadata_server::SERVICE_NAME if method == "Session" => self.open_session(request),
-            metadata_server::SERVICE_NAME => unary::answer(&self.node, method, request).await,
-            admin_server::SERVICE_NAME => (self.admin)(request).await,
-            health_server::SERVICE_NAME => (self.health)(request).await,
-            REFLECTION_V1 => (self.reflection)(request).await,
-            REFLECTION_V1_ALPHA => (self.reflection_alpha)(request).await,
+            metadata_server::SERVICE_NAME if method == "Session" => self.open_session(request, shares),
+            metadata_server::SERVICE_NAME => unary::answer(&self.node, shares, method, request).await,
+            admin_server::SERVICE_NAME => {
+                request.extensions_mut().insert(Arc::clone(shares));
+                foreign((self.admin)(request), shares).await
+            }
+            health_server::SERVICE_NAME => foreign((self.health)(request), shares).await,
+            REFLECTION_V1 => foreign((self.reflection)(request), shares).await,
+            REFLECTION_V1_ALPHA => foreign((self.reflection_alpha)(request), shares).await,
             _ => unknown(uri.path()),
         }
     }
 
-    fn open_session(&self, request: Request<Incoming>) -> Response<Body> {
+    fn open_session(&self, request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
         let open = match self.node.gate.check_open() {
             // Call by call.
             Err(error) if error.reason() == Reason::NotPrimary && is_for_standbys(&request) => Ok(()),
             open => open.map(drop),
         };
         match self.node.requests.count(Method::Session.into(), open) {
-            Ok(()) => respond(Body::Session(Box::new(Session::new(&self.node, request.into_body())))),
+            Ok(()) => {
+                respond(Body::Session(Box::new(Session::new(&self.node, Arc::clone(shares), request.into_body()))))
+            }
             Err(error) => respond_error(error),
         }
     }
@@ -104,11 +111,15 @@ where
         let answer = service.clone().call(request);
         Box::pin(async move {
             match answer.await {
-                Ok(response) => response.map(Body::Tonic),
+                Ok(response) => response,
                 Err(never) => match never {},
             }
         })
     })
+}
+
+async fn foreign(answer: Answering, shares: &Shares) -> Response<Body> {
+    respond_foreign(answer.await, shares.answers.share())
 }
 
 fn unknown(path: &str) -> Response<Body> {

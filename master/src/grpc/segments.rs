@@ -27,7 +27,7 @@ pub(crate) fn heartbeat(node: &Node, request: &HeartbeatRequest) -> Result<Reply
     let answer = HeartbeatResponse {
         state: if heard.known { ClientState::Ok } else { ClientState::NeedsRemount } as i32,
         position: position(heard.position),
-        client_ttl_ms: u32::try_from(node.config.state.client_ttl_ms).unwrap_or(u32::MAX),
+        client_ttl_ms: u32::try_from(heard.client_ttl_ms).unwrap_or(u32::MAX),
         tasks_waiting: heard.tasks_waiting,
         members: node.pair().map_or_else(Vec::new, |pair| pair.addresses()),
     };

@@ -1,11 +1,14 @@
-//! The listener and its connections, from the first to the last.
+//! Clients' connections, from the first to the last.
 //!
 //! A stop: for a while, what comes in is refused by the gate, with a clear answer; then nothing is accepted any more, and
 //! connections are told to go away, finish what is under way, and are cut off when time is up.
 //!
-//! Invariant: at most `connections_max` connections, each with bounded streams and windows.
+//! A client that is not let in is told so: the calls of its connection are refused for a moment, since gRPC has no refusal before
+//! HTTP/2 is up.
 //!
-//! Deliberately absent: TLS.
+//! Invariant: each connection has bounded streams and windows.
+//!
+//! Deliberately absent: how many connections there may be (`listen`); TLS.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,10 +16,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use proto::status;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,15 +30,22 @@ use tonic_health::server::HealthReporter;
 
 use crate::config::Serving;
 use crate::gate::Standing;
+use crate::grpc::body::respond_error;
 use crate::grpc::connection::{Connection, Opened};
 use crate::grpc::health;
+use crate::grpc::outgoing::{self, Shares};
 use crate::grpc::router::Router;
+use crate::listen::{self, Turned, Why};
 use crate::node::Node;
 
 /// A stop is over within five seconds, and some of that is needed behind this.
 const STOP_WITHIN: Duration = Duration::from_millis(4500);
-/// After a failed accept: mostly there are no file descriptors left, and trying again at once would not help.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection that is not let in is told so, and when its client should come back.
+const REFUSE_FOR: Duration = Duration::from_secs(1);
+const REFUSED_RETRY_MS: u32 = 1000;
+/// What such a connection may send, and how many calls at a time.
+const REFUSED_WINDOW_BYTES: u32 = 65_535;
+const REFUSED_STREAMS_MAX: u32 = 16;
 /// Of one frame in either direction: a batch of 1000 keys comes in one piece.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
 
@@ -73,9 +86,11 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Fut
     health::tell(&health, &node.gate.standing()).await;
     let mut tasks = JoinSet::new();
     tasks.spawn(health::follow(Arc::clone(&node), health.clone()));
+    tasks.spawn(outgoing::watch(Arc::clone(&node)));
+    tasks.spawn(listen::watch(Arc::clone(&node.ports.clients)));
     let (go_away, _) = watch::channel(false);
     let mut connections = Connections {
-        serving: node.config.serving.clone(),
+        node: Arc::clone(&node),
         router: Arc::new(Router::new(Arc::clone(&node), health.clone())),
         go_away,
         tasks: JoinSet::new(),
@@ -99,7 +114,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Fut
 }
 
 struct Connections {
-    serving: Serving,
+    node: Arc<Node>,
     router: Arc<Router>,
     go_away: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -113,31 +128,23 @@ impl Connections {
                 // Those that have ended make room first.
                 biased;
                 Some(_) = self.tasks.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.take(stream, peer),
-                    Err(error) => {
-                        tracing::warn!("cannot accept a connection: {error}");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
+                accepted = self.node.ports.clients.accept(listener) => match accepted {
+                    Ok(stream) => self.take(stream),
+                    Err(turned) => self.refuse(turned),
                 },
             }
         }
     }
 
-    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
-        if self.tasks.len() >= self.serving.connections_max {
-            tracing::warn!(%peer, max = self.serving.connections_max, "connection closed at once: connections_max are open");
-            return;
-        }
-        // Small answers must not wait for each other. Without it they are late, not wrong.
-        let _ = stream.set_nodelay(true);
-        let router = Arc::clone(&self.router);
+    fn take(&mut self, stream: listen::Connection) {
+        let (router, shares) = (Arc::clone(&self.router), Shares::open(&self.node, Some(stream.link())));
         let service = service_fn(move |request| {
-            let router = Arc::clone(&router);
-            async move { Ok::<_, Infallible>(router.answer(request).await) }
+            let (router, shares) = (Arc::clone(&router), Arc::clone(&shares));
+            async move { Ok::<_, Infallible>(router.answer(request, &shares).await) }
         });
-        let opened = Opened::default();
-        let connection = builder(&self.serving, opened.clone()).serve_connection(TokioIo::new(stream), service);
+        let (opened, peer) = (Opened::default(), stream.peer);
+        let serving = &self.node.config.serving;
+        let connection = builder(serving, opened.clone()).serve_connection(TokioIo::new(stream), service);
         let mut connection = Connection::new(opened, connection);
         let mut go_away = self.go_away.subscribe();
         self.tasks.spawn(async move {
@@ -152,6 +159,30 @@ impl Connections {
             if let Err(error) = ended {
                 tracing::debug!(%peer, "connection ended: {error}");
             }
+        });
+    }
+
+    /// Until its time is up, or the client has gone.
+    fn refuse(&mut self, turned: Turned) {
+        let Turned { stream, peer, why, place } = turned;
+        let setting = if why == Why::FullOfAddress { "connections_per_address_max" } else { "connections_max" };
+        let service = service_fn(move |_: Request<Incoming>| {
+            let refusal = status::overloaded_at(setting, REFUSED_RETRY_MS);
+            async move { Ok::<_, Infallible>(respond_error(refusal)) }
+        });
+        let opened = Opened::default();
+        let mut builder = http2::Builder::new(opened.clone());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(REFUSED_WINDOW_BYTES)
+            .initial_connection_window_size(REFUSED_WINDOW_BYTES)
+            .max_concurrent_streams(REFUSED_STREAMS_MAX);
+        let connection = Connection::new(opened, builder.serve_connection(TokioIo::new(stream), service));
+        self.tasks.spawn(async move {
+            if let Ok(Err(error)) = timeout(REFUSE_FOR, connection).await {
+                tracing::debug!(%peer, "connection that was not let in ended: {error}");
+            }
+            drop(place);
         });
     }
 

@@ -8,39 +8,43 @@
 //! ```
 //!
 //! The transport asks for the next frame only while the client takes more, and only then is anything read: a client
-//! that does not read its answers is not worked for. What is ready goes out together.
+//! that does not read its answers is not worked for. What is ready goes out together (`ready`); a large answer is encoded where
+//! it was made, and goes by itself.
 //!
-//! Invariants: `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll does a bounded amount of work;
+//! Invariants: all bytes of answers are in the connection's share, from their encoding on; `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll does a bounded amount of work;
 //! every request that was read is answered before the stream ends, but for one that ends the stream by its form.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use oplog::{CloseReason, WaitError};
 use prost::Message as _;
 use proto::status;
 use proto::v1::session_request::Call;
-use proto::v1::session_response::Answer;
 use proto::v1::{CallError, SessionResponse};
 use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
 
-use crate::gate::Standing;
+use crate::budget;
+use crate::gate::{Effect, Standing};
 use crate::grpc::commit::{is_committed, never_committed};
 use crate::grpc::dispatch::{self, Weight};
-use crate::grpc::framing::{Framing, Inbound, put_message};
+use crate::grpc::framing::{Framing, Inbound, PREFIX_BYTES, put_message};
+use crate::grpc::long::{Waited, Waiting};
+use crate::grpc::outgoing::{self, Chunk, Shares};
 use crate::grpc::parked::{Parked, ParkedAnswer};
+use crate::grpc::ready::{Ready, Rests};
 use crate::grpc::reply::{Reply, check_size};
-use crate::grpc::{body, long, standby_read};
+use crate::grpc::{body, long, standby_read, unary};
 use crate::metrics::{Method, Taken};
 use crate::node::Node;
 
-/// What is ready goes out at this size at the latest.
-const FRAME_BYTES: usize = 64 << 10;
 /// Long calls of one session at a time.
 const LONG_MAX: usize = 4;
 /// Reads of one session that wait for this standby to come further.
@@ -50,11 +54,14 @@ const WEIGHT_MAX: usize = 2000;
 
 pub(crate) struct Session {
     node: Arc<Node>,
+    shares: Arc<Shares>,
     requests: Incoming,
     framing: Framing,
-    out: BytesMut,
+    out: Ready,
     parked: Parked,
-    long: JoinSet<(u64, Result<Reply, CallError>)>,
+    long: JoinSet<(u64, Result<Made, CallError>)>,
+    /// Dropped with the session: its long calls end.
+    waiting_for_long: Waiting,
     waiting: JoinSet<Begun>,
     /// Is over when the node stops and nothing is to be read any more.
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -62,7 +69,12 @@ pub(crate) struct Session {
     end: Option<Result<(), CallError>>,
     ended: bool,
     weight_left: usize,
+    /// While a request has come in part.
+    late: Option<Pin<Box<Sleep>>>,
 }
+
+/// What a long call gave: the seq that its answer waits for, and the answer.
+type Made = (u64, ParkedAnswer);
 
 /// A call before it runs, with the memory that it takes.
 struct Begun {
@@ -80,23 +92,26 @@ struct RequestId {
 }
 
 impl Session {
-    pub(crate) fn new(node: &Arc<Node>, requests: Incoming) -> Session {
+    pub(crate) fn new(node: &Arc<Node>, shares: Arc<Shares>, requests: Incoming) -> Session {
         Session {
             node: Arc::clone(node),
             requests,
-            framing: Framing::new(node.request_bytes.clone()),
-            out: BytesMut::new(),
+            framing: Framing::new(Arc::clone(shares.requests.share())),
+            shares,
+            out: Ready::default(),
             parked: Parked::new(node.tail().committed_shared()),
             long: JoinSet::new(),
+            waiting_for_long: Waiting::default(),
             waiting: JoinSet::new(),
             closing: Box::pin(closing(Arc::clone(node))),
             end: None,
             ended: false,
             weight_left: WEIGHT_MAX,
+            late: None,
         }
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Chunk>>> {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -113,8 +128,8 @@ impl Session {
         self.take_waiting(cx);
         self.take_long(cx);
         self.take_committed(cx);
-        if !self.out.is_empty() {
-            return Poll::Ready(Some(Frame::data(self.out.split().freeze())));
+        if let Some(chunk) = self.out.next_chunk(&self.node, &self.shares) {
+            return Poll::Ready(Some(Frame::data(chunk)));
         }
         if self.parked.len() == 0
             && self.long.is_empty()
@@ -133,7 +148,7 @@ impl Session {
 
     fn has_room(&self) -> bool {
         let serving = &self.node.config.serving;
-        self.out.len() < FRAME_BYTES
+        self.out.has_room()
             && self.parked.len() < serving.session_answers_max
             && self.parked.bytes() < serving.session_answer_bytes_max
             && self.long.len() < LONG_MAX
@@ -143,10 +158,13 @@ impl Session {
     fn take_requests(&mut self, cx: &mut Context<'_>) {
         while self.end.is_none() && self.weight_left > 0 && self.has_room() {
             match self.framing.next() {
-                Ok(Some(inbound)) => self.on_message(inbound),
+                Ok(Some(inbound)) => {
+                    self.late = None;
+                    self.on_message(inbound);
+                }
                 Ok(None) => {
                     if self.read(cx).is_pending() {
-                        return;
+                        return self.check_late(cx);
                     }
                 }
                 Err(error) => {
@@ -154,6 +172,21 @@ impl Session {
                     self.end = Some(Err(error));
                 }
             }
+        }
+    }
+
+    /// A request that has come in part, and does not go on.
+    fn check_late(&mut self, cx: &mut Context<'_>) {
+        if self.framing.is_between_messages() {
+            self.late = None;
+            return;
+        }
+        let within_ms = self.node.config.serving.request_ms_max;
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(Duration::from_millis(within_ms))));
+        if late.as_mut().poll(cx).is_ready() {
+            let error = unary::late(within_ms);
+            self.node.requests.refused(Method::Unknown, &error);
+            self.end = Some(Err(error));
         }
     }
 
@@ -191,14 +224,20 @@ impl Session {
     }
 
     fn run(&mut self, Begun { id, call, taken, inbound }: Begun) {
+        if let Err(full) = self.shares.answers.share().check_room() {
+            return self.refuse(id, taken, full.refusal());
+        }
         match dispatch::weight(&call) {
             Weight::Inline(weight) => {
                 self.weight_left = self.weight_left.saturating_sub(weight);
-                let ran = dispatch::run(&self.node, &call, taken);
+                let ran = dispatch::run(&self.node, &call, taken, &Waited::SURELY);
                 self.on_ran(id, ran);
             }
-            Weight::Long => match long::job(&self.node, call, taken, inbound) {
-                Ok(job) => drop(self.long.spawn_blocking(move || (id, job()))),
+            Weight::Long => match long::job(&self.node, call, taken, inbound, self.waiting_for_long.waited()) {
+                Ok(job) => {
+                    let (node, shares) = (Arc::clone(&self.node), Arc::clone(&self.shares));
+                    self.long.spawn_blocking(move || (id, job().and_then(|reply| encode(&node, &shares, id, reply))));
+                }
                 Err(error) => self.put_error(id, error),
             },
         }
@@ -229,7 +268,12 @@ impl Session {
     fn take_long(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(joined)) = self.long.poll_join_next(cx) {
             match joined {
-                Ok((id, ran)) => self.on_ran(id, ran),
+                Ok((_, Ok((wait_seq, answer)))) if self.node.tail().committed().get() >= wait_seq => {
+                    self.deliver(answer, Ok(()));
+                }
+                Ok((_, Ok((wait_seq, answer)))) => self.park(wait_seq, answer),
+                // Counted where it was refused.
+                Ok((id, Err(error))) => self.put_error(id, error),
                 // Whose call it was went down with it.
                 Err(fault) => self.end = Some(Err(status::internal(fault))),
             }
@@ -238,27 +282,21 @@ impl Session {
 
     fn on_ran(&mut self, id: u64, ran: Result<Reply, CallError>) {
         match ran {
-            Ok(reply) if is_committed(&self.node, &reply) => {
-                match self.node.gate.check_answer(reply.effect, reply.epoch) {
-                    Ok(()) => self.put(id, reply),
-                    Err(error) => self.refuse(id, reply.taken, error),
-                }
-            }
-            Ok(reply) => self.park(id, reply),
+            Ok(reply) if is_committed(&self.node, &reply) => self.put(id, reply),
+            Ok(reply) => match encode(&self.node, &self.shares, id, reply) {
+                Ok((wait_seq, answer)) => self.park(wait_seq, answer),
+                Err(error) => self.put_error(id, error),
+            },
             // Counted where it was refused.
             Err(error) => self.put_error(id, error),
         }
     }
 
-    fn put(&mut self, id: u64, reply: Reply) {
-        let response = SessionResponse { id, answer: Some(reply.answer) };
-        let length = response.encoded_len();
-        match check_size(length, reply.effect) {
-            Ok(()) => {
-                self.node.requests.answered(reply.taken);
-                put_message(&mut self.out, length, &response);
-            }
-            Err(error) => self.refuse(id, reply.taken, error),
+    fn put(&mut self, id: u64, Reply { answer, effect, epoch, taken, .. }: Reply) {
+        let response = SessionResponse { id, answer: Some(answer) };
+        match take(&self.shares, response.encoded_len(), effect) {
+            Ok(held) => self.out.put(Rests { id, effect, epoch, taken }, &response, held),
+            Err(error) => self.refuse(id, taken, error),
         }
     }
 
@@ -269,12 +307,11 @@ impl Session {
 
     fn put_error(&mut self, id: u64, error: CallError) {
         self.weight_left = self.weight_left.saturating_sub(1);
-        let response = SessionResponse { id, answer: Some(Answer::Error(error)) };
-        put_message(&mut self.out, response.encoded_len(), &response);
+        self.out.put_error(id, error, &self.shares);
     }
 
-    fn park(&mut self, id: u64, reply: Reply) {
-        let Reply { answer, wait_seq, effect, epoch, taken } = reply;
+    fn park(&mut self, wait_seq: u64, answer: ParkedAnswer) {
+        let ParkedAnswer { id, effect, epoch, taken, .. } = answer;
         if !self.parked.waits_on(&self.node.tail()) {
             // The tail that it ran on, or the gate knows better.
             if let Err(error) = self.node.gate.check_answer(effect, epoch) {
@@ -286,27 +323,38 @@ impl Session {
             }
             self.parked = Parked::new(self.node.tail().committed_shared());
         }
-        let response = SessionResponse { id, answer: Some(answer) };
-        let length = response.encoded_len();
-        if let Err(error) = check_size(length, effect) {
-            return self.refuse(id, taken, error);
-        }
-        let mut framed = BytesMut::new();
-        put_message(&mut framed, length, &response);
-        self.parked.park(wait_seq, ParkedAnswer { id, effect, epoch, taken, framed: framed.freeze() });
+        self.parked.park(wait_seq, answer);
     }
 
     fn take_committed(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready((answer, reached)) = self.parked.poll_next(cx) {
-            let ParkedAnswer { id, effect, epoch, taken, framed } = answer;
-            let reached = reached.map_err(|why| never_committed(effect, why));
-            let end = reached.and_then(|()| self.node.gate.check_answer(effect, epoch));
-            match self.node.requests.count(taken, end) {
-                Ok(()) => self.out.extend_from_slice(&framed),
-                Err(error) => self.put_error(id, error),
-            }
+            self.deliver(answer, reached);
         }
     }
+
+    fn deliver(&mut self, answer: ParkedAnswer, reached: Result<(), WaitError>) {
+        let ParkedAnswer { id, effect, epoch, taken, framed, held } = answer;
+        match reached {
+            Ok(()) => self.out.put_framed(Rests { id, effect, epoch, taken }, framed, held),
+            Err(why) => self.refuse(id, taken, never_committed(effect, why)),
+        }
+    }
+}
+
+fn take(shares: &Shares, length: usize, effect: Effect) -> Result<budget::Taken, CallError> {
+    check_size(length, effect)?;
+    outgoing::take(shares.answers.share(), PREFIX_BYTES + length, effect)
+}
+
+/// An answer that must wait, or was made elsewhere; a refusal is counted here.
+fn encode(node: &Node, shares: &Shares, id: u64, reply: Reply) -> Result<Made, CallError> {
+    let Reply { answer, wait_seq, effect, epoch, taken } = reply;
+    let response = SessionResponse { id, answer: Some(answer) };
+    let length = response.encoded_len();
+    let held = take(shares, length, effect).inspect_err(|error| node.requests.refused(taken, error))?;
+    let mut framed = BytesMut::new();
+    put_message(&mut framed, length, &response);
+    Ok((wait_seq, ParkedAnswer { id, effect, epoch, taken, framed: framed.freeze(), held }))
 }
 
 fn changed_hands(epoch: u64) -> WaitError {
@@ -318,5 +366,5 @@ async fn closing(node: Arc<Node>) {
     let mut standing = node.gate.watch();
     // An error: the gate is gone, and the node with it.
     let _ = standing.wait_for(|standing| *standing == Standing::Stopping).await;
-    tokio::time::sleep(std::time::Duration::from_millis(node.config.serving.stop_linger_ms)).await;
+    sleep(Duration::from_millis(node.config.serving.stop_linger_ms)).await;
 }

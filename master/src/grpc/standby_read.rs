@@ -3,23 +3,24 @@
 //! Invariants: what is asked is looked at before the read and, for what may have changed meanwhile, after it; a read waits
 //! here for `standby_read_wait_ms` at most; without the caller's word the answer is the gate's.
 //!
-//! Deliberately absent: what makes a standby fit to answer (`pair::reads`).
+//! Deliberately absent: what makes a standby fit to answer (`member`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use member::{Asked, Unmet};
 use oplog::{Position, ReplicatedState as _};
 use proto::status::stale_read;
 use proto::v1::session_request::Call;
 use proto::v1::{CallError, Reason, StandbyRead};
 use tokio::time::{Instant, timeout_at};
 
+use crate::grpc::long::Waited;
 use crate::grpc::read::{self, By};
 use crate::grpc::reply::Reply;
 use crate::grpc::segments;
 use crate::node::Node;
 use crate::pair::Pair;
-use crate::pair::reads::{Asked, Unmet};
 
 fn asked(call: &Call) -> Option<Asked> {
     let asked = match call {
@@ -41,18 +42,28 @@ fn standby(node: &Node, call: &Call, closed: &CallError) -> Option<(Arc<Pair>, A
     Some((node.pair()?, asked))
 }
 
+fn check(pair: &Pair, applied: Position, asked: Asked) -> Result<(), Unmet> {
+    pair.seat.with(|member, now| member.check_read(applied, asked, now))
+}
+
+/// Whether this member, as a standby, could tell a client what it has shown, which is all at or before `at`.
+pub(crate) fn is_settled(node: &Node, at: Position, closed: &CallError) -> bool {
+    let pair = node.pair().filter(|_| closed.reason() == Reason::NotPrimary);
+    pair.is_some_and(|pair| check(&pair, at, Asked::default()).is_ok())
+}
+
 /// Whether the call is to wait for this member to come further, and until when.
 pub(crate) fn wait(node: &Node, call: &Call) -> Option<impl Future<Output = ()> + Send + use<>> {
     let asked = asked(call)?;
     let (pair, _) = standby(node, call, &node.gate.check_open().err()?)?;
-    let check = move |pair: &Pair| pair.check_read(pair.node.state().applied(), asked);
-    check(&pair).err().filter(|unmet| unmet.passes())?;
+    let unmet = move |pair: &Pair| check(pair, pair.node.state().applied(), asked).err();
+    unmet(&pair).filter(|unmet| unmet.passes())?;
     let give_up = Instant::now() + Duration::from_millis(pair.settings.standby_read_wait_ms);
     Some(async move {
-        let mut moves = pair.notes.moves();
+        let mut moves = pair.seat.moves();
         loop {
             moves.borrow_and_update();
-            if check(&pair).err().is_none_or(|unmet| !unmet.passes()) {
+            if unmet(&pair).is_none_or(|unmet| !unmet.passes()) {
                 return;
             }
             if !matches!(timeout_at(give_up, moves.changed()).await, Ok(Ok(()))) {
@@ -63,7 +74,7 @@ pub(crate) fn wait(node: &Node, call: &Call) -> Option<impl Future<Output = ()> 
 }
 
 /// What this member can say as a standby; `closed`: what the gate says.
-pub(crate) fn run(node: &Node, call: &Call, closed: CallError) -> Result<Reply, CallError> {
+pub(crate) fn run(node: &Node, call: &Call, closed: CallError, waited: &Waited) -> Result<Reply, CallError> {
     let Some((pair, asked)) = standby(node, call, &closed) else { return Err(closed) };
     let refuse = |unmet| match unmet {
         Unmet::NotFollowing => closed.clone(),
@@ -71,12 +82,12 @@ pub(crate) fn run(node: &Node, call: &Call, closed: CallError) -> Result<Reply, 
     };
     let held = node.held();
     let applied = held.state.applied();
-    pair.check_read(applied, asked).map_err(refuse)?;
+    check(&pair, applied, asked).map_err(refuse)?;
     let by = By::Standby { applied };
     let reply = match call {
         Call::GetReplicas(request) => read::get_replicas(node, request, by),
         Call::Exists(request) => read::exists(node, request, by),
-        Call::ListKeys(request) => read::list_keys(node, request, by),
+        Call::ListKeys(request) => read::list_keys(node, request, by, waited),
         Call::ListSegments(request) => segments::list(node, request, by),
         _ => return Err(closed),
     }?;
@@ -84,6 +95,6 @@ pub(crate) fn run(node: &Node, call: &Call, closed: CallError) -> Result<Reply, 
         return Err(stale_read("state and log of this member have changed hands meanwhile"));
     }
     // A long list takes its time.
-    pair.check_read(applied, asked).map_err(refuse)?;
+    check(&pair, applied, asked).map_err(refuse)?;
     Ok(reply)
 }

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,24 +15,30 @@ use hyper::body::Incoming;
 use proto::status;
 use proto::v1::CallError;
 use proto::v1::session_request::Call;
+use tokio::time::timeout;
 use tonic::Status;
 
-use crate::budget::{self, Budget};
-use crate::gate::Effect;
 use crate::grpc::body::{Body, respond_error, respond_message};
 use crate::grpc::dispatch::{self, Weight};
 use crate::grpc::framing::{Framing, Inbound};
+use crate::grpc::long::{Waited, Waiting};
+use crate::grpc::outgoing::{self, Chunk, Shares};
 use crate::grpc::reply::Reply;
 use crate::grpc::{commit, long, standby_read};
 use crate::metrics::{Method, Taken};
 use crate::node::Node;
 
-pub(crate) async fn answer(node: &Arc<Node>, method: &str, request: Request<Incoming>) -> Response<Body> {
-    let inbound = match receive(node, request.into_body()).await {
+pub(crate) async fn answer(
+    node: &Arc<Node>,
+    shares: &Arc<Shares>,
+    method: &str,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let inbound = match receive_in_time(node, shares, request.into_body()).await {
         Ok(inbound) => inbound,
         Err(error) => return refuse(node, Method::named(method), error),
     };
-    match begin(node, method, inbound) {
+    match begin(node, shares, method, inbound) {
         Begun::Answered(response) => response,
         Begun::Waits(rest) => rest.await,
     }
@@ -43,7 +50,7 @@ enum Begun {
     Waits(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }
 
-fn begin(node: &Arc<Node>, method: &str, inbound: Inbound) -> Begun {
+fn begin(node: &Arc<Node>, shares: &Arc<Shares>, method: &str, inbound: Inbound) -> Begun {
     let call = match dispatch::decode(method, inbound.bytes.clone()) {
         Some(Ok(call)) => call,
         Some(Err(error)) => {
@@ -56,12 +63,12 @@ fn begin(node: &Arc<Node>, method: &str, inbound: Inbound) -> Begun {
     };
     let taken = node.requests.take(&call);
     match standby_read::wait(node, &call) {
-        None => begin_call(node, call, taken, inbound),
+        None => begin_call(node, shares, call, taken, inbound),
         Some(wait) => {
-            let node = Arc::clone(node);
+            let (node, shares) = (Arc::clone(node), Arc::clone(shares));
             Begun::Waits(Box::pin(async move {
                 wait.await;
-                match begin_call(&node, call, taken, inbound) {
+                match begin_call(&node, &shares, call, taken, inbound) {
                     Begun::Answered(response) => response,
                     Begun::Waits(rest) => rest.await,
                 }
@@ -70,12 +77,16 @@ fn begin(node: &Arc<Node>, method: &str, inbound: Inbound) -> Begun {
     }
 }
 
-fn begin_call(node: &Arc<Node>, call: Call, taken: Taken, inbound: Inbound) -> Begun {
+fn begin_call(node: &Arc<Node>, shares: &Arc<Shares>, call: Call, taken: Taken, inbound: Inbound) -> Begun {
+    if let Err(full) = shares.answers.share().check_room() {
+        return Begun::Answered(refuse(node, taken, full.refusal()));
+    }
+    let both = || (Arc::clone(node), Arc::clone(shares));
     match dispatch::weight(&call) {
-        Weight::Long => Begun::Waits(Box::pin(run_long(Arc::clone(node), call, taken, inbound))),
-        Weight::Inline(_) => match dispatch::run(node, &call, taken) {
-            Ok(reply) if commit::is_committed(node, &reply) => Begun::Answered(respond(node, &reply)),
-            Ok(reply) => Begun::Waits(Box::pin(respond_committed(Arc::clone(node), reply))),
+        Weight::Long => Begun::Waits(Box::pin(run_long(both(), call, taken, inbound))),
+        Weight::Inline(_) => match dispatch::run(node, &call, taken, &Waited::SURELY) {
+            Ok(reply) if commit::is_committed(node, &reply) => Begun::Answered(respond(node, shares, &reply)),
+            Ok(reply) => Begun::Waits(Box::pin(respond_committed(both(), reply))),
             Err(error) => Begun::Answered(respond_error(error)),
         },
     }
@@ -86,60 +97,50 @@ fn refuse(node: &Node, call: impl Into<Taken>, error: CallError) -> Response<Bod
     respond_error(error)
 }
 
-fn respond(node: &Node, reply: &Reply) -> Response<Body> {
-    let framed = node.gate.check_answer(reply.effect, reply.epoch).and_then(|()| dispatch::encode(reply));
-    let framed = framed.and_then(|framed| hold(&node.unary_answer_bytes, framed, reply.effect));
+fn respond(node: &Node, shares: &Shares, reply: &Reply) -> Response<Body> {
+    let framed = dispatch::encode(reply).and_then(|framed| {
+        let taken = outgoing::take(shares.answers.share(), framed.len(), reply.effect)?;
+        Ok(Chunk::new(framed, taken))
+    });
+    // The last thing before the transport has the bytes.
+    let framed = framed.and_then(|chunk| node.gate.check_answer(reply.effect, reply.epoch).map(|()| chunk));
     node.requests.count(reply.taken, framed).map_or_else(respond_error, respond_message)
 }
 
-/// When to come back after the memory for answers was at its limit.
-const RETRY_AFTER_MS: u32 = 50;
-
-/// An answer whose bytes count until the transport has sent them: a client that does not read does not take them.
-fn hold(budget: &Budget, framed: Bytes, effect: Effect) -> Result<Bytes, CallError> {
-    let bound = "memory for answers that are not read";
-    let taken = budget.take(framed.len()).ok_or_else(|| match effect {
-        Effect::Reads | Effect::ReadsStandby => status::overloaded_at(bound, RETRY_AFTER_MS),
-        Effect::Mutates => CallError {
-            retry_after_ms: RETRY_AFTER_MS,
-            ..status::outcome_unknown(format_args!("the call has run, but {bound} is at its limit"))
-        },
-    })?;
-    Ok(Bytes::from_owner(Held { framed, _taken: taken }))
-}
-
-struct Held {
-    framed: Bytes,
-    _taken: budget::Taken,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.framed
-    }
-}
-
-async fn respond_committed(node: Arc<Node>, reply: Reply) -> Response<Body> {
+async fn respond_committed((node, shares): (Arc<Node>, Arc<Shares>), reply: Reply) -> Response<Body> {
     match commit::committed(&node, &reply).await {
-        Ok(()) => respond(&node, &reply),
+        Ok(()) => respond(&node, &shares, &reply),
         Err(error) => refuse(&node, reply.taken, error),
     }
 }
 
-async fn run_long(node: Arc<Node>, call: Call, taken: Taken, inbound: Inbound) -> Response<Body> {
-    let job = match long::job(&node, call, taken, inbound) {
+/// Dropped, since its caller has gone, it ends the call.
+async fn run_long(both: (Arc<Node>, Arc<Shares>), call: Call, taken: Taken, inbound: Inbound) -> Response<Body> {
+    let waiting = Waiting::default();
+    let job = match long::job(&both.0, call, taken, inbound, waiting.waited()) {
         Ok(job) => job,
         Err(error) => return respond_error(error),
     };
     match tokio::task::spawn_blocking(job).await.unwrap_or_else(|fault| Err(status::internal(fault))) {
-        Ok(reply) => respond_committed(node, reply).await,
+        Ok(reply) => respond_committed(both, reply).await,
         Err(error) => respond_error(error),
     }
 }
 
+async fn receive_in_time(node: &Node, shares: &Shares, body: Incoming) -> Result<Inbound, CallError> {
+    let within_ms = node.config.serving.request_ms_max;
+    let received = timeout(Duration::from_millis(within_ms), receive(shares, body)).await;
+    received.unwrap_or_else(|_| Err(late(within_ms)))
+}
+
+/// A request of which only a part has come.
+pub(crate) fn late(within_ms: u64) -> CallError {
+    status::invalid("request", format_args!("it was not whole within request_ms_max, {within_ms} ms"))
+}
+
 /// The one message of the request, and its end.
-async fn receive(node: &Node, mut body: Incoming) -> Result<Inbound, CallError> {
-    let mut framing = Framing::new(node.request_bytes.clone());
+async fn receive(shares: &Shares, mut body: Incoming) -> Result<Inbound, CallError> {
+    let mut framing = Framing::new(Arc::clone(shares.requests.share()));
     loop {
         if let Some(inbound) = framing.next()? {
             return end_of(&mut body, framing).await.map(|()| inbound);
@@ -173,25 +174,5 @@ async fn data(body: &mut Incoming) -> Result<Option<Bytes>, CallError> {
         Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
         Some(Err(error)) => Err(status::invalid("request", format_args!("it was cut off: {error}"))),
         None => Ok(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proto::v1::Reason;
-
-    use super::*;
-
-    #[test]
-    fn an_answer_counts_until_it_is_dropped() {
-        let budget = Budget::new(10);
-        let held = hold(&budget, Bytes::from_static(b"12345678"), Effect::Reads).expect("there is room");
-        let part = held.slice(2..4);
-        drop(held);
-        assert_eq!(budget.taken(), 8, "the transport has a part of it");
-        let refused = |effect| hold(&budget, Bytes::from_static(b"123"), effect).expect_err("there is none").reason();
-        assert_eq!((refused(Effect::Reads), refused(Effect::Mutates)), (Reason::Overloaded, Reason::OutcomeUnknown));
-        drop(part);
-        assert_eq!(budget.taken(), 0);
     }
 }

@@ -4,18 +4,20 @@
 //!
 //! Deliberately absent: how any of it is written down.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use member::Peer;
 use proto::v1::{self, ClusterStatus, MemberStatus, Position, StatusResponse, VerificationStatus};
 use serde::Serialize;
 
 use crate::grpc::admin;
+use crate::health::{self, Asked, Health, InCluster, Reason, Said, judge};
 use crate::http::probes::{self, Verdict};
+use crate::listen::{self, Links};
+use crate::logging;
 use crate::metrics::{Counted, Role};
 use crate::node::Node;
 use crate::pair::Pair;
-use crate::pair::peers::Peer;
 
 /// All of it.
 #[derive(Clone, Debug)]
@@ -28,7 +30,10 @@ pub(crate) struct Facts {
     pub(crate) reign: Option<Reign>,
     /// `None`: this node is alone.
     pub(crate) mine: Option<Mine>,
+    /// How much faster than this node's clock those of other members run, in millionths, by their names.
+    pub(crate) rate_errors: Vec<(String, i64)>,
     pub(crate) requests: Vec<Counted>,
+    pub(crate) log: logging::Counts,
 }
 
 /// What is in use of what is bounded, and the bounds.
@@ -42,6 +47,9 @@ pub(crate) struct Limits {
     pub(crate) long_calls_max: u64,
     pub(crate) request_bytes: u64,
     pub(crate) request_bytes_max: u64,
+    pub(crate) unread_bytes: u64,
+    pub(crate) unread_bytes_max: u64,
+    pub(crate) ports: Vec<listen::Counts>,
 }
 
 /// What only the primary knows.
@@ -74,6 +82,8 @@ pub(crate) struct Mine {
 /// `/status`, whole. Whether it is promotable stands outside of the cluster: a node that is alone is, too.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Status {
+    /// By what this member alone knows; `understudy health` asks all.
+    pub(crate) health: HealthOf,
     pub(crate) node: String,
     pub(crate) version: String,
     pub(crate) role: String,
@@ -83,6 +93,8 @@ pub(crate) struct Status {
     pub(crate) not_promotable: Option<String>,
     pub(crate) position: Place,
     pub(crate) committed_seq: u64,
+    /// What is shown is committed; see the contract.
+    pub(crate) committed: bool,
     pub(crate) uptime_ms: u64,
     pub(crate) objects: u64,
     pub(crate) objects_unfinished: u64,
@@ -101,7 +113,19 @@ pub(crate) struct Status {
     pub(crate) lock_held_us_max: u64,
     pub(crate) memory_resident_bytes: u64,
     pub(crate) verification: Verification,
+    pub(crate) settings: Vec<Setting>,
     pub(crate) cluster: Option<Cluster>,
+}
+
+/// What all members go by.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    /// Nothing: this member does not know it yet.
+    pub(crate) value: Option<String>,
+    pub(crate) started_with: String,
+    /// Kept for what was promised before.
+    pub(crate) still_kept: Option<String>,
 }
 
 /// Whether this member is what its log says.
@@ -126,6 +150,15 @@ pub(crate) struct Verification {
     pub(crate) findings: Vec<Finding>,
 }
 
+/// The verdict of [`crate::health`].
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct HealthOf {
+    pub(crate) verdict: &'static str,
+    #[serde(skip)]
+    pub(crate) title: &'static str,
+    pub(crate) reasons: Vec<Reason>,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     pub(crate) wall_ms: u64,
@@ -144,11 +177,17 @@ pub(crate) struct Cluster {
     pub(crate) id: String,
     pub(crate) epoch: u64,
     pub(crate) primary: String,
+    /// Of the newest record that this member knows of; 0: it has seen none.
+    pub(crate) version: u64,
     pub(crate) revision: u64,
+    /// What the coordinator has lost, for all that this member knows.
+    pub(crate) lost_data: Option<String>,
     pub(crate) tenure_left_ms: Option<u64>,
     pub(crate) takeovers: u64,
     pub(crate) full_syncs: u64,
     pub(crate) coordinator_errors: u64,
+    pub(crate) coordinator_trouble: Option<String>,
+    pub(crate) has_primary: bool,
     pub(crate) members: Vec<Member>,
 }
 
@@ -185,7 +224,9 @@ impl Facts {
                 sync: myself.and_then(|member| member.sync_shards_done.zip(member.sync_shards)),
                 lost_data: pair.seat.counts.lost_data.load(Ordering::Relaxed),
             }),
+            rate_errors: pair.as_deref().map(rate_errors).unwrap_or_default(),
             requests: node.requests.counted(),
+            log: logging::counts(),
             status,
         }
     }
@@ -202,22 +243,30 @@ fn limits(node: &Node) -> Limits {
         long_calls_max: config.serving.long_calls_max as u64,
         request_bytes: node.request_bytes() as u64,
         request_bytes_max: config.serving.request_bytes_max as u64,
+        unread_bytes: node.unread_bytes() as u64,
+        unread_bytes_max: config.serving.unread_bytes_max as u64,
+        ports: node.ports.all().map(Links::counts).into(),
     }
 }
 
+fn rate_errors(pair: &Pair) -> Vec<(String, i64)> {
+    let members = pair.members();
+    let name = |who| members.iter().find(|info| info.who == who).map(|info| info.name.clone());
+    pair.seat.look(|member, _| member.rate_errors().filter_map(|(who, error)| Some((name(who)?, error.ppm))).collect())
+}
+
 fn reign(pair: &Pair, me: &str, status: &Status) -> Option<Reign> {
-    let record = pair.seat.record()?.record;
-    let members = status.cluster.iter().flat_map(|cluster| &cluster.members);
-    let window = |peer: &Arc<Peer>| {
-        let (sent, received) = (peer.sent.load(Ordering::Relaxed), peer.received.load(Ordering::Relaxed));
-        let entries = sent.saturating_sub(received);
-        PeerWindow { peer: peer.name.clone(), entries, bytes: peer.in_flight_bytes() as u64 }
+    let window = |peer: &Peer| PeerWindow {
+        peer: peer.name.clone(),
+        entries: peer.sent.saturating_sub(peer.received),
+        bytes: peer.in_flight_bytes() as u64,
     };
-    Some(Reign {
-        insync: record.insync.len() as u64,
-        peers: members.filter(|member| member.name != me).cloned().collect(),
-        windows: pair.peers.list().iter().map(window).collect(),
-    })
+    let (insync, windows) = pair.seat.look(|member, _| {
+        let record = &member.election().record()?.record;
+        Some((record.insync.len() as u64, member.peers().map(window).collect()))
+    })?;
+    let members = status.cluster.iter().flat_map(|cluster| &cluster.members);
+    Some(Reign { insync, peers: members.filter(|member| member.name != me).cloned().collect(), windows })
 }
 
 /// Whatever is added to the contract has to be decided about here.
@@ -228,6 +277,7 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         role,
         applied,
         committed_seq,
+        committed,
         uptime_ms,
         objects,
         objects_unfinished,
@@ -246,9 +296,14 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         memory_resident_bytes,
         cluster,
         verification,
+        settings,
     } = told;
     let Position { epoch, seq } = applied.unwrap_or_default();
+    let cluster = cluster.map(self::cluster);
+    let verification = verification.map(self::verification).unwrap_or_default();
+    let health = health(&node, &role, &verification, cluster.as_ref(), &promotable);
     Status {
+        health,
         node,
         version,
         role,
@@ -258,6 +313,7 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         not_promotable: promotable.err(),
         position: Place { epoch, seq },
         committed_seq,
+        committed,
         uptime_ms,
         objects,
         objects_unfinished,
@@ -274,9 +330,53 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         digest: hex(&digest),
         lock_held_us_max,
         memory_resident_bytes,
-        cluster: cluster.map(self::cluster),
-        verification: verification.map(self::verification).unwrap_or_default(),
+        cluster,
+        verification,
+        settings: settings.into_iter().map(setting).collect(),
     }
+}
+
+fn setting(told: v1::Setting) -> Setting {
+    let v1::Setting { name, value, started_with, owed } = told;
+    let value = Some(value).filter(|value| !value.is_empty());
+    Setting { name, value, started_with, still_kept: Some(owed).filter(|owed| !owed.is_empty()) }
+}
+
+/// The verdict by the word of this member, and by what it hears of its primary.
+fn health(
+    node: &str,
+    role: &str,
+    verification: &Verification,
+    cluster: Option<&Cluster>,
+    promotable: &Verdict,
+) -> HealthOf {
+    let leads = role == "primary";
+    let has_primary = cluster.is_none_or(|cluster| cluster.has_primary);
+    let unsound = match verification.condition.as_str() {
+        "sound" | "" => String::new(),
+        condition => format!("{condition}: {}", verification.what),
+    };
+    let peer = |member: &Member| {
+        let Member { name, in_sync, state, sound, .. } = member.clone();
+        health::Peer { name, in_sync, state, sound }
+    };
+    let own = cluster.map(|cluster| InCluster {
+        id: cluster.id.clone(),
+        epoch: cluster.epoch,
+        primary: cluster.primary.clone(),
+        lost_data: cluster.lost_data.clone(),
+        coordinator_trouble: cluster.coordinator_trouble.clone().unwrap_or_default(),
+        not_promotable: promotable.as_ref().err().cloned().unwrap_or_default(),
+        members: cluster.members.iter().map(peer).collect(),
+    });
+    let said = Said { leads, is_mute: leads && !has_primary, cluster: own, unsound };
+    let mut asked = vec![Asked { name: node.to_owned(), said: Some(said) }];
+    if let Some(cluster) = cluster.filter(|_| !leads && has_primary) {
+        // It was heard, and was not asked.
+        asked.push(Asked { name: cluster.primary.clone(), said: Some(Said { leads: true, ..Said::default() }) });
+    }
+    let Health { verdict, reasons } = judge(&asked);
+    HealthOf { verdict: verdict.name(), title: verdict.title(), reasons }
 }
 
 fn verification(told: VerificationStatus) -> Verification {
@@ -334,10 +434,29 @@ fn cluster(told: ClusterStatus) -> Cluster {
         takeovers,
         full_syncs,
         coordinator_errors,
+        lost_data,
+        version,
+        coordinator_trouble,
+        has_primary,
     } = told;
+    let lost_data = Some(lost_data).filter(|lost| !lost.is_empty());
     let members = members.into_iter().map(member).collect();
     let id = hex(&cluster_id);
-    Cluster { id, epoch, primary, revision, tenure_left_ms, takeovers, full_syncs, coordinator_errors, members }
+    Cluster {
+        id,
+        epoch,
+        primary,
+        version,
+        revision,
+        tenure_left_ms,
+        takeovers,
+        full_syncs,
+        coordinator_errors,
+        lost_data,
+        coordinator_trouble: Some(coordinator_trouble).filter(|why| !why.is_empty()),
+        has_primary,
+        members,
+    }
 }
 
 fn member(told: MemberStatus) -> Member {

@@ -50,7 +50,12 @@ pub(crate) fn page(facts: &Facts) -> String {
 fn write(page: &mut String, facts: &Facts) -> fmt::Result {
     let status = &facts.status;
     let (node, role) = (Text(&status.node), Text(&status.role));
-    write!(page, "<title>{node}: {role}</title></head><body><h1>{node}: {role}</h1><table>")?;
+    write!(page, "<title>{node}: {role}</title></head><body><h1>{node}: {role}</h1>")?;
+    write!(page, "<p><b>{}</b>, by what this member knows.</p>", Text(status.health.title))?;
+    for reason in &status.health.reasons {
+        write!(page, "<p>{}. {}.</p>", Text(&reason.what), Text(&reason.next))?;
+    }
+    page.push_str("<table>");
     for (name, value) in rows(facts) {
         write!(page, "<tr><th>{name}</th><td>{}</td></tr>", Text(value))?;
     }
@@ -76,7 +81,8 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
         ("position", {
             let Facts { appended, .. } = facts;
             let (applied, committed) = (position.seq, status.committed_seq);
-            format!("epoch {}, applied {applied}, committed {committed}, appended {appended}", position.epoch)
+            let shown = if status.committed { "" } else { "; what is shown is not known to be committed" };
+            format!("epoch {}, applied {applied}, committed {committed}, appended {appended}{shown}", position.epoch)
         }),
         ("objects", format!("{} ({} unfinished)", status.objects, status.objects_unfinished)),
         ("capacity", {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::clock::boot_ms;
 use crate::gate::Standing;
 use crate::node::Node;
 use crate::pair::Pair;
@@ -43,8 +42,10 @@ fn standby_ready(pair: &Pair) -> Verdict {
     if let (false, why) = pair.promotable() {
         return Err(why);
     }
-    match pair.notes.last(boot_ms()) {
-        Some((_, age_ms)) if age_ms < pair.settings.tenure_ms => Ok("standby"),
+    let (last, tenure_ms) =
+        pair.seat.look(|member, now| (member.last_heard(now), member.election().timing().tenure_ms));
+    match last {
+        Some((_, age_ms)) if age_ms < tenure_ms => Ok("standby"),
         Some((_, age_ms)) => Err(format!("nothing was heard of the primary for {age_ms} ms")),
         None => Err("nothing was heard of the primary yet".to_owned()),
     }

@@ -1,12 +1,11 @@
 //! The listener of the admin HTTP, on a thread and a runtime of its own: it answers however busy the others are.
 //!
-//! Invariants: at most [`CONNECTIONS_MAX`] connections, each for one request and a bounded time; a new one is always
-//! let in, and the oldest cut off for it, so whoever only holds connections open keeps no probe out. When `stop` is
-//! over, the port is free.
+//! Invariants: each connection is for one request and a bounded time. A client that only holds connections open keeps no probe out:
+//! those make room for a new one (`listen`); where all are being answered, the new one is told 503 at once. When `stop` is over,
+//! the port is free.
 //!
 //! Deliberately absent: keep-alive. One scrape, one connection: none can be idle.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,23 +15,24 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::http::pages::Pages;
+use crate::listen::{self, ADMIN_HEADERS_WITHIN, Links, Turned};
 use crate::node::Node;
 
-const CONNECTIONS_MAX: usize = 64;
-/// From the connection to the end of the request's headers.
-const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 const HEADER_BYTES_MAX: usize = 16 << 10;
 /// From the connection to its end.
 const ALL_WITHIN: Duration = Duration::from_secs(15);
-/// After a failed accept: mostly there are no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// For one that is not let in: to be told so, and to close its connection.
+const REFUSE_WITHIN: Duration = Duration::from_secs(1);
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n\
+    connection: close\r\ncontent-length: 44\r\n\r\ntoo many connections are being answered now\n";
 /// More than may look at the state.
 const BLOCKING_THREADS: usize = 4;
 
@@ -63,6 +63,7 @@ fn start(node: Arc<Node>, address: SocketAddr) -> io::Result<AdminServer> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let local_addr = listener.local_addr()?;
+    let links = Arc::clone(&node.ports.admin);
     let pages = Pages::new(node, Handle::current());
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -77,7 +78,7 @@ fn start(node: Arc<Node>, address: SocketAddr) -> io::Result<AdminServer> {
                 biased;
                 // An error: this was dropped.
                 _ = stopped => {}
-                () = accept(listener, pages) => {}
+                () = accept(listener, links, pages) => {}
             }
         });
         // A look at the state that is under way ends by itself.
@@ -103,52 +104,50 @@ impl AdminServer {
 }
 
 /// Does not end, but for a listener that cannot be used.
-async fn accept(listener: TcpListener, pages: Pages) {
+async fn accept(listener: TcpListener, links: Arc<Links>, pages: Pages) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the admin HTTP cannot be served: {error}"),
     };
-    let mut open = Connections { pages: Arc::new(pages), tasks: JoinSet::new(), oldest: VecDeque::new() };
+    let pages = Arc::new(pages);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(listen::watch(Arc::clone(&links)));
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => open.take(stream, peer),
-            Err(error) => {
-                tracing::warn!("the admin HTTP cannot accept a connection: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let accepted = links.accept(&listener).await;
+        while tasks.try_join_next().is_some() {}
+        match accepted {
+            Ok(stream) => tasks.spawn(serve(Arc::clone(&pages), stream)),
+            Err(turned) => tasks.spawn(refuse(turned)),
+        };
     }
 }
 
-struct Connections {
-    pages: Arc<Pages>,
-    tasks: JoinSet<()>,
-    /// Those that may still be open, the oldest first.
-    oldest: VecDeque<AbortHandle>,
+/// And waits a moment for the other end: a connection that is closed while something of it is unread is reset, and the refusal
+/// with it.
+async fn refuse(mut turned: Turned) {
+    let told = async {
+        turned.stream.write_all(REFUSAL).await?;
+        turned.stream.shutdown().await?;
+        while turned.stream.read(&mut [0; 512]).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whether it wants to hear it or not.
+    drop(timeout(REFUSE_WITHIN, told).await);
 }
 
-impl Connections {
-    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
-        while self.tasks.try_join_next().is_some() {}
-        self.oldest.retain(|task| !task.is_finished());
-        if self.oldest.len() >= CONNECTIONS_MAX
-            && let Some(oldest) = self.oldest.pop_front()
-        {
-            tracing::debug!(%peer, max = CONNECTIONS_MAX, "the oldest connection is cut off for a new one");
-            oldest.abort();
-        }
-        self.oldest.push_back(self.tasks.spawn(serve(Arc::clone(&self.pages), stream, peer)));
-    }
-}
-
-async fn serve(pages: Arc<Pages>, stream: TcpStream, peer: SocketAddr) {
+async fn serve(pages: Arc<Pages>, stream: listen::Connection) {
+    let (link, peer) = (Arc::clone(stream.link()), stream.peer);
     let service = service_fn(|request| {
-        let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(pages.answer(&request).await) }
+        let (pages, proven) = (Arc::clone(&pages), link.prove());
+        async move {
+            let answer = pages.answer(&request).await;
+            drop(proven);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        .header_read_timeout(ADMIN_HEADERS_WITHIN)
         .max_buf_size(HEADER_BYTES_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);

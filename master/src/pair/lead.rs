@@ -1,64 +1,63 @@
 //! The task that has the member's log and state: it follows, and it leads, one after the other.
 //!
-//! ```text
-//!   follow ──Lead──► apply what is received ─► begin the epoch in the log ─► lead ─► open the gate
-//!     ▲                                                                               │
-//!     └──────────────── take log and state back ◄── Deposed ──────────────────────────┘
-//! ```
+//! Rules of the shell: calls find the log and the state that the member leads with before the gate
+//! opens, and others once a full sync, or an epoch that began with nothing, has put them in place;
+//! entries are applied a few at a time; nothing else applies while this member is promoted.
 //!
-//! Invariants: log and state belong to one of the two at any time; the gate opens only if the core still leads then; what was held
-//! before this member began an epoch with nothing is dropped, whatever it is next.
-//!
-//! Deliberately absent: any cost that grows with the number of objects.
+//! Deliberately absent: when this member leads, and what becomes of what it held (`member::Life`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use member::{APPLY_ENTRIES, Life, Role, Stock};
 use metadata::Metadata;
-use oplog::Tail;
-use standby::{Promotion, Standby};
+use oplog::{Appender, Tail, TailConfig};
+use standby::{Promotion, Standby, StandbyError};
 use tokio::sync::watch;
 
-use crate::node::Held;
+use crate::node::{Held, Node};
 use crate::pair::Pair;
 use crate::pair::follow::{self, Applying};
-use crate::pair::seat::Role;
+use crate::process;
 
-/// Entries that are applied before others get their turn.
-const APPLY_ENTRIES: usize = 256;
+impl Stock<Metadata> for Node {
+    fn empty(&self) -> (Arc<Metadata>, Arc<Tail>, Appender) {
+        let (Held { state, tail }, log) = self.with_nothing();
+        (state, tail, log)
+    }
 
-/// What the member has, as what it is.
-enum Life {
-    Follows(Box<Standby<Metadata>>),
-    Leads(Arc<Metadata>, Arc<Tail>),
+    fn lead(&self, state: &Metadata, log: Appender) {
+        state.lead(log, self.clock.now());
+    }
+
+    fn follow(&self, state: &Metadata) -> Appender {
+        state.follow().expect("it led with a log")
+    }
+
+    fn tail_config(&self) -> TailConfig {
+        self.config.tail.to_oplog()
+    }
 }
 
 /// Runs until it is dropped.
 pub(crate) async fn run(pair: Arc<Pair>, standby: Standby<Metadata>) {
     let mut roles = pair.seat.roles();
     let mut life = Life::Follows(Box::new(standby));
-    let mut emptied = 0;
     loop {
         let role = *roles.borrow_and_update();
         let mut standby = step_down(&pair, life);
-        // Looked at whatever the role is: the one that began with nothing may be over already.
-        let born = pair.seat.born();
-        if born > emptied {
-            (standby, emptied) = (empty(&pair), born);
-        }
-        pair.node.verify.on(verification::Event::EpochBegins);
         life = match role {
             Role::Lead { epoch } => lead(&pair, standby, epoch).await,
-            Role::Follow { primary, epoch } => {
+            Role::Follow { .. } => {
                 let mut applying = Applying::start(&pair, &standby);
                 tokio::select! {
                     biased;
                     _ = changed(&mut roles) => {}
-                    () = follow::follow(&pair, &mut standby, &mut applying, primary, epoch) => {}
+                    () = follow::follow(&pair, &mut standby, &mut applying) => {}
                 }
-                // Whoever leads next applies the rest, and nobody beside it.
+                // The promotion applies the rest, and nothing does beside it.
                 applying.stop().await;
-                pair.notes.forget();
                 life = Life::Follows(Box::new(standby));
                 continue;
             }
@@ -75,41 +74,37 @@ async fn changed(roles: &mut watch::Receiver<Role>) {
     }
 }
 
-fn step_down(pair: &Pair, life: Life) -> Standby<Metadata> {
-    match life {
-        Life::Follows(standby) => *standby,
-        Life::Leads(state, tail) => {
-            let log = state.follow().expect("it led with a log");
-            tracing::info!(at = %tail.last(), committed = tail.committed().get(), "no longer the primary");
-            Standby::new(state, tail, log, pair.node.config.tail.to_oplog())
-        }
+fn step_down(pair: &Pair, life: Life<Metadata>) -> Standby<Metadata> {
+    if let Life::Leads(_, tail) = &life {
+        tracing::info!(at = %tail.last(), committed = tail.committed().get(), "no longer the primary");
     }
+    // May wait for a call that is under way.
+    let life = Life::Follows(Box::new(life.take_back(&*pair.node)));
+    let (standby, is_emptied) = pair.seat.with(|member, now| life.step_down(member, &*pair.node, now));
+    if is_emptied {
+        pair.node.hold(Held { state: Arc::clone(standby.state()), tail: Arc::clone(standby.tail()) });
+    }
+    standby
 }
 
-/// Nothing that was held counts any more.
-fn empty(pair: &Pair) -> Standby<Metadata> {
-    let (Held { state, tail }, log) = pair.node.empty();
-    pair.node.hold(Held { state: Arc::clone(&state), tail: Arc::clone(&tail) });
-    pair.node.verify.on(verification::Event::Synced);
-    Standby::new(state, tail, log, pair.node.config.tail.to_oplog())
-}
-
-async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life {
+async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life<Metadata> {
     let promotion = Promotion::new(standby);
     apply_all(pair, &promotion).await;
-    let (state, tail, log) = promotion.begin(epoch, pair.node.clock.now().wall_ms);
-    state.lead(log, pair.node.clock.now());
-    pair.node.hold(Held { state: Arc::clone(&state), tail: Arc::clone(&tail) });
+    let begun = promotion.begin(epoch, pair.node.clock.now().wall_ms, process::draw_secret());
+    let life = Life::leads(&*pair.node, begun.unwrap_or_else(|error| lost(&pair.node, &error)));
+    let tail = Arc::clone(life.tail());
+    pair.node.hold(Held { state: Arc::clone(life.state()), tail: Arc::clone(&tail) });
     // For operators who want the classic rule: nothing rests on it here.
     tokio::time::sleep(Duration::from_millis(pair.settings.safety_window_ms)).await;
-    if !pair.node.verify.is_sound() {
+    if !pair.seat.look(|member, _| member.is_sound()) {
         // Its claim was under way when it was found; it cannot be taken back any more.
         tracing::error!(epoch, "this member leads with a state that differed from its last primary's");
     }
-    if pair.seat.open(epoch, Arc::clone(&tail)) {
+    if pair.seat.with(|member, now| member.open(epoch, Arc::clone(&tail), now)) {
+        pair.seat.counts.takeovers.fetch_add(1, Ordering::Relaxed);
         tracing::info!(epoch, at = %tail.last(), "this member is the primary");
     }
-    Life::Leads(state, tail)
+    life
 }
 
 /// What was received and is committed by the promotion itself.
@@ -120,7 +115,18 @@ async fn apply_all(pair: &Pair, promotion: &Promotion<Metadata>) {
         match promotion.apply(APPLY_ENTRIES) {
             Ok(applied) if applied.entries == 0 => return,
             Ok(_) => tokio::task::yield_now().await,
-            Err(error) => follow::lost(&pair.node, &error),
+            Err(error) => lost(&pair.node, &error),
         }
     }
+}
+
+/// The state is not the one that the log was made from. What this member is in a set for, it no
+/// longer has: it must not come back under the same name.
+fn lost(node: &Node, error: &StandbyError) -> ! {
+    tracing::error!(
+        node = node.name,
+        "this member's state is lost, it ends and begins anew when it is restarted: {error}"
+    );
+    crate::logging::finish();
+    std::process::exit(3)
 }

@@ -1,36 +1,34 @@
-//! A member among others: the shell around the election, the log's stream, and the coordinator.
+//! A member among others: the shell around the machine that it is (`member`), its streams, and the
+//! coordinator.
 //!
-//! | file | decides |
+//! | file | carries |
 //! |---|---|
-//! | `seat` | what follows at once from what the core says: commits, the gate, the tenure |
-//! | `ask` | the coordinator's answers to the core's questions |
+//! | `seat` | the machine, behind a lock, and what follows at once from what it says |
+//! | `ask` | the coordinator's answers to its questions |
+//! | `door` | the proof of those that want to follow |
 //! | `peers` | the primary's side of its streams |
-//! | `pace` | how fast a full sync may go |
-//! | `follow` | the standby's side of its stream |
-//! | `lead` | from a standby to a primary, and back |
-//! | `transfer` | giving the place of the primary to another member |
-//! | `verifying` | a standby's questions to its primary: samples, and a repair where something differs |
-//! | `notes`, `fresh` | how far behind this member is, for people and for reads |
-//! | `reads` | whether this member may answer a read as a standby |
+//! | `follow` | the standby's side of its stream, and applying |
+//! | `lead` | log and state, from a standby to a primary, and back |
+//! | `retime` | changing what all members go by, in the record |
+//! | `transfer` | giving the place of the primary to another member, by name |
+//! | `verifying` | a standby's questions to its primary |
 //! | `status` | all of it for people and programs |
 //! | `presence` | saying that this member is here, and who else is |
 //!
 //! One task has the member's log and state: it follows, or it leads, one after the other. All of this runs on a runtime of its
 //! own, so that clients cannot take the time that beacons need.
 //!
-//! *Invariant:* no decision about roles is made here.
+//! *Invariant:* no decision about roles, commits, streams, or the soundness of a state is made here.
 //!
 //! Deliberately absent: the reads and writes of clients; they go through `node` and `gate`.
 
 mod ask;
+mod door;
 mod follow;
-mod fresh;
 mod lead;
-mod notes;
-mod pace;
-pub(crate) mod peers;
+mod peers;
 mod presence;
-pub(crate) mod reads;
+pub(crate) mod retime;
 pub(crate) mod seat;
 mod status;
 pub(crate) mod transfer;
@@ -41,27 +39,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::{Coordinator, MemberInfo};
-use election::{Event, Incarnation, Member};
-use oplog::Appender;
+use election::Incarnation;
+use member::Member;
+use oplog::{Appender, ReplicatedState as _};
 use proto::v1::replication_server::ReplicationServer;
+use replication::Secret;
 use standby::Standby;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock::now_ms;
 use crate::config::Cluster;
+use crate::listen::{self, Links};
 use crate::node::Node;
-use crate::pair::notes::Notes;
-use crate::pair::peers::{PeerCalls, Peers};
+pub(crate) use crate::pair::door::random;
+use crate::pair::door::{Door, secret_of};
+use crate::pair::peers::PeerCalls;
 use crate::pair::presence::Roll;
 pub(crate) use crate::pair::seat::Seat;
 
-/// The core hears the time this often.
+/// The member hears the time this often.
 const TICK: Duration = Duration::from_millis(5);
-/// After a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Of one connection between members.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// What a standby says is small: receipts, and questions of a bounded length. Two thousand records of a sample fit.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Of one connection: its stream and a question beside it, and those that are just ending.
+const STREAMS_MAX: u32 = 4;
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+const HEADER_BYTES_MAX: u32 = 8 << 10;
 
 /// A member, as its tasks see it.
 #[derive(Debug)]
@@ -69,10 +75,11 @@ pub(crate) struct Pair {
     pub(crate) node: Arc<Node>,
     pub(crate) seat: Arc<Seat>,
     pub(crate) settings: Cluster,
-    pub(crate) peers: Arc<Peers>,
-    pub(crate) notes: Arc<Notes>,
     coordinator: Arc<dyn Coordinator>,
     roll: Roll,
+    door: Door,
+    /// What this incarnation proves itself by.
+    secret: Secret,
 }
 
 /// What a member is started with.
@@ -98,27 +105,28 @@ impl Pair {
         let Start { node, log, coordinator, listener, me } = start;
         let settings = node.config.cluster.clone();
         let presence = presence::first(&*coordinator, &me, settings.lease_outlives_process()).await?;
-        let (timing, unclean) = (settings.timing(), settings.unclean());
         // Should this member create the record, this names the cluster for good.
         let cluster_id = u128::from(me.who.number) << 64 | u128::from(me.who.member.0);
-        let core = Member::new(me.who, cluster_id, timing, unclean, crate::clock::boot_ms());
-        let (seat, asked) = Seat::new(core, me.who, node.gate_shared());
+        let election = election::Member::new(me.who, cluster_id, settings.start(), now_ms());
+        let settings_of_member = node.config.to_member(node.state().shards());
+        let member = Member::new(me.who, election, settings_of_member, node.gate.core());
+        let (seat, asked) = Seat::new(member, node.gate_shared(), Arc::clone(&node.verify));
         node.take_seat(Arc::clone(&seat));
-        let peers = Arc::new(Peers::default());
         let pair = Arc::new(Pair {
             node: Arc::clone(&node),
             seat: Arc::clone(&seat),
             settings: settings.clone(),
-            peers: Arc::clone(&peers),
-            notes: Arc::default(),
             coordinator: Arc::clone(&coordinator),
             roll: Roll::default(),
+            door: Door::default(),
+            secret: secret_of(&me).expect("a member is started with a secret"),
         });
         node.join_pair(&pair);
         let mut tasks = JoinSet::new();
-        let calls = PeerCalls { node: Arc::clone(&node), seat: Arc::clone(&seat), peers, settings };
-        tasks.spawn(serve_peers(listener, calls));
-        tasks.spawn(ask::run(Arc::clone(&seat), coordinator, asked, unclean));
+        let links = Arc::clone(&node.ports.peers);
+        tasks.spawn(listen::watch(Arc::clone(&links)));
+        tasks.spawn(serve_peers((listener, links), PeerCalls { pair: Arc::clone(&pair) }));
+        tasks.spawn(ask::run(Arc::clone(&seat), coordinator, asked, settings.start()));
         tasks.spawn(presence::keep(Arc::clone(&pair), me, presence));
         tasks.spawn(presence::follow_members(Arc::clone(&pair)));
         tasks.spawn(tick(Arc::clone(&pair)));
@@ -140,7 +148,7 @@ impl Pair {
     /// Who is here now.
     fn learn(&self, members: Vec<MemberInfo>) {
         let known = self.seat.known();
-        self.roll.update(members, known.as_ref().map(|known| &known.record), Instant::now());
+        self.roll.update(members, known.as_ref().map(|known| &known.record), now_ms());
     }
 
     pub(crate) fn members(&self) -> Vec<MemberInfo> {
@@ -151,11 +159,6 @@ impl Pair {
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.members().into_iter().map(|info| info.address).collect()
     }
-
-    /// 0 as long as no record was seen.
-    fn cluster_id(&self) -> u128 {
-        self.seat.known().map_or(0, |known| known.record.cluster_id)
-    }
 }
 
 /// Time goes on, and with it what depends on it.
@@ -164,56 +167,42 @@ async fn tick(pair: Arc<Pair>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        pair.seat.event(Event::Tick);
-        pair.seat.release_if_untenured();
-        if pair.seat.leads().is_some() {
-            pair.node.tail().set_floor(pair.seat.needed_seq());
-        }
+        pair.seat.with(|member, now| member.on_tick(now));
     }
 }
 
-/// As the primary: the log carries the state's digests now and then, for every standby to compare with its own at that seq.
+/// Under the lock of the state's writers, and so without the member's.
 async fn log_digests(pair: Arc<Pair>) {
-    let every = Duration::from_millis(pair.node.config.verification.digest_interval_ms);
-    if every.is_zero() {
-        return std::future::pending().await;
-    }
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        if pair.seat.leads().is_some() && pair.node.gate().may_log() && !pair.peers.list().is_empty() {
-            // Where the log has no room, or another one leads by now, the next one will do.
-            let _ = pair.node.log_digests();
-        }
+        pair.seat.digests_are_due().await;
+        // Where the log has no room, or another member leads by now, the next ones will do.
+        let at = pair.node.log_digests().ok().map(|at| at.seq);
+        pair.seat.with(|member, now| member.on_digests_logged(at, now));
     }
 }
 
-async fn serve_peers(listener: TcpListener, calls: PeerCalls) {
+async fn serve_peers(at: (TcpListener, Arc<Links>), calls: PeerCalls) {
+    let serving = &calls.pair.node.config.serving;
+    let keepalive = [serving.keepalive_interval_ms, serving.keepalive_timeout_ms].map(Duration::from_millis);
     let service = ReplicationServer::new(calls).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(16 << 20)
+        .http2_keepalive_interval(Some(keepalive[0]))
+        .http2_keepalive_timeout(Some(keepalive[1]))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
         .add_service(service);
-    let incoming = futures_util::stream::unfold(listener, accept);
+    let incoming = futures_util::stream::unfold(at, |(listener, links): (TcpListener, Arc<Links>)| async move {
+        // One that is not let in finds its connection closed: members come again by themselves.
+        let stream = loop {
+            if let Ok(stream) = links.accept(&listener).await {
+                break stream;
+            }
+        };
+        Some((io::Result::Ok(stream), (listener, links)))
+    });
     if let Err(error) = server.serve_with_incoming(incoming).await {
         tracing::error!("other members cannot connect any more: {error}");
-    }
-}
-
-/// The next connection, however long it takes: an accept that fails (mostly there are no file descriptors left) is tried again.
-async fn accept(listener: TcpListener) -> Option<(io::Result<TcpStream>, TcpListener)> {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // A small message must not wait for the acknowledgement of the one before. Without it they are late, not wrong.
-                let _ = stream.set_nodelay(true);
-                return Some((Ok(stream), listener));
-            }
-            Err(error) => {
-                tracing::warn!("cannot accept a connection of another member: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
     }
 }

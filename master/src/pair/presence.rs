@@ -3,17 +3,17 @@
 //! Invariants: a presence that was lost is joined again, as the same incarnation, for as long as the member lives; an earlier
 //! process of this member is called dead only on the kernel's word.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::{Coordinator, Error, MemberInfo, Presence};
-use election::{ConfigRecord, Event, Incarnation, MemberId};
+use election::{ConfigRecord, Event, Incarnation};
+use member::{Role, incarnation, incarnation_to_wire};
 use parking_lot::Mutex;
+use proto::v1;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::pair::Pair;
-use crate::pair::peers::leads;
 use crate::process;
 
 /// What clients find at the coordinator is put there again this often.
@@ -25,40 +25,36 @@ const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// A member that is not here, and that the record does not name, is forgotten after this. Longer than its leases need to be
 /// renewed after the coordinator was away.
-const FORGET_AFTER: Duration = Duration::from_secs(10);
+const FORGET_AFTER_MS: u64 = 10_000;
 
 /// The members that were here last.
-#[derive(Debug, Default)]
-pub(crate) struct Roll(Mutex<BTreeMap<MemberId, Seen>>);
-
 #[derive(Debug)]
-struct Seen {
-    info: MemberInfo,
-    /// The first look that did not find it any more. Time in which nobody could look does not count.
-    missing_since: Option<Instant>,
+pub(crate) struct Roll(Mutex<replication::Roll<MemberInfo>>);
+
+impl Default for Roll {
+    fn default() -> Roll {
+        Roll(Mutex::new(replication::Roll::new(FORGET_AFTER_MS)))
+    }
 }
 
 impl Roll {
-    /// `members`: who is here at `now`. Whoever cannot be seen for a moment, or is named in the record, keeps its address.
-    pub(crate) fn update(&self, members: Vec<MemberInfo>, record: Option<&ConfigRecord>, now: Instant) {
-        let mut roll = self.0.lock();
-        for (id, seen) in roll.iter_mut() {
-            if !members.iter().any(|info| info.who.member == *id) {
-                seen.missing_since.get_or_insert(now);
-            }
-        }
-        roll.extend(members.into_iter().map(|info| (info.who.member, Seen { info, missing_since: None })));
-        let is_named = |who| record.is_some_and(|record| record.primary == who || record.insync.contains(&who));
-        let is_gone = |since: Instant| now >= since + FORGET_AFTER;
-        roll.retain(|_, seen| is_named(seen.info.who) || !seen.missing_since.is_some_and(is_gone));
+    /// `members`: who is here at `now_ms`. Whoever cannot be seen for a moment, or is named in the record, keeps its address and
+    /// its secret.
+    pub(crate) fn update(&self, members: Vec<MemberInfo>, record: Option<&ConfigRecord>, now_ms: u64) {
+        let shown = members.into_iter().map(|info| (incarnation_to_wire(info.who), info));
+        let is_named = |who: v1::Incarnation| {
+            let who = incarnation(&who);
+            record.is_some_and(|record| record.primary == who || record.insync.contains(&who))
+        };
+        self.0.lock().update(shown, is_named, now_ms);
     }
 
     pub(crate) fn find(&self, who: Incarnation) -> Option<MemberInfo> {
-        self.0.lock().get(&who.member).map(|seen| &seen.info).filter(|info| info.who == who).cloned()
+        self.0.lock().find(incarnation_to_wire(who)).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<MemberInfo> {
-        self.0.lock().values().map(|seen| seen.info.clone()).collect()
+        self.0.lock().all().cloned().collect()
     }
 }
 
@@ -113,9 +109,18 @@ async fn bury(coordinator: &dyn Coordinator, who: Incarnation) -> bool {
 /// Holds the presence, joins again when it is lost, and announces this member while it leads.
 pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn Presence>) {
     let mut standing = pair.node.gate().watch();
+    let mut seen = pair.seat.seen();
+    let mut me = me;
     loop {
+        let knows = *seen.borrow_and_update();
+        if me.seen != knows {
+            match presence.tell(knows).await {
+                Ok(()) => me.seen = knows,
+                Err(error) => tracing::debug!("others do not hear what this member knows: {error}"),
+            }
+        }
         let epoch = pair.node.gate().epoch();
-        let is_primary = leads(*pair.seat.roles().borrow()) && epoch > 0;
+        let is_primary = pair.seat.look(|member, _| matches!(member.role(), Role::Lead { .. })) && epoch > 0;
         let mut again = ANNOUNCE_EVERY;
         if is_primary && let Err(error) = presence.announce(epoch).await {
             tracing::debug!(epoch, "the primary could not be announced: {error}");
@@ -127,8 +132,14 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
                 Ok(()) => continue,
                 Err(_) => return,
             },
+            // What is known of the cluster rarely changes, and each change wakes every member.
+            changed = seen.changed(), if me.seen == knows => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
             // Somebody may have taken it away.
             () = sleep(again), if is_primary => continue,
+            () = sleep(RETRY), if me.seen != knows => continue,
         }
         tracing::warn!("the coordinator does not see this member any more; it joins again");
         if pair.settings.lease_outlives_process().is_none() {
@@ -136,6 +147,8 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
             pair.seat.event(Event::Resign);
         }
         drop(presence);
+        // From the first moment on that it is seen again.
+        me.seen = *seen.borrow_and_update();
         presence = loop {
             match pair.coordinator.join(me.clone()).await {
                 Ok(presence) => break presence,
@@ -161,53 +174,5 @@ pub(crate) async fn follow_members(pair: Arc<Pair>) {
             Ok(Err(_)) => sleep(LOOK_AT_LEAST).await,
             Err(_) => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(member: u64, number: u64) -> MemberInfo {
-        MemberInfo {
-            who: Incarnation { member: MemberId(member), number },
-            name: format!("m{member}"),
-            address: format!("h{number}:1"),
-            peer_address: format!("h{number}:2"),
-            process: String::new(),
-        }
-    }
-
-    fn ids(roll: &Roll) -> Vec<u64> {
-        roll.all().into_iter().map(|info| info.who.member.0).collect()
-    }
-
-    #[test]
-    fn member_that_left_is_forgotten_after_a_while_unless_the_record_names_it() {
-        let (roll, began) = (Roll::default(), Instant::now());
-        let record = ConfigRecord::first(1, info(1, 1).who, 1).with(info(2, 1).who);
-        roll.update(vec![info(1, 1), info(2, 1), info(3, 1)], Some(&record), began);
-        // Nobody could look for long: that says nothing of anybody.
-        let late = began + FORGET_AFTER * 5;
-        roll.update(vec![info(1, 1)], Some(&record), late);
-        assert_eq!(ids(&roll), [1, 2, 3]);
-        roll.update(vec![info(1, 1)], Some(&record), late + FORGET_AFTER / 2);
-        assert_eq!(ids(&roll), [1, 2, 3]);
-        roll.update(vec![info(1, 1)], Some(&record), late + FORGET_AFTER);
-        assert_eq!(ids(&roll), [1, 2], "2 may be promoted");
-        roll.update(vec![info(1, 1)], Some(&record.without(info(2, 1).who)), late + FORGET_AFTER);
-        assert_eq!(ids(&roll), [1]);
-    }
-
-    #[test]
-    fn member_that_comes_back_is_found_by_its_new_incarnation_alone() {
-        let (roll, began) = (Roll::default(), Instant::now());
-        roll.update(vec![info(1, 1)], None, began);
-        roll.update(vec![], None, began);
-        roll.update(vec![info(1, 2)], None, began + FORGET_AFTER);
-        assert_eq!(roll.find(info(1, 2).who), Some(info(1, 2)));
-        assert_eq!(roll.find(info(1, 1).who), None);
-        roll.update(vec![], None, began + FORGET_AFTER * 2);
-        assert_eq!(ids(&roll), [1], "missing since now only");
     }
 }

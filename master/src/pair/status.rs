@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use coordinator::MemberInfo;
-use election::{Incarnation, Versioned};
+use election::{Incarnation, Millis, Versioned};
+use member::{Member, Peer};
 use proto::v1::{ClusterStatus, MemberStatus};
+use standby::SyncProgress;
 
-use crate::clock::boot_ms;
 use crate::config::UncleanStart;
 use crate::pair::Pair;
-use crate::pair::peers::Peer;
 
 impl Pair {
     pub(crate) fn status(&self) -> ClusterStatus {
@@ -28,37 +28,65 @@ impl Pair {
             epoch: known.as_ref().map_or(0, |known| known.record.epoch),
             primary: known.as_ref().and_then(|known| name_of(known.record.primary)).unwrap_or_default(),
             revision: known.as_ref().map_or(0, |known| known.revision),
-            tenure_left_ms: self.seat.leads().and_then(|_| self.seat.tenure_left_ms()),
+            tenure_left_ms: self.tenure_left_ms(),
             promotable,
             not_promotable: why,
             members: self.member_statuses(known.as_ref()),
             takeovers: counts.takeovers.load(Ordering::Relaxed),
             full_syncs: counts.full_syncs.load(Ordering::Relaxed),
             coordinator_errors: counts.coordinator_errors.load(Ordering::Relaxed),
+            lost_data: self.seat.look(|member, _| member.lost_data()).map(|lost| lost.to_string()).unwrap_or_default(),
+            version: self.seat.look(|member, _| member.election().seen()).map_or(0, |seen| seen.version),
+            coordinator_trouble: counts.coordinator_trouble.lock().clone().unwrap_or_default(),
+            has_primary: self.has_primary(),
         }
+    }
+
+    /// As the primary: milliseconds for which it may answer, for all that it knows. `None`: no end.
+    fn tenure_left_ms(&self) -> Option<u64> {
+        self.seat.look(|member, now| match (member.leads(), member.election().tenure_until()) {
+            (None, _) | (Some(_), u64::MAX) => None,
+            (Some(_), until_ms) => Some(until_ms.saturating_sub(now)),
+        })
+    }
+
+    /// It leads and may answer at this moment, or it has heard lately of the one that leads.
+    fn has_primary(&self) -> bool {
+        self.seat.look(|member, now| match member.leads() {
+            Some(epoch) => member.may_answer(epoch, now),
+            None => heard(member, now).is_some(),
+        })
     }
 
     /// Promoted now, it would come up whole; or why not.
     pub(crate) fn promotable(&self) -> (bool, String) {
+        let lost = self.seat.look(|member, _| member.lost_data().filter(|_| member.leads().is_none()));
+        if let Some(lost) = lost {
+            return (false, format!("LOST DATA: {lost}"));
+        }
         if self.seat.known().is_none() {
             return (false, "no record of roles was seen yet".to_owned());
         }
         if self.seat.leads().is_some() {
             return (true, String::new());
         }
-        if !self.node.verify.is_sound() {
-            return (false, self.node.verify.condition().1);
+        if !self.seat.look(|member, _| member.is_sound()) {
+            return (false, self.node.condition().1);
         }
-        if let Some(sync) = self.notes.sync() {
-            let what = format!("a full sync is under way: {} of {} shards", sync.shards_done, sync.shards);
-            return (false, what);
+        let (sync, last, in_sync) = self.standing();
+        match (sync, last, in_sync) {
+            (Some(sync), _, _) => {
+                (false, format!("a full sync is under way: {} of {} shards", sync.shards_done, sync.shards))
+            }
+            (None, None, _) => (false, self.silence()),
+            (None, Some(_), false) => (false, "it is not in the in-sync set".to_owned()),
+            (None, Some(_), true) => (true, String::new()),
         }
-        let fresh = self.notes.last(boot_ms()).is_some_and(|(_, age_ms)| age_ms < self.settings.tenure_ms);
-        match (fresh, self.notes.is_in_sync()) {
-            (false, _) => (false, self.silence()),
-            (true, false) => (false, "it is not in the in-sync set".to_owned()),
-            (true, true) => (true, String::new()),
-        }
+    }
+
+    /// As a standby: its full sync, what was lately said to be committed, and whether it is in the set.
+    fn standing(&self) -> (Option<SyncProgress>, Option<u64>, bool) {
+        self.seat.look(|member, now| (member.syncing(), heard(member, now), member.is_in_sync()))
     }
 
     /// Nothing fresh was heard of the primary: what that means for this member, and what a person can do.
@@ -92,8 +120,13 @@ impl Pair {
     }
 
     fn member_statuses(&self, known: Option<&Versioned>) -> Vec<MemberStatus> {
-        let open = self.peers.list();
-        let leads = self.seat.leads().is_some();
+        let (leads, open) = self.seat.look(|member, now| {
+            let lag_ms = |peer: &Peer| member.election().peer_lag_ms(peer.who, now);
+            let is_heard =
+                |peer: &Peer| peer.heard_ms.is_some_and(|at| now < at + member.election().timing().tenure_ms);
+            let known = |peer: &Peer| (peer.clone(), is_heard(peer), lag_ms(peer));
+            (member.leads().is_some(), member.peers().map(known).collect::<Vec<_>>())
+        });
         let status = |info: MemberInfo| {
             let is_primary = known.is_some_and(|known| known.record.primary == info.who);
             let status = MemberStatus {
@@ -103,9 +136,9 @@ impl Pair {
                 address: info.address,
                 ..MemberStatus::default()
             };
-            match open.iter().find(|peer| peer.who == info.who) {
+            match open.iter().find(|(peer, ..)| peer.who == info.who) {
                 _ if info.who == self.seat.me => self.myself(status),
-                Some(peer) if leads => self.peer_status(peer, status),
+                Some((peer, is_heard, lag_ms)) if leads => self.peer_status(peer, (*is_heard, *lag_ms), status),
                 _ if leads => MemberStatus { state: "not connected".to_owned(), ..status },
                 _ => MemberStatus { state: "unknown".to_owned(), ..status },
             }
@@ -113,27 +146,26 @@ impl Pair {
         self.members().into_iter().map(status).collect()
     }
 
-    fn peer_status(&self, peer: &Peer, status: MemberStatus) -> MemberStatus {
+    /// What was said long ago, or beside a full sync, counts no more.
+    fn peer_status(&self, peer: &Peer, (is_heard, lag_ms): (bool, Option<u64>), status: MemberStatus) -> MemberStatus {
         let appended = self.node.tail().appended().get();
-        let (received, applied) = (peer.received.load(Ordering::Relaxed), peer.applied.load(Ordering::Relaxed));
-        let (done, shards) = (peer.shards_sent.load(Ordering::Relaxed), peer.shards.load(Ordering::Relaxed));
-        let heard_ms = peer.heard_ms.load(Ordering::Relaxed);
-        let fresh = heard_ms > 0 && boot_ms() < heard_ms + self.settings.tenure_ms && shards == 0;
-        let state = match (shards > 0, status.in_sync) {
-            (true, _) => "full sync",
-            (false, true) => "in sync",
-            (false, false) => "catching up",
+        let fresh = is_heard && peer.syncing.is_none();
+        let state = match (peer.syncing, status.in_sync) {
+            (Some(_), _) => "full sync",
+            (None, true) => "in sync",
+            (None, false) => "catching up",
         };
+        let (sync_shards_done, sync_shards) = peer.syncing.unwrap_or_default();
         MemberStatus {
             state: state.to_owned(),
-            received: fresh.then_some(received),
-            applied: fresh.then_some(applied),
-            lag_ops: fresh.then(|| appended.saturating_sub(received)),
-            lag_ms: self.seat.lag_ms(peer.who).filter(|_| fresh),
-            sync_shards_done: done as u32,
-            sync_shards: shards as u32,
-            verified: Some(peer.verified.load(Ordering::Relaxed)).filter(|seq| *seq > 0),
-            unsound: !peer.is_sound(),
+            received: fresh.then_some(peer.received),
+            applied: fresh.then_some(peer.applied),
+            lag_ops: fresh.then(|| appended.saturating_sub(peer.received)),
+            lag_ms: lag_ms.filter(|_| fresh),
+            sync_shards_done,
+            sync_shards,
+            verified: Some(peer.verified).filter(|seq| *seq > 0),
+            unsound: !peer.sound,
             ..status
         }
     }
@@ -145,9 +177,7 @@ impl Pair {
         if self.seat.leads().is_some() {
             return MemberStatus { state: "in sync".to_owned(), received, applied, ..status };
         }
-        let sync = self.notes.sync();
-        let last = self.notes.last(boot_ms()).filter(|(_, age_ms)| *age_ms < self.settings.tenure_ms);
-        let in_sync = self.notes.is_in_sync();
+        let (sync, last, in_sync) = self.standing();
         let state = match (&sync, last) {
             (Some(_), _) => "full sync",
             (None, None) => "not connected",
@@ -156,15 +186,21 @@ impl Pair {
         };
         MemberStatus {
             state: state.to_owned(),
-            lag_ops: last.map(|(committed, _)| committed.saturating_sub(tail.appended().get())),
+            lag_ops: last.map(|committed| committed.saturating_sub(tail.appended().get())),
             received,
             applied,
             in_sync,
             sync_shards_done: sync.map_or(0, |sync| sync.shards_done),
             sync_shards: sync.map_or(0, |sync| sync.shards),
-            verified: Some(self.node.verify.verified().seq).filter(|seq| *seq > 0),
-            unsound: !self.node.verify.is_sound(),
+            verified: Some(self.node.verified().seq).filter(|seq| *seq > 0),
+            unsound: !self.seat.look(|member, _| member.is_sound()),
             ..status
         }
     }
+}
+
+/// What the primary said lately is committed.
+fn heard(member: &Member, now: Millis) -> Option<u64> {
+    let last = member.last_heard(now).filter(|(_, age_ms)| *age_ms < member.election().timing().tenure_ms);
+    last.map(|(committed, _)| committed)
 }

@@ -1,43 +1,33 @@
-//! The place of the primary goes to another member, while both live: nothing is lost and nobody waits for a tenure.
+//! The place of the primary goes to another member: names, the waiting for an heir, and what people
+//! are told.
 //!
-//! ```text
-//!   drain (nothing new is taken) ─► all that was taken is committed ─► the heir has compared itself, and is the same
-//!                                                                                    │
-//!                                    the heir takes over, the rest is redirected ◄── resign
-//! ```
+//! Rules of the shell: a caller that does not wait any more gives the transfer up; clients are sent to
+//! the heir from the moment on at which this member has resigned; a member that is about to end takes
+//! no place that it has not got yet, and gives away the one that it has.
 //!
-//! Invariants: the heir is told only after this member has stopped answering, and only if it is the same behind the last change;
-//! if the heir does not take over, this member, or another one of the set, does after the usual wait; unless this member is about to
-//! end: then it claims nothing from the moment on at which it leads no more, however that came about: an heir that is slow must find
-//! its set as it was.
-//!
-//! Deliberately absent: moving clients. They are redirected when they call.
+//! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected when
+//! they call.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use coordinator::MemberInfo;
 use election::{Event, Incarnation};
-use tokio::time::{Instant, sleep, timeout};
+use member::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, Role, TAKEN_WITHIN_MS};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
-use crate::clock::boot_ms;
 use crate::pair::Pair;
-use crate::pair::peers::Peer;
-use crate::pair::seat::{Resigned, Role};
+use crate::pair::seat::{Given, Seat};
 
 /// Between two looks at who could take over.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// For somebody to be in sync.
+/// For another member to be in sync.
 const SYNC_WITHIN: Duration = Duration::from_secs(2);
-/// For what was taken to be committed.
-const DRAIN_WITHIN: Duration = Duration::from_millis(1000);
-/// For the heir to compare itself, and to be repaired if it differs in little.
-const COMPARED_WITHIN: Duration = Duration::from_millis(500);
-/// Of both. In the first one something may still have been under way; nothing new is begun.
-const ROUNDS_MAX: usize = 3;
-/// For the heir to take over.
-const TAKEN_WITHIN: Duration = Duration::from_secs(3);
+const DRAIN_WITHIN: Duration = Duration::from_millis(DRAIN_WITHIN_MS);
+const COMPARED_WITHIN: Duration = Duration::from_millis(COMPARED_WITHIN_MS);
+const TAKEN_WITHIN: Duration = Duration::from_millis(TAKEN_WITHIN_MS);
 
 /// Who leads now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +43,8 @@ pub(crate) struct Transferred {
 pub(crate) enum NotTransferred {
     #[error("this member is not the primary")]
     NotPrimary,
+    #[error("another transfer is under way")]
+    Busy,
     #[error("{name:?} is the primary already")]
     Already { name: String },
     #[error("there is no member {name:?}; in sync are: {insync}")]
@@ -72,10 +64,42 @@ pub(crate) enum NotTransferred {
 }
 
 impl NotTransferred {
-    /// Right after a takeover, or a repair, nobody is in sync for a moment.
+    fn of(why: member::NotTransferred, to: &str) -> NotTransferred {
+        let to = to.to_owned();
+        match why {
+            member::NotTransferred::NotPrimary => NotTransferred::NotPrimary,
+            member::NotTransferred::Busy => NotTransferred::Busy,
+            member::NotTransferred::NobodyInSync => NotTransferred::NobodyInSync,
+            member::NotTransferred::HeirLeaves => NotTransferred::HeirLeaves { to },
+            member::NotTransferred::NotDrained => NotTransferred::NotDrained(DRAIN_WITHIN),
+            member::NotTransferred::NotCompared => NotTransferred::NotCompared { to, waited: COMPARED_WITHIN },
+            member::NotTransferred::Differs => NotTransferred::Differs { to },
+            member::NotTransferred::NotTaken => NotTransferred::NotTaken { to, waited: TAKEN_WITHIN },
+        }
+    }
+
+    /// Right after a takeover, or a repair, no member is in sync for a moment; and another transfer
+    /// is over soon.
     fn may_pass(&self) -> bool {
-        use NotTransferred::{HeirLeaves, NobodyInSync, Unknown};
-        matches!(self, NobodyInSync | Unknown { .. } | HeirLeaves { .. })
+        use NotTransferred::{Busy, HeirLeaves, NobodyInSync, Unknown};
+        matches!(self, NobodyInSync | Unknown { .. } | HeirLeaves { .. } | Busy)
+    }
+}
+
+/// A transfer that is under way; it is given up when this is dropped.
+struct Giving<'a> {
+    seat: &'a Seat,
+    given: oneshot::Receiver<Given>,
+}
+
+impl Drop for Giving<'_> {
+    fn drop(&mut self) {
+        self.seat.with(|member, _| {
+            // Looked at under the lock: else it has ended, and another one may have begun.
+            if matches!(self.given.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                member.give_up_transfer();
+            }
+        });
     }
 }
 
@@ -96,67 +120,30 @@ impl Pair {
     }
 
     async fn give_to(&self, heir: Incarnation, info: MemberInfo) -> Result<Transferred, NotTransferred> {
-        let epoch = self.seat.leads().ok_or(NotTransferred::NotPrimary)?;
+        let not_transferred = |why| NotTransferred::of(why, &info.name);
         let began = Instant::now();
-        let gate = self.node.gate();
-        let draining = gate.drain();
-        let mut rounds = 1;
-        while !self.settled(heir, &info.name).await? {
-            rounds += 1;
-            if rounds > ROUNDS_MAX {
-                return Err(NotTransferred::NotDrained(DRAIN_WITHIN));
-            }
-        }
-        let mut roles = self.seat.roles();
-        match self.seat.resign(epoch, heir) {
-            Resigned::Done => {}
-            Resigned::ReignIsOver => return Err(NotTransferred::NotPrimary),
-            Resigned::HeirLeaves => return Err(NotTransferred::HeirLeaves { to: info.name }),
-        }
-        drop(draining);
-        gate.hint(&info.address, epoch);
-        tracing::info!(to = info.name, epoch, "the place of the primary is given to another member");
-        let moved = roles.wait_for(|role| match *role {
-            Role::Follow { epoch: now, .. } | Role::Lead { epoch: now } => now > epoch,
-            Role::Starting | Role::Deposed { .. } => false,
-        });
-        let not_taken = || NotTransferred::NotTaken { to: info.name.clone(), waited: TAKEN_WITHIN };
-        match timeout(TAKEN_WITHIN, moved).await {
-            Ok(Ok(role)) if matches!(*role, Role::Follow { primary, .. } if primary == heir) => {}
-            _ => return Err(not_taken()),
-        }
-        let now = self.seat.known().map_or(epoch, |known| known.record.epoch);
-        Ok(Transferred { to: info.name, address: info.address, epoch: now, took: began.elapsed() })
-    }
-
-    /// The heir is the same as this member, behind the last entry. False: something was logged since it has compared itself. It could
-    /// take over without that, and then this member, which has applied it, would need a full sync.
-    async fn settled(&self, heir: Incarnation, name: &str) -> Result<bool, NotTransferred> {
-        let drained = timeout(DRAIN_WITHIN, self.drained()).await;
-        drained.map_err(|_| NotTransferred::NotDrained(DRAIN_WITHIN))?;
-        let at = self.compared(heir, name).await?;
-        Ok(self.node.tail().appended().get() == at)
-    }
-
-    /// The heir has applied everything up to there, and is the same as this member; where it was not, it has been repaired.
-    async fn compared(&self, heir: Incarnation, name: &str) -> Result<u64, NotTransferred> {
-        let not_compared = || NotTransferred::NotCompared { to: name.to_owned(), waited: COMPARED_WITHIN };
-        let at = self.node.log_digests().map_err(|_| not_compared())?.seq;
-        self.node.tail().awaited().advance(at);
-        self.peers.await_comparison(at);
-        // No comparison of before can be that far: what was applied is committed, and stands in this log below the new entry.
-        let is_same = |peer: &Peer| peer.is_sound() && peer.verified.load(Ordering::Relaxed) >= at;
-        let compared = async {
-            while !self.peers.of(heir).is_some_and(|peer| is_same(&peer)) {
-                sleep(Duration::from_millis(1)).await;
-            }
+        let given = self.seat.transfer(heir).map_err(not_transferred)?;
+        let mut giving = Giving { seat: &self.seat, given };
+        let ended = tokio::select! {
+            biased;
+            never = self.tell_of_heir(&info) => match never {},
+            ended = &mut giving.given => ended,
         };
-        let compared = timeout(COMPARED_WITHIN, compared).await;
-        self.peers.await_comparison(0);
-        compared.map(|()| at).map_err(|_| match self.peers.of(heir) {
-            Some(peer) if !peer.is_sound() => NotTransferred::Differs { to: name.to_owned() },
-            _ => not_compared(),
-        })
+        let member::Transferred { epoch, .. } =
+            ended.unwrap_or(Err(member::NotTransferred::NotPrimary)).map_err(not_transferred)?;
+        Ok(Transferred { to: info.name, address: info.address, epoch, took: began.elapsed() })
+    }
+
+    /// As soon as this member has resigned.
+    async fn tell_of_heir(&self, info: &MemberInfo) -> Infallible {
+        let mut roles = self.seat.roles();
+        let role = roles.wait_for(|role| matches!(role, Role::Deposed { .. })).await.map(|role| *role);
+        if let Ok(Role::Deposed { by: epoch }) = role
+            && self.seat.with(|member, _| member.hint_heir(&info.address))
+        {
+            tracing::info!(to = info.name, epoch, "the place of the primary is given to another member");
+        }
+        pending().await
     }
 
     /// Before this process ends: so that nobody has to wait, and nothing is lost that another member could have held. Best
@@ -164,7 +151,7 @@ impl Pair {
     pub(crate) async fn hand_over(&self) {
         loop {
             self.seat.event(Event::Retire);
-            if self.seat.claims() {
+            if self.seat.look(|member, _| member.election().claims()) {
                 // Whether it comes to be is not known yet.
                 sleep(LOOK_AGAIN).await;
                 continue;
@@ -194,7 +181,7 @@ impl Pair {
 
     /// Some other member is connected to this one, and will be in sync.
     fn somebody_comes(&self) -> bool {
-        !self.peers.list().is_empty()
+        self.seat.look(|member, _| member.peers().next().is_some())
     }
 
     fn heir(&self, to: Option<&str>) -> Result<(Incarnation, MemberInfo), NotTransferred> {
@@ -205,42 +192,18 @@ impl Pair {
             return Err(NotTransferred::Already { name: self.node.name.clone() });
         }
         let members = self.members();
-        let fresh_ms = 4 * self.settings.beacon_ms;
-        let may_lead = |info: &&MemberInfo| {
-            // One that is about to end, or stands still, would not take over.
-            let is_heard = self.seat.peer(info.who).is_some_and(|(_, echo_ms)| boot_ms() < echo_ms + fresh_ms);
-            // One that differs from this member is about to leave the set.
-            let is_sound = self.peers.of(info.who).is_none_or(|peer| peer.is_sound());
-            is_heard && is_sound && self.seat.may_succeed(info.who)
+        let Some(name) = to else {
+            let best = self.seat.look(|member, now| member.best_heir(now));
+            let info = members.into_iter().find(|info| Some(info.who) == best);
+            return info.map(|info| (info.who, info)).ok_or(NotTransferred::NobodyInSync);
         };
-        let insync: Vec<&MemberInfo> = members.iter().filter(may_lead).collect();
-        let found = match to {
-            Some(name) => insync.iter().find(|info| info.name == name),
-            None => insync.iter().max_by_key(|info| self.seat.peer(info.who)),
-        };
-        match (found, to) {
-            (Some(info), _) => Ok((info.who, (*info).clone())),
-            (None, Some(name)) => {
-                let names: Vec<&str> = insync.iter().map(|info| info.name.as_str()).collect();
-                Err(NotTransferred::Unknown { name: name.to_owned(), insync: names.join(", ") })
-            }
-            (None, None) => Err(NotTransferred::NobodyInSync),
-        }
-    }
-
-    /// Everything that was taken is committed. A call that was just being taken may still come; it waits for its answer
-    /// elsewhere then.
-    async fn drained(&self) {
-        let tail = Arc::clone(&self.node.tail());
-        loop {
-            let appended = tail.appended().get();
-            tail.awaited().advance(appended);
-            if tail.committed().wait(appended).await.is_err() {
-                return;
-            }
-            sleep(Duration::from_millis(1)).await;
-            if tail.appended().get() == appended {
-                return;
+        let in_sync: Vec<MemberInfo> =
+            self.seat.look(|member, now| members.into_iter().filter(|info| member.is_heir(info.who, now)).collect());
+        match in_sync.iter().find(|info| info.name == name) {
+            Some(info) => Ok((info.who, info.clone())),
+            None => {
+                let insync: Vec<String> = in_sync.into_iter().map(|info| info.name).collect();
+                Err(NotTransferred::Unknown { name: name.to_owned(), insync: insync.join(", ") })
             }
         }
     }

@@ -122,3 +122,26 @@ fn what_is_ready_can_be_had_as_json() {
     let ended = dev.end();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
 }
+
+/// Also when it can do nothing any more: etcd goes with it, and so does what it has written.
+#[test]
+fn dev_with_etcd_leaves_nothing_behind_whatever_ends_it() {
+    for signal in ["KILL", "HUP", "TERM"] {
+        let port = test_ports::free_port();
+        let words = ["dev", "--json", "--etcd", "--no-demo", "--members", "1", "--listen", &port.addr().to_string()];
+        let mut dev = Process::spawn(program(&words));
+        let ready: Value = serde_json::from_str(&dev.line()).unwrap();
+        let dir = ready["logs"].as_str().unwrap().to_owned();
+        assert!(running_with(&dir).iter().any(|line| line.contains("etcd")), "{:?}", running_with(&dir));
+        dev.signal(signal);
+        dev.end();
+        eventually(signal, || running_with(&dir).is_empty() && !std::path::Path::new(&dir).exists());
+    }
+}
+
+/// Command lines of processes that speak of this directory.
+fn running_with(dir: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(dir)).collect()
+}

@@ -46,6 +46,10 @@ fn wrong_commands_exit_with_2() {
     command.args(["--json"]);
     let ran = run(command).fails_json(2, "USAGE");
     assert!(ran.stderr.contains("must be host:port"), "{}", ran.stderr);
+    for address in ["foo", ":1", "127.0.0.1:99999", "http://127.0.0.1:1"] {
+        let ran = run(program(&["health", "--json", "--address", address])).fails_json(2, "USAGE");
+        assert!(ran.stderr.contains("must be HOST:PORT"), "{}", ran.stderr);
+    }
 }
 
 #[test]

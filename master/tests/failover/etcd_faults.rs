@@ -231,7 +231,7 @@ async fn members_started_while_etcd_is_away_wait_for_it() {
 /// A guard has seen the member end, so nobody waits until its tenure must be over: that would take longer than this test may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarded_primary_that_is_killed_is_not_waited_for() {
-    let (_etcd, mut cluster) = pair(&["--guarded", "--tenure-ms", "120000"]).await;
+    let (_etcd, mut cluster) = pair(&["--guarded", "--tenure-ms", "60000"]).await;
     let (primary, before) = cluster.in_sync().await;
     let began = Instant::now();
     cluster.kill_child(&primary);

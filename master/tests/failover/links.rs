@@ -109,6 +109,17 @@ async fn primary_cut_off_from_its_standby_and_from_etcd() {
     cut_and_heal("primary - everybody", TWICE, Meanwhile::GoesOn, primary_alone).await;
 }
 
+/// etcd hears the primary, and is not heard by it: the record must not change unseen.
+fn primary_hears_nobody(linked: &Linked, primary: &str, _: &str) {
+    linked.peer(primary).cut(Cut::Both);
+    linked.way_to_etcd(primary).cut(Cut::Answers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_cut_off_from_its_standby_and_from_the_answers_of_etcd() {
+    cut_and_heal("primary <- nobody", TWICE, Meanwhile::GoesOn, primary_hears_nobody).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_cut_off_from_everybody_for_longer_than_its_lease() {
     cut_and_heal("primary - everybody, long", BEYOND_LEASES, Meanwhile::GoesOn, primary_alone).await;

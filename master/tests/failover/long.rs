@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::cluster::{Cluster, Spec};
 use crate::etcd_faults::{etcd_is_away, pair};
 use crate::kills::{Kill, primary_is_killed};
-use crate::local::local_writes_are_lost_within_the_bound;
 use crate::soak::finds_nothing;
 use crate::transfers::there_and_back;
 
@@ -38,12 +37,6 @@ async fn guarded_kills() {
 async fn file_kills() {
     let cluster = Cluster::start(&["a", "b"], Spec::default()).await;
     primary_is_killed(cluster, asked(), Kill::Member).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "long: ./x failover --local-kills N"]
-async fn local_kills() {
-    local_writes_are_lost_within_the_bound(asked()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,12 +6,19 @@
 //! | `tests/harness` | what is broken: processes, members, etcd, links |
 //! | `load`, `writer`, `history`, `check` | clients, what they were told, and whether it fits |
 //! | `probe` | one that asks a single member, whatever it says of itself |
-//! | `kills`, `pauses`, `members`, `transfers`, `record`, `restarts`, `full_sync`, `space`, `local` | the tests: members |
+//! | `kills`, `pauses`, `members`, `transfers`, `record`, `restarts`, `full_sync`, `space` | the tests: members |
 //! | `standby_reads` | the tests: reads at standbys |
+//! | `lost_data` | the tests: coordinators that are emptied, rolled back or damaged |
 //! | `etcd_faults`, `etcd_full`, `etcd_members`, `cold_after`, `links`, `loss`, `throttle` | the tests: etcd and links |
+//! | `strangers` | the tests: processes that are no members, at the port for other members |
+//! | `unheard` | the tests: clients of a primary that may not answer |
 //! | `scenarios` | the tests: what users ask first |
+//! | `attacks` | the tests: clients that hold more than their share |
 //! | `chaos_smoke` | the tests: a short `./x chaos` |
 //! | `verification`, `soak` | the tests: states that were broken on purpose, and that were not |
+//! | `settings` | the tests: members that were started with different values |
+//! | `health` | the tests: what commands say while something is wrong |
+//! | `log` | the tests: logs that cannot be written |
 //! | `long` | some of them for longer, behind `./x failover` |
 //!
 //! *Invariant:* no test asserts a speed; the times that they print are for people.
@@ -21,6 +28,7 @@
 
 use harness::{cluster, etcd, linked, proxy, view};
 
+mod attacks;
 mod chaos_smoke;
 mod check;
 mod cold_after;
@@ -28,13 +36,15 @@ mod etcd_faults;
 mod etcd_full;
 mod etcd_members;
 mod full_sync;
+mod health;
 mod history;
 mod kills;
 mod links;
 mod load;
-mod local;
+mod log;
 mod long;
 mod loss;
+mod lost_data;
 mod members;
 mod pauses;
 mod probe;
@@ -42,10 +52,13 @@ mod random;
 mod record;
 mod restarts;
 mod scenarios;
+mod settings;
 mod soak;
 mod space;
 mod standby_reads;
+mod strangers;
 mod throttle;
 mod transfers;
+mod unheard;
 mod verification;
 mod writer;

@@ -90,15 +90,15 @@ async fn member_that_was_stopped_for_good_disappears_from_the_list() {
 async fn no_commit_waits_for_a_beacon() {
     const RARE: [&str; 10] = [
         "--beacon-ms",
-        "20000",
+        "19000",
         "--silence-ms",
-        "61000",
+        "58000",
         "--drop-after-ms",
-        "61000",
+        "58000",
         "--lag-ms-max",
-        "61000",
+        "58000",
         "--tenure-ms",
-        "62000",
+        "60000",
     ];
     let cluster = Cluster::start(&["a", "b"], Spec::with(&RARE)).await;
     let load = Load::start(&cluster.addresses(), 1, Duration::ZERO).await;

@@ -76,7 +76,8 @@ impl Verified {
         let view = self.cluster.wait_until("it is repaired", sound).await;
         println!("{fault} ({what}): found after {found_after:.1?}, repaired after {:.1?}", began.elapsed());
         // The election was told, both times: from one to the other nobody could have promoted it.
-        assert!(sound_again(&self.cluster, "b") > sound_before, "{}", self.cluster.log("b"));
+        let told = |_: &View| sound_again(&self.cluster, "b") > sound_before;
+        self.cluster.wait_until("it says that it may be promoted again", told).await;
         self.cluster.converged().await;
         of(&view, "b").full_syncs - before.full_syncs
     }
@@ -102,7 +103,7 @@ fn of(view: &View, member: &str) -> VerificationStatus {
 
 /// How often a member was found to be sound again.
 fn sound_again(cluster: &Cluster, member: &str) -> usize {
-    cluster.log(member).matches("it may be promoted again").count()
+    cluster.said(member, "it may be promoted again")
 }
 
 fn seq(status: &StatusResponse) -> u64 {
@@ -111,7 +112,7 @@ fn seq(status: &StatusResponse) -> u64 {
 
 /// How often a member did to its entries what was asked for.
 fn done_wrongly(cluster: &Cluster, member: &str) -> usize {
-    cluster.log(member).matches("applied in the wrong way").count()
+    cluster.said(member, "applied in the wrong way")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,7 +182,8 @@ async fn what_breaks_a_standby_costs_it_a_full_sync_and_not_its_life() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_has_changed_without_an_entry_is_named_and_repairs_nobody() {
-    let verified = Verified::start(&OFTEN).await;
+    // Only a sample of the record's own bucket shows it, and there are 16: each has its turn within seconds.
+    let verified = Verified::start(&[&OFTEN[..], &["--sample-ratio", "0.5"]].concat()).await;
     let what = verified.inflict("a", "RecordBit");
     let shard = what.rsplit(' ').next().unwrap();
     let named = |view: &View| {

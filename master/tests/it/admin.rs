@@ -27,13 +27,46 @@ async fn status_says_what_there_is() {
     let mut admin = AdminClient::new(channel(node.address).await);
     let status = admin.status(StatusRequest {}).await.expect("it is told").into_inner();
     assert_eq!((status.node.as_str(), status.role.as_str(), status.version.as_str()), ("n1", "primary", "0.1.0"));
-    assert_eq!(status.applied, Some(Position { epoch: 1, seq: 3 }));
-    assert_eq!((status.committed_seq, status.tail_first_seq, status.tail_entries), (3, 1, 3));
+    assert_eq!(status.applied, Some(Position { epoch: 1, seq: 5 }));
+    assert_eq!((status.committed_seq, status.tail_first_seq, status.tail_entries), (5, 1, 5));
     assert_eq!((status.objects, status.objects_unfinished, status.segments, status.clients), (2, 1, 1, 1));
     assert_eq!((status.capacity_bytes, status.used_bytes, status.retired_bytes), (1 << 20, 2048, 0));
     assert_eq!(status.digest.len(), 16);
     assert!(status.tail_bytes > 0 && status.memory_resident_bytes > 1 << 20 && status.uptime_ms < 60_000);
     assert!(status.lock_held_us_max < 1_000_000);
+}
+
+/// What a failover may take back is shown, and said to be that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_to_operators_says_whether_it_is_committed() {
+    let node = start_with(master::CommitRule::Peers, |_| {}).await;
+    let tail = node.node.tail();
+    tail.committed().advance(tail.appended().get());
+    let mut admin = AdminClient::new(channel(node.address).await);
+    async fn shown(admin: &mut AdminClient<tonic::transport::Channel>) -> [bool; 2] {
+        let status = admin.status(StatusRequest {}).await.expect("it is told").into_inner();
+        let parts = vec![Part { shard: 0, bucket: 0 }];
+        let records = admin.get_records(PartList { parts }).await.expect("they are told").into_inner();
+        [status.committed, records.state.expect("they are of a state").committed]
+    }
+    assert_eq!(shown(&mut admin).await, [true; 2]);
+
+    let mut unary = node.unary().await;
+    let mount: Call = Client::new(1).mount(vec![segment(1, 1 << 20)]);
+    let waits = tokio::spawn(async move { unary.call(mount).await });
+    let appended = tail.appended().get();
+    while tail.appended().get() == appended {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(shown(&mut admin).await, [false; 2], "a segment is shown that no other member has");
+    tail.committed().advance(tail.appended().get());
+    waits.await.expect("it ends").expect("it is committed");
+    assert_eq!(shown(&mut admin).await, [true; 2]);
+
+    node.node.gate().set(master::Standing::NotPrimary { hint: String::new(), epoch: 2 });
+    assert_eq!(shown(&mut admin).await, [false; 2], "another member may have decided otherwise");
+    let refused = admin.list_tenants(ListTenantsRequest {}).await.expect_err("so it is not told at all");
+    assert_eq!(proto::status::from_status(&refused).reason(), Reason::NotPrimary);
 }
 
 #[tokio::test(flavor = "multi_thread")]

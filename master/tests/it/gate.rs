@@ -39,7 +39,7 @@ async fn deposed_node_says_of_no_mutation_that_it_did_not_run() {
     let mut unary = node.unary().await;
     let mount = client.mount(vec![segment(2, 1 << 20)]);
     let waits = tokio::spawn(async move { unary.call(mount).await });
-    while node.node.tail().appended().get() < 2 {
+    while node.node.tail().appended().get() < 4 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     node.node.gate().set(Standing::NotPrimary { hint: String::new(), epoch: 9 });
@@ -60,7 +60,7 @@ async fn stop_answers_what_is_under_way_and_refuses_the_rest() {
     let mut late = node.unary().await;
     let under_way = session.send(client.mount(vec![segment(1, 1 << 20)])).await;
     let tail = node.node.tail();
-    while tail.appended().get() < 1 {
+    while tail.appended().get() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let gate = node.node.clone();
@@ -74,7 +74,7 @@ async fn stop_answers_what_is_under_way_and_refuses_the_rest() {
     assert_eq!((id, error.expect_err("it stops").reason()), (refused, Reason::ShuttingDown));
     let error = late.call(exists(&["k"])).await.expect_err("it stops");
     assert_eq!((error.reason(), error.code), (Reason::ShuttingDown, tonic::Code::Unavailable as i32));
-    tail.committed().advance(1);
+    tail.committed().advance(3);
     let (id, answer) = session.next().await.expect("it goes on").expect("it goes on");
     assert_eq!(id, under_way);
     answer.expect("what is under way is answered");
@@ -92,7 +92,7 @@ async fn stop_does_not_wait_for_ever() {
     let mut unary = node.unary().await;
     let call: Call = client.mount(vec![segment(1, 1 << 20)]);
     let waits = tokio::spawn(async move { unary.call(call).await });
-    while node.node.tail().appended().get() < 1 {
+    while node.node.tail().appended().get() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     timeout(Duration::from_secs(2), node.stop()).await.expect("it ends in time").expect("it ends well");

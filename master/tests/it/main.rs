@@ -9,14 +9,21 @@
 //! | `sessions` | order, commits, slow readers, malformed requests |
 //! | `gate` | what a node says that stops, or is not the primary |
 //! | `admin` | status, tenants, health, reflection, other protocols |
+//! | `connections`, `greedy` | who is let in, and what one client can hold |
+//! | `patterns` | what a pattern may cost |
 //! | `http` | metrics, probes and status over HTTP |
 //! | `process` | the binary: start, stop, errors |
+//! | `logging` | the binary: a log that cannot be written, or that a client would fill |
 
 mod admin;
 mod calls;
+mod connections;
 mod gate;
+mod greedy;
 mod http;
 mod limits;
+mod logging;
+mod patterns;
 mod process;
 mod refusals;
 mod retries;

@@ -105,7 +105,7 @@ fn bad_settings_are_named() {
     assert!(text.contains("log_level"), "{text}");
 
     let text = error_with(&run(&["serve", "--guarded"]), 2);
-    assert!(text.contains("error: coordinator: --guarded needs other members"), "{text}");
+    assert!(text.contains("error: guarded: needs other members"), "{text}");
     let text = error_with(&run(&["recover"]), 2);
     assert!(text.contains("error: coordinator: none is named"), "{text}");
 

@@ -12,24 +12,27 @@
 //! same time, goes on from there. Where a round finds the log full, or this member deposed, the call ends as
 //! [`CallRefused::InPart`]; without a number, in a full log, the answer tells what was done and that the rest was not.
 
+pub(crate) mod pattern;
 pub(crate) mod pin;
 pub(crate) mod place;
 pub(crate) mod put;
 pub(crate) mod remove;
 pub(crate) mod remove_many;
 pub(crate) mod segment;
+mod settings;
 pub(crate) mod task;
 pub(crate) mod transfer;
 
 use bincode::{BorrowDecode, Encode};
-use oplog::ClientId;
+use oplog::{ClientId, DecodeError, Secret};
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::apply::{Apply, Inconsistent};
 use crate::clients::{AnswerRecord, Known};
 use crate::config::Config;
 use crate::directory::Directory;
+pub(crate) use crate::hash::Fingerprint;
+use crate::hash::RequestBody;
 use crate::op::{ClientOp, ForgetAnswersOp, OpType, TenantOp};
 use crate::rng::Rng;
 use crate::shard::Shard;
@@ -104,32 +107,7 @@ impl Decide<'_> {
 
     /// A member that was promoted does not know what was leased before: everything was, for one lease.
     fn lease_grace_until(&self) -> u64 {
-        self.grace_from_ms.map_or(0, |from_ms| from_ms + self.config.object_lease_ms)
-    }
-}
-
-/// The body of a request as one number.
-pub(crate) struct Fingerprint(Box<Xxh3>);
-
-impl Fingerprint {
-    pub(crate) fn new(op: OpType, tenant: &str) -> Fingerprint {
-        let mut print = Fingerprint(Box::new(Xxh3::new()));
-        print.number(op as u64);
-        print.text(tenant.as_bytes());
-        print
-    }
-
-    pub(crate) fn number(&mut self, value: u64) {
-        self.0.update(&value.to_le_bytes());
-    }
-
-    pub(crate) fn text(&mut self, value: &[u8]) {
-        self.number(value.len() as u64);
-        self.0.update(value);
-    }
-
-    pub(crate) fn finish(&self) -> u64 {
-        self.0.digest()
+        self.grace_from_ms.map_or(0, |from_ms| from_ms + self.dir.in_force(self.config).kept().object_lease_ms)
     }
 }
 
@@ -176,23 +154,23 @@ impl Metadata {
         method: &C,
         items: &[C::Item<'_>],
     ) -> Result<Answer<Vec<Outcome<C::Result>>>, CallRefused> {
-        let body_hash = check_request(call, method, items)?;
+        let body = check_request(self.view().secret(), call, method, items)?;
         let mut results = Vec::with_capacity(items.len());
         let mut writer = self.write();
         loop {
             // A standby knows the answers too, but it may not give them.
             writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(results.len() as u64))?;
-            if let Known::Begun(record) = self.known(&writer, call, body_hash)?
+            if let Known::Begun(record) = self.known(&writer, call, &body)?
                 && record.items > results.len() as u64
             {
-                replay::<C>(record, &mut results);
+                replay::<C>(record, &mut results).map_err(|_| unreadable(call))?;
             }
             if results.len() >= items.len() {
                 return Ok(Answer { results, position: writer.applied });
             }
             let end = items.len().min(results.len() + ENTRY_ITEMS_MAX);
             let part = &items[results.len()..end];
-            match self.run_part(&mut writer, call, method, body_hash, part, &mut results) {
+            match self.run_part(&mut writer, call, method, &body, part, &mut results) {
                 // Without a number nobody could ask again how the first parts went.
                 Err(CallRefused::Overloaded { .. }) if call.number == 0 && !results.is_empty() => {
                     results.resize_with(items.len(), || Err(Refusal::Overloaded));
@@ -210,9 +188,13 @@ impl Metadata {
         &self,
         writer: &'w WriterGuard<'_>,
         call: &Call<'_>,
-        body_hash: u64,
+        body: &RequestBody,
     ) -> Result<Known<'w>, CallRefused> {
-        writer.dir.clients.known(call, body_hash, self.config.answers_max, self.config.answer_bytes_max)
+        // It was hashed before this member led: its own hash would not be found again.
+        if body.secret != writer.dir.secret {
+            return Err(CallRefused::NotPrimary);
+        }
+        writer.dir.clients.known(call, body, self.config.answers_max, self.config.answer_bytes_max)
     }
 
     fn run_part<C: ItemCall>(
@@ -220,7 +202,7 @@ impl Metadata {
         writer: &mut WriterGuard<'_>,
         call: &Call<'_>,
         method: &C,
-        body_hash: u64,
+        body: &RequestBody,
         items: &[C::Item<'_>],
         results: &mut Vec<Outcome<C::Result>>,
     ) -> Result<(), CallRefused> {
@@ -229,13 +211,13 @@ impl Metadata {
         let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
         let tenant = self.tenant_for(writer, call, method, items, bytes)?;
         let stamp = (call.number != 0)
-            .then(|| writer.dir.clients.stamp(call, body_hash, self.config.answers_max, self.config.answer_bytes_max));
+            .then(|| writer.dir.clients.stamp(call, body.hash, self.config.answers_max, self.config.answer_bytes_max));
         let w = &mut **writer;
         let slot = w.log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
         let seq = slot.seq();
         let who = Who { client: call.client, tenant };
         let mut op = ClientOp { client: call.client.0, tenant, items: Vec::with_capacity(items.len()) };
-        let source = self.decided(call.now);
+        let source = self.decided(&w.dir, call.now);
         for (at, item) in items.iter().enumerate() {
             let id = ItemId::new(seq, at);
             let mut promised = false;
@@ -380,40 +362,46 @@ impl Metadata {
     }
 }
 
-/// Of a request that some state could accept, its body as a number; 0 where nobody will ask.
+/// Of a request that some state could accept, what is compared of its body; without a number, where
+/// no retry will ask, only what is at hand.
 pub(crate) fn check_request<C: ItemCall>(
+    secret: Secret,
     call: &Call<'_>,
     method: &C,
     items: &[C::Item<'_>],
-) -> Result<u64, CallRefused> {
+) -> Result<RequestBody, CallRefused> {
     check_call(call)?;
     check_count(C::LIST, items.len())?;
     for (at, item) in items.iter().enumerate() {
         method.check(item, &|name| C::field(at, name))?;
     }
-    Ok(if call.number == 0 { 0 } else { fingerprint(call, method, items) })
-}
-
-fn fingerprint<C: ItemCall>(call: &Call<'_>, method: &C, items: &[C::Item<'_>]) -> u64 {
-    let mut print = Fingerprint::new(C::OP, call.tenant);
-    for item in items {
-        method.fingerprint(item, &mut print);
+    let mut print = Fingerprint::new(secret, C::OP, call.tenant);
+    if call.number != 0 {
+        items.iter().for_each(|item| method.fingerprint(item, &mut print));
     }
-    print.finish()
+    Ok(print.finish(items.len()))
 }
 
 /// The answer that the entries of a request gave, beyond what is in `results` already.
-fn replay<C: ItemCall>(record: &AnswerRecord, results: &mut Vec<Outcome<C::Result>>) {
+fn replay<C: ItemCall>(record: &AnswerRecord, results: &mut Vec<Outcome<C::Result>>) -> Result<(), DecodeError> {
     let mut at = 0;
-    for (_, seq, payload) in &record.parts {
-        let op: ClientOp<C::Done<'_>> =
-            oplog::decode_payload(payload).unwrap_or_else(|error| own_op_failed(C::OP, *seq, &error));
+    for (seq, payload) in &record.parts {
+        let op: ClientOp<C::Done<'_>> = oplog::decode_payload(payload)?;
         for (item, outcome) in op.items.iter().enumerate() {
             if at == results.len() {
-                let id = ItemId::checked(*seq, item).unwrap_or_else(|| own_op_failed(C::OP, *seq, &"too many items"));
+                let too_many = || DecodeError::Payload { reason: format!("item {item} of seq {seq} has no id") };
+                let id = ItemId::checked(*seq, item).ok_or_else(too_many)?;
                 results.push(outcome.as_ref().map(|done| C::result(done, id)).map_err(|refusal| *refusal));
             }
             at += 1;
         }
     }
+    Ok(())
+}
+
+/// The kept answer is no answer any more: its memory has changed. That is as if it were forgotten;
+/// the scrub tells what happened.
+#[cold]
+pub(crate) fn unreadable(call: &Call<'_>) -> CallRefused {
+    CallRefused::RequestExpired { number: call.number, kept_from: call.number.saturating_add(1) }
 }

@@ -45,7 +45,7 @@ impl ItemCall for SetPin {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.who.tenant, item);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item);
         let shard = cx.shards[hash.shard()].lock();
         shard.find(hash, cx.who.tenant, item).ok_or(Refusal::NotFound)?;
         Ok(Pinned { key: item, pin: self.0 })

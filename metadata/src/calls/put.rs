@@ -137,7 +137,7 @@ impl ItemCall for PutStart<'_> {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, id: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
         let kind = {
             let shard = cx.shards[hash.shard()].lock();
             match shard.find(hash, cx.who.tenant, item.key) {
@@ -267,7 +267,7 @@ impl ItemCall for PutEnd {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         let (put, replicas, replaces) = find_put(object, cx, item.put)?;
@@ -306,7 +306,7 @@ impl ItemCall for PutRevoke {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         let (put, replicas, _) = find_put(object, cx, item.put)?;

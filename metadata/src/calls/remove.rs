@@ -66,7 +66,7 @@ impl ItemCall for Remove {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.who.tenant, item);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item).ok_or(Refusal::NotFound)?;
         let retire = cx.may_remove(object, self.force)?;

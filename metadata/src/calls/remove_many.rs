@@ -5,19 +5,17 @@
 //! goes over the shards again and adds what is left; of two copies that run at the same time the one that is through
 //! first answers for both.
 
-use oplog::RequestStamp;
-use regex::bytes::{Regex, RegexBuilder};
+use oplog::{DecodeError, RequestStamp};
 
 use crate::apply::{Apply, Inconsistent};
-use crate::calls::{Decide, Fingerprint, NO_TENANT, Who, check_call, check_text};
+use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
+use crate::calls::{Decide, Fingerprint, NO_TENANT, Who, check_call, unreadable};
 use crate::clients::{AnswerRecord, Known};
-use crate::hash::KeyHash;
+use crate::hash::{KeyHash, RequestBody};
 use crate::op::{OpType, RemoveManyOp, Removed, Retire};
-use crate::state::{Metadata, WriterGuard, own_op_failed};
+use crate::state::{Metadata, WriterGuard};
 use crate::types::{Answer, Call, CallRefused, ENTRY_ITEMS_MAX, TenantIx};
 
-/// Bounds of a compiled pattern; the engine is linear in the key.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// An entry holds no more than this of keys.
 const ENTRY_KEY_BYTES_MAX: usize = 256 << 10;
 
@@ -28,15 +26,6 @@ pub struct RemovedMany {
     pub refused: u64,
 }
 
-pub(crate) fn pattern(field: &str, text: &str) -> Result<Regex, CallRefused> {
-    check_text(field, text)?;
-    RegexBuilder::new(text)
-        .size_limit(PATTERN_BYTES_MAX)
-        .dfa_size_limit(PATTERN_BYTES_MAX)
-        .build()
-        .map_err(|error| CallRefused::invalid(field, error.to_string()))
-}
-
 impl Metadata {
     pub fn remove_matching(
         &self,
@@ -44,15 +33,36 @@ impl Metadata {
         regex: &str,
         force: bool,
     ) -> Result<Answer<RemovedMany>, CallRefused> {
+        self.remove_matching_at(call, regex, force, &mut Unhurried)
+    }
+
+    /// As [`Metadata::remove_matching`], for as long as `pace` lets it.
+    pub fn remove_matching_at(
+        &self,
+        call: &Call<'_>,
+        regex: &str,
+        force: bool,
+        pace: &mut dyn Pace,
+    ) -> Result<Answer<RemovedMany>, CallRefused> {
         if regex.is_empty() {
             return Err(CallRefused::invalid("regex", "empty, a pattern is needed (RemoveAll removes everything)"));
         }
         let matcher = pattern("regex", regex)?;
-        self.remove_many(call, regex, force, &|key| matcher.is_match(key))
+        self.remove_many(call, regex, force, &mut Picks { matches: &|key| matcher.is_match(key), pace })
     }
 
     pub fn remove_all(&self, call: &Call<'_>, force: bool) -> Result<Answer<RemovedMany>, CallRefused> {
-        self.remove_many(call, "", force, &|_| true)
+        self.remove_all_at(call, force, &mut Unhurried)
+    }
+
+    /// As [`Metadata::remove_all`], for as long as `pace` lets it.
+    pub fn remove_all_at(
+        &self,
+        call: &Call<'_>,
+        force: bool,
+        pace: &mut dyn Pace,
+    ) -> Result<Answer<RemovedMany>, CallRefused> {
+        self.remove_many(call, "", force, &mut Picks { matches: &|_| true, pace })
     }
 
     fn remove_many(
@@ -60,13 +70,14 @@ impl Metadata {
         call: &Call<'_>,
         regex: &str,
         force: bool,
-        matches: &dyn Fn(&[u8]) -> bool,
+        picks: &mut Picks<'_>,
     ) -> Result<Answer<RemovedMany>, CallRefused> {
         check_call(call)?;
-        let mut print = Fingerprint::new(OpType::RemoveMany, call.tenant);
+        let mut print = Fingerprint::new(self.view().secret(), OpType::RemoveMany, call.tenant);
         print.text(regex.as_bytes());
         print.number(u64::from(force));
-        let body_hash = print.finish();
+        // Its parts count nothing but whether it is through.
+        let body = print.finish(1);
         let tenant = {
             let writer = self.write();
             if call.number != 0 {
@@ -74,15 +85,16 @@ impl Metadata {
             }
             writer.dir.tenants.ix_of(call.tenant).unwrap_or(NO_TENANT)
         };
-        let mut run = Run { call, body_hash, tenant, force, sum: RemovedMany::default(), removed_before: 0 };
-        self.go_over(&mut run, matches).map_err(|refused| refused.after(run.removed_before + run.sum.removed))
+        let mut run = Run { call, body, tenant, force, sum: RemovedMany::default(), removed_before: 0 };
+        self.go_over(&mut run, picks)
+            .map_err(|refused| refused.after(run.removed_before.saturating_add(run.sum.removed)))
     }
 
-    fn go_over(&self, run: &mut Run<'_>, matches: &dyn Fn(&[u8]) -> bool) -> Result<Answer<RemovedMany>, CallRefused> {
+    fn go_over(&self, run: &mut Run<'_>, picks: &mut Picks<'_>) -> Result<Answer<RemovedMany>, CallRefused> {
         for shard in 0..self.shards.len() {
             let mut keys = self.keys_of(shard, run.tenant);
             // A pattern takes its time, so it runs without a lock.
-            keys.retain(|key| matches(key));
+            picks.pick(&mut keys)?;
             let mut rest = &keys[..];
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(count_that_fits(rest));
@@ -107,10 +119,10 @@ impl Metadata {
         run: &Run<'_>,
     ) -> Result<Result<u64, Answer<RemovedMany>>, CallRefused> {
         writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
-        let Known::Begun(record) = self.known(writer, run.call, run.body_hash)? else {
+        let Known::Begun(record) = self.known(writer, run.call, &run.body)? else {
             return Ok(Ok(if run.call.number == 0 { run.sum.removed } else { 0 }));
         };
-        let last = last_part(record);
+        let last = last_part(record).map_err(|_| unreadable(run.call))?;
         if last.finished {
             let results = RemovedMany { removed: last.removed_so_far, refused: last.refused };
             return Ok(Err(Answer { results, position: writer.applied }));
@@ -134,11 +146,11 @@ impl Metadata {
         self.make_answer_room(&mut writer, run.call)?;
         let stamp = self.stamp_many(&writer, run);
         // Its size is reserved as it is now, so it counts what may yet be left out.
-        let so_far = before + removed.len() as u64;
+        let so_far = before.saturating_add(removed.len() as u64);
         let op = run.op(removed, so_far);
         let op = writer.commit_items(OpType::RemoveMany, op, run.call.now, stamp, |op, apply| {
             run.sum.refused += apply_part(op, apply, run.force)?;
-            op.removed_so_far = before + op.removed.len() as u64;
+            op.removed_so_far = before.saturating_add(op.removed.len() as u64);
             Ok(())
         })?;
         run.sum.removed += op.removed.len() as u64;
@@ -165,7 +177,7 @@ impl Metadata {
     fn stamp_many(&self, writer: &WriterGuard<'_>, run: &Run<'_>) -> Option<RequestStamp> {
         let Metadata { config, .. } = self;
         (run.call.number != 0)
-            .then(|| writer.dir.clients.stamp(run.call, run.body_hash, config.answers_max, config.answer_bytes_max))
+            .then(|| writer.dir.clients.stamp(run.call, run.body.hash, config.answers_max, config.answer_bytes_max))
     }
 
     fn decide_many<'a>(
@@ -188,7 +200,7 @@ impl Metadata {
         let mut removed = Vec::with_capacity(keys.len());
         let mut refused = 0;
         for key in keys {
-            let hash = KeyHash::of(run.tenant, key);
+            let hash = KeyHash::of(w.dir.secret, run.tenant, key);
             let shard = self.shards[hash.shard()].lock();
             let Some(object) = shard.find(hash, run.tenant, key) else { continue };
             match decide.may_remove(object, run.force) {
@@ -200,10 +212,34 @@ impl Metadata {
     }
 }
 
+/// Which keys go.
+struct Picks<'a> {
+    matches: &'a dyn Fn(&[u8]) -> bool,
+    pace: &'a mut dyn Pace,
+}
+
+impl Picks<'_> {
+    fn pick(&mut self, keys: &mut Vec<Box<[u8]>>) -> Result<(), CallRefused> {
+        let mut matching = Matching::begin(self.pace);
+        let mut going = Going::On;
+        keys.retain(|key| {
+            if going == Going::On {
+                going = matching.next(key);
+            }
+            going == Going::On && (self.matches)(key)
+        });
+        match if going == Going::On { matching.end() } else { going } {
+            Going::On => Ok(()),
+            Going::TimeIsUp => Err(CallRefused::Slow),
+            Going::CallerIsGone => Err(caller_is_gone()),
+        }
+    }
+}
+
 /// One run of a request: of its first copy, or of a retry.
 struct Run<'a> {
     call: &'a Call<'a>,
-    body_hash: u64,
+    body: RequestBody,
     tenant: TenantIx,
     force: bool,
     /// By this run alone.
@@ -252,7 +288,7 @@ fn apply_part(op: &mut RemoveManyOp<'_>, apply: &mut Apply<'_>, force: bool) -> 
 }
 
 /// The one that is kept: each part says what came before it.
-fn last_part(record: &AnswerRecord) -> RemoveManyOp<'_> {
-    let (op_type, seq, payload) = record.parts.last().expect("a record has the part that made it");
-    oplog::decode_payload(payload).unwrap_or_else(|error| own_op_failed(*op_type, *seq, &error))
+fn last_part(record: &AnswerRecord) -> Result<RemoveManyOp<'_>, DecodeError> {
+    let (_, payload) = record.parts.last().expect("a record has the part that made it");
+    oplog::decode_payload(payload)
 }

@@ -8,6 +8,7 @@ use crate::apply::{Apply, Inconsistent};
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_call, check_request, check_text};
 use crate::clients::Known;
 use crate::config::Config;
+use crate::hash::RequestBody;
 use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
 use crate::ranges::Extent;
 use crate::segments::{SegmentInfo, SegmentState};
@@ -44,6 +45,7 @@ pub struct MountedAt {
 pub struct Heartbeat {
     pub known: bool,
     pub tasks_waiting: bool,
+    pub client_ttl_ms: u64,
     pub position: oplog::Position,
 }
 
@@ -76,7 +78,8 @@ impl Metadata {
             let waits = |id: &TaskId| writer.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Waiting);
             tasks_waiting = client.tasks.iter().any(waits);
         }
-        Ok(Heartbeat { known, tasks_waiting, position: writer.applied })
+        let client_ttl_ms = writer.dir.in_force(&self.config).settings.client_ttl_ms;
+        Ok(Heartbeat { known, tasks_waiting, client_ttl_ms, position: writer.applied })
     }
 
     pub fn mount(
@@ -94,28 +97,33 @@ impl Metadata {
         call: &Call<'_>,
         items: &[SegmentSpec<'_>],
     ) -> Result<Answer<Vec<Outcome<MountedAt>>>, CallRefused> {
-        let body_hash = check_request(call, &Mount::<true>, items)?;
-        let unmounted = self.unmount_others(call, body_hash, items)?;
+        let body = check_request(self.view().secret(), call, &Mount::<true>, items)?;
+        let unmounted = self.unmount_others(call, &body, items)?;
         let answer = self.run(call, &Mount::<true>, items).map_err(|refused| refused.after(unmounted))?;
-        self.introduce(call, body_hash).map_err(|refused| refused.after(unmounted + items.len() as u64))?;
+        self.introduce(call, &body).map_err(|refused| refused.after(unmounted + items.len() as u64))?;
         Ok(Answer { position: self.position(), ..answer })
     }
 
     /// In steps, and before anything of the request is in the log: whatever of it is known, this is done, and a retry
     /// leaves alone what has been mounted since. Tells how many went.
-    fn unmount_others(&self, call: &Call<'_>, body_hash: u64, items: &[SegmentSpec<'_>]) -> Result<u64, CallRefused> {
+    fn unmount_others(
+        &self,
+        call: &Call<'_>,
+        body: &RequestBody,
+        items: &[SegmentSpec<'_>],
+    ) -> Result<u64, CallRefused> {
         let named: BTreeSet<SegmentId> = items.iter().map(|item| item.id).collect();
         let mut writer = self.write();
         let (mut unmounted, mut looked_at) = (0, Bound::Unbounded);
         writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
-        if matches!(self.known(&writer, call, body_hash)?, Known::New) {
+        if matches!(self.known(&writer, call, body)?, Known::New) {
             // What would refuse the request does so before anything goes.
             self.check_client_bound(&writer, call)?;
             self.make_answer_room(&mut writer, call)?;
         }
         loop {
             writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(unmounted))?;
-            if matches!(self.known(&writer, call, body_hash)?, Known::Begun(_)) {
+            if matches!(self.known(&writer, call, body)?, Known::Begun(_)) {
                 return Ok(unmounted);
             }
             let Some(client) = writer.dir.clients.get(call.client) else { return Ok(unmounted) };
@@ -137,15 +145,15 @@ impl Metadata {
         }
     }
 
-    fn introduce(&self, call: &Call<'_>, body_hash: u64) -> Result<(), CallRefused> {
+    fn introduce(&self, call: &Call<'_>, body: &RequestBody) -> Result<(), CallRefused> {
         let mut writer = self.write();
         let nothing: ClientOp<Mounted> = ClientOp { client: call.client.0, tenant: 0, items: Vec::new() };
-        if call.number != 0 && matches!(self.known(&writer, call, body_hash)?, Known::New) {
+        if call.number != 0 && matches!(self.known(&writer, call, body)?, Known::New) {
             // Without an item there is no entry yet that a retry would find.
             self.check_client_bound(&writer, call)?;
             self.make_answer_room(&mut writer, call)?;
             let Config { answers_max, answer_bytes_max, .. } = self.config;
-            let stamp = writer.dir.clients.stamp(call, body_hash, answers_max, answer_bytes_max);
+            let stamp = writer.dir.clients.stamp(call, body.hash, answers_max, answer_bytes_max);
             return writer.commit_stamped(OpType::RemountSegments, &nothing, call.now, Some(stamp), 0);
         }
         if !writer.dir.clients.heard(call.client, call.now.ttl_ms) {

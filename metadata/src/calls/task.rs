@@ -146,7 +146,7 @@ impl ItemCall for CreateTask {
         if cx.dir.tasks.len() >= cx.config.tasks_max || cx.dir.tasks.next_id() == TaskId::MAX {
             return Err(Refusal::Overloaded);
         }
-        let hash = KeyHash::of(cx.who.tenant, transfer.key);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, transfer.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, transfer.key).ok_or(Refusal::NotFound)?;
         let source = cx.source_of(object, transfer.source)?.place.segment;

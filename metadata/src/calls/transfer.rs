@@ -138,7 +138,7 @@ impl ItemCall for TransferStart {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, id: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         if object.is_unfinished() {
@@ -195,7 +195,7 @@ impl ItemCall for TransferFinish {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         let transfer = object.transfer().filter(|transfer| transfer.kind == self.kind).ok_or(Refusal::NotWriting)?;

@@ -12,6 +12,7 @@ use crate::op::{
     ClientLeftOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, ReleaseOp, Retire, SegmentOp, TaskUpdate,
     TaskUpdateOp,
 };
+use crate::settings::SettingsOp;
 use crate::*;
 
 type Checked = Result<(), String>;
@@ -79,6 +80,12 @@ impl Model {
                 let op: TaskUpdateOp = decode(entry);
                 op.updates.iter().try_for_each(|update| self.task_updated(update))
             }
+            OpType::Settings => {
+                let op: SettingsOp = decode(entry);
+                let (owed, since_ms) = self.owed.take().ok_or("nothing is owed")?;
+                require(self.is_paid(&owed, since_ms), || format!("{owed:?} is still owed"))?;
+                same("settings when nothing is owed any more", SettingsOp { settings: self.settings, owed: None }, op)
+            }
             other => Err(format!("a step logs {other:?}")),
         }
     }
@@ -134,7 +141,7 @@ impl Model {
         let object = self.objects.get(name).ok_or_else(|| format!("{name:?} is discarded and not there"))?.clone();
         let began_ms = *self.began_ms.get(&id).ok_or_else(|| format!("{id:?} is discarded and not under way"))?;
         let expired = self.clients[&ClientId(owner)].expired;
-        let late = self.is_over(began_ms, self.config.put_start_timeout_ms);
+        let late = self.is_over(began_ms, self.kept().put_start_timeout_ms);
         require(expired || late, || format!("{name:?} is discarded in time"))?;
         let open: Vec<(Place, u64)> = match (&object.new, &object.transfer) {
             (Some(new), _) if new.put == id => new.places.iter().map(|place| (*place, new.size)).collect(),
@@ -155,7 +162,7 @@ impl Model {
     }
 
     fn wait_ms(&self, retire: Retire) -> u64 {
-        let Config { object_lease_ms, put_release_timeout_ms, .. } = self.config;
+        let Settings { object_lease_ms, put_release_timeout_ms, .. } = *self.kept();
         if retire == Retire::AfterPut { put_release_timeout_ms } else { object_lease_ms }
     }
 
@@ -179,7 +186,7 @@ impl Model {
 
     fn expired(&mut self, id: ClientId) -> Checked {
         let client = self.clients.get(&id).ok_or_else(|| format!("{id} expires and is not there"))?;
-        let over = self.is_over(client.heard_ms, self.config.client_ttl_ms);
+        let over = self.is_over(client.heard_ms, self.kept().client_ttl_ms);
         require(over && !client.expired, || format!("{id} expires and has been heard"))?;
         let client = self.clients.get_mut(&id).ok_or("it is gone")?;
         (client.expired, client.introduced) = (true, false);
@@ -202,7 +209,7 @@ impl Model {
         let task = self.tasks.get(id).cloned().ok_or_else(|| format!("{update:?}: not there"))?;
         match update {
             TaskUpdate::Requeue(_) => {
-                let late = self.is_over(task.since_ms, self.config.task_timeout_ms);
+                let late = self.is_over(task.since_ms, self.kept().task_timeout_ms);
                 require(task.state == TaskState::Assigned && late, || format!("{update:?} of {task:?}"))?;
                 self.tasks.insert(*id, TaskRow { state: TaskState::Waiting, ..task });
             }
@@ -293,7 +300,9 @@ impl Model {
     /// After steps that left nothing to do: nothing is overdue.
     pub(super) fn check_rest(&self) -> Checked {
         let late = |since_ms, duration_ms| self.is_over(since_ms, duration_ms);
-        let Config { client_ttl_ms, put_start_timeout_ms, task_timeout_ms, finished_tasks_max, .. } = self.config;
+        let Settings { client_ttl_ms, put_start_timeout_ms, task_timeout_ms, .. } = *self.kept();
+        let unpaid = self.owed.filter(|(owed, since_ms)| self.is_paid(owed, *since_ms));
+        require(unpaid.is_none(), || format!("over and still owed: {unpaid:?}"))?;
         // An expired one goes with its last segment.
         let owns = |id: &ClientId| self.segments.values().any(|segment| segment.client == *id);
         let mut clients = self.clients.iter();
@@ -322,7 +331,9 @@ impl Model {
         require(retired.is_none(), || format!("due and still retired: {retired:?}"))?;
         let task = self.tasks.iter().find(|(_, t)| t.state == TaskState::Assigned && late(t.since_ms, task_timeout_ms));
         require(task.is_none(), || format!("late and still assigned: {task:?}"))?;
-        require(self.finished.len() <= finished_tasks_max, || format!("{} finished tasks", self.finished.len()))
+        require(self.finished.len() <= self.config.finished_tasks_max, || {
+            format!("{} finished tasks", self.finished.len())
+        })
     }
 }
 

@@ -12,6 +12,18 @@ const TENANTS: [&str; 3] = ["", "blue", "red"];
 const NAMES: [&str; 8] = ["", "m0", "m1", "m2", "m4", "d5", "d6", "nowhere"];
 const PATTERNS: [&str; 4] = ["", "k[0-3]$", "^k", "(?i)K5|k7"];
 
+/// Each value goes with each other one.
+const CHANGES: [(&str, [&str; 2]); 8] = [
+    ("client_ttl_ms", ["5000", "9000"]),
+    ("object_lease_ms", ["500", "2000"]),
+    ("soft_pin_ttl_ms", ["700", "1500"]),
+    ("put_start_timeout_ms", ["1000", "4000"]),
+    ("put_release_timeout_ms", ["2000", "5000"]),
+    ("task_timeout_ms", ["600", "3000"]),
+    ("eviction_high_watermark", ["0.5", "0.9"]),
+    ("tombstones_max", ["1", "8"]),
+];
+
 pub(super) const CLIENTS: u8 = 4;
 
 #[derive(Debug)]
@@ -29,6 +41,8 @@ pub(super) enum Event {
         tenant: &'static str,
         bytes: u64,
     },
+    /// Name and value.
+    Settings(&'static str, &'static str),
     Pass {
         ms: u64,
     },
@@ -64,6 +78,10 @@ pub(super) fn draw(number: u64, model: &Model) -> Event {
         28 => Event::FailOver { by_images: dice.one_in(2) },
         29..32 => Event::Capture { shards: [200, 500, 1025][dice.below(3)] },
         32 => Event::Quota { tenant: dice.tenant(), bytes: [0, 0, 1000, 4000][dice.below(4)] },
+        33 => {
+            let (name, values) = CHANGES[dice.below(CHANGES.len())];
+            Event::Settings(name, values[dice.below(2)])
+        }
         _ => {
             let (client, tenant) = (dice.client(), dice.tenant());
             let (numbered, answered) = (dice.one_in(2), dice.below(4) as u64);

@@ -104,6 +104,9 @@ pub(super) struct TaskRow {
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) config: Config,
+    pub(super) settings: Settings,
+    /// The longer waits, and since when they are kept for what was promised before.
+    pub(super) owed: Option<(Settings, u64)>,
     pub(super) now_ms: u64,
     pub(super) grace_from_ms: Option<u64>,
     pub(super) objects: BTreeMap<Name, Object>,
@@ -123,6 +126,8 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(config: Config, now_ms: u64) -> Model {
         Model {
+            settings: config.settings,
+            owed: None,
             config,
             now_ms,
             grace_from_ms: None,
@@ -136,6 +141,35 @@ impl Model {
             began_ms: BTreeMap::new(),
             next_segment: 0,
         }
+    }
+
+    /// What was promised is kept for as long as this says.
+    pub(super) fn kept(&self) -> &Settings {
+        self.owed.as_ref().map_or(&self.settings, |(owed, _)| owed)
+    }
+
+    /// By the longest way that anything promised can take.
+    pub(super) fn is_paid(&self, owed: &Settings, since_ms: u64) -> bool {
+        let put_ms = owed.put_start_timeout_ms + owed.put_release_timeout_ms;
+        let waits = [put_ms, owed.client_ttl_ms, owed.object_lease_ms, owed.task_timeout_ms];
+        waits.into_iter().all(|wait_ms| self.now_ms >= since_ms + wait_ms)
+    }
+
+    pub(super) fn change_settings(&mut self, to: Settings) {
+        if to == self.settings {
+            return;
+        }
+        let kept = *self.kept();
+        let owed = Settings {
+            client_ttl_ms: kept.client_ttl_ms.max(to.client_ttl_ms),
+            object_lease_ms: kept.object_lease_ms.max(to.object_lease_ms),
+            put_start_timeout_ms: kept.put_start_timeout_ms.max(to.put_start_timeout_ms),
+            put_release_timeout_ms: kept.put_release_timeout_ms.max(to.put_release_timeout_ms),
+            task_timeout_ms: kept.task_timeout_ms.max(to.task_timeout_ms),
+            ..to
+        };
+        self.owed = (owed != to).then_some((owed, self.now_ms));
+        self.settings = to;
     }
 
     pub(super) fn kind(&self, ix: SegmentIx) -> SegmentKind {
@@ -153,7 +187,7 @@ impl Model {
 
     /// A reader may be at its bytes.
     pub(super) fn is_leased(&self, object: &Object) -> bool {
-        let grace = self.grace_from_ms.is_some_and(|from| self.now_ms < from + self.config.object_lease_ms);
+        let grace = self.grace_from_ms.is_some_and(|from| self.now_ms < from + self.kept().object_lease_ms);
         grace || object.lease_until_ms > self.now_ms
     }
 
@@ -288,7 +322,9 @@ impl Model {
     pub(super) fn promote(&mut self) {
         let now_ms = self.now_ms;
         self.grace_from_ms = Some(now_ms);
-        self.objects.values_mut().for_each(|object| object.lease_until_ms = now_ms + self.config.object_lease_ms);
+        let lease_until_ms = now_ms + self.kept().object_lease_ms;
+        self.owed = self.owed.map(|(owed, _)| (owed, now_ms));
+        self.objects.values_mut().for_each(|object| object.lease_until_ms = lease_until_ms);
         self.segments.values_mut().for_each(|segment| segment.draining_since_ms = now_ms);
         self.retired.iter_mut().for_each(|extent| extent.since_ms = now_ms);
         self.clients.values_mut().for_each(|client| client.heard_ms = now_ms);

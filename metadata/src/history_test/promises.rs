@@ -23,12 +23,15 @@ fn no_reader_is_deprived_of_bytes_that_it_was_promised() {
     const LEASE_MS: u64 = 12;
     const WRITES: u64 = 8_000;
     let config = Config {
-        object_lease_ms: LEASE_MS,
-        put_start_timeout_ms: 1 << 40,
-        client_ttl_ms: 1 << 40,
-        put_release_timeout_ms: LEASE_MS,
-        eviction_high_watermark: 0.6,
-        eviction_ratio: 0.1,
+        settings: Settings {
+            object_lease_ms: LEASE_MS,
+            put_start_timeout_ms: 1 << 40,
+            client_ttl_ms: 1 << 40,
+            put_release_timeout_ms: LEASE_MS,
+            eviction_high_watermark: 0.6,
+            eviction_ratio: 0.1,
+            ..Settings::default()
+        },
         ..Config::default()
     };
     let (state, tail) = primary(config.clone());

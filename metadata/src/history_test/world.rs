@@ -23,21 +23,23 @@ const COMPARE_EVERY: usize = 3;
 pub(super) fn config(seed: u64) -> Config {
     Config {
         strategy: if seed.is_multiple_of(2) { Strategy::Random } else { Strategy::FreeRatioFirst },
-        client_ttl_ms: 9000,
-        object_lease_ms: 2000,
-        soft_pin_ttl_ms: 1500,
-        put_start_timeout_ms: 3000,
-        put_release_timeout_ms: 4000,
-        task_timeout_ms: 3000,
-        eviction_high_watermark: 0.7,
-        eviction_ratio: 0.2,
+        settings: Settings {
+            client_ttl_ms: 9000,
+            object_lease_ms: 2000,
+            soft_pin_ttl_ms: 1500,
+            put_start_timeout_ms: 3000,
+            put_release_timeout_ms: 4000,
+            task_timeout_ms: 3000,
+            eviction_high_watermark: 0.7,
+            eviction_ratio: 0.2,
+            tombstones_max: 8,
+        },
         answers_max: 6,
         answer_bytes_max: 2000,
         answer_bytes_total_max: 4000,
         objects_max: 20,
         tasks_max: 12,
         finished_tasks_max: 4,
-        tombstones_max: 8,
         seed,
         ..Config::default()
     }
@@ -118,6 +120,7 @@ impl World {
                 self.model.tenants.insert(tenant.to_owned(), bytes);
                 self.state.set_tenant_quota(tenant, bytes, self.now()).map(drop).map_err(|why| why.to_string())
             }
+            Event::Settings(name, value) => self.change_settings(name, value),
             Event::Pass { ms } => {
                 self.model.now_ms += ms;
                 Ok(())
@@ -127,6 +130,13 @@ impl World {
             Event::Capture { shards } => self.capture(shards),
             Event::FailOver { by_images } => self.fail_over(by_images),
         }
+    }
+
+    fn change_settings(&mut self, name: &str, value: &str) -> Checked {
+        let to = self.model.settings.with(name, value).map_err(|why| why.to_string())?;
+        self.model.change_settings(to);
+        let changed = self.state.set_settings(&[(name, value)], self.now()).map_err(|why| why.to_string())?;
+        same("settings", (self.model.settings, *self.model.kept()), (changed.results.settings, *changed.results.kept()))
     }
 
     fn call(&mut self, mut from: From, numbered: bool, request: Request) -> Checked {
@@ -222,9 +232,10 @@ impl World {
         let found = self.state.lookup(tenant, bytes.iter().copied(), self.now(), |found| {
             told.push(found.map(|found| (found.size(), found.checksum(), found.places().collect::<Vec<_>>())));
         });
-        let wait_seq = found.map_err(|why| why.to_string())?;
-        same("an answer that waits for what is to come", false, wait_seq > self.state.position().seq)?;
-        let until = self.model.now_ms + self.model.config.object_lease_ms;
+        let looked = found.map_err(|why| why.to_string())?;
+        same("lease of a lookup", self.model.settings.object_lease_ms, looked.lease_ms)?;
+        same("an answer that waits for what is to come", false, looked.wait_seq > self.state.position().seq)?;
+        let until = self.model.now_ms + self.model.settings.object_lease_ms;
         for (key, told) in keys.iter().zip(told) {
             let name = (tenant.to_owned(), key.clone());
             let object = self.model.objects.get(&name);
@@ -311,7 +322,7 @@ impl World {
         self.state = std::mem::replace(&mut self.follower, next);
         self.tail = tail;
         // Where nothing ever was, nobody holds anything.
-        if last.seq > 0 {
+        if last.seq > 1 {
             self.model.promote();
         }
         self.state.lead(appender, self.now());
@@ -329,7 +340,7 @@ impl World {
             self.call(from(tenant), false, Request::RemoveMatching { force: true, regex: "" })?;
         }
         self.compare()?;
-        self.model.now_ms += self.model.config.put_release_timeout_ms;
+        self.model.now_ms += self.model.kept().put_release_timeout_ms;
         self.rest()?;
         self.compare()?;
         let totals = self.state.totals();
@@ -338,7 +349,7 @@ impl World {
             (0, 0, 0, 0),
             (totals.objects, totals.unfinished, totals.memory_used_bytes, totals.retired_bytes),
         )?;
-        self.model.now_ms += self.model.config.client_ttl_ms;
+        self.model.now_ms += self.model.kept().client_ttl_ms;
         self.rest()?;
         let totals = self.state.totals();
         same("who is left", (0, 0), (totals.clients, totals.segments))

@@ -8,6 +8,7 @@ use crate::apply::{Inconsistent, replica_bit};
 use crate::object::Object;
 use crate::op::{Evicted, EvictionOp, KeyRef, OpType, ReplicaMask};
 use crate::segments::SegmentState;
+use crate::settings::Settings;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping};
 use crate::types::{CallRefused, Pin, SegmentKind, TenantIx, extent};
 
@@ -69,16 +70,13 @@ impl Stepping<'_, '_> {
     /// Down to the ratio below the watermark, once that is passed; as much below what is used, once a put has found no
     /// space. What takes several steps goes on to where it was to end, also when it has come below the watermark.
     fn bytes_to_evict(&mut self) -> u64 {
-        let config = &self.state.config;
+        let Settings { eviction_high_watermark: watermark, eviction_ratio: ratio, .. } = self.in_force().settings;
         // What is draining goes by itself, and takes nothing new.
         let open = self.writer.dir.segments.open(SegmentKind::Memory).all();
         let (used_bytes, all) = (open.used_bytes, open.usable_bytes as f64);
         let used = used_bytes as f64;
-        let over = used > all * config.eviction_high_watermark;
-        let targets = [
-            over.then_some(all * (config.eviction_high_watermark - config.eviction_ratio)),
-            self.writer.pressed.then_some(used - all * config.eviction_ratio),
-        ];
+        let over = used > all * watermark;
+        let targets = [over.then_some(all * (watermark - ratio)), self.writer.pressed.then_some(used - all * ratio)];
         let targets = targets.into_iter().flatten().map(|target| target.max(0.0) as u64);
         let target = targets.chain(self.writer.evict_to).min().filter(|target| *target < used_bytes);
         self.writer.pressed = false;
@@ -131,7 +129,7 @@ impl Stepping<'_, '_> {
             Pin::Hard => true,
             Pin::Soft { ttl_ms } => !soft_pinned_too && !self.is_over(object.pinned_at_ms, u64::from(ttl_ms)),
         };
-        let lease_ms = self.state.config.object_lease_ms;
+        let lease_ms = self.in_force().kept().object_lease_ms;
         let grace_until = self.writer.grace_from_ms.map_or(0, |from_ms| from_ms + lease_ms);
         let leased = object.lease_until_ms.max(grace_until) > self.now.ttl_ms;
         !pinned && !leased && !object.is_unfinished()

@@ -12,7 +12,7 @@ const CLIENTS_MAX: usize = 64;
 
 impl Stepping<'_, '_> {
     pub(super) fn expire_clients(&mut self) -> Result<(), CallRefused> {
-        let ttl_ms = self.state.config.client_ttl_ms;
+        let ttl_ms = self.in_force().kept().client_ttl_ms;
         let clients = self.writer.dir.clients.iter();
         let silent = clients.filter(|(_, client)| !client.expired && self.is_over(client.heard_ms, ttl_ms));
         let silent: Vec<ClientId> = silent.map(|(id, _)| id).take(CLIENTS_MAX).collect();
@@ -57,7 +57,7 @@ impl Stepping<'_, '_> {
     }
 
     pub(super) fn discard_unfinished(&mut self) -> Result<(), CallRefused> {
-        let timeout_ms = self.state.config.put_start_timeout_ms;
+        let timeout_ms = self.in_force().kept().put_start_timeout_ms;
         let is_late = |step: &Self, since_ms| step.is_over(since_ms, timeout_ms);
         // The oldest of each client decides: ids grow with time.
         let late = self.writer.dir.clients.iter().filter(|(_, client)| {
@@ -94,14 +94,13 @@ impl Stepping<'_, '_> {
     }
 
     pub(super) fn update_tasks(&mut self) -> Result<(), CallRefused> {
-        let config = &self.state.config;
+        let timeout_ms = self.in_force().kept().task_timeout_ms;
         let tasks = &self.writer.dir.tasks;
-        let surplus = tasks.finished().len().saturating_sub(config.finished_tasks_max);
+        let surplus = tasks.finished().len().saturating_sub(self.state.config.finished_tasks_max);
         let mut updates: Vec<TaskUpdate> =
             tasks.finished().iter().take(surplus.min(STEP_OBJECTS_MAX)).copied().map(TaskUpdate::Forget).collect();
-        let late = tasks
-            .iter()
-            .filter(|task| task.state == TaskState::Assigned && self.is_over(task.since_ms, config.task_timeout_ms));
+        let late =
+            tasks.iter().filter(|task| task.state == TaskState::Assigned && self.is_over(task.since_ms, timeout_ms));
         updates.extend(late.take(STEP_OBJECTS_MAX).map(|task| TaskUpdate::Requeue(task.id)));
         if updates.is_empty() {
             return Ok(());

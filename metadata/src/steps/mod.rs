@@ -1,4 +1,4 @@
-//! What the primary does of its own accord: expiry, unmounts, discards, releases, eviction. Each call of
+//! What the primary does of its own accord: the end of what is owed, expiry, unmounts, discards, releases, eviction. Each call of
 //! [`Metadata::step`] does one small step of every kind that is due, so nobody waits long behind it, and costs what it
 //! changes, not what there is.
 //!
@@ -7,8 +7,10 @@
 mod evict;
 mod expire;
 pub(crate) mod round;
+mod settings;
 mod space;
 
+use crate::settings::InForce;
 use crate::state::{Metadata, WriterGuard};
 use crate::types::{CallRefused, Now};
 
@@ -40,6 +42,10 @@ pub(crate) struct Stepping<'a, 'w> {
 type Kind = fn(&mut Stepping<'_, '_>) -> Result<(), CallRefused>;
 
 impl Stepping<'_, '_> {
+    pub(crate) fn in_force(&self) -> InForce {
+        self.writer.dir.in_force(&self.state.config)
+    }
+
     /// A thing that began at `since_ms` is over after `duration_ms`, but never within that time of a promotion.
     pub(crate) fn is_over(&self, since_ms: u64, duration_ms: u64) -> bool {
         let since_ms = since_ms.max(self.writer.grace_from_ms.unwrap_or(0));
@@ -50,7 +56,14 @@ impl Stepping<'_, '_> {
 impl Metadata {
     /// Refuses on a standby, and when the log is full: nothing is lost by trying again.
     pub fn step(&self, now: Now) -> Result<Steps, CallRefused> {
-        let kinds: [Kind; 7] = [
+        self.step_while(now, || true)
+    }
+
+    /// `may_log` is asked under the lock, before anything of each kind is decided: it may have
+    /// taken long to get there.
+    pub fn step_while(&self, now: Now, may_log: impl Fn() -> bool) -> Result<Steps, CallRefused> {
+        let kinds: [Kind; 8] = [
+            |step| step.settle(),
             |step| step.expire_clients(),
             |step| step.clean_up_after_clients(),
             |step| step.discard_unfinished(),
@@ -62,7 +75,7 @@ impl Metadata {
         let mut sum = Steps::default();
         for kind in kinds {
             let mut writer = self.write();
-            if writer.log.is_none() {
+            if writer.log.is_none() || !may_log() {
                 return Err(CallRefused::NotPrimary);
             }
             let mut step = Stepping { state: self, writer: &mut writer, now, done: sum };

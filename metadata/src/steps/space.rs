@@ -73,8 +73,9 @@ impl Stepping<'_, '_> {
     }
 
     pub(super) fn release(&mut self) -> Result<(), CallRefused> {
-        let config = &self.state.config;
-        let waits = [(Retire::AfterLease, config.object_lease_ms), (Retire::AfterPut, config.put_release_timeout_ms)];
+        let in_force = self.in_force();
+        let kept = in_force.kept();
+        let waits = [(Retire::AfterLease, kept.object_lease_ms), (Retire::AfterPut, kept.put_release_timeout_ms)];
         let mut due: Vec<ReleaseOp> = Vec::new();
         let mut budget = STEP_OBJECTS_MAX;
         let segments = &self.writer.dir.segments;

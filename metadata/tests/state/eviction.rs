@@ -1,6 +1,6 @@
 //! Eviction: when it begins, how much goes, and what never does.
 
-use understudy_metadata::{Config, Pin, Refusal};
+use understudy_metadata::{Config, Pin, Refusal, Settings};
 
 use crate::support::{Primary, config, disk, memory, placed, refusal};
 
@@ -8,7 +8,10 @@ const UNIT: u64 = 64;
 
 /// One segment with room for this many objects of one unit.
 fn room_for(objects: u64) -> Primary {
-    let primary = Primary::with(Config { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config() });
+    let primary = Primary::with(Config {
+        settings: Settings { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config().settings },
+        ..config()
+    });
     primary.mount(1, memory(1, "m1", objects * UNIT)).unwrap();
     primary
 }
@@ -196,7 +199,10 @@ fn what_can_never_fit_evicts_nothing() {
 
 #[test]
 fn two_replicas_in_memory_go_together() {
-    let primary = Primary::with(Config { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config() });
+    let primary = Primary::with(Config {
+        settings: Settings { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config().settings },
+        ..config()
+    });
     primary.mount(1, memory(1, "m1", 50 * UNIT)).unwrap();
     primary.mount(2, memory(2, "m2", 50 * UNIT)).unwrap();
     for n in 0..30 {

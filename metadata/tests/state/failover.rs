@@ -1,7 +1,7 @@
 //! A follower that takes over, and states made from images: whole, safe, and the same.
 
 use oplog::{ApplyError, Entry, InstallError, Position, Rebuild, ReplicatedState, ShardImage};
-use understudy_metadata::{Config, ItemId, Metadata, Refusal, TransferKind};
+use understudy_metadata::{Config, ItemId, Metadata, Refusal, Settings, TransferKind};
 
 use crate::support::{Primary, config, memory, placed, refusal};
 
@@ -127,7 +127,10 @@ fn a_rebuild_with_writes_between_the_captures_gives_the_same_state() {
 
 #[test]
 fn evictions_between_the_captures_are_counted_once() {
-    let primary = Primary::with(Config { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config() });
+    let primary = Primary::with(Config {
+        settings: Settings { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config().settings },
+        ..config()
+    });
     primary.mount(1, memory(1, "m1", 6400)).unwrap();
     (0..60).for_each(|n| drop(primary.put(1, &n.to_string(), 64)));
     let from = primary.state.position();

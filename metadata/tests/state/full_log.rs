@@ -7,7 +7,8 @@
 
 use oplog::{Entry, ReplicatedState, TailConfig};
 use understudy_metadata::{
-    Call, CallRefused, Config, OpType, PutEndItem, PutStartItem, Scope, TaskDone, TaskSpec, TransferItem, TransferKind,
+    Call, CallRefused, Config, OpType, PutEndItem, PutStartItem, Scope, Settings, TaskDone, TaskSpec, TransferItem,
+    TransferKind,
 };
 
 use crate::support::{Primary, config, memory, placed};
@@ -91,7 +92,7 @@ fn steps(primary: &Primary) -> Result<(), CallRefused> {
 /// And once more when nothing that was dropped is in use.
 fn steps_to_the_end(primary: &Primary) -> Result<(), CallRefused> {
     steps(primary)?;
-    primary.pass(primary.config.put_release_timeout_ms);
+    primary.pass(primary.config.settings.put_release_timeout_ms);
     primary.heartbeat(2);
     steps(primary)
 }
@@ -123,7 +124,10 @@ fn two_clients(primary: &Primary) {
 #[test]
 fn expiry_of_a_client_in_a_full_log() {
     let scene = Scene {
-        config: Config { client_ttl_ms: 10_000, put_start_timeout_ms: 1 << 40, ..config() },
+        config: Config {
+            settings: Settings { client_ttl_ms: 10_000, put_start_timeout_ms: 1 << 40, ..config().settings },
+            ..config()
+        },
         prepare: |primary| {
             two_clients(primary);
             primary.pass(10_000);
@@ -140,7 +144,15 @@ fn expiry_of_a_client_in_a_full_log() {
 #[test]
 fn a_discard_and_a_release_in_a_full_log() {
     let scene = Scene {
-        config: Config { put_start_timeout_ms: 10_000, put_release_timeout_ms: 0, ..config() },
+        config: Config {
+            settings: Settings {
+                object_lease_ms: 1,
+                put_start_timeout_ms: 10_000,
+                put_release_timeout_ms: 1,
+                ..config().settings
+            },
+            ..config()
+        },
         prepare: |primary| {
             two_clients(primary);
             primary.transfer(2, TransferKind::Copy, "c", "m1", &["m2"]).unwrap();
@@ -148,7 +160,7 @@ fn a_discard_and_a_release_in_a_full_log() {
             primary.remove_forced("b").unwrap();
             primary.pass(10_000);
         },
-        act: steps,
+        act: steps_to_the_end,
         is_call: false,
     };
     let ops = scene.at_each_entry();
@@ -203,7 +215,10 @@ fn put_many(primary: &Primary, count: usize, size: u64) {
 #[test]
 fn an_eviction_in_a_full_log() {
     let scene = Scene {
-        config: Config { eviction_high_watermark: 0.5, eviction_ratio: 0.4, ..config() },
+        config: Config {
+            settings: Settings { eviction_high_watermark: 0.5, eviction_ratio: 0.4, ..config().settings },
+            ..config()
+        },
         prepare: |primary| {
             primary.mount(1, memory(1, "m1", 1 << 20)).unwrap();
             put_many(primary, 1000, 1024);

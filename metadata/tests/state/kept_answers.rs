@@ -73,3 +73,24 @@ fn an_answer_that_is_waited_for_is_not_pushed_out() {
     call(&primary, &numbered(5, 4)).unwrap();
     assert!((4..=5).all(|number| is_known(&primary, 1, number)) && !is_known(&primary, 1, 3));
 }
+
+/// A call of several entries begins where there is room, and must not take it from others in its
+/// later parts.
+#[test]
+fn an_answer_that_is_waited_for_is_not_pushed_out_by_a_later_part_of_a_long_call() {
+    let primary = keeping(40_000, 1 << 20);
+    let numbered = |number, answered_below| Call { answered_below, ..primary.numbered(1, number) };
+    for number in 2..=3 {
+        call(&primary, &numbered(number, 1)).unwrap();
+    }
+    let keys: Vec<String> = (0..1000).map(|n| format!("{n:0>100}")).collect();
+    let items: Vec<_> = keys.iter().map(|key| PutStartItem { key: key.as_bytes(), size: 64 }).collect();
+    let long = |answered_below| primary.state.put_start(&numbered(4, answered_below), &placed(1, 0), &items);
+    let refused = long(1).unwrap_err();
+    assert!(matches!(refused, CallRefused::InPart { .. }), "{refused}");
+    assert!((2..=3).all(|number| is_known(&primary, 1, number)));
+    // The client has the others: now it goes on from there.
+    assert_eq!(long(4).unwrap().results.len(), 1000);
+    assert_eq!(primary.state.totals().objects, 20 + 1000);
+    assert!((2..=3).all(|number| !is_known(&primary, 1, number)));
+}

@@ -3,7 +3,7 @@
 use oplog::{ClientId, TailConfig};
 use understudy_metadata::{
     CALL_ITEMS_MAX, Call, CallRefused, Config, KEY_BYTES_MAX, ListKeys, OBJECT_BYTES_MAX, Placement, PutEndItem,
-    PutRevokeItem, PutStart, PutStartItem, REPLICAS_MAX, Refusal, Scope, SegmentId, SegmentSpec, Strategy,
+    PutRevokeItem, PutStart, PutStartItem, REPLICAS_MAX, Refusal, Scope, SegmentId, SegmentSpec, Settings, Strategy,
     TEXT_BYTES_MAX, TransferFinishItem, TransferItem, TransferKind,
 };
 
@@ -169,7 +169,7 @@ fn lists_have_limits() {
 
 #[test]
 fn a_log_without_room_refuses_the_call_and_nothing_has_changed() {
-    let tail = TailConfig { entries_max: 4, ..TailConfig::default() };
+    let tail = TailConfig { entries_max: 5, ..TailConfig::default() };
     let primary = Primary::with_tail(config(), tail);
     primary.tail.set_floor(Some(1));
     primary.mount(1, memory(1, "m1", 65536)).unwrap();
@@ -188,7 +188,7 @@ fn a_log_without_room_refuses_the_call_and_nothing_has_changed() {
 /// What has been done of a long call is told; a retry could not ask for it again without a number.
 #[test]
 fn a_long_call_that_meets_a_full_log_tells_what_it_did() {
-    let tail = TailConfig { entries_max: 3, ..TailConfig::default() };
+    let tail = TailConfig { entries_max: 4, ..TailConfig::default() };
     let primary = Primary::with_tail(config(), tail);
     primary.tail.set_floor(Some(1));
     primary.mount(1, memory(1, "m1", 1 << 20)).unwrap();
@@ -203,7 +203,7 @@ fn a_long_call_that_meets_a_full_log_tells_what_it_did() {
 /// With a number it is refused, and the retry goes on from there.
 #[test]
 fn a_long_numbered_call_that_meets_a_full_log_goes_on_at_its_retry() {
-    let tail = TailConfig { entries_max: 3, ..TailConfig::default() };
+    let tail = TailConfig { entries_max: 4, ..TailConfig::default() };
     let mut primary = Primary::with_tail(config(), tail);
     primary.verify_at_end = false;
     primary.tail.set_floor(Some(1));
@@ -246,13 +246,25 @@ fn a_configuration_names_the_rule_that_it_breaks() {
     let good = Config { strategy: Strategy::FreeRatioFirst, ..Config::default() };
     good.validate().unwrap();
     let bad = [
-        ("client_ttl_ms", Config { client_ttl_ms: 0, ..good.clone() }),
-        ("object_lease_ms", Config { object_lease_ms: 0, ..good.clone() }),
-        ("put_start_timeout_ms", Config { put_start_timeout_ms: 0, ..good.clone() }),
-        ("put_release_timeout_ms", Config { put_release_timeout_ms: 9_999, ..good.clone() }),
-        ("eviction_high_watermark", Config { eviction_high_watermark: 1.1, ..good.clone() }),
-        ("eviction_high_watermark", Config { eviction_high_watermark: f64::NAN, ..good.clone() }),
-        ("eviction_ratio", Config { eviction_ratio: 0.9, ..good.clone() }),
+        ("client_ttl_ms", Config { settings: Settings { client_ttl_ms: 0, ..good.settings }, ..good.clone() }),
+        ("object_lease_ms", Config { settings: Settings { object_lease_ms: 0, ..good.settings }, ..good.clone() }),
+        (
+            "put_start_timeout_ms",
+            Config { settings: Settings { put_start_timeout_ms: 0, ..good.settings }, ..good.clone() },
+        ),
+        (
+            "put_release_timeout_ms",
+            Config { settings: Settings { put_release_timeout_ms: 9_999, ..good.settings }, ..good.clone() },
+        ),
+        (
+            "eviction_high_watermark",
+            Config { settings: Settings { eviction_high_watermark: 1.1, ..good.settings }, ..good.clone() },
+        ),
+        (
+            "eviction_high_watermark",
+            Config { settings: Settings { eviction_high_watermark: f64::NAN, ..good.settings }, ..good.clone() },
+        ),
+        ("eviction_ratio", Config { settings: Settings { eviction_ratio: 0.9, ..good.settings }, ..good.clone() }),
         ("answers_max", Config { answers_max: 0, ..good.clone() }),
         ("answer_bytes_max", Config { answer_bytes_max: 1 << 30, ..good.clone() }),
         ("finished_tasks_max", Config { finished_tasks_max: 100_000, ..good.clone() }),

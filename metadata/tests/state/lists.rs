@@ -1,6 +1,6 @@
 //! Lists of keys: pages, filters, and what an answer waits for.
 
-use understudy_metadata::{ListKeys, Page, PageStart, Pin};
+use understudy_metadata::{CallRefused, Going, ListKeys, Pace, Page, PageStart, Pin, Placement, PutStart};
 
 use crate::support::{Primary, config, memory, placed};
 
@@ -120,4 +120,89 @@ fn a_page_token_from_anywhere_is_harmless() {
         let from = PageStart { shard, after: after.into() };
         assert!(primary.state.list_keys(&ALL, Some(&from)).unwrap().keys.len() <= 10);
     }
+}
+
+/// A lookup of many keys takes its time. What has moved meanwhile into a segment that was mounted
+/// meanwhile was there all along.
+#[test]
+fn a_long_lookup_finds_what_has_moved_into_a_segment_that_is_newer_than_it() {
+    let primary = with_keys(2);
+    let turns = std::cell::Cell::new(0);
+    let move_it = || {
+        primary.mount(1, memory(2, "m2", 4096)).unwrap();
+        let how = PutStart { replace: true, ..placed(1, 0) };
+        let placement = Placement { preferred: vec!["m2"], ..how.placement.clone() };
+        let put = primary.start_as(1, &PutStart { placement, ..how }, "k/0001", 2).unwrap();
+        assert_eq!(put.places[0].address, 2 << 32, "it lies in the new segment");
+        primary.end(1, "k/0001", put.put).unwrap();
+        primary.unmount(1, 1, 0).unwrap();
+    };
+    // All are looked at once before the first is looked up.
+    let keys = ["k/0000", "k/0001"].iter().map(|key| {
+        turns.set(turns.get() + 1);
+        if turns.get() == 4 {
+            move_it();
+        }
+        key.as_bytes()
+    });
+    let mut sizes = Vec::new();
+    let wait_seq = primary.state.lookup("", keys, primary.now(), |found| sizes.push(found.map(|found| found.size())));
+    assert_eq!(sizes, [Some(1), Some(2)]);
+    assert!(wait_seq.unwrap().wait_seq >= primary.state.position().seq - 1, "it waits for the end of the put");
+}
+
+/// Lets so many questions pass, and then says the last word.
+struct Asked {
+    left: u32,
+    last: Going,
+}
+
+impl Pace for Asked {
+    fn begin(&mut self) {}
+
+    fn going(&mut self) -> Going {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 { self.last } else { Going::On }
+    }
+}
+
+#[test]
+fn pages_that_end_when_time_is_up_give_each_key_once() {
+    let primary = with_keys(3000);
+    for (left, regex) in [(1, ""), (40, "0$"), (500, "[0-9]")] {
+        let what = ListKeys { regex, ..ALL };
+        let mut keys_of_all = Vec::new();
+        let (mut next, mut pages) = (None, 0);
+        loop {
+            let pace = &mut Asked { left, last: Going::TimeIsUp };
+            let page = primary.state.list_keys_at(&what, next.as_ref(), pace).unwrap();
+            keys_of_all.extend(keys(std::slice::from_ref(&page)));
+            pages += 1;
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        let expected = if regex == "0$" { 300 } else { 3000 };
+        assert_eq!(keys_of_all.len(), expected, "{regex:?}, {left}");
+        keys_of_all.sort();
+        keys_of_all.dedup();
+        assert_eq!(keys_of_all.len(), expected, "{regex:?}, {left}");
+        assert!(pages > 1, "{regex:?}, {left}");
+    }
+}
+
+#[test]
+fn list_and_removal_end_when_their_caller_has_gone() {
+    let primary = with_keys(300);
+    let gone = &mut Asked { left: 5, last: Going::CallerIsGone };
+    assert!(matches!(primary.state.list_keys_at(&ALL, None, gone), Err(CallRefused::Overloaded { .. })));
+    let gone = &mut Asked { left: 1, last: Going::CallerIsGone };
+    let refused = primary.state.remove_matching_at(&primary.call(1), "9$", true, gone);
+    assert!(matches!(refused, Err(CallRefused::Overloaded { .. })), "{refused:?}");
+    let gone = &mut Asked { left: 500, last: Going::CallerIsGone };
+    let refused = primary.state.remove_all_at(&primary.call(1), true, gone);
+    assert!(matches!(refused, Err(CallRefused::InPart { done: 1.., .. })), "{refused:?}");
+    let slow = &mut Asked { left: 1, last: Going::TimeIsUp };
+    assert_eq!(primary.state.remove_matching_at(&primary.call(1), "9$", true, slow).unwrap_err(), CallRefused::Slow);
 }

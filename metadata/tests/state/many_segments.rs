@@ -1,6 +1,6 @@
 //! Many segments: what a step or a call costs does not grow with them, and what is wanted is found among them.
 
-use understudy_metadata::{Config, OpType, Refusal, SegmentId, SegmentSpec, SegmentState};
+use understudy_metadata::{Config, OpType, Refusal, SegmentId, SegmentSpec, SegmentState, Settings};
 
 use crate::support::{Primary, config, memory, placed, refusal};
 
@@ -26,7 +26,8 @@ fn count_of(primary: &Primary, op: OpType) -> usize {
 
 #[test]
 fn a_client_with_many_segments_expires_in_steps() {
-    let primary = Primary::with(Config { client_ttl_ms: 10_000, ..config() });
+    let primary =
+        Primary::with(Config { settings: Settings { client_ttl_ms: 10_000, ..config().settings }, ..config() });
     mount(&primary, 1, 0..1000, 4096);
     primary.put(1, "a", 64);
     primary.pass(10_000);
@@ -43,7 +44,8 @@ fn a_client_with_many_segments_expires_in_steps() {
 /// What is not going yet when its client comes back is kept.
 #[test]
 fn a_client_that_comes_back_keeps_what_has_not_gone() {
-    let primary = Primary::with(Config { client_ttl_ms: 10_000, ..config() });
+    let primary =
+        Primary::with(Config { settings: Settings { client_ttl_ms: 10_000, ..config().settings }, ..config() });
     mount(&primary, 1, 0..1000, 4096);
     primary.pass(10_000);
     primary.state.step(primary.now()).unwrap();
@@ -60,7 +62,10 @@ fn a_client_that_comes_back_keeps_what_has_not_gone() {
 
 #[test]
 fn a_full_segment_is_found_beside_many_empty_ones() {
-    let primary = Primary::with(Config { eviction_high_watermark: 0.2, eviction_ratio: 0.1, ..config() });
+    let primary = Primary::with(Config {
+        settings: Settings { eviction_high_watermark: 0.2, eviction_ratio: 0.1, ..config().settings },
+        ..config()
+    });
     mount(&primary, 1, 0..400, 64);
     let full = SegmentSpec { name: "full", ..spec(500, 400 * 64) };
     primary.mount(1, full).unwrap();
@@ -75,7 +80,10 @@ fn a_full_segment_is_found_beside_many_empty_ones() {
 /// What drains goes by itself: it is neither evicted nor counted.
 #[test]
 fn a_draining_segment_is_no_matter_of_eviction() {
-    let primary = Primary::with(Config { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config() });
+    let primary = Primary::with(Config {
+        settings: Settings { eviction_high_watermark: 0.5, eviction_ratio: 0.1, ..config().settings },
+        ..config()
+    });
     mount(&primary, 1, 0..1, 6400);
     for n in 0..90 {
         primary.put(1, &n.to_string(), 64);

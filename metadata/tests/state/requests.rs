@@ -1,7 +1,7 @@
 //! Request numbers: a retry gets the answer of the run that happened, and nothing runs twice.
 
 use understudy_metadata::{
-    Call, CallRefused, Config, Metadata, PutEndItem, PutStartItem, PutStartedAt, Refusal, RemovedMany, Scope,
+    Call, CallRefused, Config, Metadata, PutEndItem, PutStartItem, PutStartedAt, Refusal, RemovedMany, Scope, Settings,
 };
 
 use crate::support::{Primary, client, config, field_of, memory, placed};
@@ -205,7 +205,7 @@ fn calls_of_every_length_are_answered_again_by_every_member() {
 
 #[test]
 fn numbers_of_a_client_that_is_gone_are_refused() {
-    let primary = Primary::with(Config { client_ttl_ms: 1000, ..config() });
+    let primary = Primary::with(Config { settings: Settings { client_ttl_ms: 1000, ..config().settings }, ..config() });
     primary.mount(1, memory(1, "m", 1 << 20)).unwrap();
     start(&primary.state, &primary.numbered(5, 8), &["a"]).unwrap();
     primary.end(5, "a", understudy_metadata::ItemId::NONE).unwrap();
@@ -223,7 +223,7 @@ fn numbers_of_a_client_that_is_gone_are_refused() {
 
 #[test]
 fn a_client_that_comes_back_in_time_finds_its_answers() {
-    let primary = Primary::with(Config { client_ttl_ms: 1000, ..config() });
+    let primary = Primary::with(Config { settings: Settings { client_ttl_ms: 1000, ..config().settings }, ..config() });
     primary.mount(5, memory(1, "m", 1 << 20)).unwrap();
     let first = start(&primary.state, &primary.numbered(5, 8), &["a"]).unwrap();
     for n in 0..600 {
@@ -239,7 +239,10 @@ fn a_client_that_comes_back_in_time_finds_its_answers() {
 
 #[test]
 fn the_ends_of_gone_clients_are_bounded() {
-    let primary = Primary::with(Config { client_ttl_ms: 1000, tombstones_max: 3, ..config() });
+    let primary = Primary::with(Config {
+        settings: Settings { client_ttl_ms: 1000, tombstones_max: 3, ..config().settings },
+        ..config()
+    });
     for who in 1..=5 {
         primary.state.remove(&primary.numbered(who, 7), false, &[b"a"]).unwrap();
         primary.pass(1000);
@@ -251,7 +254,7 @@ fn the_ends_of_gone_clients_are_bounded() {
 
 #[test]
 fn the_largest_number_is_refused() {
-    let primary = Primary::with(Config { client_ttl_ms: 1000, ..config() });
+    let primary = Primary::with(Config { settings: Settings { client_ttl_ms: 1000, ..config().settings }, ..config() });
     primary.mount(1, memory(1, "m", 1 << 20)).unwrap();
     let before = primary.digest();
     assert_eq!(field_of(start(&primary.state, &primary.numbered(5, u64::MAX), &["a"])), "caller.request_number");
@@ -292,6 +295,111 @@ fn a_removal_of_nothing_is_answered_again() {
     primary.put(1, "a", 64);
     assert_eq!(primary.state.remove_all(&call, false).unwrap().results, RemovedMany::default());
     assert_eq!(primary.keys(), ["a"]);
+}
+
+#[cfg(feature = "faults")]
+type Run = fn(&Metadata, &Call<'_>) -> Result<(), CallRefused>;
+
+/// One call of each kind, named.
+#[cfg(feature = "faults")]
+fn calls() -> Vec<(&'static str, Run)> {
+    use understudy_metadata::{
+        ItemId, Pin, PutRevokeItem, TaskDone, TaskSpec, TransferFinishItem, TransferItem, TransferKind,
+    };
+    fn to_m2() -> TransferItem<'static> {
+        TransferItem { key: b"there", source: "m1", targets: vec!["m2"] }
+    }
+    vec![
+        ("put_start", |state, call| start(state, call, &["new"]).map(drop)),
+        ("put_end", |state, call| {
+            state.put_end(call, Scope::All, &[PutEndItem { key: b"a", put: ItemId::NONE, checksum: None }]).map(drop)
+        }),
+        ("put_revoke", |state, call| {
+            state.put_revoke(call, Scope::All, &[PutRevokeItem { key: b"a", put: ItemId::NONE }]).map(drop)
+        }),
+        ("remove", |state, call| state.remove(call, true, &[b"there"]).map(drop)),
+        ("remove_matching", |state, call| state.remove_matching(call, "the", true).map(drop)),
+        ("pin", |state, call| state.pin(call, Pin::Hard, &[b"there"]).map(drop)),
+        ("transfer_start", |state, call| state.transfer_start(call, TransferKind::Copy, &[to_m2()]).map(drop)),
+        ("transfer_end", |state, call| {
+            let item = TransferFinishItem { key: b"there", id: ItemId::NONE };
+            state.transfer_end(call, TransferKind::Copy, &[item]).map(drop)
+        }),
+        ("mount", |state, call| state.mount(call, &[memory(3, "m3", 4096)]).map(drop)),
+        ("remount", |state, call| state.remount(call, &[memory(1, "m1", 65536)]).map(drop)),
+        ("unmount", |state, call| state.unmount(call, 0, &[crate::support::segment_id(2)]).map(drop)),
+        ("create_tasks", |state, call| {
+            state.create_tasks(call, &[TaskSpec { kind: TransferKind::Copy, transfer: to_m2() }]).map(drop)
+        }),
+        ("fetch_tasks", |state, call| state.fetch_tasks(call, 1).map(drop)),
+        ("complete_tasks", |state, call| {
+            state.complete_tasks(call, &[TaskDone { id: 1, failed: false, message: "" }]).map(drop)
+        }),
+    ]
+}
+
+/// A client can choose what it sends so that two bodies have one hash, if it ever learns how: a
+/// number belongs to its call all the same, and what the one was answered is never read as an
+/// answer of the other.
+#[cfg(feature = "faults")]
+#[test]
+fn a_number_belongs_to_one_kind_of_call_whatever_the_hashes_are() {
+    for (first, run) in calls() {
+        for (second, then) in calls() {
+            let primary = Primary::with_secret(config(), understudy_metadata::COLLIDING);
+            primary.mount(1, memory(1, "m1", 65536)).unwrap();
+            primary.put(1, "there", 64);
+            primary.mount(1, memory(2, "m2", 65536)).unwrap();
+            let call = primary.numbered(1, 1);
+            run(&primary.state, &call).unwrap();
+            let before = primary.digest();
+            for member in [&primary, &primary.fail_over()] {
+                let answer = then(&member.state, &call);
+                match answer {
+                    Ok(()) => assert_eq!(first, second, "{second} is answered as {first}"),
+                    Err(CallRefused::RequestReused { number: 1 }) => assert_ne!(first, second),
+                    Err(other) => panic!("{first}, {second}: {other}"),
+                }
+                assert_eq!(member.digest(), before, "{first}, {second}");
+            }
+        }
+    }
+}
+
+/// Nor does it tell of more items, or of fewer, than were asked about.
+#[cfg(feature = "faults")]
+#[test]
+fn a_shorter_or_longer_call_gets_no_answer_whatever_the_hashes_are() {
+    let primary = Primary::with_secret(config(), understudy_metadata::COLLIDING);
+    primary.mount(1, memory(1, "m1", 1 << 20)).unwrap();
+    let names: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let call = primary.numbered(5, 1);
+    start(&primary.state, &call, &names).unwrap();
+    let reused = |names: &[&str]| {
+        let answer = start(&primary.state, &call, names);
+        assert!(matches!(answer, Err(CallRefused::RequestReused { number: 1 })), "{:?}", answer.map(|all| all.len()));
+    };
+    reused(&names[..10]);
+    names.push("more");
+    reused(&names);
+}
+
+/// One bit of a kept answer: it cannot be given again, and that is all.
+#[cfg(feature = "faults")]
+#[test]
+fn an_answer_whose_memory_has_changed_ends_no_primary() {
+    let mut primary = Primary::with_two_segments();
+    primary.verify_at_end = false;
+    let call = primary.numbered(5, 1);
+    primary.state.remove_matching(&call, "x", false).unwrap();
+    primary.state.inflict(understudy_metadata::Fault::AnswerBit).unwrap();
+    let _ = primary.state.remove_matching(&call, "x", false);
+    let call = primary.numbered(4, 1);
+    start(&primary.state, &call, &["a"]).unwrap();
+    // The first byte says in which version the rest is.
+    primary.state.inflict(understudy_metadata::Fault::AnswerUnreadable).unwrap();
+    assert_eq!(kept_from(start(&primary.state, &call, &["a"])), 2);
 }
 
 #[test]

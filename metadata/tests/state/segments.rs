@@ -369,8 +369,8 @@ fn a_segment_that_is_going_does_not_drain_and_one_that_lives_does_not_end_whatev
         frames.iter().map(|frame| frame.decode().unwrap()).collect::<Vec<Entry>>()
     };
     let at_once = logged(0);
-    let [mounted, unmounted, gone] = &at_once[..] else { panic!("{at_once:?}") };
-    let drained = &logged(1000)[1];
+    let [_, mounted, unmounted, gone] = &at_once[..] else { panic!("{at_once:?}") };
+    let drained = &logged(1000)[2];
     for history in [[mounted, unmounted, drained], [mounted, gone, gone]] {
         let follower = Metadata::new(config(), Position::default());
         let mut refused = Ok(());

@@ -5,16 +5,19 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use oplog::{ClientId, Digest, Entry, Position, Rebuild, ReplicatedState, Tail, TailConfig};
+use oplog::{
+    Appender, ClientId, Digest, Domain, Draft, Entry, OP_EPOCH_START, Position, Rebuild, ReplicatedState, Secret, Tail,
+    TailConfig,
+};
 use understudy_metadata::{
     Answer, Call, CallRefused, Config, ItemId, ListKeys, Metadata, Now, Outcome, Pin, Place, Placement, PutEndItem,
-    PutRevokeItem, PutStart, PutStartItem, PutStartedAt, Refusal, Scope, SegmentId, SegmentKind, SegmentSpec, Steps,
-    TransferFinishItem, TransferItem, TransferKind, TransferStartedAt,
+    PutRevokeItem, PutStart, PutStartItem, PutStartedAt, Refusal, Scope, SegmentId, SegmentKind, SegmentSpec, Settings,
+    Steps, TransferFinishItem, TransferItem, TransferKind, TransferStartedAt,
 };
 
 /// Times that are easy to add up; clients live for good unless a test is about that.
 pub(crate) fn config() -> Config {
-    Config { client_ttl_ms: 1 << 40, ..Config::default() }
+    Config { settings: Settings { client_ttl_ms: 1 << 40, ..Settings::default() }, ..Config::default() }
 }
 
 pub(crate) fn client(who: u8) -> ClientId {
@@ -78,9 +81,25 @@ impl Primary {
     }
 
     pub(crate) fn with_tail(config: Config, tail: TailConfig) -> Primary {
+        Primary::begun(config, tail, |_, _| {})
+    }
+
+    /// Its log begins with this secret.
+    pub(crate) fn with_secret(config: Config, secret: Secret) -> Primary {
+        Primary::begun(config, TailConfig::default(), |state, log| {
+            let payload = &secret.payload_behind(0);
+            let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
+            let draft = Draft { domain, op_type, timestamp_ms: 0, request: None, key: b"", payload };
+            let frame = log.reserve(payload.len()).unwrap().append(&draft);
+            state.apply(&frame.decode().unwrap()).unwrap();
+        })
+    }
+
+    fn begun(config: Config, tail: TailConfig, begin: impl FnOnce(&Metadata, &mut Appender)) -> Primary {
         let state = Metadata::new(config.clone(), Position::default());
         let from = Position::default();
-        let (tail, appender) = Tail::new(tail, from);
+        let (tail, mut appender) = Tail::new(tail, from);
+        begin(&state, &mut appender);
         let primary = Primary { state, tail, config, now_ms: Cell::new(1_000_000), from, verify_at_end: true };
         primary.state.lead(appender, primary.now());
         primary
@@ -202,7 +221,7 @@ impl Primary {
                 places: found.places().collect(),
             });
         });
-        (seen, found.unwrap())
+        (seen, found.unwrap().wait_seq)
     }
 
     /// Without a lease.
@@ -257,7 +276,8 @@ impl Primary {
     /// As [`Primary::step`], then again when nobody can be using anything any more that was dropped.
     pub(crate) fn step_to_the_end(&self) -> Steps {
         let first = self.step();
-        self.pass(self.config.object_lease_ms.max(self.config.put_release_timeout_ms));
+        let kept = *self.state.settings().kept();
+        self.pass(kept.object_lease_ms.max(kept.put_release_timeout_ms));
         let last = self.step();
         let segments_gone = first.segments_gone + last.segments_gone;
         Steps { segments_gone, extents_released: first.extents_released + last.extents_released, ..first }

@@ -2,7 +2,7 @@
 
 use oplog::ClientId;
 use understudy_metadata::{
-    Call, Config, Refusal, TaskDone, TaskId, TaskInfo, TaskSpec, TaskState, TransferItem, TransferKind,
+    Call, Config, Refusal, Settings, TaskDone, TaskId, TaskInfo, TaskSpec, TaskState, TransferItem, TransferKind,
 };
 
 use crate::support::{Primary, client, config, field_of, memory, one, placed, refusal};
@@ -204,7 +204,7 @@ fn a_list_of_tasks_names_each_once_and_comes_in_pages() {
 
 #[test]
 fn tasks_of_a_client_that_is_gone_fail() {
-    let primary = two_objects(Config { client_ttl_ms: 10_000, ..config() });
+    let primary = two_objects(Config { settings: Settings { client_ttl_ms: 10_000, ..config().settings }, ..config() });
     let ids: Vec<TaskId> = (0..600).map(|_| create(&primary, "a").unwrap()).collect();
     fetch(&primary, 1, 300);
     primary.pass(10_000);

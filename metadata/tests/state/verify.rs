@@ -3,7 +3,7 @@
 use oplog::{
     Difference, Entry, MismatchKind, Part, Position, RepairError, ReplicatedState, ScrubCursor, ScrubStep, Verifiable,
 };
-use understudy_metadata::{Fault, Metadata, Pin, PutStartItem};
+use understudy_metadata::{Fault, Metadata, Pin, PutStartItem, compare_parts};
 
 use crate::support::{Primary, config, memory, placed};
 
@@ -101,13 +101,25 @@ fn equal_states_have_equal_digests_of_everything_and_nothing_to_repair() {
     follower.check().unwrap();
 }
 
+/// Which shards are asked about may come from another member.
+#[test]
+fn a_shard_that_is_not_there_has_nothing_to_compare() {
+    let (_, follower) = pair();
+    for shard in [1025, u32::MAX] {
+        assert!(follower.buckets(shard).kept.is_empty());
+        assert!(follower.sample(Part { shard, bucket: 0 }, 0, 10).records.is_empty());
+        assert_eq!(follower.scrub(ScrubCursor::of(shard), 10), ScrubStep::Sound);
+        assert!(follower.capture_parts(&[Part { shard, bucket: 0 }]).parts.is_empty());
+    }
+}
+
 #[test]
 fn digests_in_the_log_are_those_of_the_state_before_them() {
     let (primary, follower) = pair();
     let logged = primary.state.log_digests(primary.now()).unwrap();
     let entry = entries(&primary, follower.applied().seq).pop().unwrap();
     assert_eq!((entry.domain, entry.op_type), (oplog::Domain::ENGINE, oplog::OP_DIGEST));
-    assert_eq!(oplog::Digests::decode(entry.position(), &entry.payload), Ok(logged.clone()));
+    assert_eq!(oplog::Digests::decode(entry.position(), &entry.payload, 1025), Ok(logged.clone()));
     follower.apply(&entry).unwrap();
     assert_eq!(follower.digests(), logged);
 }
@@ -142,6 +154,25 @@ fn every_fault_of_objects_is_found_named_and_repaired_alone() {
     }
 }
 
+/// The record stands under a hash that is not its key's any more, and holds the space that the
+/// right one needs. Here the key has become that of another object.
+#[test]
+fn a_record_whose_key_has_changed_is_taken_out_before_the_right_one_comes_in() {
+    let (primary, follower) = pair();
+    let what = follower.inflict(Fault::KeyBit).unwrap();
+    assert!(difference(&primary, &follower).is_empty());
+    let shards: Vec<u32> = scrub(&follower).iter().map(|(shard, _)| *shard).collect();
+    assert_eq!(shards.len(), 1, "{what}");
+    let mismatches = repaired(&primary, &follower, &shards);
+    let kinds: Vec<MismatchKind> = mismatches.iter().map(|found| found.kind).collect();
+    assert_eq!(kinds, [MismatchKind::ExtraKey, MismatchKind::KeyNotFound], "{mismatches:?}");
+    assert_eq!(scrub(&follower), []);
+    primary.put(1, "after", 640);
+    primary.remove("tenant-a/model/9").unwrap();
+    follow(&primary, &follower);
+    assert!(difference(&primary, &follower).is_empty(), "{what}");
+}
+
 #[test]
 fn what_differs_is_told_field_by_field() {
     let (primary, follower) = pair();
@@ -155,14 +186,16 @@ fn what_differs_is_told_field_by_field() {
 
 #[test]
 fn faults_of_the_directory_are_found_and_the_directory_is_replaced() {
-    for fault in [Fault::FreeRangeBit, Fault::FreeRangeLost, Fault::AnswerBit, Fault::AnswerLost] {
+    for fault in
+        [Fault::FreeRangeBit, Fault::FreeRangeLost, Fault::AnswerBit, Fault::AnswerUnreadable, Fault::AnswerLost]
+    {
         let (primary, follower) = pair();
         let what = follower.inflict(fault).unwrap();
         let found = difference(&primary, &follower);
         let rotten = scrub(&follower);
         let directory = follower.shards() - 1;
         match fault {
-            Fault::FreeRangeBit | Fault::AnswerBit => {
+            Fault::FreeRangeBit | Fault::AnswerBit | Fault::AnswerUnreadable => {
                 assert!(found.is_empty() && rotten.len() == 1 && rotten[0].0 == directory, "{what}: {rotten:?}");
             }
             Fault::FreeRangeLost => assert!(found.implied && found.shards.is_empty(), "{what}: {found:?}"),
@@ -209,6 +242,42 @@ fn an_image_of_another_moment_or_with_a_changed_bit_changes_nothing() {
     let later = primary.state.capture_parts(&parts);
     assert!(matches!(follower.repair(&later, 10), Err(RepairError::Position { .. })));
     assert_eq!(follower.digests(), before);
+}
+
+/// They are captured one by one, and a shard may change between two of them.
+#[test]
+fn parts_that_are_captured_while_others_write_stand_at_one_moment() {
+    let (primary, follower) = pair();
+    let parts: Vec<Part> = (0..32).flat_map(|shard| (0..16).map(move |bucket| Part { shard, bucket })).collect();
+    let (state, done) = (&primary.state, std::sync::atomic::AtomicBool::new(false));
+    let images = std::thread::scope(|scope| {
+        let captures = scope.spawn(|| {
+            let mut images = Vec::new();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) || images.is_empty() {
+                images.push(state.capture_parts(&parts));
+            }
+            images
+        });
+        for n in 0..4000 {
+            primary.put(1, &format!("beside/{n}"), 64);
+            if n % 3 == 0 {
+                primary.remove(&format!("beside/{}", n / 2)).ok();
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        captures.join().unwrap()
+    });
+    for image in images {
+        for entry in entries(&primary, follower.applied().seq) {
+            if entry.position().seq <= image.digests.at.seq {
+                follower.apply(&entry).unwrap();
+            }
+        }
+        let ours = follower.capture_parts(&parts);
+        assert_eq!(ours.digests, image.digests);
+        let found = compare_parts(&ours, &image).unwrap();
+        assert!(found.records.is_empty() && found.undecided == 0, "at {}: {found:?}", image.digests.at);
+    }
 }
 
 /// An answer comes from another process, and tells itself which parts it holds.

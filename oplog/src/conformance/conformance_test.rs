@@ -55,9 +55,16 @@ fn numbers(count: usize) -> impl Iterator<Item = u32> {
     (0..count as u32).map(|i| (xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()) >> 20) as u32)
 }
 
+const KNOWN: [(Domain, u8); 4] = [
+    (Domain::ENGINE, OP_EPOCH_START),
+    (Domain::METADATA, OP_ADD),
+    (Domain::METADATA, OP_REMOVE),
+    (Domain::METADATA, OP_CLEAR_GROUP),
+];
+
 fn run_with(fault: Fault, history: &[Entry]) {
     let instances = Arc::new(AtomicU64::new(0));
-    run(|| Toy::new(fault, &instances), history);
+    run(|| Toy::new(fault, &instances), history, &KNOWN);
 }
 
 /// What the suite says about a state with this fault.
@@ -94,6 +101,7 @@ fn every_broken_rule_is_found_and_named() {
         (Fault::TakesRepetitions, "a repetition of the last entry"),
         (Fault::TakesEarlierEpochs, "an entry of an earlier epoch"),
         (Fault::TakesUnknownDomains, "an entry of an unknown domain"),
+        (Fault::TakesUnknownOpsOfTheEngine, "op 2 of domain 0, which is not known"),
         (Fault::RefusedOpMovesOn, "a state that has refused an entry with an unknown op is at the wrong position"),
         (Fault::ChangesBeforeDecoding, "a state that has refused a payload of an unknown version differs"),
         (Fault::RebuildKeepsOldState, "a state from images differs from a plain replay"),

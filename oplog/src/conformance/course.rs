@@ -4,7 +4,7 @@
 //!
 //! Absent on purpose: the rules themselves.
 
-use crate::entry::{Entry, Position};
+use crate::entry::{Domain, Entry, Position};
 use crate::state::{Digest, Rebuild, ReplicatedState, ShardImage};
 
 /// How many points of the history most checks start from.
@@ -15,15 +15,21 @@ const LOOKS: usize = 32;
 pub(super) struct Course<'a, S> {
     pub(super) empty: &'a dyn Fn() -> S,
     pub(super) history: &'a [Entry],
+    pub(super) known: &'a [(Domain, u8)],
     digests: Vec<Digest>,
     start: Position,
     pub(super) shards: u32,
 }
 
 impl<'a, S: ReplicatedState> Course<'a, S> {
-    pub(super) fn new(empty: &'a dyn Fn() -> S, history: &'a [Entry], digests: Vec<Digest>) -> Self {
+    pub(super) fn new(
+        empty: &'a dyn Fn() -> S,
+        history: &'a [Entry],
+        known: &'a [(Domain, u8)],
+        digests: Vec<Digest>,
+    ) -> Self {
         let state = empty();
-        Course { empty, history, digests, start: state.applied(), shards: state.shards() }
+        Course { empty, history, known, digests, start: state.applied(), shards: state.shards() }
     }
 
     pub(super) fn len(&self) -> usize {

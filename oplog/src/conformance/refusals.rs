@@ -14,6 +14,8 @@ pub(super) fn check<S: ReplicatedState>(course: &Course<'_, S>) {
         check_payloads(course, &state, held);
         course.follow(&state, held, "a state that has refused entries");
     }
+    let late = course.len() - 1;
+    check_all_unknown(course, &course.state(late), late);
 }
 
 fn check_order<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
@@ -40,6 +42,25 @@ fn check_understanding<S: ReplicatedState>(course: &Course<'_, S>, state: &S, he
     let unknown = Entry { op_type: OP_TYPE_NEVER, ..next.clone() };
     let refusal = ApplyError::UnknownOp { domain: next.domain, op_type: OP_TYPE_NEVER };
     expect(course, state, held, "an entry with an unknown op", &unknown, &refusal);
+}
+
+/// Every op of every domain but those that are known, the engine's like any other.
+fn check_all_unknown<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
+    let (next, at) = (&course.history[held], course.position(held));
+    for domain in (0..=u8::MAX).map(Domain) {
+        let knows_domain = course.known.iter().any(|(known, _)| *known == domain);
+        for op_type in (0..=u8::MAX).filter(|op_type| !course.known.contains(&(domain, *op_type))) {
+            let refusal = match knows_domain {
+                true => ApplyError::UnknownOp { domain, op_type },
+                false => ApplyError::UnknownDomain,
+            };
+            let answer = state.apply(&Entry { domain, op_type, ..next.clone() });
+            let what = format!("op {op_type} of domain {domain}, which is not known, at {at}");
+            assert_eq!(answer, Err(refusal), "conformance: {what}, is not refused by its name");
+            assert_eq!(state.applied(), at, "conformance: {what}, moves the state on");
+        }
+    }
+    course.compare(state, held, "a state that has refused all unknown ops and domains");
 }
 
 /// Not for the engine's own entries: a state need not look into those.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use harness::proxy::Cut;
 use harness::record;
-use harness::view::{View, epoch, leader};
+use harness::view::{View, epoch, leader, says_in_sync};
 use histories::Moment;
 use rustix::process::Signal;
 use tokio::time::{sleep, timeout};
@@ -105,7 +105,9 @@ impl Breaker {
     /// Who runs, and is not in trouble yet.
     fn victim(&self, view: &View, fault: Fault, primary: &str) -> Option<String> {
         let is_free = |name: &str| self.active.iter().all(|active| active.name != name);
-        if fault.who == Who::Primary || matches!(fault.kind, Kind::StopEtcd | Kind::Transfer) {
+        if fault.who == Who::Primary
+            || matches!(fault.kind, Kind::StopEtcd | Kind::EmptyEtcd | Kind::RollBackEtcd | Kind::Transfer)
+        {
             return Some(primary.to_owned()).filter(|name| is_free(name));
         }
         let runs = view.iter().filter(|(_, status)| status.is_some()).map(|(name, _)| name.as_str());
@@ -137,6 +139,7 @@ impl Breaker {
                 scene.linked.etcd.as_mut().filter(|_| self.etcd_is_up)?.kill();
                 self.etcd_is_up = false;
             }
+            Kind::EmptyEtcd | Kind::RollBackEtcd => return self.lose_data(scene, fault.kind).await,
             Kind::Transfer => return self.transfer(scene, primary).await,
             Kind::Join => return self.join(scene).await,
             Kind::Leave => return self.leave(scene, name, primary).await,
@@ -185,6 +188,26 @@ impl Breaker {
         true
     }
 
+    /// Only while all is well, and until it is well again: a primary that dies with its record leaves the rest to an operator, which a
+    /// test of its own shows. The backup is of the last time that etcd was away or emptied.
+    async fn lose_data(&mut self, scene: &mut Scene, kind: Kind) -> Option<Acted> {
+        let view = scene.linked.cluster.view().await;
+        let is_well = self.active.is_empty() && self.etcd_is_up && view.keys().all(|name| says_in_sync(&view, name));
+        let etcd =
+            scene.linked.etcd.as_mut().filter(|etcd| is_well && (kind == Kind::EmptyEtcd || etcd.has_backup()))?;
+        etcd.kill();
+        match kind {
+            Kind::RollBackEtcd => etcd.restore(),
+            _ => {
+                etcd.back_up();
+                etcd.forget_all();
+            }
+        }
+        etcd.restart().await;
+        scene.linked.cluster.in_sync().await;
+        Some(Acted::IsOver)
+    }
+
     async fn transfer(&mut self, scene: &mut Scene, primary: &str) -> Option<Acted> {
         // To whoever is in sync; if nobody is, it is refused, and that is an answer too.
         let transfer = scene.linked.cluster.transfer(primary, "");
@@ -217,6 +240,7 @@ impl Breaker {
             Kind::Pause => scene.linked.cluster.signal(&name, Signal::CONT),
             Kind::StopEtcd => {
                 if let Some(etcd) = &mut scene.linked.etcd {
+                    etcd.back_up();
                     etcd.restart().await;
                 }
                 self.etcd_is_up = true;
@@ -228,7 +252,8 @@ impl Breaker {
             Kind::CutRequests | Kind::CutAnswers | Kind::CutEtcd | Kind::Narrow | Kind::Lengthen => {
                 self.heal_ways(scene, &name);
             }
-            Kind::Reset | Kind::Transfer | Kind::Join | Kind::Leave => {}
+            Kind::Reset | Kind::EmptyEtcd | Kind::RollBackEtcd => {}
+            Kind::Transfer | Kind::Join | Kind::Leave => {}
         }
         let now = scene.board.now();
         scene.board.story.lock().faults[number].upto = Some(now);

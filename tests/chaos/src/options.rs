@@ -35,7 +35,8 @@ pub struct Options {
     /// Where chaos.md and chaos.svg are written.
     #[arg(long, value_name = "DIR", default_value = "docs/reports")]
     pub report: PathBuf,
-    /// Further settings of all members, behind `--`. With `-- --ack local`, for one, the checks must find lost writes.
+    /// Further settings of all members, behind `--`. With `-- --fault AnswersEarly` the checks must
+    /// find lost writes.
     #[arg(last = true)]
     pub settings: Vec<String>,
 }

@@ -38,7 +38,11 @@ const CLASSES: [Class; 7] = [
         kinds: &[Kind::CutPeers, Kind::CutRequests, Kind::CutAnswers, Kind::CutEtcd, Kind::CutOff, Kind::Reset],
     },
     Class { name: "narrow, long", colour: "#00838f", kinds: &[Kind::Narrow, Kind::Lengthen] },
-    Class { name: "etcd away", colour: "#5d4037", kinds: &[Kind::StopEtcd] },
+    Class {
+        name: "etcd away, data lost",
+        colour: "#5d4037",
+        kinds: &[Kind::StopEtcd, Kind::EmptyEtcd, Kind::RollBackEtcd],
+    },
     Class { name: "join, leave", colour: "#2e7d32", kinds: &[Kind::Join, Kind::Leave] },
 ];
 

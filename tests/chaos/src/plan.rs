@@ -29,13 +29,16 @@ pub(crate) enum Kind {
     /// Connections break and may be made again.
     Reset,
     StopEtcd,
+    /// Its data is lost, or as old as a backup.
+    EmptyEtcd,
+    RollBackEtcd,
     Transfer,
     Join,
     Leave,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 15] = [
+    pub(crate) const ALL: [Kind; 17] = [
         Kind::Kill,
         Kind::Term,
         Kind::Pause,
@@ -48,13 +51,15 @@ impl Kind {
         Kind::Lengthen,
         Kind::Reset,
         Kind::StopEtcd,
+        Kind::EmptyEtcd,
+        Kind::RollBackEtcd,
         Kind::Transfer,
         Kind::Join,
         Kind::Leave,
     ];
 
     fn needs_etcd(self) -> bool {
-        matches!(self, Kind::CutEtcd | Kind::CutOff | Kind::StopEtcd)
+        matches!(self, Kind::CutEtcd | Kind::CutOff | Kind::StopEtcd | Kind::EmptyEtcd | Kind::RollBackEtcd)
     }
 
     /// Of a primary: whatever comes then, it is the primary no more.
@@ -70,7 +75,7 @@ impl Kind {
             Kind::CutPeers | Kind::CutRequests | Kind::CutAnswers | Kind::CutOff => (50, 4000),
             Kind::CutEtcd | Kind::StopEtcd => (200, 8000),
             Kind::Narrow | Kind::Lengthen => (500, 5000),
-            Kind::Reset | Kind::Transfer | Kind::Join | Kind::Leave => (0, 1),
+            Kind::Reset | Kind::EmptyEtcd | Kind::RollBackEtcd | Kind::Transfer | Kind::Join | Kind::Leave => (0, 1),
         }
     }
 }
@@ -90,6 +95,8 @@ impl fmt::Display for Kind {
             Kind::Lengthen => "long link",
             Kind::Reset => "connections reset",
             Kind::StopEtcd => "etcd killed, restarted",
+            Kind::EmptyEtcd => "etcd emptied",
+            Kind::RollBackEtcd => "etcd rolled back",
             Kind::Transfer => "transfer",
             Kind::Join => "member added",
             Kind::Leave => "member removed",
@@ -173,6 +180,6 @@ mod tests {
     fn every_kind_comes_but_for_those_that_need_an_etcd_where_there_is_none() {
         let kinds = |has_etcd| faults(1, has_etcd).iter().map(|fault| fault.kind).collect::<BTreeSet<_>>();
         assert_eq!(kinds(true), BTreeSet::from(Kind::ALL));
-        assert_eq!(kinds(false).len(), Kind::ALL.len() - 3);
+        assert_eq!(kinds(false).len(), Kind::ALL.len() - 5);
     }
 }

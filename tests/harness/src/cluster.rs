@@ -62,6 +62,10 @@ pub struct Cluster {
     dir: Dir,
 }
 
+/// Clusters of tests begin with an empty coordinator: most of them need not wait for members that may hold something. A flag says
+/// otherwise.
+const FOUND_AFTER_MS: &str = "200";
+
 impl Cluster {
     /// The members, one after the other, and all of them in sync.
     pub async fn start(names: &[&str], spec: Spec) -> Cluster {
@@ -101,11 +105,20 @@ impl Cluster {
 
     /// Starts a member that has ended, or was planned.
     pub fn restart(&mut self, name: &str) {
+        self.restart_by(name, Process::start);
+    }
+
+    /// The same, on a disk that has no room for its log.
+    pub fn restart_on_full_disk(&mut self, name: &str) {
+        self.restart_by(name, Process::start_on_full_disk);
+    }
+
+    fn restart_by(&mut self, name: &str, start: fn(Command, &Path) -> Process) {
         let command = self.command(name);
         let member = self.member_mut(name);
         member.starts += 1;
         let log = format!("{name}.{}.log", member.starts);
-        let process = Process::start(command, &self.dir.path.join(log));
+        let process = start(command, &self.dir.path.join(log));
         self.member_mut(name).process = Some(process);
     }
 
@@ -115,6 +128,7 @@ impl Cluster {
         let mut command = understudy();
         command.args(["serve", "--node-name", name, "--listen", &member.port.addr().to_string()]);
         command.args(&self.spec.args).args(&member.args);
+        command.env("UNDERSTUDY_FOUND_AFTER_MS", FOUND_AFTER_MS);
         command
     }
 
@@ -274,6 +288,16 @@ impl Cluster {
     pub fn log(&self, name: &str) -> String {
         let file = format!("{name}.{}.log", self.member(name).starts);
         std::fs::read_to_string(self.dir.path.join(file)).expect("it was started")
+    }
+
+    /// How often a member has said something since it was started. A line that came again within a second may still be missing:
+    /// the log counts it first.
+    pub fn said(&self, name: &str, what: &str) -> usize {
+        let log = self.log(name);
+        let of = |line: &str| -> Option<usize> {
+            line.split_whitespace().find_map(|field| field.strip_prefix("repeated=")?.parse().ok())
+        };
+        log.lines().filter(|line| line.contains(what)).map(|line| of(line).unwrap_or(1)).sum()
     }
 
     /// All logs, by the name of their file.

@@ -3,10 +3,11 @@
 //! Deliberately absent: members of etcd that come or go for good.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use test_ports::Port;
 use tokio::time::sleep;
@@ -61,7 +62,7 @@ impl Etcd {
     fn begin(&mut self, cluster: &str) {
         let mut command = Command::new("etcd");
         let (clients, peers) = (self.url(), format!("http://{}", self.peers.addr()));
-        command.env_clear().arg("--data-dir").arg(self.dir.path().join("data"));
+        command.env_clear().arg("--data-dir").arg(self.data());
         command.args(["--name", &self.name, "--initial-cluster", cluster]);
         command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
@@ -80,6 +81,43 @@ impl Etcd {
     /// kill -9.
     pub fn kill(&mut self) {
         self.process.take().expect("it runs").kill();
+    }
+
+    /// Its data is gone. It must not run.
+    pub fn forget_all(&mut self) {
+        assert!(self.process.is_none(), "etcd runs");
+        std::fs::remove_dir_all(self.data()).expect("it has run before");
+    }
+
+    /// Copies its data aside, in place of an earlier copy. It must not run.
+    pub fn back_up(&self) {
+        assert!(self.process.is_none(), "etcd runs");
+        if self.has_backup() {
+            std::fs::remove_dir_all(self.backup()).expect("it is ours");
+        }
+        copy(&self.data(), &self.backup());
+    }
+
+    pub fn has_backup(&self) -> bool {
+        self.backup().exists()
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.dir.path().join("backup")
+    }
+
+    /// With the data of the backup. It must not run.
+    pub fn restore(&mut self) {
+        self.forget_all();
+        copy(&self.backup(), &self.data());
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("it runs").signal(signal);
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -113,6 +151,11 @@ impl Etcd {
     fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp can be started");
+    assert!(copied.success(), "{} could not be copied", from.display());
 }
 
 /// Three of them: one may be away.

@@ -32,9 +32,20 @@ pub struct Process {
 
 impl Process {
     /// `log` is written anew.
-    pub fn start(mut command: Command, log: &Path) -> Process {
+    pub fn start(command: Command, log: &Path) -> Process {
         let out = File::create(log).unwrap_or_else(|why| panic!("{}: {why}", log.display()));
         let errors = out.try_clone().expect("a file handle can be cloned");
+        Process::start_with(command, log, out, errors)
+    }
+
+    /// As [`Process::start`], on a disk that has no room for a single line.
+    pub fn start_on_full_disk(command: Command, log: &Path) -> Process {
+        File::create(log).unwrap_or_else(|why| panic!("{}: {why}", log.display()));
+        let full = || File::options().write(true).open("/dev/full").expect("Linux has it");
+        Process::start_with(command, log, full(), full())
+    }
+
+    fn start_with(mut command: Command, log: &Path, out: File, errors: File) -> Process {
         if APART.load(Ordering::Relaxed) {
             command.process_group(0);
         }

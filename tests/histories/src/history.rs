@@ -63,7 +63,7 @@ impl Call {
 }
 
 /// Space that a put was given.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Buffer {
     pub segment: [u8; 16],
     pub start: u64,

@@ -132,9 +132,11 @@ impl Search<'_> {
             self.work += self.under_way().count();
             for (other, op) in self.under_way() {
                 let mark = 1_u64 << other;
-                if (found.done & mark) | (self.equals_before[other] & !found.done) == 0
-                    && let Some(state) = found.state.after(op).filter(|state| *state != found.state)
-                {
+                if (found.done & mark) | (self.equals_before[other] & !found.done) != 0 {
+                    continue;
+                }
+                let states = [found.state.after(op), found.state.in_place_after(op)].into_iter().flatten();
+                for state in states.filter(|state| *state != found.state) {
                     let next = Configuration { state, done: found.done | mark };
                     if seen.insert(next) {
                         left.push(next);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::testing::{end, found, op, removed, start, unknown};
-use crate::history::{Answer, Call, IfExists};
+use crate::history::{Answer, Buffer, Call, IfExists};
 
 fn verdict(ops: &[Op]) -> Linear {
     linearizable(&ops.iter().collect::<Vec<_>>())
@@ -61,6 +61,27 @@ fn refusals_tell_of_the_state() {
 }
 
 #[test]
+fn replacement_in_place_hides_the_key_until_it_ends() {
+    let given = |version, from, times| {
+        let buffer = Buffer { segment: [1; 16], start: from, end: from + 100 };
+        let start = Call::Start { version, if_exists: IfExists::Replace };
+        op(start, times, Outcome::Acknowledged(Answer::Started(vec![buffer])))
+    };
+    let put = [given(1, 0, (0, 1)), end(1, (2, 3))];
+    let (in_place, beside) = (given(2, 0, (4, 5)), given(2, 100, (4, 5)));
+    fits(&[&put[..], &[in_place.clone(), found(None, (6, 7)), end(2, (8, 9)), found(Some(2), (10, 11))]].concat());
+    broken(&[&put[..], &[in_place.clone(), found(Some(1), (6, 7))]].concat());
+    broken(&[&put[..], &[beside, found(None, (6, 7))]].concat());
+    let revoked = op(Call::Revoke { version: 2 }, (6, 7), Outcome::Acknowledged(Answer::Done));
+    fits(&[&put[..], &[in_place.clone(), revoked.clone(), found(None, (8, 9))]].concat());
+    broken(&[&put[..], &[in_place, revoked, found(Some(1), (8, 9))]].concat());
+    let lost = unknown(Call::Start { version: 2, if_exists: IfExists::Replace }, (4, 5));
+    fits(&[&put[..], &[lost.clone(), found(Some(1), (6, 7)), found(None, (8, 9))]].concat());
+    broken(&[&put[..], &[lost.clone(), found(None, (6, 7)), found(Some(1), (8, 9))]].concat());
+    broken(&[&put[..], &[lost, found(Some(2), (6, 7))]].concat());
+}
+
+#[test]
 fn bound_is_said_and_not_guessed_over() {
     let many: Vec<Op> =
         (0..65).map(|version| unknown(Call::End { version: version + 1 }, (version, version))).collect();
@@ -78,7 +99,8 @@ fn by_every_order(ops: &[&Op], state: Register) -> bool {
         let next = ops[at];
         let is_first = ops.iter().all(|other| other.effect_upto() >= next.invoked);
         let rest: Vec<&Op> = ops.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, op)| *op).collect();
-        is_first && state.after(next).is_some_and(|state| by_every_order(&rest, state))
+        let mut after = [state.after(next), state.in_place_after(next)].into_iter().flatten();
+        is_first && after.any(|state| by_every_order(&rest, state))
             || next.outcome == Outcome::Unknown && by_every_order(&rest, state)
     })
 }

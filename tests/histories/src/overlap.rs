@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::history::{Answer, Buffer, Call, Fault, Moment, Op, Outcome, by_key};
+use crate::history::{Answer, Buffer, Call, Fault, IfExists, Moment, Op, Outcome, by_key};
 
 /// For certain, from `since` until before `until`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ pub fn holds(ops: &[Op]) -> Vec<Hold> {
             else {
                 continue;
             };
-            let (since, until) = (op.returned, freed(ops, op.invoked, version));
+            let (since, until) = (op.returned, freed(ops, op.invoked, (version, buffers)));
             let who = format!("{:?} (version {version})", op.key);
             let hold = |buffer: &Buffer| Hold { buffer: buffer.clone(), since, until, who: who.clone() };
             holds.extend(buffers.iter().map(hold));
@@ -36,10 +36,17 @@ pub fn holds(ops: &[Op]) -> Vec<Hold> {
     holds
 }
 
-/// When the first call is sent that may give back what this put was given.
-fn freed(ops: &[&Op], started: Moment, version: u64) -> Moment {
+/// When the first call is sent that may give back what this put was given. A later put of the key
+/// that goes in place takes it over: it is given the same, or its outcome is not known.
+fn freed(ops: &[&Op], started: Moment, (version, given): (u64, &[Buffer])) -> Moment {
+    let takes_over = |outcome: &Outcome| match outcome {
+        Outcome::Acknowledged(Answer::Started(buffers)) => buffers == given,
+        Outcome::Acknowledged(_) | Outcome::Refused(_) => false,
+        Outcome::Unknown => true,
+    };
     let frees = |op: &&&Op| match op.call {
         Call::Remove => true,
+        Call::Start { version: of, if_exists: IfExists::Replace } => of != version && takes_over(&op.outcome),
         Call::Revoke { version: of } => of == version,
         Call::End { version: of } => of != version,
         _ => false,
@@ -91,7 +98,6 @@ fn fault(one: &Hold, other: &Hold) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::IfExists;
     use crate::history::testing::{end, op, removed, unknown};
 
     fn given(key: &str, version: u64, start: u64, (invoked, returned): (u64, u64)) -> Op {
@@ -127,5 +133,25 @@ mod tests {
         assert_eq!(faults(&replaced), Vec::<Fault>::new());
         let not_yet = [given("k", 1, 0, (0, 1)), given("k", 2, 200, (2, 3)), given("l", 3, 0, (4, 5)), end(2, (6, 7))];
         assert_eq!(faults(&not_yet).len(), 1);
+    }
+
+    #[test]
+    fn put_in_place_takes_over_what_the_one_before_it_held() {
+        let over = |mut op: Op| {
+            op.call = Call::Start { version: 2, if_exists: IfExists::Replace };
+            op
+        };
+        let put = [given("k", 1, 0, (0, 1)), end(1, (2, 3))];
+        let in_place = over(given("k", 2, 0, (4, 5)));
+        assert_eq!(faults(&[&put[..], std::slice::from_ref(&in_place)].concat()), Vec::<Fault>::new());
+        assert_eq!(faults(&[&put[..], &[in_place, given("l", 3, 0, (6, 7))]].concat()).len(), 1);
+        let half = over(given("k", 2, 50, (4, 5)));
+        assert_eq!(faults(&[&put[..], &[half]].concat()).len(), 1, "that is not in place");
+        let revoked = [over(unknown(Call::Remove, (4, 5))), given("l", 3, 0, (6, 7))];
+        assert_eq!(
+            faults(&[&put[..], &revoked].concat()),
+            Vec::<Fault>::new(),
+            "it may have been in place, and dropped"
+        );
     }
 }

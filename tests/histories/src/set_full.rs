@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::history::{Answer, Call, Fault, Moment, Op, Outcome, by_key};
+use crate::history::{Answer, Call, Fault, IfExists, Moment, Op, Outcome, by_key};
 
 /// The version under each key that is there in the end.
 pub type Held = BTreeMap<Arc<str>, u64>;
@@ -44,9 +44,11 @@ fn witness(op: &Op) -> Option<u64> {
     }
 }
 
-/// A removal that may have come after this moment.
+/// A removal that may have come after this moment; or a put in place, which removes what it
+/// replaces unless it ends.
 fn may_be_removed(ops: &[&Op], after: Moment) -> bool {
-    ops.iter().any(|op| op.call == Call::Remove && op.may_have_run() && op.effect_upto() >= after)
+    let removes = |op: &Op| matches!(op.call, Call::Remove | Call::Start { if_exists: IfExists::Replace, .. });
+    ops.iter().any(|op| removes(op) && op.may_have_run() && op.effect_upto() >= after)
 }
 
 fn missing(key: &str, ops: &[&Op]) -> Option<Fault> {
@@ -77,7 +79,7 @@ fn replaced(key: &str, ops: &[&Op], version: u64) -> Option<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::testing::{end, found, removed, start, unknown};
+    use crate::history::testing::{done, end, found, removed, start, unknown};
 
     fn faults(ops: &[Op], held: Option<u64>) -> String {
         set_full(ops, &held.map(|version| (Arc::from("k"), version)).into_iter().collect()).join("\n")
@@ -104,6 +106,14 @@ mod tests {
         assert!(faults(&again, None).starts_with("lost: \"k\""));
         let seen = [start(1, (0, 1)), unknown(Call::End { version: 1 }, (2, 3)), found(Some(1), (4, 5))];
         assert!(faults(&seen, None).starts_with("taken back: \"k\""));
+    }
+
+    #[test]
+    fn version_that_a_put_in_place_may_have_taken_is_not_missed_until_that_put_has_ended() {
+        let over = done(Call::Start { version: 2, if_exists: IfExists::Replace }, (4, 5));
+        let begun = [&put(1, 0)[..], &[over]].concat();
+        assert_eq!(faults(&begun, None) + &faults(&begun, Some(1)), "");
+        assert!(faults(&[&begun[..], &[end(2, (6, 7))]].concat(), None).starts_with("lost: \"k\""));
     }
 
     #[test]

@@ -9,10 +9,11 @@ impl Leading {
     pub(crate) fn new(record: &Record, current: bool, held: u8) -> Leading {
         Leading {
             epoch: record.epoch,
+            version: record.version,
             insync: record.insync,
             current,
             unsure: false,
-            peers: [Peer { received: 0, age: TENURE }; SLOTS * LIVES],
+            peers: [Peer { received: 0, age: TENURE, has_seen: false }; SLOTS * LIVES],
             committed: held,
             joining: None,
             proposed: Set::default(),
@@ -21,7 +22,7 @@ impl Leading {
 
     /// Whoever may be promoted, besides `me`: the record's, those of every proposal that may yet become the record, and the
     /// one who joins.
-    fn required(&self, me: Who) -> Set {
+    pub(crate) fn required(&self, me: Who) -> Set {
         let joining = self.joining.map_or(Set::default(), Set::of);
         self.insync.union(self.proposed).union(joining).without(me)
     }
@@ -40,15 +41,18 @@ impl Leading {
         self.committed = self.committed.max(received.fold(appended, u8::min));
     }
 
-    pub(crate) fn on_answered(&mut self, who: Who, received: u8, age: u8) {
+    pub(crate) fn on_answered(&mut self, who: Who, (received, age, version): (u8, u8, u8)) {
         let peer = &mut self.peers[who.index()];
-        *peer = Peer { received: peer.received.max(received), age: peer.age.min(age) };
+        let has_seen = peer.has_seen || version == self.version;
+        *peer = Peer { received: peer.received.max(received), age: peer.age.min(age), has_seen };
     }
 
     /// A record of this epoch. If it is newer, whatever was proposed on an earlier one can't happen any more.
     pub(crate) fn on_known(&mut self, record: &Record, current: bool, newer: bool) {
         self.unsure = false;
         if newer {
+            self.version = record.version;
+            self.peers.iter_mut().for_each(|peer| peer.has_seen = false);
             (self.insync, self.current, self.proposed) = (record.insync, current, Set::default());
             self.joining = self.joining.filter(|who| !record.insync.contains(*who));
         }
@@ -59,7 +63,7 @@ impl Leading {
         let waits_for = self.insync.union(self.proposed).union(self.joining.map_or(Set::default(), Set::of));
         for who in (0..SLOTS).flat_map(|slot| (0..lives[slot]).map(move |life| Who::new(slot, life))) {
             if !waits_for.contains(who) {
-                self.peers[who.index()] = Peer { received: 0, age: TENURE };
+                self.peers[who.index()] = Peer { received: 0, age: TENURE, has_seen: false };
             }
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! - [`rules`]: bounds of an instance, and mistakes made on purpose
 //! - `words`, `state`: what a state is
-//! - `leading`, `member`: the protocol
+//! - `leading`, `member`, `loss`: the protocol
 //! - [`model`]: what may happen next
 //! - `properties`: what must hold, and what must be seen
 //! - `symmetry`: names do not matter
@@ -13,6 +13,7 @@
 //! Deliberately absent: liveness, which the simulator (`tests/sim`) looks at; numbers of milliseconds; the log's transport.
 
 mod leading;
+mod loss;
 mod member;
 pub mod model;
 mod properties;

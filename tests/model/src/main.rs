@@ -1,4 +1,4 @@
-//! Checks an instance of the model and prints what was found: `understudy-model MEMBERS FAILURES`.
+//! Checks an instance of the model and prints what was found: `understudy-model MEMBERS FAILURES [LOSSES [EPOCHS]]`.
 //!
 //! Fails if a promise is broken, if something that must be seen was not, or if the checker did not get through.
 
@@ -13,7 +13,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let bounds = match words.as_slice() {
         [members, failures] => Bounds::small(members.parse()?, failures.parse()?),
-        _ => return Err("what is asked for is: MEMBERS FAILURES".into()),
+        [members, failures, losses] => {
+            Bounds { losses: losses.parse()?, ..Bounds::losing(members.parse()?, failures.parse()?) }
+        }
+        [members, failures, losses, epochs] => {
+            let bounds = Bounds::losing(members.parse()?, failures.parse()?);
+            Bounds { losses: losses.parse()?, epochs: epochs.parse()?, ..bounds }
+        }
+        _ => return Err("what is asked for is: MEMBERS FAILURES [LOSSES [EPOCHS]]".into()),
     };
     bounds.check()?;
     Ok(if check(Rules { bounds, mistake: None }) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -2,6 +2,7 @@
 //!
 //! When a member suspects its primary, or gives a peer up, is no matter of safety: here it may do so at any time.
 
+use crate::loss::Shown;
 use crate::rules::{Mistake, Rules, WAIT};
 use crate::state::{Claim, Leading, Message, Record, State, Swap};
 use crate::words::{Log, Set, Who};
@@ -12,6 +13,11 @@ impl State {
         let me = self.who(slot);
         let member = &mut self.members[slot];
         member.epoch_max = member.epoch_max.max(record.epoch);
+        member.version_max = member.version_max.max(record.version);
+        if member.claim.is_some_and(|claim| claim.epoch == record.epoch && record.primary == me) {
+            return self.lead(slot, &record, current);
+        }
+        member.claim = member.claim.filter(|claim| claim.current);
         if let Some(leading) = &mut member.leading {
             if leading.epoch == record.epoch {
                 let newer = swapped || !leading.current;
@@ -20,13 +26,6 @@ impl State {
             } else {
                 member.leading = None;
             }
-            return;
-        }
-        let Some(claim) = member.claim else { return };
-        if claim.epoch == record.epoch && record.primary == me {
-            self.lead(slot, &record, current);
-        } else if !claim.current {
-            self.members[slot].claim = None;
         }
     }
 
@@ -48,12 +47,15 @@ impl State {
         if member.leading.is_some() || member.asked.is_some() || record.epoch == rules.bounds.epochs {
             return None;
         }
+        if record.version > rules.bounds.versions || self.judge(slot, rules) == Shown::Lost {
+            return None;
+        }
         let promoted = record.promoted(me);
         if record.epoch == 0 {
-            return Some(promoted);
+            return self.may_found(slot, rules).then_some(promoted);
         }
         if record.insync.iter().all(|who| self.is_dead(who)) {
-            return Some(Record { reborn: true, ..promoted });
+            return self.may_begin_anew(slot, rules).then_some(Record { reborn: true, ..promoted });
         }
         let may_claim = record.insync.contains(me) || rules.makes(Mistake::ClaimOutsideSet);
         // Proof, not a guess: that process has ended, or it said in its last message that it answers nobody.
@@ -65,6 +67,7 @@ impl State {
     pub(crate) fn claim(&mut self, slot: usize, to: Record) {
         let member = &mut self.members[slot];
         member.epoch_max = member.epoch_max.max(self.record.epoch);
+        member.version_max = member.version_max.max(self.record.version);
         member.claim = Some(Claim { epoch: to.epoch, current: true });
         member.asked = Some(Swap { to, happened: false, current: true });
     }
@@ -75,7 +78,8 @@ impl State {
         let member = &mut self.members[slot];
         let Some(leading) = &mut member.leading else { return };
         leading.proposed = leading.proposed.union(insync);
-        let to = Record { epoch: leading.epoch, primary: me, insync, reborn: self.record.reborn && leading.current };
+        let (epoch, version) = (leading.epoch, leading.version + 1);
+        let to = Record { epoch, version, primary: me, insync, reborn: self.record.reborn && leading.current };
         let is_current = leading.current;
         member.asked = Some(Swap { to, happened: false, current: true });
         if !is_current {
@@ -105,21 +109,21 @@ impl State {
 
     pub(crate) fn on_message(&mut self, message: Message, rules: &Rules) {
         match message {
-            Message::Beacon { from, to, epoch, age, log } => {
-                if self.hear(to.slot(), epoch, log, rules) {
+            Message::Beacon { from, to, epoch, version, age, log } => {
+                if self.hear(to.slot(), (epoch, version), log, rules) {
                     let received = self.members[to.slot()].log.len();
-                    self.messages.push(Message::Answer { from: to, to: from, epoch, age, received });
+                    self.messages.push(Message::Answer { from: to, to: from, epoch, version, age, received });
                 }
             }
-            Message::Answer { from, to, epoch, age, received } => {
-                self.answered(from, to, epoch, (age, received), rules)
+            Message::Answer { from, to, epoch, version, age, received } => {
+                self.answered(from, to, epoch, (received, age, version), rules)
             }
         }
     }
 
     /// Whether it is to be answered. Each answer lets the primary answer clients for a tenure: none goes out while a claim may
     /// still happen, and none to an epoch that is known to be over.
-    fn hear(&mut self, slot: usize, epoch: u8, log: Log, rules: &Rules) -> bool {
+    fn hear(&mut self, slot: usize, (epoch, version): (u8, u8), log: Log, rules: &Rules) -> bool {
         let member = &mut self.members[slot];
         let claims = member.claim.is_some() && !rules.makes(Mistake::AnswerWhileClaiming);
         if epoch < member.epoch_max || claims {
@@ -130,6 +134,7 @@ impl State {
             return false;
         }
         (member.epoch_max, member.answered_age) = (epoch, 0);
+        member.version_max = member.version_max.max(version);
         let longer = log.len() > member.log.len();
         if longer || (member.log_epoch != epoch && !rules.makes(Mistake::KeepDivergedTail)) {
             member.log = log;
@@ -138,10 +143,12 @@ impl State {
         true
     }
 
-    fn answered(&mut self, from: Who, to: Who, epoch: u8, (age, received): (u8, u8), rules: &Rules) {
+    fn answered(&mut self, from: Who, to: Who, epoch: u8, answer: (u8, u8, u8), rules: &Rules) {
         let member = &mut self.members[to.slot()];
         if let Some(leading) = member.leading.as_mut().filter(|leading| leading.epoch == epoch) {
-            leading.on_answered(from, received, if rules.makes(Mistake::TenureFromReceipt) { 0 } else { age });
+            let (received, age, version) = answer;
+            let age = if rules.makes(Mistake::TenureFromReceipt) { 0 } else { age };
+            leading.on_answered(from, (received, age, version));
             leading.advance(to, member.log.len());
         }
     }

@@ -47,6 +47,12 @@ pub enum Action {
     LateSwapLost {
         at: usize,
     },
+    /// An operator keeps a backup of the record,
+    BackUp,
+    /// and the coordinator shows that from here on,
+    RollBack,
+    /// or none.
+    Empty,
     Append {
         slot: usize,
     },
@@ -92,7 +98,7 @@ impl Model for Rules {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::new()]
+        vec![State::new(self.bounds.losses)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -108,6 +114,7 @@ impl Model for Rules {
             actions.extend([Action::Receive { message }, Action::Lose { message }]);
         }
         actions.extend(state.address.map(|_| Action::Unpublish));
+        state.losses(self, actions);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -132,7 +139,8 @@ impl Rules {
             actions.push(Action::Fail { slot });
         }
         let Some(swap) = member.asked else {
-            actions.extend((state.record.epoch > 0).then_some(Action::Read { slot }));
+            let is_shown = state.record.epoch > 0 || member.leading.is_some();
+            actions.extend(is_shown.then_some(Action::Read { slot }));
             actions.extend(state.takeover(slot, self).map(|_| Action::Claim { slot }));
             return;
         };
@@ -153,7 +161,7 @@ impl Rules {
         if state.messages.len() < self.bounds.messages {
             actions.extend(others.clone().map(|to| Action::Beacon { slot, to }));
         }
-        if member.asked.is_some() || leading.unsure {
+        if member.asked.is_some() || leading.unsure || leading.version > self.bounds.versions {
             return;
         }
         let propose = |insync| Action::Propose { slot, insync };
@@ -180,7 +188,7 @@ impl Rules {
         match action {
             Action::Tick => state.tick(),
             Action::Fail { slot } => state.fail(slot, self),
-            Action::Read { slot } => state.learn(slot, state.record, true, false),
+            Action::Read { slot } => state.read(slot, self),
             Action::Claim { slot } => self.claim(state, slot),
             Action::Swap { slot } => Self::swap(state, slot),
             Action::Swapped { slot } => state.on_swapped(slot),
@@ -196,6 +204,9 @@ impl Rules {
                 state.on_message(message, self);
             }
             Action::Lose { message } => state.messages.retain(|other| *other != message),
+            Action::BackUp => state.backup = Some(state.record),
+            Action::RollBack => state.lose(state.backup.unwrap_or(state.record)),
+            Action::Empty => state.lose(crate::state::Record::none()),
             Action::Append { slot }
             | Action::Beacon { slot, .. }
             | Action::Acknowledge { slot }
@@ -211,8 +222,8 @@ impl Rules {
         match action {
             Action::Append { .. } => member.log.append(leading.epoch),
             Action::Beacon { to, .. } => {
-                let (from, to) = (me, whos[to]);
-                state.messages.push(Message::Beacon { from, to, epoch: leading.epoch, age: 0, log: member.log });
+                let (from, to, epoch, version) = (me, whos[to], leading.epoch, leading.version);
+                state.messages.push(Message::Beacon { from, to, epoch, version, age: 0, log: member.log });
             }
             Action::Acknowledge { .. } => {
                 (state.acked, state.acked_epoch) = (member.log.prefix(leading.committed), leading.epoch);
@@ -223,9 +234,9 @@ impl Rules {
         leading.advance(me, member.log.len());
     }
 
-    /// It looks at the record before it claims: if a claim of before has happened, it leads already.
+    /// The member looks at the record before it claims: if a claim of before has happened, it leads already.
     fn claim(&self, state: &mut State, slot: usize) {
-        state.learn(slot, state.record, true, false);
+        state.read(slot, self);
         if let Some(to) = state.takeover(slot, self) {
             state.claim(slot, to);
         }

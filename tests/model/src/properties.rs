@@ -5,6 +5,8 @@ use stateright::Property;
 use crate::rules::Rules;
 use crate::state::{Leading, Member, State};
 
+const NO_SECOND: &str = "no first record is made beside a member that has seen one";
+
 pub(crate) fn properties(rules: &Rules) -> Vec<Property<Rules>> {
     let mut all = vec![
         Property::always("at most one member may answer", one_answers),
@@ -33,6 +35,22 @@ pub(crate) fn properties(rules: &Rules) -> Vec<Property<Rules>> {
             state.members.iter().any(|member| happened_unseen(state, member))
         }),
     ];
+    if rules.bounds.losses > 0 {
+        all.extend([
+            Property::always(NO_SECOND, |_, state: &State| !state.is_founded_twice),
+            Property::sometimes("a primary has written its record again", |_, state: &State| {
+                let has_restored = |member: &Member| member.leading.is_some() && member.claim.is_some();
+                state
+                    .members
+                    .iter()
+                    .any(|member| has_restored(member) && member.asked.is_some_and(|swap| swap.happened))
+            }),
+            Property::sometimes("data is lost, and no primary can write it again", |_, state: &State| {
+                let is_known = state.members.iter().any(|member| member.epoch_max > 0);
+                state.lost.is_some() && is_known && state.members.iter().all(|member| member.leading.is_none())
+            }),
+        ]);
+    }
     if rules.bounds.failures > 0 {
         all.push(Property::sometimes("a member that lost its memory is in the set", |_, state: &State| {
             state.record.insync.iter().any(|who| who.life() > 0 && who != state.record.primary)
@@ -59,10 +77,14 @@ fn one_answers(rules: &Rules, state: &State) -> bool {
 }
 
 /// Stronger than the one before: from the moment on in which the record names somebody else, its primary answers nobody, also
-/// while the new one does not know yet that it is.
+/// while the new one does not know yet that it is. One that has written its record again answers in
+/// the epoch before until it knows that it has.
 fn primary_answers(rules: &Rules, state: &State) -> bool {
-    answering(rules, state)
-        .all(|(slot, _, leading)| state.record.primary == state.who(slot) && state.record.epoch == leading.epoch)
+    answering(rules, state).all(|(slot, member, leading)| {
+        let newest = state.newest();
+        let has_restored = member.claim.is_some() && newest.epoch > leading.epoch;
+        newest.primary == state.who(slot) && (newest.epoch == leading.epoch || has_restored)
+    })
 }
 
 fn no_epoch_goes_back(rules: &Rules, state: &State) -> bool {
@@ -75,13 +97,13 @@ fn reads_miss_nothing(rules: &Rules, state: &State) -> bool {
 }
 
 fn primary_holds_acked(_: &Rules, state: &State) -> bool {
-    let leads = |member: &&Member| member.leading.as_ref().is_some_and(|leading| leading.epoch == state.record.epoch);
+    let leads = |member: &&Member| member.leading.as_ref().is_some_and(|leading| leading.epoch == state.newest().epoch);
     state.members.iter().filter(leads).all(|member| member.log.starts_with(state.acked))
 }
 
 /// Whoever may be promoted, now or by a claim that is under way.
 fn set_holds_acked(_: &Rules, state: &State) -> bool {
-    let alive = state.record.insync.iter().filter(|who| !state.is_dead(*who));
+    let alive = state.newest().insync.iter().filter(|who| !state.is_dead(*who));
     alive.into_iter().all(|who| state.members[who.slot()].log.starts_with(state.acked))
 }
 

@@ -16,6 +16,14 @@ pub struct Bounds {
     pub messages: usize,
     /// Swaps that their member no longer waits for, and that may still happen.
     pub late_swaps: usize,
+    /// How often the coordinator loses its record, or shows an older one.
+    pub losses: u8,
+    /// It may show any backup: also one that a member cannot tell from the newest record, which is
+    /// not covered.
+    pub any_backup: bool,
+    /// No member proposes or claims on a record that has been swapped more often than this since the
+    /// backup was taken.
+    pub versions: u8,
     /// The address key of the coordinator is written, and clients go by it.
     pub address: bool,
     /// Members that differ in nothing but their names are one: a sixth of the states, and traces that rename members.
@@ -52,6 +60,14 @@ pub enum Mistake {
     KeepDivergedTail,
     /// Whoever the address key names serves, whatever its gate says.
     ServeByAddress,
+    /// A primary writes its record again although its right to answer may be over.
+    RestoreWithoutRight,
+    /// A member takes part in what a record says that is older than what it has seen.
+    BelieveOlder,
+    /// A member makes a first record without asking what others have seen.
+    FoundBesideSurvivor,
+    /// A member begins anew without asking what others have seen.
+    BeginAnewBesideSurvivor,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,15 +92,27 @@ impl Bounds {
             entries: 1,
             messages: if members < 3 { 2 } else { 1 },
             late_swaps: usize::from(members < 3),
+            losses: 0,
+            any_backup: false,
+            versions: u8::MAX,
             address: false,
             symmetry: true,
         }
+    }
+
+    /// The coordinator loses data once: [`Bounds::small`] with less under way.
+    pub fn losing(members: usize, failures: u8) -> Bounds {
+        Bounds { losses: 1, versions: 2, messages: 1, late_swaps: 0, ..Bounds::small(members, failures) }
     }
 
     /// Whether a state has room for these.
     pub fn check(&self) -> Result<(), String> {
         if !(2..=SLOTS).contains(&self.members) {
             return Err(format!("2 to {SLOTS} members, not {}", self.members));
+        }
+        // With two, a record may count as the newest that was lost before its own primary knew of it.
+        if self.losses > 1 {
+            return Err(format!("at most one loss, not {}", self.losses));
         }
         if usize::from(self.failures) >= LIVES {
             return Err(format!("at most {} failures, not {}", LIVES - 1, self.failures));

@@ -10,6 +10,8 @@ use crate::words::{LIVES, Log, SLOTS, Set, Who};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Record {
     pub(crate) epoch: u8,
+    /// Rises with each swap. Counted only where the coordinator may lose data: see [`State::tidy`].
+    pub(crate) version: u8,
     pub(crate) primary: Who,
     pub(crate) insync: Set,
     /// The epoch begins with nothing: all who held anything have ended.
@@ -18,7 +20,13 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn promoted(&self, who: Who) -> Record {
-        Record { epoch: self.epoch + 1, primary: who, insync: Set::of(who), reborn: false }
+        let (epoch, version) = (self.epoch + 1, self.version + 1);
+        Record { epoch, version, primary: who, insync: Set::of(who), reborn: false }
+    }
+
+    /// The coordinator shows none.
+    pub(crate) fn none() -> Record {
+        Record { epoch: 0, version: 0, primary: Who::new(0, 0), insync: Set::default(), reborn: false }
     }
 }
 
@@ -45,11 +53,14 @@ pub(crate) struct Peer {
     pub(crate) received: u8,
     /// Ticks since the newest beacon was sent that it has answered, up to the tenure.
     pub(crate) age: u8,
+    /// It has answered a beacon that carried the version which the primary leads under.
+    pub(crate) has_seen: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Leading {
     pub(crate) epoch: u8,
+    pub(crate) version: u8,
     pub(crate) insync: Set,
     /// The record that it leads under is still the coordinator's.
     pub(crate) current: bool,
@@ -65,7 +76,9 @@ pub(crate) struct Leading {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Member {
     pub(crate) life: u8,
+    /// The highest epoch and version that it has seen.
     pub(crate) epoch_max: u8,
+    pub(crate) version_max: u8,
     pub(crate) log: Log,
     /// The epoch whose primary's log this one is a part of.
     pub(crate) log_epoch: u8,
@@ -80,9 +93,9 @@ pub(crate) struct Member {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Message {
     /// From the primary of an epoch: all that it has. `age`: ticks since it was sent, up to the tenure.
-    Beacon { from: Who, to: Who, epoch: u8, age: u8, log: Log },
+    Beacon { from: Who, to: Who, epoch: u8, version: u8, age: u8, log: Log },
     /// To the primary: what is held now, and the age of the beacon that this answers.
-    Answer { from: Who, to: Who, epoch: u8, age: u8, received: u8 },
+    Answer { from: Who, to: Who, epoch: u8, version: u8, age: u8, received: u8 },
 }
 
 impl Message {
@@ -95,7 +108,18 @@ impl Message {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct State {
+    /// What the coordinator shows.
     pub(crate) record: Record,
+    /// While that is not the newest record that was written: the newest.
+    pub(crate) lost: Option<Record>,
+    /// An operator keeps one, taken at any time.
+    pub(crate) backup: Option<Record>,
+    /// How often the coordinator may still lose data.
+    pub(crate) losses: u8,
+    /// Versions are counted: the coordinator may lose data, or a member has seen more than it shows.
+    pub(crate) counts: bool,
+    /// A first record was made although a member that lives has seen one.
+    pub(crate) is_founded_twice: bool,
     /// Whom the coordinator's other key names to clients.
     pub(crate) address: Option<Who>,
     pub(crate) members: [Member; SLOTS],
@@ -116,6 +140,7 @@ impl Member {
         Member {
             life,
             epoch_max: 0,
+            version_max: 0,
             log: Log::default(),
             log_epoch: 0,
             // It has answered nobody. The core waits all the same, since it knows no better.
@@ -163,11 +188,15 @@ impl Member {
 }
 
 impl State {
-    /// Nobody has claimed anything yet.
-    pub(crate) fn new() -> State {
-        let nobody = Record { epoch: 0, primary: Who::new(0, 0), insync: Set::default(), reborn: false };
+    /// No member has claimed anything yet.
+    pub(crate) fn new(losses: u8) -> State {
         State {
-            record: nobody,
+            record: Record::none(),
+            lost: None,
+            backup: None,
+            losses,
+            counts: losses > 0,
+            is_founded_twice: false,
             address: None,
             members: [0; SLOTS].map(Member::new),
             failures: 0,
@@ -197,11 +226,14 @@ impl State {
 
     /// The coordinator carries a swap out that compares with what it has: whatever anybody remembers is old from here on.
     pub(crate) fn swap(&mut self, to: Record) {
-        if to.reborn && to.epoch > self.record.epoch {
+        if self.record.epoch == 0 {
+            self.on_founded(&to);
+        }
+        if to.reborn && to.epoch > self.record.epoch && self.newest().insync.iter().all(|who| self.is_dead(who)) {
             // Everybody who held what was acknowledged is gone: it counts no more.
             self.acked = Log::default();
         }
-        self.record = to;
+        (self.record, self.lost) = (to, None);
         self.late.clear();
         self.members.iter_mut().for_each(Member::on_moved_record);
     }
@@ -225,6 +257,7 @@ impl State {
         for leading in self.members.iter_mut().filter_map(|member| member.leading.as_mut()) {
             leading.forget_dead(lives);
         }
+        self.tidy_versions();
         self.messages.sort_unstable();
         self.messages.dedup();
         self.late.sort_unstable();

@@ -27,7 +27,7 @@ fn compare(state: &State, left: usize, right: usize) -> Ordering {
         let leading = member.leading.as_ref().map(|leading| (leading.epoch, leading.committed, leading.unsure));
         (
             (state.record.primary == who, state.record.insync.contains(who), leading),
-            (member.life, member.epoch_max, member.log, member.log_epoch, member.answered_age),
+            (member.life, (member.epoch_max, member.version_max), member.log, member.log_epoch, member.answered_age),
             (member.claim, member.asked.map(|swap| (swap.happened, swap.current, swap.to.epoch))),
             state.messages.iter().filter(is_to).count(),
         )
@@ -55,6 +55,7 @@ fn rename(state: &mut State, order: [usize; SLOTS], to: [usize; SLOTS]) {
     };
     record(&mut state.record);
     state.late.iter_mut().for_each(record);
+    state.lost.iter_mut().chain(&mut state.backup).for_each(record);
     state.late.sort_unstable();
     state.address = state.address.map(|who| who.moved(to));
     state.members = order.map(|slot| state.members[slot].clone());

@@ -1,31 +1,64 @@
-//! The coordinator as members see it: one record, changed by compare-and-swap; slow, away, or silent about the outcome. And the
-//! one who announced itself as the primary last, for as long as it can be seen.
+//! The coordinator as members see it: one record, changed by compare-and-swap; slow, away, or silent about the outcome; and who is
+//! there, with what each of them has seen. It may lose what it holds, or be restored from a backup: then what it shows is not what
+//! is true, until a member or an operator has written the record again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use election::{ConfigRecord, Versioned};
+use election::{ConfigRecord, Incarnation, Look, Seen, Versioned};
+use replication::Secret;
 
-use crate::checks::promoted_from_set;
+use crate::checks::{founded_once, members_are_listed, promoted_from_set};
+use crate::rng::Rng;
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "few at a time")]
 pub(crate) enum Request {
     Read,
-    Swap { expect: Option<u64>, to: ConfigRecord },
+    Members,
+    Swap { expect: Option<Versioned>, to: ConfigRecord },
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "few at a time, and gone as soon as they are looked at")]
 pub(crate) enum Answer {
     /// And the epoch that somebody says it leads, or 0.
-    Read(Option<Versioned>, u64),
+    Read(Look, u64),
+    /// Who is here, each with its secret.
+    Members(Vec<(Incarnation, Secret)>),
     Swapped(u64),
     SwapRefused,
 }
 
-#[derive(Debug, Default)]
+/// A member that is seen.
+#[derive(Debug)]
+struct Present {
+    who: Incarnation,
+    secret: Secret,
+    until: u64,
+    /// What it says to have seen.
+    seen: Option<Seen>,
+}
+
+#[derive(Debug)]
 pub(crate) struct Coordinator {
+    /// The newest record that was ever written.
     record: Option<Versioned>,
+    /// What it shows.
+    shown: Option<Versioned>,
+    /// All that it has shown.
+    backups: Vec<Versioned>,
+    store: u64,
+    /// Since when what it shows is not what is true.
+    lost_since: Option<u64>,
+    /// An operator wrote the newest record, and no member has taken it up yet.
+    is_entrusted: bool,
     /// An epoch, and until when whoever leads it is seen.
     leader: Option<(u64, u64)>,
+    present: BTreeMap<usize, Present>,
+    /// After a loss it takes members a while to be seen again.
+    seen_from: BTreeMap<usize, u64>,
+    /// Whoever was ever here.
+    pub(crate) listed: BTreeSet<Incarnation>,
     pub(crate) down_until: u64,
     /// Members whose questions do not reach it, until then,
     cut: BTreeMap<usize, u64>,
@@ -34,11 +67,45 @@ pub(crate) struct Coordinator {
 }
 
 /// For how long a member is seen that says nothing more.
-const LEASE_MS: u64 = 400;
+pub(crate) const LEASE_MS: u64 = 400;
+
+impl Default for Coordinator {
+    fn default() -> Coordinator {
+        Coordinator {
+            record: None,
+            shown: None,
+            backups: Vec::new(),
+            store: 1,
+            lost_since: None,
+            is_entrusted: false,
+            leader: None,
+            present: BTreeMap::new(),
+            seen_from: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            down_until: 0,
+            cut: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+        }
+    }
+}
 
 impl Coordinator {
+    /// What is true, whatever it shows.
     pub(crate) fn record(&self) -> Option<&Versioned> {
         self.record.as_ref()
+    }
+
+    pub(crate) fn lost_since(&self) -> Option<u64> {
+        self.lost_since
+    }
+
+    /// Nothing is lost, and members have made of the newest record what they make of it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.record.is_some() && self.lost_since.is_none() && !self.is_entrusted
+    }
+
+    pub(crate) fn backups(&self) -> &[Versioned] {
+        &self.backups
     }
 
     pub(crate) fn is_cut(&self, member: usize, now: u64) -> bool {
@@ -49,10 +116,32 @@ impl Coordinator {
         self.unseen.get(&member).is_some_and(|until| now < *until)
     }
 
-    /// As the members' shells do all the time.
-    pub(crate) fn announce(&mut self, member: usize, epoch: u64, now: u64) {
-        let is_seen = now >= self.down_until && !self.is_unseen(member, now);
-        if is_seen && self.leader.is_none_or(|(held, until)| held <= epoch || now >= until) {
+    /// Every member can be seen, and ask.
+    pub(crate) fn is_calm(&self, now: u64) -> bool {
+        let is_over = |until: &u64| now >= *until;
+        is_over(&self.down_until) && self.cut.values().all(is_over) && self.unseen.values().all(is_over)
+    }
+
+    /// As the members' shells do all the time. `seen`: see [`Look::others`].
+    pub(crate) fn be_present(
+        &mut self,
+        member: usize,
+        (who, secret, seen): (Incarnation, Secret, Option<Seen>),
+        leads: Option<u64>,
+        now: u64,
+    ) {
+        // None begins before it has been here once.
+        self.listed.insert(who);
+        let is_late = self.seen_from.get(&member).is_some_and(|from| now < *from);
+        if now < self.down_until || self.is_unseen(member, now) || is_late {
+            return;
+        }
+        if !self.is_cut(member, now) {
+            self.present.insert(member, Present { who, secret, until: now + LEASE_MS, seen });
+        }
+        if let Some(epoch) = leads
+            && self.leader.is_none_or(|(held, until)| held <= epoch || now >= until)
+        {
             self.leader = Some((epoch, now + LEASE_MS));
         }
     }
@@ -71,22 +160,67 @@ impl Coordinator {
         self.unseen.insert(member, until);
     }
 
-    pub(crate) fn handle(&mut self, request: &Request, now: u64) -> Answer {
+    /// It shows `backup` from here on, as a store that calls itself the same or not; presences are gone in any case.
+    pub(crate) fn lose(
+        &mut self,
+        backup: Option<Versioned>,
+        is_new_store: bool,
+        members: usize,
+        rng: &mut Rng,
+        now: u64,
+    ) {
+        self.shown = backup;
+        self.store += u64::from(is_new_store);
+        if is_new_store || self.shown != self.record {
+            self.lost_since.get_or_insert(now);
+        }
+        (self.leader, self.present) = (None, BTreeMap::new());
+        self.seen_from = (0..members).map(|member| (member, now + rng.below(LEASE_MS / 2))).collect();
+    }
+
+    /// An operator's word.
+    pub(crate) fn recover(&mut self, to: ConfigRecord) {
+        let to = ConfigRecord { store: self.store, ..to };
+        self.write(to);
+        self.is_entrusted = true;
+    }
+
+    fn write(&mut self, to: ConfigRecord) -> u64 {
+        let revision = self.shown.as_ref().map_or(0, |known| known.revision) + 1;
+        // A member that has not looked since the store is another one writes what looks like a copy.
+        let is_whole = to.store == self.store;
+        let known = Versioned { record: to, revision };
+        self.backups.push(known.clone());
+        (self.shown, self.record) = (Some(known.clone()), Some(known));
+        (self.lost_since, self.is_entrusted) = (self.lost_since.filter(|_| !is_whole), false);
+        revision
+    }
+
+    pub(crate) fn handle(&mut self, member: usize, request: &Request, now: u64) -> Answer {
         match request {
             Request::Read => {
                 let seen = self.leader.filter(|(_, until)| now < *until);
-                Answer::Read(self.record.clone(), seen.map_or(0, |(epoch, _)| epoch))
+                let others = self.present.iter().filter(|(at, present)| **at != member && now < present.until);
+                let others =
+                    others.filter_map(|(_, present)| present.seen).max_by_key(|seen| (seen.epoch, seen.version));
+                let is_present = self.present.get(&member).is_some_and(|present| now < present.until);
+                let look = Look { record: self.shown.clone(), store: self.store, others, is_present };
+                Answer::Read(look, seen.map_or(0, |(epoch, _)| epoch))
+            }
+            Request::Members => {
+                let here = self.present.values().filter(|present| now < present.until);
+                Answer::Members(here.map(|present| (present.who, present.secret)).collect())
             }
             Request::Swap { expect, to } => {
-                if self.record.as_ref().map(|known| known.revision) != *expect {
+                if self.shown != *expect {
                     return Answer::SwapRefused;
                 }
+                members_are_listed::check(&self.listed, to);
                 if let Some(known) = &self.record {
+                    founded_once::check(&known.record, to);
                     promoted_from_set::check(&known.record, to);
                 }
-                let revision = expect.unwrap_or(0) + 1;
-                self.record = Some(Versioned { record: to.clone(), revision });
-                Answer::Swapped(revision)
+                Answer::Swapped(self.write(to.clone()))
             }
         }
     }

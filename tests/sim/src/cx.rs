@@ -1,6 +1,7 @@
 //! What all parts of a run share: time, chance, the network, the coordinator, and what the checks remember.
 
-use election::{Incarnation, Timing};
+use election::Incarnation;
+use replication::Nonce;
 
 use crate::checks::Checks;
 use crate::coordinator::{Answer, Coordinator, Request};
@@ -18,7 +19,6 @@ pub(crate) struct Cx {
     pub(crate) now: u64,
     pub(crate) rng: Rng,
     pub(crate) options: Options,
-    pub(crate) timing: Timing,
     pub(crate) net: Net,
     pub(crate) coordinator: Coordinator,
     pub(crate) history: History,
@@ -57,9 +57,13 @@ impl Cx {
 
     /// Over a stream.
     pub(crate) fn send(&mut self, from: usize, to: usize, stream: u64, body: Body) {
+        self.send_to(End::Member(from), End::Member(to), stream, body);
+    }
+
+    pub(crate) fn send_to(&mut self, from: End, to: End, stream: u64, body: Body) {
         let late = if self.sometimes(self.options.late_message) { self.rng.below(500) } else { 0 };
         let at = self.now + self.delay() + late;
-        self.net.put_in_order(at, Letter { from: End::Member(from), to: End::Member(to), stream, body });
+        self.net.put_in_order(at, Letter { from, to, stream, body });
     }
 
     /// Between a client and a member: it may be lost, or come twice.
@@ -96,9 +100,26 @@ impl Cx {
         }
     }
 
+    /// Who is here: asked beside everything else, and again if no answer comes.
+    pub(crate) fn ask_members(&mut self, from: usize, asker: Incarnation) {
+        if !self.coordinator.is_cut(from, self.now) {
+            let at = self.now + 1 + self.rng.below(self.options.coordinator_ms_max);
+            let request = Request::Members;
+            self.net.put(at, Delivery::ToCoordinator { from, asker, request, lose_answer: false });
+        }
+    }
+
+    /// Never used twice.
+    pub(crate) fn nonce(&mut self) -> Nonce {
+        u128::from(self.net.new_stream()).to_be_bytes()
+    }
+
     pub(crate) fn on_asked(&mut self, from: usize, asker: Incarnation, request: &Request, lose_answer: bool) {
         let away = self.now < self.coordinator.down_until;
-        let answer = (!away).then(|| self.handle(asker, request)).filter(|_| !lose_answer);
+        if away && matches!(request, Request::Members) {
+            return;
+        }
+        let answer = (!away).then(|| self.handle(from, asker, request)).filter(|_| !lose_answer);
         // No answer is noticed only after a while.
         let delay = match answer {
             Some(_) => 1 + self.rng.below(self.options.coordinator_ms_max),
@@ -107,11 +128,12 @@ impl Cx {
         self.net.put(self.now + delay, Delivery::FromCoordinator { to: from, asker, answer });
     }
 
-    fn handle(&mut self, asker: Incarnation, request: &Request) -> Answer {
+    fn handle(&mut self, from: usize, asker: Incarnation, request: &Request) -> Answer {
         let epoch = |coordinator: &Coordinator| coordinator.record().map_or(0, |known| known.record.epoch);
         let before = epoch(&self.coordinator);
-        let answer = self.coordinator.handle(request, self.now);
+        let answer = self.coordinator.handle(from, request, self.now);
         if let Request::Swap { expect, to } = request {
+            let expect = expect.as_ref().map(|known| (known.record.epoch, known.record.version));
             self.say(|| format!("coordinator: {asker:?} {expect:?} to {to:?}: {answer:?}"));
             if epoch(&self.coordinator) > before {
                 self.checks.births.begins(to.epoch, to.born);

@@ -6,15 +6,22 @@ use crate::member::Member;
 use crate::options::Options;
 use crate::world::World;
 
+/// An operator has looked, and acts.
+const RECOVER_AFTER_MS: u64 = 1_500;
+
 impl World {
     pub(crate) fn break_something(&mut self) {
         let Options { crash, pause, cut_link, hide, coordinator_down, .. } = self.cx.options;
-        let Options { transfer, stop, corrupt, break_stream, .. } = self.cx.options;
+        let Options { transfer, stop, corrupt, break_stream, spoof, change, .. } = self.cx.options;
         let now = self.cx.now;
-        if self.cx.rng.per_100k(coordinator_down) {
+        let is_fragile = self.is_fragile();
+        if self.cx.options.loses_data() && !is_fragile && self.cx.rng.per_100k(self.cx.options.lose_data) {
+            self.lose_data();
+        }
+        if !is_fragile && self.cx.rng.per_100k(coordinator_down) {
             self.cx.coordinator.down_until = now + self.cx.rng.below(2_000);
         }
-        if self.cx.rng.per_100k(pause) {
+        if !is_fragile && self.cx.rng.per_100k(pause) {
             let (at, until) = (self.any(), now + self.cx.rng.below(1_500));
             self.members[at].paused_until = until;
             self.cx.tally.pauses += 1;
@@ -46,6 +53,13 @@ impl World {
         if self.cx.rng.per_100k(transfer) {
             self.transfer();
         }
+        // Not drawn where it does not happen.
+        if change > 0 && self.cx.rng.per_100k(change) {
+            self.change_settings();
+        }
+        if spoof > 0 && self.cx.rng.per_100k(spoof) {
+            self.spoof();
+        }
         if self.cx.rng.per_100k(crash) {
             let at = self.any();
             if self.members[at].up && self.may_lose(at) {
@@ -54,10 +68,77 @@ impl World {
         }
     }
 
+    /// The coordinator has lost its data not long ago, and a member that is new may found a cluster: whoever holds something must
+    /// be seen by it, which nothing but its presence can see to.
+    fn is_fragile(&self) -> bool {
+        self.cx.options.loses_data() && !self.cx.coordinator.is_settled()
+    }
+
+    /// It shows nothing any more, or an older record. A member that saw only what a backup of the same store shows, and is in the
+    /// set by it, can't know better: such a backup is not restored.
+    fn lose_data(&mut self) {
+        let now = self.cx.now;
+        let is_stalled = |member: &Member| member.up && !member.runs(now);
+        // A first record that is lost before any member knows of it was never there.
+        if !self.members.iter().any(|member| member.up && member.election().seen().is_some()) {
+            return;
+        }
+        if !self.cx.coordinator.is_calm(now) || self.members.iter().any(is_stalled) {
+            return;
+        }
+        let is_new_store = self.cx.rng.below(2) == 0;
+        let backups = self.cx.coordinator.backups();
+        let at = self.cx.rng.below(backups.len() as u64 + 1) as usize;
+        let backup = backups.get(at).cloned();
+        if !is_new_store && backup.as_ref().is_some_and(|known| !self.all_know_better(&known.record)) {
+            return;
+        }
+        self.cx.net.lose_questions();
+        let members = self.members.len();
+        self.cx.say(|| format!("coordinator: shows {backup:?}, new store: {is_new_store}"));
+        self.cx.coordinator.lose(backup, is_new_store, members, &mut self.cx.rng, now);
+        self.cx.tally.losses += 1;
+    }
+
+    fn all_know_better(&self, backup: &ConfigRecord) -> bool {
+        let newest = self.cx.coordinator.record().map(|known| known.record.insync.clone()).unwrap_or_default();
+        self.members.iter().filter(|member| member.up && backup.insync.contains(&member.me)).all(|member| {
+            let knows = member.election().seen().is_some_and(|seen| seen.version > backup.version);
+            knows || newest.contains(&member.me)
+        })
+    }
+
+    /// Where the members cannot help themselves, an operator names one that holds what counts.
+    pub(crate) fn recover(&mut self) {
+        let Some(since) = self.cx.coordinator.lost_since() else { return };
+        let Some(known) = self.cx.coordinator.record().cloned() else { return };
+        if self.cx.now < since + RECOVER_AFTER_MS {
+            return;
+        }
+        let seen = self.members.iter().filter_map(|member| member.election().seen());
+        let (epoch, version) = seen.fold((known.record.epoch, known.record.version), |(epoch, version), seen| {
+            (epoch.max(seen.epoch), version.max(seen.version))
+        });
+        let survivor = self.members.iter().find(|member| member.stays() && known.record.insync.contains(&member.me));
+        let Some(survivor) = survivor.map(|member| member.me) else { return };
+        let first = ConfigRecord::first(known.record.cluster_id, survivor, known.record.level);
+        let to = ConfigRecord {
+            epoch: epoch + 1,
+            version: version + 1,
+            born: known.record.born,
+            timing: known.record.timing,
+            ..first
+        };
+        self.cx.say(|| format!("an operator: {to:?}"));
+        self.cx.checks.births.begins(to.epoch, to.born);
+        self.cx.coordinator.recover(to);
+        self.cx.tally.recovered += 1;
+    }
+
     /// A member, mostly the primary, is not seen at the coordinator, nor by one of the others, and mostly lives on.
     fn hide(&mut self) {
         let (any, other, now) = (self.any(), self.any(), self.cx.now);
-        let primary = self.members.iter().position(|member| member.core.leads().is_some());
+        let primary = self.members.iter().position(|member| member.election().leads().is_some());
         let at = primary.filter(|_| self.cx.rng.below(4) > 0).unwrap_or(any);
         let until = now + self.cx.rng.below(5_000);
         self.cx.coordinator.hide(at, until);
@@ -70,15 +151,23 @@ impl World {
 
     /// Whoever begins anew waits for somebody who may lead: that one does not learn of it, and the other one may end before it leads.
     fn trouble_a_claim(&mut self) {
-        let Some(at) = self.members.iter().position(|member| member.up && member.core.claims()) else { return };
+        let Some(at) = self.members.iter().position(|member| member.up && member.election().claims()) else { return };
         let until = self.cx.now + self.cx.rng.below(3_000);
-        for leading in self.members.iter().filter(|member| member.core.leads().is_some()) {
+        for leading in self.members.iter().filter(|member| member.election().leads().is_some()) {
             self.cx.coordinator.cut(leading.at, until);
         }
         if self.cx.rng.below(2) == 0 && self.may_lose(at) {
             self.crash(at);
             self.members[at].restart_at = self.cx.now + self.cx.rng.below(100);
         }
+    }
+
+    /// To whoever leads, as one of the others or as itself.
+    fn spoof(&mut self) {
+        let (any, as_one) = (self.any(), self.any());
+        let to = self.members.iter().position(|member| member.election().leads().is_some()).unwrap_or(any);
+        let posed = self.members[as_one].me;
+        self.outsider.knock(&mut self.cx, to, posed);
     }
 
     fn any(&mut self) -> usize {
@@ -98,30 +187,47 @@ impl World {
         if !self.members[at].runs(self.cx.now) || !self.may_lose(at) {
             return;
         }
-        let insync = self.members[at].core.record().map(|known| known.record.insync.clone()).unwrap_or_default();
-        let heir = self.members.iter().find(|heir| heir.at != at && insync.contains(&heir.me) && heir.stays());
         let hurries = self.cx.options.hide > 0 && self.cx.rng.below(2) == 0;
-        if let Some(heir) = heir.map(|heir| heir.me).filter(|_| !hurries) {
-            self.members[at].resign(&mut self.cx, heir);
-        }
         self.members[at].retire(&mut self.cx);
+        if !hurries {
+            self.members[at].transfer(&mut self.cx, None);
+        }
         self.members[at].stops_at = Some(self.cx.now + self.cx.rng.below(1_500));
         self.cx.tally.stops += 1;
     }
 
-    /// Once in the proper way; once at once, to anybody, whatever that one lacks: at worst it does not happen. Not so where the
-    /// primary is about to end: it would never lead again, and be the only one who could.
+    /// To a member that can take it, or to any, whatever that one lacks: at worst it does not happen.
     fn transfer(&mut self) {
-        let Some(at) = (0..self.members.len()).find(|at| self.members[*at].core.leads().is_some()) else { return };
+        let Some(at) = (0..self.members.len()).find(|at| self.members[*at].election().leads().is_some()) else {
+            return;
+        };
         if !self.members[at].runs(self.cx.now) {
             return;
         }
-        if self.cx.rng.below(2) == 0 || self.members[at].stops_at.is_some() {
-            return self.members[at].begin_transfer(&self.cx);
-        }
         let to = self.any();
-        let heir = self.members[to].me;
-        self.members[at].resign(&mut self.cx, heir);
+        let to = Some(self.members[to].me).filter(|_| self.cx.rng.below(2) == 0);
+        self.members[at].transfer(&mut self.cx, to);
+    }
+
+    /// All members are to go by something else; at times right before the primary is cut off, so that not all know it yet.
+    fn change_settings(&mut self) {
+        let (kind, of_state, is_cut_off) = (self.cx.rng.below(3), self.cx.rng.below(2) == 0, self.cx.rng.below(2) == 0);
+        let (timing, settings) = (self.cx.options.timing(kind), self.cx.options.state_settings(kind));
+        let at = self.members.iter().position(|member| member.election().leads().is_some());
+        let Some(at) = at.filter(|at| self.members[*at].runs(self.cx.now)) else { return };
+        let is_changed = match of_state {
+            true => self.members[at].set_settings(&mut self.cx, &settings),
+            false => self.members[at].retime(&mut self.cx, timing),
+        };
+        self.cx.say(|| format!("an operator: kind {kind}, state {of_state}: {is_changed}"));
+        self.cx.tally.settings_changed += u64::from(is_changed);
+        if is_changed && is_cut_off {
+            let until = self.cx.now + self.cx.rng.below(2_000);
+            for other in (0..self.members.len()).filter(|other| *other != at) {
+                self.cx.net.cut(at, other, until);
+                self.cx.net.cut(other, at, until);
+            }
+        }
     }
 
     /// One standby's state, while others could go on without it.
@@ -129,7 +235,7 @@ impl World {
         let at = self.any();
         let member = &self.members[at];
         // Of a claim that is under way nobody can say any more that it is not to be.
-        let may_turn = member.core.leads().is_none() && !member.core.claims() && !member.tainted;
+        let may_turn = member.election().leads().is_none() && !member.election().claims() && !member.tainted;
         if member.runs(self.cx.now) && may_turn && self.others_stay(at) {
             self.members[at].corrupt(&mut self.cx);
         }
@@ -164,6 +270,7 @@ impl World {
         self.cx.net.heal(self.cx.now);
         for member in &mut self.members {
             member.paused_until = 0;
+            member.slew_no_more(self.cx.now);
             member.restart_at = member.restart_at.min(self.cx.now);
         }
     }

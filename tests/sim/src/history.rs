@@ -24,6 +24,8 @@ pub(crate) struct History {
     digests: BTreeMap<Position, Digest>,
     /// Each request with the entries that tell its result.
     requests: BTreeMap<(ClientId, u64), Vec<Position>>,
+    /// Of those whose answer may be made of more than one.
+    parts_max: BTreeMap<(ClientId, u64), usize>,
 }
 
 impl History {
@@ -40,10 +42,16 @@ impl History {
         self.digests.get(&at).copied()
     }
 
-    /// Tells where else in this log the same request has an entry.
+    pub(crate) fn may_have_parts(&mut self, request: (ClientId, u64), parts_max: usize) {
+        self.parts_max.insert(request, parts_max);
+    }
+
+    /// Tells where in this log the same request has all the entries already that it may have.
     pub(crate) fn ran(&mut self, request: (ClientId, u64), at: Position) -> Option<Position> {
-        let before = self.requests.get(&request);
-        let twice = before.and_then(|before| before.iter().copied().find(|before| self.contains(at, *before)));
+        let parts_max = self.parts_max.get(&request).copied().unwrap_or(1);
+        let before = self.requests.get(&request).into_iter().flatten().copied();
+        let mut here = before.filter(|before| self.contains(at, *before));
+        let twice = here.nth(parts_max - 1);
         self.requests.entry(request).or_default().push(at);
         twice
     }

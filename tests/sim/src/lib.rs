@@ -5,6 +5,7 @@
 //! | `world`, `faults`, `options` | a run: what may go wrong in it, and what does |
 //! | `member/` | a member: election, log, state, replication, standby, verification, in a shell with one thread |
 //! | `client/`, `requests` | clients: the SDK's rules for attempts, and what they ask |
+//! | `outsider` | a process that is no member, and speaks as one |
 //! | `net`, `coordinator` | streams, letters, and the one record |
 //! | `history` | all that any primary ever wrote |
 //! | `checks/` | what must hold: a file for each invariant |
@@ -24,6 +25,7 @@ mod history;
 mod member;
 mod net;
 mod options;
+mod outsider;
 mod requests;
 mod rng;
 mod run;

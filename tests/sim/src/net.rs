@@ -16,11 +16,14 @@ use crate::requests::{Reply, Request};
 pub(crate) enum End {
     Member(usize),
     Client(usize),
+    /// A process that is no member, and speaks as one.
+    Outsider,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Hello(v1::Hello),
+    Proof(v1::Proof),
     /// The hello is not taken.
     Refused,
     Down(v1::FromPrimary),
@@ -99,6 +102,15 @@ impl Net {
         self.lanes.clear();
         let held: Vec<Delivery> = std::mem::take(&mut self.under_way).into_values().collect();
         held.into_iter().for_each(|delivery| self.put(now + 1, delivery));
+    }
+
+    /// The coordinator is started anew: what was on its way to it is gone with its connections.
+    pub(crate) fn lose_questions(&mut self) {
+        for delivery in self.under_way.values_mut() {
+            if let Delivery::ToCoordinator { from, asker, .. } = *delivery {
+                *delivery = Delivery::FromCoordinator { to: from, asker, answer: None };
+            }
+        }
     }
 
     /// Swaps that may yet happen.

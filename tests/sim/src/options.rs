@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use election::{Timing, Unclean};
-use metadata::Config;
+use election::{Founding, Incarnation, Pace, Start, Timing, Unclean};
+use member::Settings;
+use metadata::{Config, SHARD_BUCKETS};
 use oplog::TailConfig;
 use replication::BatchLimits;
 
+use crate::coordinator::LEASE_MS;
 use crate::rng::Rng;
 
 /// Chances are per hundred thousand and millisecond, or per mille and message.
@@ -14,6 +16,8 @@ use crate::rng::Rng;
 pub(crate) struct Options {
     pub(crate) members: usize,
     pub(crate) clients: usize,
+    /// Calls that a client has under way.
+    pub(crate) calls_at_once: usize,
     /// Messages take from 1 to this many milliseconds.
     pub(crate) delay_ms_max: u64,
     /// A message takes up to half a second longer: it was lost, and sent again by the transport.
@@ -32,6 +36,15 @@ pub(crate) struct Options {
     pub(crate) bounds: Vec<Option<u64>>,
     /// A member that lives is not seen for longer than that; and one that has claimed, and may wait, ends.
     pub(crate) hide: u64,
+    /// A client asks something else under a number that was answered.
+    pub(crate) foreign: u64,
+    /// All requests have the same hash.
+    pub(crate) colliding: bool,
+    /// What each member was started with, of what belongs to the cluster: as usual, shorter, or longer.
+    pub(crate) kinds: Vec<u64>,
+    /// An operator has all members go by one of these from now on.
+    pub(crate) change: u64,
+    lag_ops_max: u64,
     /// A primary is asked to leave its place to another member.
     pub(crate) transfer: u64,
     pub(crate) pause: u64,
@@ -46,13 +59,23 @@ pub(crate) struct Options {
     /// The coordinator takes from 1 to this many milliseconds, each way.
     pub(crate) coordinator_ms_max: u64,
     pub(crate) coordinator_down: u64,
+    /// The coordinator loses what it holds, or is restored from a backup.
+    pub(crate) lose_data: u64,
+    /// Members that are started anew found no cluster, as `found = never` says; else any may.
+    pub(crate) found_never: bool,
     /// The coordinator's answer is lost, before or after the swap has happened; or it comes late.
     pub(crate) coordinator_unsure: u64,
+    /// A process that is no member knocks: with the numbers of one, or with its own; and it answers where a member was that has ended.
+    pub(crate) spoof: u64,
     /// Clocks run up to this many per mille faster or slower. The protocol allows for 25 each way.
     pub(crate) clock_rate: u64,
+    /// How each member's first clock runs, per mille of its second one: slewed, beyond what the protocol allows for, and further
+    /// than any kernel slews it, so that few runs show what follows.
+    pub(crate) slews: Vec<u64>,
+    /// A member that stands still is a host that is suspended.
+    pub(crate) suspends: bool,
     /// How long the task that has log and state may take to hear of a role.
     pub(crate) role_ms_max: u64,
-    pub(crate) lag_ops_max: u64,
     /// Of the log in memory. Small: peers that were away find their place gone.
     pub(crate) tail_entries: usize,
     pub(crate) window_entries: u64,
@@ -64,8 +87,8 @@ pub(crate) struct Options {
     pub(crate) sends: usize,
     pub(crate) digest_every_ms: u64,
     pub(crate) repair_max: usize,
-    pub(crate) client_ttl_ms: u64,
-    pub(crate) object_lease_ms: u64,
+    client_ttl_ms: u64,
+    object_lease_ms: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) chaos_ms: u64,
 }
@@ -79,7 +102,7 @@ impl Options {
         let late_message = sometimes(10);
         let (lose_request, repeat_request) = (sometimes(50), sometimes(100));
         let (crash, pause, cut_link, stop) = (sometimes(100), sometimes(200), sometimes(200), sometimes(100));
-        let (transfer, corrupt, break_stream) = (sometimes(100), sometimes(150), sometimes(400));
+        let (transfer, corrupt, break_stream) = (sometimes(300), sometimes(150), sometimes(400));
         let (coordinator_down, coordinator_unsure, clock_rate) = (sometimes(100), sometimes(200), sometimes(24));
         let mut of = |few: [u64; 2]| few[rng.below(2) as usize];
         let tail_entries = [of([40, 150]), 100_000][of([0, 1]) as usize] as usize;
@@ -108,9 +131,28 @@ impl Options {
             _ => Some(700),
         };
         let bounds = (0..members).map(|_| bound()).collect();
+        // Where all may be lost, and then the record, a cluster would be founded again, and rightly.
+        let lose_data = if lose_all || cold_after { 0 } else { [0, 0, 30, 100][aside.below(4) as usize] };
+        let found_never = aside.below(2) == 0;
+        let spoof = [0, 100, 100, 800][aside.below(4) as usize];
+        // A peer that catches up must be faster than the clients are.
+        let is_slow = window_entries == 8 || apply_entries == 1;
+        let calls_at_once = if is_slow { 1 } else { [1, 3][aside.below(2) as usize] };
+        let (foreign, colliding) = ([0, 0, 200][aside.below(3) as usize], aside.below(2) == 0);
+        let differ = aside.below(2) == 0;
+        let kinds = (0..members).map(|_| if differ { aside.below(3) } else { 0 }).collect();
+        let change = if differ { [0, 30, 200][aside.below(3) as usize] } else { 0 };
+        // Aside once more, for the same reason.
+        let mut aside = aside.clone();
+        let slewed = aside.below(3) == 0;
+        let mut slew = || if slewed { [1000, 250, 2200, 2200][aside.below(4) as usize] } else { 1000 };
+        let slews = (0..members).map(|_| slew()).collect();
+        // One of the two clocks is right.
+        let suspends = !slewed && aside.below(4) == 0;
         Options {
             members,
             clients,
+            calls_at_once,
             delay_ms_max,
             late_message,
             lose_request,
@@ -121,6 +163,9 @@ impl Options {
             cold_after,
             bounds,
             hide,
+            kinds,
+            change,
+            lag_ops_max,
             transfer,
             pause,
             cut_link,
@@ -129,10 +174,14 @@ impl Options {
             break_stream,
             coordinator_ms_max,
             coordinator_down,
+            lose_data,
+            found_never,
             coordinator_unsure,
+            spoof,
             clock_rate,
+            slews,
+            suspends,
             role_ms_max,
-            lag_ops_max,
             tail_entries,
             window_entries,
             window_bytes,
@@ -145,7 +194,17 @@ impl Options {
             object_lease_ms,
             segment_bytes,
             chaos_ms,
+            foreign,
+            colliding,
         }
+    }
+
+    pub(crate) fn loses_data(&self) -> bool {
+        self.lose_data > 0
+    }
+
+    fn founding(&self, began: bool) -> Founding {
+        Founding { allowed: !(self.found_never && began), after_ms: LEASE_MS }
     }
 
     /// Short enough to happen in a run, and to meet primaries that live.
@@ -156,33 +215,77 @@ impl Options {
         }
     }
 
-    pub(crate) fn timing(&self) -> Timing {
-        let lag_ops_max = self.lag_ops_max;
+    /// `began`: there has been a cluster.
+    pub(crate) fn start(&self, member: usize, began: bool) -> Start {
+        let before = Pace::default();
         // Often enough for a bound primary.
-        let look_every_ms = if self.cold_after { 200 } else { Timing::default().look_every_ms };
-        Timing { lag_ops_max, join_lag_ops: lag_ops_max / 4, look_every_ms, ..Timing::default() }
+        let look_every_ms = if self.cold_after { 200 } else { before.look_every_ms };
+        let pace = Pace { look_every_ms, ..before };
+        Start {
+            timing: self.timing(self.kinds[member]),
+            pace,
+            unclean: self.unclean(member),
+            founding: self.founding(began),
+        }
+    }
+
+    /// None for the messages of another.
+    pub(crate) fn timing(&self, kind: u64) -> Timing {
+        let [tenure_ms, drop_after_ms, silence_ms, beacon_ms] = match kind {
+            0 => [500, 300, 200, 50],
+            1 => [240, 150, 130, 30],
+            _ => [1_400, 900, 600, 150],
+        };
+        let (lag_ops_max, join_lag_ops) = (self.lag_ops_max, self.lag_ops_max / 4);
+        Timing { tenure_ms, drop_after_ms, silence_ms, beacon_ms, lag_ops_max, join_lag_ops, ..Timing::default() }
+    }
+
+    pub(crate) fn state_settings(&self, kind: u64) -> metadata::Settings {
+        // More tombstones than clients: what is forgotten may run again.
+        let (client_ttl_ms, object_lease_ms, tombstones_max) = match kind {
+            0 => (self.client_ttl_ms, self.object_lease_ms, 65_536),
+            1 => (700, 200, 8),
+            _ => (3_000, 2_400, 9),
+        };
+        metadata::Settings {
+            client_ttl_ms,
+            object_lease_ms,
+            soft_pin_ttl_ms: 500,
+            put_start_timeout_ms: 400,
+            put_release_timeout_ms: object_lease_ms.max(600),
+            // A task that is assigned stays so: then each is somebody's once.
+            task_timeout_ms: 1 << 40,
+            eviction_high_watermark: 0.7,
+            eviction_ratio: 0.2,
+            tombstones_max,
+        }
+    }
+
+    /// Samples often enough to find something within a run.
+    pub(crate) fn member(&self, shards: u32) -> Settings {
+        Settings {
+            ask_again_ms: Pace::default().ask_again_ms,
+            window_entries: self.window_entries,
+            window_bytes: self.window_bytes,
+            batch: BatchLimits { entries: self.batch_entries, bytes: 64 << 10 },
+            full_sync_bytes_per_s: 0,
+            digest_interval_ms: self.digest_every_ms,
+            verify_interval_ms: 250,
+            sample_ratio: 0.004,
+            shards,
+            buckets: SHARD_BUCKETS as u32,
+        }
     }
 
     pub(crate) fn tail(&self) -> TailConfig {
         TailConfig { entries_max: self.tail_entries, ..TailConfig::default() }
     }
 
-    pub(crate) fn batch(&self) -> BatchLimits {
-        BatchLimits { entries: self.batch_entries, bytes: 64 << 10 }
-    }
-
     /// Time-outs short enough to run out within a run.
-    pub(crate) fn metadata(&self, seed: u64) -> Config {
+    pub(crate) fn metadata(&self, me: Incarnation) -> Config {
+        let seed = me.member.0 << 8 | me.number;
         Config {
-            client_ttl_ms: self.client_ttl_ms,
-            object_lease_ms: self.object_lease_ms,
-            soft_pin_ttl_ms: 500,
-            put_start_timeout_ms: 400,
-            put_release_timeout_ms: 600,
-            // A task that is assigned stays so: then each is somebody's once.
-            task_timeout_ms: 1 << 40,
-            eviction_high_watermark: 0.7,
-            eviction_ratio: 0.2,
+            settings: self.state_settings(self.kinds[me.member.0 as usize]),
             answers_max: 8,
             seed,
             ..Config::default()

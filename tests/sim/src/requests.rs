@@ -9,19 +9,60 @@ use proto::v1::CallError;
 
 pub(crate) type Key = [u8; 2];
 
+/// Of each client.
+pub(crate) const KEYS: u64 = 10;
+/// An entry holds 256.
+const PIN_MANY: u64 = 300;
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ask {
-    Remount { segment: u8, bytes: u64 },
+    Remount {
+        segment: u8,
+        bytes: u64,
+    },
     Heartbeat,
-    Start { key: Key, size: u64, replace: bool },
-    End { key: Key, put: u64 },
-    Revoke { key: Key, put: u64 },
-    Remove { key: Key, force: bool },
-    Pin { key: Key, soft: bool },
-    Lookup { key: Key },
-    CreateTask { key: Key, target: u8 },
+    Start {
+        key: Key,
+        size: u64,
+        replace: bool,
+    },
+    End {
+        key: Key,
+        put: u64,
+    },
+    Revoke {
+        key: Key,
+        put: u64,
+    },
+    Remove {
+        key: Key,
+        force: bool,
+    },
+    Pin {
+        key: Key,
+        soft: bool,
+    },
+    /// More items than one entry of the log takes.
+    PinMany {
+        owner: u8,
+        soft: bool,
+    },
+    /// The lower half of a client's keys, or the upper one.
+    RemoveMatching {
+        owner: u8,
+        upper: bool,
+    },
+    Lookup {
+        key: Key,
+    },
+    CreateTask {
+        key: Key,
+        target: u8,
+    },
     FetchTasks,
-    CompleteTask { id: u64 },
+    CompleteTask {
+        id: u64,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +70,8 @@ pub(crate) struct Request {
     pub(crate) client: ClientId,
     /// 0: it changes nothing.
     pub(crate) number: u64,
+    /// The client has the answers to all numbers below.
+    pub(crate) answered_below: u64,
     /// When its client first asked.
     pub(crate) asked_at: u64,
     pub(crate) ask: Ask,
@@ -42,8 +85,10 @@ pub(crate) enum Told {
     Known(bool),
     Started { put: u64, size: u64, places: Vec<Place> },
     NotStarted(Refusal),
-    Found { size: u64, places: Vec<Place> },
+    Found { size: u64, places: Vec<Place>, lease_ms: u64 },
     NotFound,
+    Many(Vec<Outcome<()>>),
+    Removed { removed: u64, refused: u64 },
     Created(Outcome<u64>),
     Tasks(Vec<u64>),
 }
@@ -70,9 +115,32 @@ fn one<T>(results: Vec<Outcome<T>>) -> Outcome<T> {
     results.into_iter().next().expect("a call with one item has one result")
 }
 
+impl Ask {
+    /// Entries that its answer may be made of, at most.
+    pub(crate) fn parts_max(&self) -> usize {
+        match self {
+            Ask::PinMany { .. } => 2,
+            // It goes over what is left once more where it was cut off.
+            Ask::RemoveMatching { .. } => usize::MAX,
+            Ask::Remount { .. }
+            | Ask::Heartbeat
+            | Ask::Start { .. }
+            | Ask::End { .. }
+            | Ask::Revoke { .. }
+            | Ask::Remove { .. }
+            | Ask::Pin { .. }
+            | Ask::Lookup { .. }
+            | Ask::CreateTask { .. }
+            | Ask::FetchTasks
+            | Ask::CompleteTask { .. } => 1,
+        }
+    }
+}
+
 impl Request {
     pub(crate) fn run(&self, state: &Metadata, now: Now) -> Result<Ran, CallRefused> {
-        let call = &Call { client: self.client, number: self.number, answered_below: self.number, tenant: "", now };
+        let call =
+            &Call { client: self.client, number: self.number, answered_below: self.answered_below, tenant: "", now };
         let done = |answer: metadata::Answer<Vec<Outcome<()>>>| Ran {
             told: Told::Done(one(answer.results)),
             wait_seq: answer.position.seq,
@@ -109,14 +177,30 @@ impl Request {
                 let pin = if *soft { Pin::Soft { ttl_ms: 300 } } else { Pin::None };
                 done(state.pin(call, pin, &[&key[..]])?)
             }
+            Ask::PinMany { owner, soft } => {
+                let pin = if *soft { Pin::Soft { ttl_ms: 300 } } else { Pin::None };
+                let keys: Vec<Key> = (0..PIN_MANY).map(|at| [*owner, (at % KEYS) as u8]).collect();
+                let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+                let answer = state.pin(call, pin, &keys)?;
+                Ran { told: Told::Many(answer.results), wait_seq: answer.position.seq }
+            }
+            Ask::RemoveMatching { owner, upper } => {
+                let range = if *upper { r"\x05-\x09" } else { r"\x00-\x04" };
+                let answer = state.remove_matching(call, &format!(r"(?s-u)^\x{owner:02x}[{range}]$"), false)?;
+                let metadata::RemovedMany { removed, refused } = answer.results;
+                Ran { told: Told::Removed { removed, refused }, wait_seq: answer.position.seq }
+            }
             Ask::Lookup { key } => {
                 let mut told = Told::NotFound;
-                let wait_seq = state.lookup("", [&key[..]].into_iter(), now, |found| {
+                let looked = state.lookup("", [&key[..]].into_iter(), now, |found| {
                     if let Some(found) = found {
-                        told = Told::Found { size: found.size(), places: found.places().collect() };
+                        told = Told::Found { size: found.size(), places: found.places().collect(), lease_ms: 0 };
                     }
                 })?;
-                Ran { told, wait_seq }
+                if let Told::Found { lease_ms, .. } = &mut told {
+                    *lease_ms = looked.lease_ms;
+                }
+                Ran { told, wait_seq: looked.wait_seq }
             }
             Ask::CreateTask { key, target } => {
                 let target = name(*target);

@@ -25,13 +25,25 @@ tally! {
     takeovers
     /// Of them, those that began with nothing, since everybody was lost.
     rebirths
+    /// Places that were given away, and that were not after all.
     transfers
+    not_transferred
+    /// Times that an operator changed what all members go by.
+    settings_changed
+    /// Times that the coordinator lost what it held, or was rolled back,
+    losses
+    /// that a primary wrote its record again,
+    restored
+    /// and that an operator did.
+    recovered
     crashes
     stops
     pauses
     /// Links that went silent in one direction.
     cuts
     breaks
+    /// Hellos of a process that is no member.
+    spoofs
     /// Changes of a standby's state without an entry.
     corruptions
     repairs
@@ -42,14 +54,23 @@ tally! {
     acknowledged
     /// Answers to reads.
     reads
+    /// Reads that a standby answers, and those that it does not.
+    standby_reads
+    standby_reads_refused
+    /// Calls of more items than one entry takes.
+    large
     /// Attempts of clients after the first.
     retries
     /// Answers that were given a second time.
     answered_again
+    /// Other calls under a number that was answered.
+    foreign
     /// Calls that clients gave up without an answer.
     unknown
     tasks_assigned
     clients_expired
+    /// Puts that were given the bytes of what they replace.
+    replaced_in_place
     objects_evicted
     puts_discarded
     /// Runs that ended since a member led before a change of its state could be found.

@@ -3,16 +3,17 @@
 //! First chaos, in which only safety is asked for; then the faults end, and within a bounded time there must be one primary with
 //! every member in its set, every client must be answered, and all states must be the same one.
 
-use election::{Event, Incarnation, MemberId};
+use election::{Event, Incarnation, MemberId, Versioned};
 
 use crate::checks::{Checks, healed};
 use crate::client::Client;
 use crate::coordinator::{Answer, Coordinator};
 use crate::cx::Cx;
 use crate::history::History;
-use crate::member::Member;
+use crate::member::{Member, Rates};
 use crate::net::{Body, Delivery, End, Letter, Net};
 use crate::options::Options;
+use crate::outsider::Outsider;
 use crate::rng::Rng;
 use crate::tally::Tally;
 
@@ -35,6 +36,7 @@ pub struct World {
     seed: u64,
     pub(crate) cx: Cx,
     pub(crate) members: Vec<Member>,
+    pub(crate) outsider: Outsider,
     clients: Vec<Client>,
 }
 
@@ -44,7 +46,6 @@ impl World {
         let options = Options::draw(&mut rng);
         let mut cx = Cx {
             now: 0,
-            timing: options.timing(),
             rng,
             net: Net::default(),
             coordinator: Coordinator::default(),
@@ -63,11 +64,12 @@ impl World {
                 let me = Incarnation { member: MemberId(at), number: 1 };
                 let rate = 1000 - cx.options.clock_rate + cx.rng.below(2 * cx.options.clock_rate + 1);
                 let offset = 1_000 + cx.rng.below(1_000_000);
-                Member::new(&cx, me, rate, offset)
+                let slew = cx.options.slews[at as usize];
+                Member::new(&cx, me, Rates { rate, slew, slewed_until: u64::MAX, offset, slept_ms: 0 })
             })
             .collect();
         let clients = (0..cx.options.clients).map(|at| Client::new(at, &cx.options)).collect();
-        World { seed, cx, members, clients }
+        World { seed, cx, members, outsider: Outsider::default(), clients }
     }
 
     /// Tells on stderr what happens.
@@ -96,6 +98,7 @@ impl World {
         self.go_on_until(healed_from, |world| world.clients.iter().all(|client| client.answered >= ANSWERS_MIN));
         self.come_to_rest(healed_from);
         let mut tally = self.cx.tally;
+        tally.replaced_in_place += self.cx.checks.no_overlap.in_place;
         tally.tasks_assigned = self.cx.checks.assigned_once.count() as u64;
         tally.void = u64::from(self.cx.void);
         Summary { seed: self.seed, members: self.members.len(), healed_after_ms, tally, trace: self.cx.trace }
@@ -103,7 +106,7 @@ impl World {
 
     fn go_on_until(&mut self, since: u64, is_so: impl Fn(&World) -> bool) {
         while !is_so(self) && !self.cx.void {
-            healed::check_time(self.cx.now - since, format_args!("{}", self.describe()));
+            healed::check_time(self.cx.now - since, || self.describe());
             self.tick(!self.cx.rests);
         }
     }
@@ -128,7 +131,7 @@ impl World {
     }
 
     fn compare(&self) {
-        let primary = self.members.iter().find(|member| member.core.leads().is_some());
+        let primary = self.members.iter().find(|member| member.election().leads().is_some());
         let Some(primary) = primary.and_then(Member::state) else { return };
         for member in &self.members {
             if let Some(state) = member.state() {
@@ -143,14 +146,17 @@ impl World {
     }
 
     fn is_whole(&self) -> bool {
-        let Some(known) = self.cx.coordinator.record() else { return false };
-        let leads = |member: &&Member| member.core.leads() == Some(known.record.epoch);
+        let Some(known) = self.cx.coordinator.record().filter(|_| self.cx.coordinator.lost_since().is_none()) else {
+            return false;
+        };
+        let leads = |member: &&Member| member.election().leads() == Some(known.record.epoch);
         self.members.iter().all(|member| member.up && known.record.insync.contains(&member.me))
             && self.members.iter().filter(leads).count() == 1
     }
 
     fn tick(&mut self, clients_go_on: bool) {
         self.cx.now += 1;
+        self.recover();
         self.deliver();
         for at in 0..self.members.len() {
             let now = self.cx.now;
@@ -160,9 +166,14 @@ impl World {
             let ends = self.members[at].up && self.members[at].stops_at.is_some_and(|stops_at| now >= stops_at);
             if ends && self.may_lose(at) {
                 self.crash(at);
+            } else if ends && !self.cx.chaos && self.cx.coordinator.lost_since().is_some() {
+                // The last one that holds everything was told to end, and the record is lost: nothing can be made of that.
+                self.cx.void = true;
             }
             if self.members[at].runs(now) {
                 self.members[at].tick(&mut self.cx);
+            } else if self.cx.options.suspends {
+                self.members[at].sleep();
             }
         }
         for client in &mut self.clients {
@@ -185,10 +196,20 @@ impl World {
     fn on_letter(&mut self, letter: Letter) {
         match (letter.to, letter.body) {
             (End::Client(at), Body::Reply(reply)) => {
-                self.clients[at].on_reply(&mut self.cx, Some(letter.stream), reply);
+                self.clients[at].on_reply(&mut self.cx, letter.stream, reply);
             }
             (End::Client(_), _) => {}
+            (End::Outsider, body) => {
+                self.outsider.on_letter(&mut self.cx, Letter { body, ..letter });
+            }
+            (End::Member(at), body) if !self.members[at].up => {
+                let (primary, letter) = (self.members[at].me, Letter { body, ..letter });
+                self.outsider.poses_as(&mut self.cx, primary, letter);
+            }
             (End::Member(at), body) => {
+                if let Body::Proof(proof) = &body {
+                    self.outsider.overhears(proof);
+                }
                 let letter = Letter { body, ..letter };
                 let member = &mut self.members[at];
                 if member.runs(self.cx.now) && member.inbox.is_empty() {
@@ -209,30 +230,33 @@ impl World {
             let later = self.members[to].paused_until;
             return self.cx.net.put(later, Delivery::FromCoordinator { to, asker, answer });
         }
-        if let Some(Answer::Read(Some(known), _)) = &answer {
-            self.members[to].known = Some(known.clone());
-            self.look_for_proofs(to);
+        if let Some(Answer::Members(shown)) = answer {
+            return self.members[to].learn(now, shown);
         }
-        if let Some(Answer::Read(record, announced)) = &answer
-            && (record.is_none() || self.cx.options.unclean(to).asks_who_leads())
+        if let Some(Answer::Read(look, _)) = &answer
+            && look.record.is_some()
+        {
+            self.look_for_proofs(to, look.record.as_ref());
+        }
+        if let Some(Answer::Read(look, announced)) = &answer
+            && look.record.is_some()
+            && self.cx.options.unclean(to).asks_who_leads()
         {
             let who = if *announced > 0 { Event::Announced { epoch: *announced } } else { Event::NobodyAnnounced };
             self.members[to].happen(&mut self.cx, who);
         }
         let event = match answer {
-            Some(Answer::Read(record, _)) => Event::Read(record),
+            Some(Answer::Read(look, _)) => Event::Read(look),
             Some(Answer::Swapped(revision)) => Event::Swapped(revision),
             Some(Answer::SwapRefused) => Event::SwapRefused,
-            None => Event::NoAnswer,
+            Some(Answer::Members(_)) | None => Event::NoAnswer,
         };
         self.members[to].happen(&mut self.cx, event);
     }
 
     /// Whoever has read the record looks which of its members have ended.
-    fn look_for_proofs(&mut self, at: usize) {
-        let Some(known) = self.members[at].known.clone().filter(|_| self.members[at].core.leads().is_none()) else {
-            return;
-        };
+    fn look_for_proofs(&mut self, at: usize, known: Option<&Versioned>) {
+        let Some(known) = known.filter(|_| self.members[at].election().leads().is_none()) else { return };
         let ended: Vec<Incarnation> = known.record.insync.iter().copied().filter(|who| !self.is_up(*who)).collect();
         for who in ended {
             let (proofs, chaos) = (self.cx.options.proofs, self.cx.chaos);

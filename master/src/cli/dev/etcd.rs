@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::dev::ports;
+use crate::cli::dev::tied::tied_command;
 
 const UP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -22,7 +23,16 @@ pub(super) struct Etcd {
     address: SocketAddr,
 }
 
-/// Ends it also on a fault.
+fn is_installed() -> anyhow::Result<()> {
+    let mut command = Command::new("etcd");
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().map(drop).context(
+        "etcd cannot be started. Install it (Debian: apt-get install etcd-server), or leave --etcd out: then a directory \
+         coordinates",
+    )
+}
+
+/// Ends it also on a fault; the kernel does, where this process is killed.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -40,7 +50,8 @@ impl Etcd {
         let log: PathBuf = dir.join("etcd.log");
         let out = File::create(&log).context("no log file for etcd")?;
         let url = |address: SocketAddr| format!("http://{address}");
-        let mut command = Command::new("etcd");
+        is_installed()?;
+        let mut command = tied_command("etcd")?;
         command
             .arg("--data-dir")
             .arg(dir.join("etcd"))
@@ -51,10 +62,7 @@ impl Etcd {
             .stdout(out.try_clone()?)
             .stderr(out)
             .process_group(0);
-        let child = command.spawn().context(
-            "etcd cannot be started. Install it (Debian: apt-get install etcd-server), or leave --etcd out: then a \
-             directory coordinates",
-        )?;
+        let child = command.spawn().context("etcd cannot be started")?;
         let mut etcd = Etcd { process: Ended(child), address: clients };
         etcd.wait_until_up(&log).await?;
         Ok(etcd)

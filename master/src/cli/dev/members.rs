@@ -64,7 +64,8 @@ impl Members {
         });
         command
             .args(["serve", "--until-stdin-ends", "--node-name", name, "--listen", &address.to_string()])
-            .args(["--coordinator", &self.coordinator])
+            // Its coordinator is new with it: no member can hold anything yet.
+            .args(["--coordinator", &self.coordinator, "--found-after-ms", "200"])
             .args(["--client-ttl-ms", &patience_ms, "--put-start-timeout-ms", &patience_ms])
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)

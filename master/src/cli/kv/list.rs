@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn list(connect: &Connect, args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
     let prefix = Bytes::from(keys::bytes(&args.prefix, args.hex)?);
-    let client = connect.patient(&connect.client().await?);
+    let client = connect.patient(&connect.client().await?).await?;
     let mut pages = Pages {
         ask: ListKeys { prefix, regex: args.regex.clone(), limit: 0, page_token: Bytes::new() },
         left: if args.all { u64::MAX } else { args.limit },

@@ -44,11 +44,11 @@ pub(crate) async fn remove(connect: &Connect, args: &Args, out: &mut Output) -> 
     let keys = args.keys.iter().map(|key| keys::bytes(key, args.hex)).collect::<Result<Vec<_>, _>>()?;
     let client = connect.client().await?;
     if let Some(regex) = &args.regex {
-        let removed = waiting("removing", connect.patient(&client).remove_matching(regex, force)).await?;
+        let removed = waiting("removing", connect.patient(&client).await?.remove_matching(regex, force)).await?;
         return report_many(removed, out);
     }
     if args.all {
-        let removed = waiting("removing", connect.patient(&client).remove_all(force)).await?;
+        let removed = waiting("removing", connect.patient(&client).await?.remove_all(force)).await?;
         return report_many(removed, out);
     }
     let answer = client.remove(&keys, force).await?;

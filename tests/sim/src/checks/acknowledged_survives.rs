@@ -21,6 +21,16 @@ impl Acknowledged {
         self.newest = self.newest.max(at);
     }
 
+    /// A standby tells what it has applied, which is as good as acknowledged from here on.
+    pub(crate) fn told_by_standby(&mut self, history: &History, who: Incarnation, applied: Position) {
+        let (older, newer) =
+            if applied.seq < self.newest.seq { (applied, self.newest) } else { (self.newest, applied) };
+        if !history.contains(newer, older) {
+            violated!("{who:?} answers as a standby with {applied}, and {} was acknowledged", self.newest);
+        }
+        self.newest = newer;
+    }
+
     pub(crate) fn leads(&self, history: &History, who: Incarnation, end: Position) {
         self.check(history, who, end, "leads");
     }

@@ -1,8 +1,6 @@
 //! After the faults end, within a bounded time: one primary, every member in its set, every client is answered, and all states are
 //! the same one, down to what is derived from it.
 
-use std::fmt;
-
 use election::Incarnation;
 use metadata::Metadata;
 use oplog::Verifiable as _;
@@ -12,9 +10,9 @@ use super::violated;
 /// After the last fault.
 pub(crate) const HEAL_MS_MAX: u64 = 20_000;
 
-pub(crate) fn check_time(waited_ms: u64, what: impl fmt::Display) {
+pub(crate) fn check_time(waited_ms: u64, describe: impl FnOnce() -> String) {
     if waited_ms >= HEAL_MS_MAX {
-        violated!("not whole {waited_ms} ms after the last fault: {what}");
+        violated!("not whole {waited_ms} ms after the last fault: {}", describe());
     }
 }
 

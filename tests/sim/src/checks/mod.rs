@@ -11,16 +11,21 @@ pub(crate) mod cursors;
 pub(crate) mod divergence_found;
 pub(crate) mod equal_digest;
 pub(crate) mod expiry_only_logged;
+pub(crate) mod founded_once;
 pub(crate) mod healed;
+pub(crate) mod heard_before_expiry;
 pub(crate) mod insync_lacks_nothing;
+pub(crate) mod members_are_listed;
 pub(crate) mod monotonic;
 pub(crate) mod no_late_acknowledgement;
 pub(crate) mod no_overlap;
 pub(crate) mod one_primary;
+pub(crate) mod peers_of_a_reign;
 pub(crate) mod promoted_from_set;
 pub(crate) mod same_answer;
 pub(crate) mod same_log;
 pub(crate) mod sound_leads;
+pub(crate) mod standby_reads;
 
 /// Ends the run.
 macro_rules! violated {
@@ -43,6 +48,8 @@ pub(crate) struct Checks {
     pub(crate) same_answer: same_answer::Answers,
     pub(crate) assigned_once: assigned_once::Assigned,
     pub(crate) no_overlap: no_overlap::Promises,
+    pub(crate) heard: heard_before_expiry::Heard,
+    pub(crate) acknowledgements: standby_reads::Acknowledgements,
 }
 
 impl Checks {
@@ -58,8 +65,9 @@ impl Checks {
 
     fn reborn(&mut self) {
         self.acknowledged = acknowledged_survives::Acknowledged::default();
+        self.acknowledgements = standby_reads::Acknowledgements::default();
         self.same_answer = same_answer::Answers::default();
         self.assigned_once = assigned_once::Assigned::default();
-        self.no_overlap = no_overlap::Promises::default();
+        self.no_overlap.begin_anew();
     }
 }

@@ -1,10 +1,14 @@
-//! No two live buffers overlap. Seen from the clients: as long as one may write what was handed out to it, or may read what was
-//! leased to it, nobody else is given a byte of that.
+//! No two live buffers overlap. Seen from the clients: as long as one may write what was handed out
+//! to it, or may read what was leased to it, nobody else is given a byte of that. And no reader is
+//! told of bytes that a writer may be changing: so an object that is replaced in place is not found
+//! until that put ends.
+
+use std::collections::BTreeMap;
 
 use metadata::Place;
 
 use super::violated;
-use crate::requests::{Request, Told};
+use crate::requests::{Ask, Key, Request, Told};
 
 #[derive(Clone, Debug)]
 struct Promise {
@@ -19,14 +23,17 @@ struct Promise {
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     promises: Vec<Promise>,
+    /// Where the newest put of a key was to write, whatever became of it.
+    started: BTreeMap<Key, Vec<Place>>,
+    /// Puts that were given the places of the put before.
+    pub(crate) in_place: u64,
 }
 
-/// How long what was told is promised, from when it was asked for at the earliest.
+/// How long a writer may write, from when it asked at the earliest. A reader was told how long it may read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) now: u64,
     pub(crate) write_ms: u64,
-    pub(crate) lease_ms: u64,
 }
 
 impl Promises {
@@ -34,9 +41,12 @@ impl Promises {
         self.promises.retain(|promise| promise.until > terms.now);
         let (put, size, places, for_ms) = match told {
             Told::Started { put, size, places } => (*put, *size, places, terms.write_ms),
-            Told::Found { size, places } => (0, *size, places, terms.lease_ms),
+            Told::Found { size, places, lease_ms } => (0, *size, places, *lease_ms),
             _ => return,
         };
+        if let Ask::Start { key, .. } = request.ask {
+            self.in_place += u64::from(self.started.insert(key, places.clone()).as_ref() == Some(places));
+        }
         for place in places {
             let promise = Promise {
                 place: *place,
@@ -50,15 +60,19 @@ impl Promises {
             if promise.until <= terms.now {
                 continue;
             }
-            if put > 0 {
-                self.check_free(&promise);
-            }
+            self.check_free(&promise);
             self.promises.push(promise);
         }
     }
 
+    /// With nothing that was promised.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Promises { in_place: self.in_place, ..Promises::default() };
+    }
+
     fn check_free(&self, new: &Promise) {
         let overlaps = |old: &&Promise| {
+            // Readers share what they read.
             let same_segment = old.place.segment == new.place.segment && old.put != new.put;
             let end = |promise: &Promise| promise.place.address + promise.bytes;
             same_segment && old.place.address < end(new) && new.place.address < end(old)

@@ -1,4 +1,5 @@
-//! Exactly once: the same request gets the same answer, whoever gives it and however often, and has one entry in a log.
+//! Exactly once: the same request gets the same answer, whoever gives it and however often, and has
+//! one entry in a log. Another request under its number gets none.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +7,11 @@ use election::Incarnation;
 use oplog::{ClientId, Position};
 
 use super::violated;
-use crate::requests::{Request, Told};
+use crate::requests::{Ask, Request, Told};
 
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    told: BTreeMap<(ClientId, u64), Told>,
+    told: BTreeMap<(ClientId, u64), (Ask, Told)>,
 }
 
 impl Answers {
@@ -20,8 +21,11 @@ impl Answers {
             return true;
         }
         match self.told.get(&(request.client, request.number)) {
-            None => self.told.insert((request.client, request.number), told.clone()).is_none(),
-            Some(before) if before == told => false,
+            None => {
+                self.told.insert((request.client, request.number), (request.ask.clone(), told.clone()));
+                true
+            }
+            Some((ask, before)) if *ask == request.ask && before == told => false,
             Some(before) => violated!("{who:?} answers {request:?} with {told:?}; it was {before:?} before"),
         }
     }

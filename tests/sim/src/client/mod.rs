@@ -1,4 +1,4 @@
-//! A client: one call at a time, by the SDK's own rules for what an attempt's end means and where the next one goes.
+//! A client: one call at a time, or a few, by the SDK's own rules for what an attempt's end means and where the next one goes.
 
 mod work;
 
@@ -13,7 +13,7 @@ use crate::cx::Cx;
 use crate::member::address;
 use crate::net::{Body, End, Letter};
 use crate::options::Options;
-use crate::requests::{Reply, Request};
+use crate::requests::{Ask, Reply, Request};
 use work::Work;
 
 /// A connection over which nothing comes for so long is broken.
@@ -37,10 +37,13 @@ pub(crate) struct Client {
     id: ClientId,
     way: Way,
     number: u64,
-    call: Option<Call>,
+    /// Those that are under way, the oldest first.
+    calls: Vec<Call>,
     next_at: u64,
+    /// The last call that was answered under its number.
+    answered_last: Option<(u64, Ask)>,
     work: Work,
-    /// Since somebody last looked.
+    /// Since the world last looked.
     pub(crate) answered: u64,
 }
 
@@ -51,54 +54,82 @@ impl Client {
             id: ClientId([at as u8 + 1; 16]),
             way: Way::new((0..options.members).map(address).collect()),
             number: 0,
-            call: None,
+            calls: Vec::new(),
             next_at: 0,
+            answered_last: None,
             work: Work::new(at as u8, options),
             answered: 0,
         }
     }
 
-    /// `goes_on`: a new call is begun when there is none.
+    /// `goes_on`: a new call is begun when there is room for one.
     pub(crate) fn tick(&mut self, cx: &mut Cx, goes_on: bool) {
-        match &mut self.call {
-            None if goes_on && cx.now >= self.next_at => self.begin(cx),
-            None => {}
-            Some(call) if call.attempt.is_none() && cx.now < call.again_at => {}
-            Some(call) if call.attempt.is_none() => self.send(cx),
-            Some(call) if cx.now >= call.began + Options::CALL_WITHIN.as_millis() as u64 => {
-                let (attempt, _) = call.attempt.take().expect("one is under way");
+        for call in std::mem::take(&mut self.calls) {
+            let left = self.tick_one(cx, call);
+            self.calls.extend(left);
+        }
+        if goes_on && cx.now >= self.next_at && self.calls.len() < cx.options.calls_at_once {
+            self.begin(cx);
+        }
+    }
+
+    /// What is left of it.
+    fn tick_one(&mut self, cx: &mut Cx, mut call: Call) -> Option<Call> {
+        match call.attempt.take() {
+            None if cx.now < call.again_at => Some(call),
+            None => Some(self.send(cx, call)),
+            Some((attempt, _)) if cx.now >= call.began + Options::CALL_WITHIN.as_millis() as u64 => {
                 let given_up = call.attempts.on_deadline(&attempt);
-                self.on_next(cx, Next::GivenUp(given_up), None);
+                self.on_next(cx, call, Next::GivenUp(given_up), None)
             }
-            Some(call) if cx.now >= call.attempt_until => {
+            Some((attempt, _)) if cx.now >= call.attempt_until => {
                 let error = status::outcome_unknown("the connection broke");
-                self.on_reply(cx, None, Reply { epoch: 0, answer: Err(error) });
+                self.on_end(cx, call, &attempt, Reply { epoch: 0, answer: Err(error) })
             }
-            Some(_) => {}
+            Some(under_way) => {
+                call.attempt = Some(under_way);
+                Some(call)
+            }
         }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.call.is_none()
+        self.calls.is_empty()
     }
 
     fn begin(&mut self, cx: &mut Cx) {
-        let (ask, changes) = self.work.next(cx);
-        self.number += u64::from(changes);
-        let number = if changes { self.number } else { 0 };
-        self.call = Some(Call {
-            request: Request { client: self.id, number, asked_at: cx.now, ask },
+        let (ask, number) = match self.answered_last.take() {
+            Some((number, answered)) if cx.options.foreign > 0 && cx.rng.per_mille(cx.options.foreign) => {
+                cx.tally.foreign += 1;
+                (self.work.foreign(cx, &answered), number)
+            }
+            _ => {
+                let (ask, changes) = self.work.next(cx);
+                self.number += u64::from(changes);
+                (ask, if changes { self.number } else { 0 })
+            }
+        };
+        let parts_max = ask.parts_max();
+        if parts_max > 1 {
+            cx.history.may_have_parts((self.id, number), parts_max);
+            cx.tally.large += 1;
+        }
+        // A number that was answered is asked about again: the client does not have it, for all that the primary is to know.
+        let under_way = self.calls.iter().map(|call| call.request.number).filter(|number| *number > 0);
+        let answered_below = under_way.chain([number]).min().unwrap_or(number);
+        let call = Call {
+            request: Request { client: self.id, number, answered_below, asked_at: cx.now, ask },
             attempts: Attempts::new(Options::CALL_WITHIN, OnLoss::SendsAgain, Options::BACKOFF),
             began: cx.now,
             attempt: None,
             attempt_until: 0,
             again_at: cx.now,
-        });
-        self.send(cx);
+        };
+        let call = self.send(cx, call);
+        self.calls.push(call);
     }
 
-    fn send(&mut self, cx: &mut Cx) {
-        let Some(call) = &mut self.call else { return };
+    fn send(&self, cx: &mut Cx, mut call: Call) -> Call {
         let (attempt, stream) = (call.attempts.begin(&self.way), cx.net.new_stream());
         let to = (0..cx.options.members).find(|member| address(*member) == attempt.target.address);
         let to = End::Member(to.expect("only members are named"));
@@ -106,29 +137,36 @@ impl Client {
         call.attempt_until = cx.now + ATTEMPT_MS_MAX;
         let body = Body::Call(call.request.clone());
         cx.post(Letter { from: End::Client(self.at), to, stream, body });
+        call
     }
 
-    /// `stream`: of the attempt that it answers; `None`: of the one that is under way.
-    pub(crate) fn on_reply(&mut self, cx: &mut Cx, stream: Option<u64>, reply: Reply) {
-        let Some(call) = &mut self.call else { return };
-        if stream.is_some() && call.attempt.as_ref().map(|(_, asked)| *asked) != stream {
-            return;
+    /// `stream`: of the attempt that it answers.
+    pub(crate) fn on_reply(&mut self, cx: &mut Cx, stream: u64, reply: Reply) {
+        let is_asked = |call: &Call| call.attempt.as_ref().is_some_and(|(_, asked)| *asked == stream);
+        let Some(at) = self.calls.iter().position(is_asked) else { return };
+        let mut call = self.calls.remove(at);
+        let (attempt, _) = call.attempt.take().expect("one is under way");
+        if let Some(call) = self.on_end(cx, call, &attempt, reply) {
+            self.calls.insert(at, call);
         }
-        let Some((attempt, _)) = call.attempt.take() else { return };
+    }
+
+    /// What is left of a call whose attempt has ended.
+    fn on_end(&mut self, cx: &mut Cx, mut call: Call, attempt: &Attempt, reply: Reply) -> Option<Call> {
         let (seen, before) = (self.way.epoch_seen(), self.way.clone());
         let end = match &reply.answer {
             Ok(_) => AttemptEnd::Answer(Some(reply.epoch)),
             Err(error) => AttemptEnd::Error(error),
         };
         let elapsed = Duration::from_millis(cx.now - call.began);
-        let next = call.attempts.on_end(&attempt, end, elapsed, cx.rng.next(), &mut self.way);
+        let next = call.attempts.on_end(attempt, end, elapsed, cx.rng.next(), &mut self.way);
         if let Err(error) = &reply.answer {
-            self.check_redirect(before, &attempt, error, seen);
+            self.check_redirect(before, attempt, error, seen);
         }
         if next == Next::Done && reply.answer.is_ok() {
             client_epoch::believed(self.at, reply.epoch, attempt.epoch_floor);
         }
-        self.on_next(cx, next, Some(reply));
+        self.on_next(cx, call, next, Some(reply))
     }
 
     /// It went where the error points, and would not have by itself.
@@ -140,28 +178,28 @@ impl Client {
         }
     }
 
-    fn on_next(&mut self, cx: &mut Cx, next: Next, reply: Option<Reply>) {
-        let Some(call) = &mut self.call else { return };
+    fn on_next(&mut self, cx: &mut Cx, mut call: Call, next: Next, reply: Option<Reply>) -> Option<Call> {
         match next {
             Next::Again { pause } => {
                 cx.tally.retries += 1;
                 call.again_at = cx.now + pause.map_or(0, |pause| pause.as_millis() as u64);
-                return;
+                return Some(call);
             }
             Next::GivenUp(GivenUp { .. }) => {
                 cx.tally.unknown += 1;
                 self.work.on_unknown(&call.request.ask);
             }
-            Next::Done => {
-                if let Some(Reply { answer: Ok(told), .. }) = reply {
+            Next::Done => match reply {
+                Some(Reply { answer: Ok(told), .. }) => {
                     self.answered += 1;
+                    let answered = (call.request.number, call.request.ask.clone());
+                    self.answered_last = Some(answered).filter(|(number, _)| *number > 0);
                     self.work.on_told(&call.request.ask, told);
-                } else {
-                    self.work.on_unknown(&call.request.ask);
                 }
-            }
+                Some(Reply { answer: Err(_), .. }) | None => self.work.on_unknown(&call.request.ask),
+            },
         }
-        self.call = None;
         self.next_at = cx.now + cx.rng.below(PAUSE_MS_MAX);
+        None
     }
 }

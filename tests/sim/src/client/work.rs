@@ -3,10 +3,8 @@
 
 use crate::cx::Cx;
 use crate::options::Options;
-use crate::requests::{Ask, Key, Told};
+use crate::requests::{Ask, KEYS, Key, Told};
 
-/// Of each client.
-const KEYS: u64 = 10;
 const HEARTBEAT_EVERY_MS: u64 = 150;
 
 #[derive(Debug)]
@@ -23,6 +21,16 @@ impl Work {
     pub(super) fn new(me: u8, options: &Options) -> Work {
         let segment_bytes = options.segment_bytes;
         Work { me, mounted: false, heartbeat_due: 0, started: None, tasks: Vec::new(), segment_bytes }
+    }
+
+    /// Another call than the one that was answered under this number, as a client asks that does
+    /// not keep to the rules.
+    pub(super) fn foreign(&self, cx: &mut Cx, answered: &Ask) -> Ask {
+        let key = [self.me, cx.rng.below(KEYS) as u8];
+        match answered {
+            Ask::Remove { .. } => Ask::Pin { key, soft: false },
+            _ => Ask::Remove { key, force: true },
+        }
     }
 
     /// And whether it changes anything.
@@ -55,17 +63,28 @@ impl Work {
         let anybody = [cx.rng.below(cx.options.clients as u64) as u8, key[1]];
         match cx.rng.below(100) {
             0..45 => {
-                let size = 64 + cx.rng.below(2_000);
+                // Often the size that the key has had before: then a replacement may go in place.
+                let size = if cx.rng.below(2) == 0 { 64 + 100 * u64::from(key[1]) } else { 64 + cx.rng.below(2_000) };
                 (Ask::Start { key, size, replace: cx.rng.below(2) == 0 }, true)
             }
             45..55 => (Ask::Remove { key, force: cx.rng.below(2) == 0 }, true),
-            55..62 => (Ask::Pin { key, soft: cx.rng.below(2) == 0 }, true),
+            55..61 => (Ask::Pin { key, soft: cx.rng.below(2) == 0 }, true),
+            61 => self.large(cx),
             62..85 => (Ask::Lookup { key: anybody }, false),
             85..92 => {
                 let target = cx.rng.below(cx.options.clients as u64) as u8;
                 (Ask::CreateTask { key, target }, true)
             }
             _ => (Ask::FetchTasks, true),
+        }
+    }
+
+    /// Of several parts, mostly.
+    fn large(&self, cx: &mut Cx) -> (Ask, bool) {
+        let (owner, either) = (self.me, cx.rng.below(2) == 0);
+        match cx.rng.below(2) {
+            0 => (Ask::PinMany { owner, soft: either }, true),
+            _ => (Ask::RemoveMatching { owner, upper: either }, true),
         }
     }
 

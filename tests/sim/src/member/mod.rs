@@ -1,77 +1,68 @@
-//! A member: the production cores of election, log, state, replication, standby and verification, with a shell around them that
-//! has one thread, and a clock that the world turns.
+//! A member: the production's `member`, carried by a shell that has one thread, and a clock that the
+//! world turns.
 //!
-//! | file | as in the master |
+//! | file | carries |
 //! |---|---|
-//! | `role` | `pair/seat`, `pair/lead`: what follows from what the election says |
-//! | `peers` | `pair/peers`: the primary's side of its streams |
-//! | `ride` | `pair/follow`: the standby's side of its stream |
-//! | `verify` | `verify`, `pair/verifying` |
-//! | `serve` | `gate`, `grpc`, `upkeep` |
+//! | `clocks` | the clocks of its host |
+//! | `carry` | what the member says is to be done; log and state from one role to the next |
+//! | `streams` | the primary's side of its streams |
+//! | `ride` | the standby's side of its stream |
+//! | `doubts` | applying, samples, a repair |
+//! | `serve` | calls, and what a primary does by itself |
+//!
+//! Nothing is decided here but when this shell gets to do what it is told: how long it takes to hear
+//! of a role, and how much it sends and applies in a millisecond.
 
-mod peers;
+mod carry;
+mod clocks;
+mod doubts;
 mod ride;
-mod role;
 mod serve;
-mod verify;
+mod streams;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use election::{Event, Incarnation, MemberId, Versioned};
+use ::member::{Gate, Life, Outgoing, incarnation, incarnation_to_wire};
+use election::{Incarnation, Moment, TtlClock};
 use metadata::{Metadata, Now};
-use oplog::{Position, ReplicatedState as _, Tail};
-use standby::Standby;
-use verification::{Limits, Verifier};
+use oplog::{Position, ReplicatedState as _};
+use proto::v1;
+use replication::{Challenged, Roll, Secret};
 
 use crate::checks::cursors;
 use crate::cx::Cx;
-use crate::net::{Body, Letter};
-use peers::PeerStream;
+use crate::net::{Body, End, Letter};
+use carry::Stock;
+use clocks::Clocks;
+pub(crate) use clocks::Rates;
 use ride::Ride;
-use role::Role;
 use serve::Pending;
 pub(crate) use serve::address;
-
-/// What a member has, as what it is.
-enum Life {
-    Follows(Box<Standby<Metadata>>),
-    Leads(Arc<Metadata>, Arc<Tail>),
-    /// It has ended, or is about to become one of the above.
-    Between,
-}
-
-/// Calls are taken.
-struct Reign {
-    epoch: u64,
-    tail: Arc<Tail>,
-}
 
 pub(crate) struct Member {
     pub(crate) at: usize,
     pub(crate) me: Incarnation,
-    pub(crate) core: election::Member,
-    life: Life,
-    role: Role,
-    /// When it is taken up: the task that has log and state is slower than the election.
+    core: ::member::Member,
+    gate: Arc<Gate>,
+    /// `None`: it has ended.
+    life: Option<Life<Metadata>>,
+    /// When the role is taken up: the task that has log and state is slower than the election.
     role_due: Option<u64>,
-    reign: Option<Reign>,
-    heir: Option<Incarnation>,
-    peers: BTreeMap<MemberId, PeerStream>,
+    /// By stream of the network: where the peer is, and what it is sent.
+    streams: BTreeMap<u64, (End, Outgoing<Metadata>)>,
+    /// What it proves itself by.
+    secret: Secret,
+    roll: Roll<Secret>,
+    roll_due: u64,
+    /// Those that said hello and have not proven who they are, by stream.
+    challenged: BTreeMap<u64, (End, Challenged)>,
     ride: Option<Ride>,
-    ride_due: u64,
-    verifier: Verifier,
-    repair_wanted: Option<BTreeSet<u32>>,
     /// Its state was changed without an entry, and is not repaired yet.
     pub(crate) tainted: bool,
     pending: Vec<Pending>,
-    /// Nothing new is taken until then, and the place is given away once all is committed.
-    draining_until: Option<u64>,
-    /// The last epoch that it began with nothing, and did.
-    emptied: u64,
     /// Of the own log: what the history has of it.
     written_upto: u64,
-    pub(crate) known: Option<Versioned>,
     pub(crate) inbox: VecDeque<Letter>,
     pub(crate) up: bool,
     pub(crate) paused_until: u64,
@@ -80,84 +71,103 @@ pub(crate) struct Member {
     pub(crate) stops_at: Option<u64>,
     /// It was told that it ends, and had no claim under way: it must not come to lead any more.
     retired: bool,
-    /// Per mille of the world's clock, and where it began.
-    rate: u64,
-    offset: u64,
-    ttl_ms: u64,
-    ttl_seen: u64,
+    clocks: Clocks,
+    ttl: TtlClock,
     upkeep_due: u64,
-    digest_due: u64,
 }
 
-/// As of the master: what a late tick brings beyond this is a stall, and left out.
-const TTL_STEP_MS_MAX: u64 = 100;
+/// What a late tick brings beyond this is a stall, and left out.
+pub(crate) const TTL_STEP_MS_MAX: u64 = 100;
+/// How often a member looks who is here, and how soon again where one was not. Much shorter than in the master, as all is here.
+const ROLL_EVERY_MS: u64 = 500;
+const LOOK_PAUSE_MS: u64 = 20;
+const FORGET_AFTER_MS: u64 = 1_000;
 
 impl Member {
-    pub(crate) fn new(cx: &Cx, me: Incarnation, rate: u64, offset: u64) -> Member {
-        let clock = offset + cx.now * rate / 1000;
-        let standby = empty(cx, me);
-        let whole_shard = standby.state().shards() - 1;
+    pub(crate) fn new(cx: &Cx, me: Incarnation, rates: Rates) -> Member {
+        let clocks = Clocks::new(rates, cx.now);
+        let Moment { now: clock, .. } = clocks.moment(cx.now);
+        let life = Life::begin(&Stock::new(cx, me, Now::default()));
+        let start = cx.options.start(me.member.0 as usize, cx.coordinator.record().is_some());
+        let cluster_id = u128::from(me.number) << 64 | u128::from(me.member.0);
+        let election = election::Member::new(me, cluster_id, start, clock);
+        let gate = Arc::new(Gate::closed());
+        let settings = cx.options.member(life.state().shards());
         Member {
             at: me.member.0 as usize,
             me,
-            core: election::Member::new(me, 7, cx.timing, cx.options.unclean(me.member.0 as usize), clock),
-            life: Life::Follows(Box::new(standby)),
-            role: Role::Starting,
+            core: ::member::Member::new(me, election, settings, Arc::clone(&gate)),
+            gate,
+            life: Some(life),
             role_due: None,
-            reign: None,
-            heir: None,
-            peers: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            secret: secret(me),
+            roll: Roll::new(FORGET_AFTER_MS),
+            roll_due: cx.now,
+            challenged: BTreeMap::new(),
             ride: None,
-            ride_due: 0,
-            verifier: Verifier::new(Limits { shards_max: 16, tries_max: 5, whole_shard }),
-            repair_wanted: None,
             tainted: false,
             pending: Vec::new(),
-            draining_until: None,
-            emptied: 0,
             written_upto: 0,
-            known: None,
             inbox: VecDeque::new(),
             up: true,
             paused_until: 0,
             restart_at: 0,
             stops_at: None,
             retired: false,
-            rate,
-            offset,
-            ttl_ms: 1,
-            ttl_seen: clock,
+            clocks,
+            ttl: TtlClock::new(clock, TTL_STEP_MS_MAX),
             upkeep_due: clock,
-            digest_due: clock,
         }
     }
 
-    /// Its memory is gone; it is somebody else now.
+    /// Its memory is gone; it is another incarnation now.
     pub(crate) fn restart(&mut self, cx: &Cx) {
         let me = Incarnation { member: self.me.member, number: self.me.number + 1 };
-        *self = Member::new(cx, me, self.rate, self.offset);
+        *self = Member::new(cx, me, self.clocks.rates);
     }
 
     /// Those at the other ends of its streams hear of it, mostly.
     pub(crate) fn end(&mut self, cx: &mut Cx, restart_at: u64) {
         cx.say(|| format!("{:?}: ends", self.me));
         cx.checks.held.gone(self.me);
-        let ends = self.peers.values().map(|peer| (peer.who.member.0 as usize, peer.stream));
-        let ends: Vec<(usize, u64)> = ends.chain(self.ride.iter().map(|ride| (ride.to(), ride.stream))).collect();
+        let ends = self.streams.iter().map(|(stream, (to, _))| (*to, *stream));
+        let ride = self.ride.iter().map(|ride| (End::Member(ride.to()), ride.stream));
+        let ends: Vec<(End, u64)> = ends.chain(ride).collect();
         for (to, stream) in ends {
             if cx.rng.below(4) > 0 {
-                cx.send(self.at, to, stream, Body::Closed);
+                cx.send_to(End::Member(self.at), to, stream, Body::Closed);
             }
         }
-        (self.up, self.restart_at, self.life) = (false, restart_at, Life::Between);
-        (self.reign, self.ride, self.role_due) = (None, None, None);
-        self.peers.clear();
+        (self.up, self.restart_at, self.life) = (false, restart_at, None);
+        (self.ride, self.role_due) = (None, None);
+        self.streams.clear();
+        self.challenged.clear();
         self.pending.clear();
         self.inbox.clear();
     }
 
+    /// Its part in the election.
+    pub(crate) fn election(&self) -> &election::Member {
+        self.core.election()
+    }
+
+    fn moment(&self, now: u64) -> Moment {
+        self.clocks.moment(now)
+    }
+
     pub(crate) fn clock(&self, now: u64) -> u64 {
-        self.offset + now * self.rate / 1000
+        self.moment(now).now
+    }
+
+    /// From now on its clocks run alike.
+    pub(crate) fn slew_no_more(&mut self, now: u64) {
+        self.clocks.rates.slewed_until = now;
+    }
+
+    /// Its host is suspended, for one millisecond more.
+    pub(crate) fn sleep(&mut self) {
+        self.clocks.rates.slept_ms += 1;
     }
 
     pub(crate) fn runs(&self, now: u64) -> bool {
@@ -166,32 +176,20 @@ impl Member {
 
     /// It may be promoted, and is here to stay.
     pub(crate) fn stays(&self) -> bool {
-        self.up && self.stops_at.is_none() && !self.tainted && self.verifier.is_sound()
+        self.up && self.stops_at.is_none() && !self.tainted && self.core.is_sound()
     }
 
-    fn ttl(&self) -> Now {
-        Now { ttl_ms: self.ttl_ms, wall_ms: 0 }
+    fn ttl(&self, cx: &Cx) -> Now {
+        Now { ttl_ms: self.ttl.at(self.moment(cx.now).slow()), wall_ms: 0 }
     }
 
     pub(crate) fn state(&self) -> Option<&Arc<Metadata>> {
-        match &self.life {
-            Life::Follows(standby) => Some(standby.state()),
-            Life::Leads(state, _) => Some(state),
-            Life::Between => None,
-        }
-    }
-
-    fn tail(&self) -> Option<&Arc<Tail>> {
-        match &self.life {
-            Life::Follows(standby) => Some(standby.tail()),
-            Life::Leads(_, tail) => Some(tail),
-            Life::Between => None,
-        }
+        self.life.as_ref().map(Life::state)
     }
 
     /// Where its log ends, and what of it is applied.
     pub(crate) fn positions(&self) -> Option<(Position, Position)> {
-        Some((self.tail()?.last(), self.state()?.applied()))
+        self.life.as_ref().map(|life| (life.tail().last(), life.state().applied()))
     }
 
     /// One millisecond of its life.
@@ -199,16 +197,12 @@ impl Member {
         while let Some(letter) = self.inbox.pop_front() {
             self.on_letter(cx, letter);
         }
-        self.happen(cx, Event::Tick);
-        if let Some(epoch) = self.core.leads() {
-            cx.coordinator.announce(self.at, epoch, cx.now);
-        }
+        self.with(cx, ::member::Member::on_tick);
+        self.be_seen(cx);
         self.take_role(cx);
-        if !self.up {
-            return;
-        }
         self.follow(cx);
         self.apply(cx);
+        self.could_read_as_standby(cx);
         self.keep_up(cx);
         self.answer(cx);
         self.pump(cx);
@@ -217,8 +211,10 @@ impl Member {
 
     pub(crate) fn on_letter(&mut self, cx: &mut Cx, letter: Letter) {
         let Letter { from, stream, body, .. } = letter;
+        self.with(cx, |_, _| ());
         match body {
-            Body::Hello(hello) => self.on_hello(cx, stream, &hello),
+            Body::Hello(hello) => self.on_hello(cx, from, stream, hello),
+            Body::Proof(proof) => self.on_proof(cx, stream, &proof),
             Body::Receipt(receipt) => self.on_receipt(cx, stream, &receipt),
             Body::Closed => self.on_closed(cx, stream),
             Body::Refused => self.on_refused(cx, stream),
@@ -230,46 +226,73 @@ impl Member {
         }
     }
 
+    /// At the coordinator, and who else is.
+    fn be_seen(&mut self, cx: &mut Cx) {
+        let me = (self.me, self.secret, self.election().seen());
+        cx.coordinator.be_present(self.at, me, self.core.leads(), cx.now);
+        if cx.now >= self.roll_due {
+            self.roll_due = cx.now + ROLL_EVERY_MS;
+            cx.ask_members(self.at, self.me);
+        }
+    }
+
+    pub(crate) fn learn(&mut self, now: u64, shown: Vec<(Incarnation, Secret)>) {
+        let record = self.core.known().map(|known| &known.record);
+        let is_named = |who: v1::Incarnation| {
+            let who = incarnation(&who);
+            record.is_some_and(|record| record.primary == who || record.insync.contains(&who))
+        };
+        self.roll.update(shown.into_iter().map(|(who, secret)| (incarnation_to_wire(who), secret)), is_named, now);
+    }
+
+    /// Of one that is not on the roll. Soon: it may have just come.
+    fn look(&mut self, cx: &Cx) {
+        self.roll_due = self.roll_due.min(cx.now + LOOK_PAUSE_MS);
+    }
+
     fn on_closed(&mut self, cx: &mut Cx, stream: u64) {
         if self.ride.as_ref().is_some_and(|ride| ride.stream == stream) {
             return self.leave_ride(cx);
         }
-        self.on_peer_closed(cx, stream);
+        self.close_stream(cx, stream);
     }
 
     fn check(&mut self, cx: &mut Cx) {
-        let (Some(tail), Some(state)) = (self.tail(), self.state()) else { return };
-        let applied = state.applied();
-        cursors::check(self.me, tail, applied);
-        let reign = self.core.leads().zip(self.core.committed());
+        let Some(life) = &self.life else { return };
+        let applied = life.state().applied();
+        cursors::check(self.me, life.tail(), applied);
+        let reign = self.core.leads().zip(self.election().committed());
         cx.checks.monotonic.check(self.me, applied, reign);
         self.check_peers(cx);
     }
 
+    /// Whatever is true of its other end: one of them may hear of it much later, or not at all.
+    pub(crate) fn break_a_stream(&mut self, cx: &mut Cx) {
+        let ride = self.ride.as_ref().map(|ride| (End::Member(ride.to()), ride.stream));
+        let first = self.streams.iter().next().map(|(stream, (to, _))| (*to, *stream));
+        let Some((to, stream)) = ride.or(first) else { return };
+        if cx.rng.below(2) == 0 {
+            cx.send_to(End::Member(self.at), to, stream, Body::Closed);
+        }
+        self.on_closed(cx, stream);
+    }
+
     pub(crate) fn describe(&self) -> String {
-        let tail = self.tail().map(|tail| format!("{tail:?} committed {}", tail.committed().get()));
-        let syncing = match &self.life {
-            Life::Follows(standby) => standby.syncing(),
-            Life::Leads(..) | Life::Between => None,
-        };
         format!(
-            "\n  {:?} up {} tainted {} {:?} {syncing:?} {tail:?}\n    ride {:?}\n    peers {:?}\n    {:?}",
+            "\n  {:?} up {} tainted {} {:?}\n    {:?}\n    ride {:?}",
             self.me,
             self.up,
             self.tainted,
-            self.verifier.condition(),
-            self.ride.as_ref().map(|ride| (ride.stream, ride.epoch)),
-            self.peers.keys().collect::<Vec<_>>(),
-            self.core
+            self.life,
+            self.core,
+            self.ride.as_ref().map(|ride| ride.stream),
         )
     }
 }
 
-/// A member with nothing.
-fn empty(cx: &Cx, me: Incarnation) -> Standby<Metadata> {
-    let config = cx.options.metadata(me.member.0 << 8 | me.number);
-    let (tail, log) = Tail::new(cx.options.tail(), Position::default());
-    Standby::new(Arc::new(Metadata::new(config, Position::default())), tail, log, cx.options.tail())
+/// Known to no process that does not ask here.
+fn secret(me: Incarnation) -> Secret {
+    Secret((u128::from(me.member.0 + 1) << 64 | u128::from(me.number)).to_be_bytes())
 }
 
 impl std::fmt::Debug for Member {

@@ -2,34 +2,34 @@
 
 use std::collections::VecDeque;
 
-use election::{Event, Incarnation};
-use oplog::{AppendFrameError, ReplicatedState as _};
+use ::member::{Brought, Holding, Life, Repairing, RideEnd, RideId, bring, incarnation_to_wire};
+use bytes::Bytes;
+use election::Incarnation;
+use oplog::ReplicatedState as _;
 use proto::v1;
 use proto::v1::from_primary::Message as Down;
-use standby::{Hand, StandbyError};
-use verification::{Condition, Rounds};
+use replication::Greeting;
+use standby::StandbyError;
 
-use super::peers::incarnation;
-use super::role::Role;
-use super::verify::Repairing;
-use super::{Life, Member};
+use super::{Member, address};
 use crate::checks::{applied_in_order, equal_digest, same_log};
 use crate::cx::Cx;
 use crate::net::Body;
 
 pub(super) struct Ride {
+    pub(super) id: RideId,
     pub(super) stream: u64,
     pub(super) primary: Incarnation,
     pub(super) epoch: u64,
     heard_at: u64,
+    /// Said, and not answered yet with the primary's proof.
+    greeting: Option<Greeting>,
+    /// What questions carry.
+    pub(super) token: Bytes,
     /// Messages that have come and are not taken yet: the log is full of what is not applied.
     waiting: VecDeque<v1::FromPrimary>,
-    stuck_since: Option<u64>,
-    /// What is held is a part of that primary's history.
-    pub(super) is_comparable: bool,
-    pub(super) repairing: Option<Repairing>,
-    pub(super) rounds: Rounds,
-    pub(super) sample_due: u64,
+    /// And the question that has no answer yet.
+    pub(super) repairing: Option<(Repairing, u64)>,
     /// Stream and shard of the samples that are asked for.
     pub(super) samples: Vec<(u64, u32)>,
 }
@@ -40,56 +40,47 @@ impl Ride {
     }
 }
 
-/// The stream is of no use any more.
-struct Ends;
-
-enum Taken {
-    Whole,
-    /// The rest waits for room.
-    InPart(v1::FromPrimary),
-}
+/// What is left of a message waits for room.
+struct InPart(v1::FromPrimary);
 
 impl Member {
     pub(super) fn follow(&mut self, cx: &mut Cx) {
-        let silent_ms = cx.timing.tenure_ms * 4;
-        let is_lost = self.verifier.condition() == Condition::Lost;
-        match (&self.ride, &self.life) {
-            (Some(ride), _) if cx.now > ride.heard_at + silent_ms => self.break_ride(cx),
-            // What comes would go into a state that is not to be trusted.
-            (Some(_), Life::Follows(standby)) if is_lost && !standby.is_distrusted() => self.break_ride(cx),
-            (Some(_), _) => self.take_waiting(cx),
-            (None, Life::Follows(_)) if self.role_due.is_none() && cx.now >= self.ride_due => self.connect(cx),
-            (None, _) => {}
+        let silent_ms = self.core.silent_ms();
+        let Some(Life::Follows(standby)) = &self.life else { return };
+        match &self.ride {
+            Some(ride) if cx.now > ride.heard_at + silent_ms => self.break_ride(cx),
+            Some(ride) if self.core.check_ride(ride.id, standby).is_err() => self.break_ride(cx),
+            Some(_) => self.take_waiting(cx),
+            None if self.role_due.is_none() => self.connect(cx),
+            None => {}
         }
     }
 
     fn connect(&mut self, cx: &mut Cx) {
-        let (Role::Follow { primary, epoch }, Life::Follows(standby)) = (self.role, &mut self.life) else { return };
-        if primary.member == self.me.member {
+        let clock = self.clock(cx.now);
+        let (Some((primary, epoch)), Some(Life::Follows(standby))) = (self.core.wants_ride(clock), &mut self.life)
+        else {
             return;
-        }
-        if self.verifier.condition() == Condition::Lost {
-            standby.distrust();
-        }
-        let who = Some(v1::Incarnation { member: self.me.member.0, number: self.me.number });
-        let hello = v1::Hello { who, epoch, ..standby.holds().into() };
+        };
+        let Some(id) = self.core.begin_ride(standby, clock) else { return };
+        let Some(greeting) = self.core.greeting("", id, cx.nonce()) else { return };
+        let (stream, hello) = (cx.net.new_stream(), greeting.hello());
+        self.core.hint(&address(primary.member.0 as usize), epoch);
         cx.say(|| format!("{:?}: says hello to {primary:?} of {epoch}: {hello:?}", self.me));
-        let stream = cx.net.new_stream();
         self.ride = Some(Ride {
+            id,
             stream,
             primary,
             epoch,
             heard_at: cx.now,
+            greeting: Some(greeting),
+            token: Bytes::new(),
             waiting: VecDeque::new(),
-            stuck_since: None,
-            is_comparable: false,
             repairing: None,
-            rounds: Rounds::new(standby.state().shards() - 1, 16),
-            sample_due: cx.now + 100,
             samples: Vec::new(),
         });
+        self.carry(cx);
         cx.send(self.at, primary.member.0 as usize, stream, Body::Hello(hello));
-        self.doubt(cx, verification::Event::StreamBegins);
     }
 
     /// The other end hears of it, too.
@@ -101,15 +92,17 @@ impl Member {
     }
 
     pub(super) fn leave_ride(&mut self, cx: &mut Cx) {
-        self.ride = None;
-        self.ride_due = cx.now + cx.timing.ask_again_ms;
-        self.happen(cx, Event::StreamBroken);
+        if let Some(ride) = self.ride.take() {
+            let pause_ms = self.core.settings().ask_again_ms;
+            self.with(cx, |member, now| member.end_ride(ride.id, pause_ms, now));
+        }
     }
 
     /// It goes on as something else.
     pub(super) fn drop_ride(&mut self, cx: &mut Cx) {
         if let Some(ride) = self.ride.take() {
             cx.send(self.at, ride.to(), ride.stream, Body::Closed);
+            self.with(cx, |member, now| member.end_ride(ride.id, 0, now));
         }
     }
 
@@ -122,91 +115,69 @@ impl Member {
     pub(super) fn on_down(&mut self, cx: &mut Cx, stream: u64, message: v1::FromPrimary) {
         let Some(ride) = self.ride.as_mut().filter(|ride| ride.stream == stream) else { return };
         ride.heard_at = cx.now;
+        if let Some(greeting) = ride.greeting.take() {
+            return self.on_challenge(cx, greeting, message);
+        }
         ride.waiting.push_back(message);
         self.take_waiting(cx);
     }
 
+    /// Nothing is said of what is held before the other end has proven that it is the primary.
+    fn on_challenge(&mut self, cx: &mut Cx, greeting: Greeting, message: v1::FromPrimary) {
+        let (Some(ride), Some(Life::Follows(standby))) = (&mut self.ride, &self.life) else { return };
+        let Some(secret) = self.roll.find(incarnation_to_wire(ride.primary)).copied() else {
+            self.look(cx);
+            return self.break_ride(cx);
+        };
+        let Some(Down::Challenge(challenge)) = message.message else { return self.break_ride(cx) };
+        match greeting.on_challenge(&challenge, (&self.secret, &secret), standby.holds()) {
+            Ok((proof, pass)) => {
+                ride.token = pass.token();
+                cx.send(self.at, ride.primary.member.0 as usize, ride.stream, Body::Proof(proof));
+            }
+            Err(_) => self.break_ride(cx),
+        }
+    }
+
     fn take_waiting(&mut self, cx: &mut Cx) {
         while let Some(message) = self.ride.as_mut().and_then(|ride| ride.waiting.pop_front()) {
-            let taken = self.take(cx, message);
-            let Some(ride) = &mut self.ride else { return };
-            match taken {
-                Ok(Taken::Whole) => ride.stuck_since = None,
-                Ok(Taken::InPart(rest)) => {
-                    ride.waiting.push_front(rest);
-                    let since = *ride.stuck_since.get_or_insert(cx.now);
-                    // Full of what is not committed: only a new stream, and a primary that does not wait for us, helps.
-                    if cx.now > since + cx.timing.tenure_ms {
-                        self.break_ride(cx);
-                    }
-                    return;
+            match self.take(cx, message) {
+                Ok(None) => {}
+                Ok(Some(InPart(rest))) => {
+                    return self.ride.iter_mut().for_each(|ride| ride.waiting.push_front(rest.clone()));
                 }
-                Err(Ends) => return self.break_ride(cx),
+                Err(RideEnd::Standby(error @ (StandbyError::Apply { .. } | StandbyError::Install(_)))) => {
+                    applied_in_order::misfit(self.me, &error)
+                }
+                Err(_) => return self.break_ride(cx),
             }
         }
     }
 
-    fn take(&mut self, cx: &mut Cx, mut message: v1::FromPrimary) -> Result<Taken, Ends> {
-        let (Some(ride), Life::Follows(standby)) = (&self.ride, &mut self.life) else { return Err(Ends) };
-        let (epoch, primary, stream) = (ride.epoch, ride.primary, ride.stream);
-        if message.epoch != epoch || !self.core.would_answer(epoch) {
-            return Err(Ends);
-        }
-        let (committed, sent_ms) = (message.committed, message.sent_ms);
-        let hand = match message.message.as_mut().ok_or(Ends)? {
-            Down::Welcome(welcome) => {
-                if welcome.primary.as_ref().map(incarnation) != Some(primary) {
-                    return Err(Ends);
+    fn take(&mut self, cx: &mut Cx, mut message: v1::FromPrimary) -> Result<Option<InPart>, RideEnd> {
+        let Some(ride) = &self.ride else { return Ok(None) };
+        let (id, stream, primary) = (ride.id, ride.stream, ride.primary);
+        let envelope = self.core.takes(id, &message)?;
+        loop {
+            let Some(Life::Follows(standby)) = &mut self.life else { return Ok(None) };
+            match bring(standby, &mut message, primary)? {
+                Brought::Held | Brought::Forked => break,
+                Brought::Synced => self.on_synced(cx),
+                Brought::NoRoom => {
+                    self.with(cx, |member, now| member.on_no_room(id, now))?;
+                    return Ok(Some(InPart(message)));
                 }
-                // A fork is no full sync: what is kept was there before.
-                standby.on_welcome(welcome.start.ok_or(Ends)?).map(|_| Hand::Kept)
+                Brought::Resigned => return self.with(cx, |member, now| member.on_resigned(id, now)).map(|()| None),
             }
-            Down::Entries(entries) => {
-                standby.on_committed(committed);
-                match standby.on_frames(&mut entries.frames) {
-                    Err(StandbyError::Append(AppendFrameError::Overloaded(_))) => return Ok(Taken::InPart(message)),
-                    taken => taken,
-                }
-            }
-            Down::Image(image) => standby.on_image(std::mem::take(image)),
-            Down::Resigned(_) => {
-                self.happen(cx, Event::Resigned { epoch });
-                self.happen(cx, Event::Tick);
-                return Ok(Taken::Whole);
-            }
-        };
-        match hand {
-            Ok(Hand::Kept) => {}
-            Ok(Hand::Changed) => self.on_synced(cx),
-            Err(error @ (StandbyError::Apply { .. } | StandbyError::Install(_))) => {
-                applied_in_order::misfit(self.me, &error)
-            }
-            Err(_) => return Err(Ends),
         }
-        if matches!(&message.message, Some(Down::Entries(entries)) if !entries.frames.is_empty()) {
-            // Behind the end of a full sync.
-            return self.take(cx, message);
-        }
-        let Life::Follows(standby) = &mut self.life else { return Err(Ends) };
-        standby.on_committed(committed);
-        let (held, syncing) = (standby.held(), standby.syncing().is_some());
+        let clock = self.clock(cx.now);
+        let Some(Life::Follows(standby)) = &self.life else { return Ok(None) };
         same_log::check(&cx.history, self.me, standby.tail());
         cx.checks.held.holds(self.me, standby.tail().last());
-        self.happen(cx, Event::Held(held));
-        if !self.happen(cx, Event::Heard { from: primary, epoch, sent_ms }) {
-            return Err(Ends);
-        }
-        let Life::Follows(standby) = &self.life else { return Err(Ends) };
-        let receipt = v1::Receipt {
-            unsound: !self.verifier.is_sound(),
-            asked_ms: self.clock(cx.now),
-            ..standby.receipt(epoch, sent_ms)
-        };
-        if let Some(ride) = &mut self.ride {
-            ride.is_comparable = !syncing;
-        }
-        cx.send(self.at, primary.member.0 as usize, stream, Body::Receipt(receipt));
-        Ok(Taken::Whole)
+        let receipt = self.core.brought(id, Holding::behind(standby, &envelope), envelope, clock);
+        self.carry(cx);
+        cx.send(self.at, primary.member.0 as usize, stream, Body::Receipt(receipt?));
+        Ok(None)
     }
 
     /// All of the state is new.
@@ -216,6 +187,6 @@ impl Member {
             let (at, digest) = state.digest();
             equal_digest::check(&cx.history, self.me, at, || digest, "after a full sync");
         }
-        self.doubt(cx, verification::Event::Synced);
+        self.with(cx, ::member::Member::on_synced);
     }
 }

@@ -1,20 +1,20 @@
-//! Calls: taken, run, and answered once what they rest on is committed and the tenure lasts. And what a primary does by itself.
+//! Calls: taken, run, and answered once what they rest on is committed and the gate says so. And what a primary does by itself.
 
 use std::sync::Arc;
 
-use election::Incarnation;
-use metadata::CallRefused;
-use oplog::Position;
+use ::member::{Asked, Effect, Life};
+use election::Service;
+use metadata::{CallRefused, Now};
+use oplog::{Position, ReplicatedState as _};
 use proto::status;
 use proto::v1::{CallError, Reason};
 
-use super::role::Role;
-use super::{Life, Member, TTL_STEP_MS_MAX};
+use super::Member;
 use crate::checks::expiry_only_logged;
 use crate::checks::no_overlap::Terms;
 use crate::cx::Cx;
 use crate::net::{Body, End, Letter};
-use crate::requests::{Ran, Reply, Request};
+use crate::requests::{Ran, Reply, Request, Told};
 
 const UPKEEP_EVERY_MS: u64 = 50;
 
@@ -33,28 +33,18 @@ pub(crate) fn address(member: usize) -> String {
 
 impl Member {
     pub(super) fn on_call(&mut self, cx: &mut Cx, from: End, stream: u64, request: Request) {
-        let run = self.check_open(cx).and_then(|epoch| {
-            let Life::Leads(state, _) = &self.life else { return Err(status::not_primary("", epoch)) };
-            let ran = request.run(state, self.ttl()).map_err(|refused| error_of(refused, epoch))?;
+        let run = self.gate.check_open(self.clock(cx.now)).and_then(|epoch| {
+            let Some(Life::Leads(state, _)) = &self.life else { return Err(status::not_primary("", epoch)) };
+            let ran = request.run(state, self.ttl(cx)).map_err(|refused| error_of(refused, epoch))?;
             Ok((epoch, ran))
         });
         self.wrote(cx);
+        if matches!(&run, Ok((_, Ran { told: Told::Known(true), .. }))) {
+            cx.checks.heard.heard(self.me, request.client);
+        }
         match run {
             Ok((epoch, ran)) => self.pending.push(Pending { from, stream, request, ran, epoch }),
             Err(error) => self.reply(cx, from, stream, Reply { epoch: error.epoch, answer: Err(error) }),
-        }
-    }
-
-    fn check_open(&self, cx: &Cx) -> Result<u64, CallError> {
-        let serves = self.reign.as_ref().filter(|reign| self.core.leads() == Some(reign.epoch));
-        match (serves, self.role) {
-            (Some(_), _) if self.draining_until.is_some() => Err(status::overloaded_at("transfer", 2)),
-            (Some(reign), _) if self.core.may_answer(self.clock(cx.now)) => Ok(reign.epoch),
-            (Some(reign), _) => Err(status::not_primary("", reign.epoch)),
-            (None, Role::Follow { primary, epoch }) => {
-                Err(status::not_primary(address(primary.member.0 as usize), epoch))
-            }
-            (None, _) => Err(status::not_primary("", 0)),
         }
     }
 
@@ -62,12 +52,33 @@ impl Member {
         cx.post(Letter { from: End::Member(self.at), to, stream, body: Body::Reply(reply) });
     }
 
-    /// Somebody might read now, and would be answered: that must be right, too.
+    /// A client might read now, and would be answered: that must be right, too.
     fn could_read(&self, cx: &mut Cx) {
-        let Some(reign) = self.reign.as_ref().filter(|reign| self.core.leads() == Some(reign.epoch)) else { return };
-        if self.core.may_answer(self.clock(cx.now)) {
-            self.acts(cx, reign.epoch);
-            cx.checks.acknowledged.leads(&cx.history, self.me, reign.tail.last());
+        let Some((epoch, tail)) = self.core.reign() else { return };
+        if self.gate.check_answer(Effect::Reads, epoch, self.clock(cx.now)).is_ok() {
+            self.acts(cx, epoch);
+            cx.checks.acknowledged.leads(&cx.history, self.me, tail.last());
+        }
+    }
+
+    /// And so might one that asks a standby.
+    pub(super) fn could_read_as_standby(&mut self, cx: &mut Cx) {
+        let (Some(Life::Follows(standby)), Some(known)) = (&self.life, cx.coordinator.record()) else { return };
+        let applied = standby.state().applied();
+        // Beside a life that has begun anew with nothing, one that knows nothing of it tells what is lost.
+        if self.tainted || known.record.born > applied.epoch {
+            return;
+        }
+        let max_staleness_ms = [None, Some(20), Some(200), Some(1_000)][cx.rng.below(4) as usize];
+        let asks_for_newest = cx.rng.below(2) == 0;
+        let min_position = Some(cx.checks.acknowledgements.newest()).filter(|_| asks_for_newest).unwrap_or_default();
+        let asked = Asked { min_position, max_staleness_ms };
+        if self.core.check_read(applied, asked, self.clock(cx.now)).is_ok() {
+            cx.checks.acknowledgements.told(&cx.history, self.me, applied, asked, cx.now);
+            cx.checks.acknowledged.told_by_standby(&cx.history, self.me, applied);
+            cx.tally.standby_reads += 1;
+        } else {
+            cx.tally.standby_reads_refused += 1;
         }
     }
 
@@ -81,27 +92,17 @@ impl Member {
         self.could_read(cx);
         let clock = self.clock(cx.now);
         for pending in std::mem::take(&mut self.pending) {
-            let changes = pending.request.number > 0;
-            let reign = self
-                .reign
-                .as_ref()
-                .filter(|reign| reign.epoch == pending.epoch && self.core.leads() == Some(reign.epoch));
-            let error = match reign {
-                Some(_) if !self.core.may_answer(clock) && changes => status::outcome_unknown("no tenure"),
-                Some(_) if !self.core.may_answer(clock) => status::not_primary("", 0),
-                Some(reign) if reign.tail.committed().get() < pending.ran.wait_seq => {
-                    self.pending.push(pending);
-                    continue;
+            let effect = if pending.request.number > 0 { Effect::Mutates } else { Effect::Reads };
+            match (self.gate.check_answer(effect, pending.epoch, clock), self.core.reign()) {
+                (Err(error), _) => {
+                    self.reply(cx, pending.from, pending.stream, Reply { epoch: error.epoch, answer: Err(error) });
                 }
-                Some(reign) => {
-                    let tail = Arc::clone(&reign.tail);
-                    self.acknowledge(cx, pending, tail.last());
-                    continue;
+                (Ok(()), Some((_, tail))) if tail.committed().get() >= pending.ran.wait_seq => {
+                    let end = tail.last();
+                    self.acknowledge(cx, pending, end);
                 }
-                None if changes => status::outcome_unknown("deposed"),
-                None => status::not_primary("", 0),
-            };
-            self.reply(cx, pending.from, pending.stream, Reply { epoch: error.epoch, answer: Err(error) });
+                (Ok(()), _) => self.pending.push(pending),
+            }
         }
     }
 
@@ -116,10 +117,10 @@ impl Member {
         if let Some(known) = cx.coordinator.record().filter(|known| known.record.born <= epoch) {
             cx.checks.held.acknowledged(&cx.history, &known.record, at);
         }
+        cx.checks.acknowledgements.acknowledged(cx.now, at);
         if cx.checks.same_answer.told(self.me, &request, &ran.told) {
             cx.checks.assigned_once.told(&request, &ran.told);
-            let terms = Terms { now: cx.now, write_ms: 400, lease_ms: cx.options.object_lease_ms };
-            cx.checks.no_overlap.told(&request, &ran.told, terms);
+            cx.checks.no_overlap.told(&request, &ran.told, Terms { now: cx.now, write_ms: 400 });
         } else {
             cx.tally.answered_again += 1;
         }
@@ -133,32 +134,34 @@ impl Member {
     }
 
     pub(super) fn keep_up(&mut self, cx: &mut Cx) {
-        let clock = self.clock(cx.now);
-        self.ttl_ms += (clock - self.ttl_seen).min(TTL_STEP_MS_MAX);
-        self.ttl_seen = clock;
-        self.drain(cx);
+        let moment = self.moment(cx.now);
+        let (clock, service) = (moment.now, self.service().counted_by(&moment));
+        self.ttl.tick(moment.slow(), &service);
+        cx.checks.heard.lives(self.me, self.core.reign().map(|(epoch, _)| epoch), moment.slow(), &service);
         if clock >= self.upkeep_due {
             self.upkeep_due = clock + UPKEEP_EVERY_MS;
             self.step(cx);
         }
-        if clock >= self.digest_due {
-            self.digest_due = clock + cx.options.digest_every_ms;
-            if let (Some(_), Life::Leads(state, _)) = (&self.reign, &self.life)
-                && !self.peers.is_empty()
-                && !cx.rests
-            {
-                // Where the log has no room, the next one will do.
-                let _ = state.log_digests(self.ttl());
-            }
-            self.wrote(cx);
-        }
+    }
+
+    /// For the clock of the TTLs.
+    fn service(&self) -> Service {
+        self.core.reign().map_or(Service::SHUT, |(_, tail)| Service {
+            until_ms: self.gate.serves_until_ms(),
+            appended: tail.appended().get(),
+            committed: tail.committed().get(),
+        })
     }
 
     fn step(&mut self, cx: &mut Cx) {
+        let (clock, slow) = (self.clock(cx.now), self.moment(cx.now).slow());
+        let running = self.ttl.running(slow).map(|ttl_ms| Now { ttl_ms, wall_ms: 0 });
         match &self.life {
-            Life::Leads(state, _) => {
+            Some(Life::Leads(state, _)) => {
                 let state = Arc::clone(state);
-                while let Ok(steps) = state.step(self.ttl()) {
+                while let Some(now) = running
+                    && let Ok(steps) = state.step_while(now, || self.gate.may_log(clock))
+                {
                     self.wrote(cx);
                     cx.tally.clients_expired += steps.clients_expired;
                     cx.tally.objects_evicted += steps.objects_evicted;
@@ -168,37 +171,10 @@ impl Member {
                     }
                 }
             }
-            Life::Follows(standby) => expiry_only_logged::check(self.me, standby.state(), self.ttl()),
-            Life::Between => {}
+            Some(Life::Follows(standby)) => expiry_only_logged::check(self.me, standby.state(), self.ttl(cx)),
+            None => {}
         }
         self.wrote(cx);
-    }
-
-    /// The place of the primary is to go to a member of the set, once all that was taken is committed.
-    pub(crate) fn begin_transfer(&mut self, cx: &Cx) {
-        if self.reign.is_some() {
-            self.draining_until = Some(cx.now + 1_000);
-        }
-    }
-
-    fn drain(&mut self, cx: &mut Cx) {
-        let Some(until) = self.draining_until else { return };
-        let Some(reign) = self.reign.as_ref().filter(|_| cx.now < until) else {
-            self.draining_until = None;
-            return;
-        };
-        if reign.tail.committed().get() == reign.tail.appended().get()
-            && let Some(heir) = self.heir_in_set()
-        {
-            self.draining_until = None;
-            self.resign(cx, heir);
-        }
-    }
-
-    fn heir_in_set(&self) -> Option<Incarnation> {
-        let known = self.core.record()?;
-        let is_heir = |who: &&Incarnation| self.core.may_succeed(**who) && !self.is_unsound_peer(**who);
-        known.record.insync.iter().find(is_heir).copied()
     }
 }
 
@@ -212,6 +188,7 @@ fn error_of(refused: CallRefused, epoch: u64) -> CallError {
         CallRefused::InPart { done, why } => status::outcome_unknown(format_args!("{done} items, and then: {why}")),
         CallRefused::NotPrimary => status::not_primary("", epoch),
         CallRefused::RequestReused { number } => status::request_reused(number),
+        CallRefused::Slow => status::invalid("regex", "too slow"),
         CallRefused::RequestExpired { number, kept_from } => status::request_expired(number, kept_from),
     }
 }

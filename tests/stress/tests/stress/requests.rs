@@ -165,7 +165,6 @@ fn caller(dice: &mut Dice) -> Caller {
             1 => format!("tenant-{}", dice.below(10)),
             _ => (*dice.pick(&crate::honest::TENANTS)).to_owned(),
         },
-        ack: dice.below(4) as i32,
     }
 }
 

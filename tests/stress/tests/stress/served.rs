@@ -79,9 +79,7 @@ impl Served {
 
     /// What another member begins with.
     pub(crate) fn empty_state(&self) -> Metadata {
-        let settings = &self.node.config().state;
-        let bounds = metadata::Config { tombstones_max: settings.tombstones_max, ..metadata::Config::default() };
-        Metadata::new(bounds, Position { epoch: 1, seq: 0 })
+        Metadata::new(metadata::Config::default(), Position { epoch: 1, seq: 0 })
     }
 
     /// Nobody needs any of it.

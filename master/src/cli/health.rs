@@ -1,0 +1,173 @@
+//! `understudy health`: one verdict on the cluster, with the reasons and what to do, by the word of all its members.
+//!
+//! The exit code is the verdict's: see [`crate::health`].
+//!
+//! Invariant: a member that does not answer holds the verdict up for [`ASK_WITHIN`], however many they are.
+//!
+//! Deliberately absent: the verdict. `crate::health` gives it.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use client::{Client, Heartbeat, Options, Status, Transport};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::cli::connect::Connect;
+use crate::cli::fault::{Fault, Verdict as Went};
+use crate::cli::output::Output;
+use crate::cli::status::parse_interval;
+use crate::cli::words;
+use crate::config::check_host_port;
+use crate::health::{Asked, Health, InCluster, Peer, Said, Verdict, judge};
+use crate::serve::StopSignals;
+
+/// One member, for its connection and its answer.
+const ASK_WITHIN: Duration = Duration::from_millis(800);
+/// Addresses that were said, and those that members tell.
+const ASKED_MAX: usize = 64;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    connect: Connect,
+    /// Again and again, until Ctrl-C. With --json: one document on each line.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", value_parser = parse_interval)]
+    watch: Option<Duration>,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    args.connect.run(async |out| match args.watch {
+        None => once(&args.connect, out).await,
+        Some(interval) => watch(&args.connect, interval, out).await,
+    })
+}
+
+async fn once(connect: &Connect, out: &mut Output) -> Result<Went, Fault> {
+    let health = look(connect).await?;
+    match out.is_json() {
+        true => out.document(&document(&health))?,
+        false => lines(&health).iter().try_for_each(|line| out.line(line))?,
+    }
+    Ok(Went::Health(health.verdict))
+}
+
+async fn watch(connect: &Connect, interval: Duration, out: &mut Output) -> Result<Went, Fault> {
+    let signals = StopSignals::catch().map_err(|error| Fault::new("SIGNALS", error.to_string(), "Try again."))?;
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let rounds = async {
+        loop {
+            ticks.tick().await;
+            let health = look(connect).await?;
+            match out.is_json() {
+                true => out.line(&document(&health).to_string())?,
+                false => lines(&health).iter().try_for_each(|line| out.line(line))?,
+            }
+            out.flush()?;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = signals.stop() => Ok(Went::Yes),
+        ended = rounds => ended,
+    }
+}
+
+/// All members are asked: those that were named, and those that these name.
+pub(super) async fn look(connect: &Connect) -> Result<Health, Fault> {
+    let mut answers: BTreeMap<String, Option<Status>> = BTreeMap::new();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut next = connect.every_address().await?;
+    for address in &next {
+        check_host_port(address).map_err(|wrong| Fault::usage(wrong, "Say where members listen for clients."))?;
+    }
+    while !next.is_empty() && answers.len() < ASKED_MAX {
+        let asked = join_all(next.iter().map(|address| ask(address))).await;
+        answers.extend(next.into_iter().zip(asked));
+        let members = answers.values().flatten().filter_map(|status| status.cluster.as_ref());
+        names.extend(members.flat_map(|cluster| &cluster.members).map(|one| (one.address.clone(), one.name.clone())));
+        next = names.keys().filter(|address| !answers.contains_key(*address)).cloned().collect();
+    }
+    // One member may have been named by several addresses, and a name of a host is none that members know.
+    let answered: Vec<String> = answers.values().flatten().map(|status| status.node.clone()).collect();
+    let mut asked: Vec<Asked> = Vec::new();
+    for (address, status) in answers {
+        let name = match (&status, names.get(&address)) {
+            (Some(status), _) => status.node.clone(),
+            (None, Some(name)) => format!("{name} ({address})"),
+            (None, None) => address.clone(),
+        };
+        let is_known = match &status {
+            Some(_) => asked.iter().any(|one| one.name == name),
+            None => names.get(&address).is_some_and(|name| answered.contains(name)),
+        };
+        if !is_known {
+            asked.push(Asked { name, said: status.map(said) });
+        }
+    }
+    asked.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(judge(&asked))
+}
+
+async fn ask(address: &str) -> Option<Status> {
+    let mut options = Options::new([address]);
+    options.heartbeat = Heartbeat::Off;
+    options.transport = Transport::Unary;
+    options.deadline = ASK_WITHIN;
+    options.connect_timeout = ASK_WITHIN;
+    options.connect_deadline = Duration::ZERO;
+    let asked = async { Client::connect(options).await.ok()?.status().await.ok() };
+    tokio::time::timeout(ASK_WITHIN, asked).await.ok()?
+}
+
+pub(super) fn said(status: Status) -> Said {
+    let leads = status.role == "primary";
+    let is_mute = leads && status.cluster.as_ref().is_some_and(|cluster| !cluster.has_primary);
+    let unsound = match status.verification.condition.as_str() {
+        "sound" | "" => String::new(),
+        condition => format!("{condition}: {}", status.verification.what),
+    };
+    let cluster = status.cluster.map(|cluster| InCluster {
+        id: words::hex(&cluster.id),
+        epoch: cluster.epoch,
+        primary: cluster.primary,
+        lost_data: cluster.lost_data,
+        coordinator_trouble: cluster.coordinator_trouble.unwrap_or_default(),
+        not_promotable: cluster.not_promotable.unwrap_or_default(),
+        members: cluster.members.into_iter().map(peer).collect(),
+    });
+    Said { leads, is_mute, cluster, unsound }
+}
+
+fn peer(member: client::Member) -> Peer {
+    let client::Member { name, in_sync, state, sound, .. } = member;
+    Peer { name, in_sync, state, sound }
+}
+
+/// For people: the verdict, and under it each reason with what to do.
+pub(super) fn lines(health: &Health) -> Vec<String> {
+    let title = health.verdict.title();
+    let Some((first, rest)) = health.reasons.split_first() else { return vec![title.to_owned()] };
+    let first = [format!("{title}: {}.", first.what), format!("  {}.", first.next)];
+    let rest = rest.iter().flat_map(|reason| [format!("also: {}.", reason.what), format!("  {}.", reason.next)]);
+    first.into_iter().chain(rest).map(|line| words::plain(&line).into_owned()).collect()
+}
+
+/// The same in one line, for errors and hints.
+pub(super) fn line(health: &Health) -> String {
+    let why = health.reasons.first().map(|reason| format!(": {}", reason.what)).unwrap_or_default();
+    words::plain(&format!("{}{why}", health.verdict.title())).into_owned()
+}
+
+pub(super) fn document(health: &Health) -> Value {
+    let Health { verdict, reasons } = health;
+    json!({ "verdict": verdict.name(), "exit_code": verdict.exit_code(), "reasons": reasons })
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> ExitCode {
+        ExitCode::from(verdict.exit_code())
+    }
+}

@@ -1,0 +1,301 @@
+//! One verdict on a cluster, with its reasons and what to do next, from what its members say of themselves.
+//!
+//! | verdict | is | exit code of `understudy health` |
+//! |---|---|---|
+//! | OK | one leads, all others are in sync with it, all members say the same | 0 |
+//! | DEGRADED | it serves, and one more failure may cost service | 3 |
+//! | NO PRIMARY | nothing is served | 4 |
+//! | LOST DATA | the coordinator has forgotten what members have seen, or there are two clusters | 5 |
+//!
+//! `/status`, the page and the metric of a member hold the same verdict by what that member alone knows; the commands ask
+//! all members.
+//!
+//! Invariants: a worse verdict hides no reason of a milder one; a cluster in which nothing is served is never OK.
+//!
+//! Deliberately absent: asking anybody, a clock, and anything that a member decides by.
+
+use std::collections::BTreeSet;
+
+/// The worst one last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Verdict {
+    Ok,
+    Degraded,
+    NoPrimary,
+    LostData,
+}
+
+impl Verdict {
+    pub(crate) const ALL: [Verdict; 4] = [Verdict::Ok, Verdict::Degraded, Verdict::NoPrimary, Verdict::LostData];
+
+    /// For people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Verdict::Ok => "OK",
+            Verdict::Degraded => "DEGRADED",
+            Verdict::NoPrimary => "NO PRIMARY",
+            Verdict::LostData => "LOST DATA",
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Degraded => "degraded",
+            Verdict::NoPrimary => "no_primary",
+            Verdict::LostData => "lost_data",
+        }
+    }
+
+    /// 1 and 2 are those of any command that fails.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Verdict::Ok => 0,
+            Verdict::Degraded => 3,
+            Verdict::NoPrimary => 4,
+            Verdict::LostData => 5,
+        }
+    }
+}
+
+/// What is the matter, and what an operator does about it.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub(crate) struct Reason {
+    pub(crate) what: String,
+    pub(crate) next: String,
+}
+
+/// The verdict, and all reasons for it, the gravest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Health {
+    pub(crate) verdict: Verdict,
+    pub(crate) reasons: Vec<Reason>,
+}
+
+/// A member that was asked. `said`: nothing, where it has not answered.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Asked {
+    /// Its name, or its address where that is not known.
+    pub(crate) name: String,
+    pub(crate) said: Option<Said>,
+}
+
+/// What one member says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Said {
+    /// It says that it leads.
+    pub(crate) leads: bool,
+    /// As the primary: it may answer nobody at this moment.
+    pub(crate) is_mute: bool,
+    /// `None`: it was started without a coordinator, and is alone.
+    pub(crate) cluster: Option<InCluster>,
+    /// Why its state is not what its log says; empty: it is.
+    pub(crate) unsound: String,
+}
+
+/// What a member of a cluster says of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct InCluster {
+    /// In hex; empty: it has seen no record yet.
+    pub(crate) id: String,
+    pub(crate) epoch: u64,
+    /// By name; empty: it is not here.
+    pub(crate) primary: String,
+    pub(crate) lost_data: Option<String>,
+    /// Why the coordinator cannot be used; empty: it can.
+    pub(crate) coordinator_trouble: String,
+    /// Why it could not be promoted; empty: it could.
+    pub(crate) not_promotable: String,
+    pub(crate) members: Vec<Peer>,
+}
+
+/// A member, as another one sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) in_sync: bool,
+    pub(crate) state: String,
+    pub(crate) sound: bool,
+}
+
+const RECOVER: &str =
+    "Start the members that are down. If they are gone for good, `understudy recover` says what is left";
+const LOOK_AT_COORDINATOR: &str = "Bring the coordinator back, or the way to it; its own log says more";
+
+/// The verdict on what was said.
+pub(crate) fn judge(asked: &[Asked]) -> Health {
+    let answers: Vec<_> = asked.iter().filter_map(|one| Some((one.name.as_str(), one.said.as_ref()?))).collect();
+    let mut found = Found::default();
+    lost_data(&answers, &mut found);
+    let primary = primary(&answers, &mut found);
+    silent(asked, &mut found);
+    for (name, said) in &answers {
+        coordinator(name, said, &mut found);
+    }
+    if let Some((name, said)) = primary {
+        followers(name, said, &mut found);
+        disagreement(name, said, &answers, &mut found);
+        if said.cluster.is_none() {
+            heirs(&answers, &mut found);
+        }
+    }
+    found.into_health()
+}
+
+#[derive(Default)]
+struct Found(Vec<(Verdict, Reason)>);
+
+impl Found {
+    fn add(&mut self, verdict: Verdict, what: impl Into<String>, next: &str) {
+        self.0.push((verdict, Reason { what: what.into(), next: next.to_owned() }));
+    }
+
+    fn into_health(mut self) -> Health {
+        self.0.sort_by_key(|(verdict, _)| std::cmp::Reverse(*verdict));
+        let verdict = self.0.first().map_or(Verdict::Ok, |(verdict, _)| *verdict);
+        Health { verdict, reasons: self.0.into_iter().map(|(_, reason)| reason).collect() }
+    }
+}
+
+fn clusters<'a>(answers: &'a [(&'a str, &'a Said)]) -> impl Iterator<Item = (&'a str, &'a InCluster)> {
+    answers.iter().filter_map(|(name, said)| Some((*name, said.cluster.as_ref()?)))
+}
+
+fn lost_data(answers: &[(&str, &Said)], found: &mut Found) {
+    for (name, lost) in clusters(answers).filter_map(|(name, cluster)| Some((name, cluster.lost_data.as_ref()?))) {
+        let what = format!("{name} says that the coordinator has lost data: {lost}");
+        found.add(
+            Verdict::LostData,
+            what,
+            "Stop nothing that runs. Look at what happened to the coordinator; `understudy recover` lists the survivors",
+        );
+    }
+    let ids: BTreeSet<_> = clusters(answers).map(|(_, cluster)| &cluster.id).filter(|id| !id.is_empty()).collect();
+    if ids.len() > 1 {
+        let whose = clusters(answers).filter(|(_, cluster)| !cluster.id.is_empty());
+        let whose: Vec<_> = whose.map(|(name, cluster)| format!("{name} is of {}", short(&cluster.id))).collect();
+        found.add(
+            Verdict::LostData,
+            format!("these members are of different clusters: {}", whose.join(", ")),
+            "Compare `understudy status` of each, keep the one with the data, and start the others anew",
+        );
+    }
+}
+
+/// Enough to tell clusters apart.
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+/// The one that serves, by its own word: of several the one of the latest epoch.
+fn primary<'a>(answers: &[(&'a str, &'a Said)], found: &mut Found) -> Option<(&'a str, &'a Said)> {
+    let epoch = |said: &Said| said.cluster.as_ref().map_or(0, |cluster| cluster.epoch);
+    let leads: Vec<_> = answers.iter().copied().filter(|(_, said)| said.leads).collect();
+    let serves = leads.iter().copied().filter(|(_, said)| !said.is_mute).max_by_key(|(_, said)| epoch(said));
+    if leads.len() > 1 {
+        let who: Vec<_> = leads.iter().map(|(name, said)| format!("{name} (epoch {})", epoch(said))).collect();
+        let what = format!("more than one member says that it is the primary: {}", who.join(", "));
+        found.add(
+            Verdict::Degraded,
+            what,
+            "Only the one of the latest epoch can answer. Look again; the other one must notice",
+        );
+    }
+    if serves.is_some() {
+        return serves;
+    }
+    if let Some((name, said)) = leads.first() {
+        let what = format!(
+            "{name} leads epoch {} and may answer nobody now: it does not hear from its in-sync standbys, or from the \
+             coordinator",
+            epoch(said)
+        );
+        found.add(Verdict::NoPrimary, what, "Look at the links between the members, and at the coordinator");
+        return None;
+    }
+    let whys = clusters(answers).filter(|(_, cluster)| !cluster.not_promotable.is_empty());
+    let whys: Vec<_> = whys.map(|(name, cluster)| format!("{name}: {}", cluster.not_promotable)).collect();
+    let what = match (answers.is_empty(), whys.is_empty()) {
+        (true, _) => "no member answers".to_owned(),
+        (false, true) => "no member that answers leads".to_owned(),
+        (false, false) => format!("no member that answers leads ({})", whys.join("; ")),
+    };
+    found.add(Verdict::NoPrimary, what, RECOVER);
+    None
+}
+
+fn silent(asked: &[Asked], found: &mut Found) {
+    for one in asked.iter().filter(|one| one.said.is_none()) {
+        found.add(
+            Verdict::Degraded,
+            format!("{} does not answer", one.name),
+            "Start it, or look at its log and the way to it",
+        );
+    }
+}
+
+fn coordinator(name: &str, said: &Said, found: &mut Found) {
+    if let Some(trouble) =
+        said.cluster.as_ref().map(|cluster| &cluster.coordinator_trouble).filter(|why| !why.is_empty())
+    {
+        let what = format!("{name} cannot use the coordinator: {trouble}. Until it can, no role changes there");
+        found.add(Verdict::Degraded, what, LOOK_AT_COORDINATOR);
+    }
+    if !said.unsound.is_empty() {
+        let what = format!("{name} is not what its log says: {}", said.unsound);
+        found.add(Verdict::Degraded, what, "It is repaired by itself; `understudy verify` shows whether that is done");
+    }
+}
+
+/// By the primary's word: only it knows.
+fn followers(primary: &str, said: &Said, found: &mut Found) {
+    let Some(cluster) = &said.cluster else { return };
+    let others = || cluster.members.iter().filter(|member| member.name != primary);
+    for member in others().filter(|member| !member.in_sync) {
+        let what = format!("{} is not in sync with the primary {primary}: {}", member.name, member.state);
+        found.add(Verdict::Degraded, what, "It joins by itself once it can; its log says what it waits for");
+    }
+    for member in others().filter(|member| !member.sound) {
+        let what = format!("{} differs from the primary {primary}", member.name);
+        found.add(Verdict::Degraded, what, "It is repaired by itself; `understudy verify` shows whether that is done");
+    }
+    if !others().any(|member| member.in_sync) {
+        let what = format!("no standby is in sync with {primary}: what it alone holds is lost with it");
+        found.add(Verdict::Degraded, what, "Start another member");
+    }
+}
+
+/// Where the primary was only heard of: what its standbys say of themselves.
+fn heirs(answers: &[(&str, &Said)], found: &mut Found) {
+    for (name, cluster) in clusters(answers).filter(|(_, cluster)| !cluster.not_promotable.is_empty()) {
+        let what = format!("{name} could not take over now: {}", cluster.not_promotable);
+        found.add(Verdict::Degraded, what, "It joins by itself once it can; its log says what it waits for");
+    }
+}
+
+/// Who sees the cluster in another way than its primary does.
+fn disagreement(primary: &str, said: &Said, answers: &[(&str, &Said)], found: &mut Found) {
+    let Some(ours) = &said.cluster else { return };
+    for (name, theirs) in clusters(answers).filter(|(name, _)| *name != primary) {
+        if (theirs.epoch, &theirs.primary) != (ours.epoch, &ours.primary) {
+            let who = if theirs.primary.is_empty() { "nobody that is here" } else { theirs.primary.as_str() };
+            let what = format!(
+                "{name} does not agree: by its word {who} leads epoch {}, by {primary}'s {} leads epoch {}",
+                theirs.epoch, ours.primary, ours.epoch
+            );
+            found.add(
+                Verdict::Degraded,
+                what,
+                "Look again in a moment. If it stays so, look at its way to the coordinator",
+            );
+        } else if !ours.members.iter().any(|member| member.name == *name) {
+            let what = format!("{name} answers, and the primary {primary} does not know it");
+            found.add(Verdict::Degraded, what, "Look at its log: it says why it cannot join");
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "health_test.rs"]
+mod tests;

@@ -1,0 +1,73 @@
+//! Files that this process may have open: as many as its host lets it, and the connections must fit into them.
+//!
+//! Invariant: after this, no port lets in a connection that there is no file for; a setting that does not fit is told, with
+//! both figures, and so is what holds in its place.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+use crate::listen::{ADMIN_CONNECTIONS_MAX, PEER_CONNECTIONS_MAX};
+
+/// Beside connections: listeners, the log, the coordinator and other members, and some that have just been cut off.
+const OTHER_FILES: usize = 256;
+/// With fewer than this a member is of no use.
+const CONNECTIONS_MIN: usize = 16;
+
+/// Raises the soft limit to the hard one, and lowers `connections_max` where it does not fit.
+pub(crate) fn fit_open_files(config: &mut Config) -> anyhow::Result<()> {
+    let serving = &mut config.serving;
+    let files_max = raise();
+    let connections_max = fitting(files_max);
+    anyhow::ensure!(
+        connections_max >= CONNECTIONS_MIN,
+        "this process may open {files_max} files, and needs at least {}: raise the hard limit of open files (ulimit -Hn)",
+        CONNECTIONS_MIN + beside_clients()
+    );
+    if serving.connections_max > connections_max {
+        tracing::warn!(
+            "connections_max is {}, but this process may open only {files_max} files, {} of which are for other things: {} \
+             connections are let in. Raise the hard limit of open files (ulimit -Hn), or lower connections_max",
+            serving.connections_max,
+            beside_clients(),
+            connections_max
+        );
+        serving.connections_max = connections_max;
+    }
+    Ok(())
+}
+
+const fn beside_clients() -> usize {
+    PEER_CONNECTIONS_MAX + ADMIN_CONNECTIONS_MAX + OTHER_FILES
+}
+
+fn fitting(files_max: usize) -> usize {
+    files_max.saturating_sub(beside_clients())
+}
+
+/// Tells how many files this process may open.
+fn raise() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(?current, ?maximum, "the limit of open files cannot be raised: {why}");
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soft_limit_is_raised_to_the_hard_one() {
+        raise();
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        assert_eq!(current, maximum);
+    }
+
+    #[test]
+    fn connections_fit_into_files() {
+        assert_eq!(fitting(beside_clients() + 100), 100);
+        assert_eq!(fitting(10), 0);
+    }
+}

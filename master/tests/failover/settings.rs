@@ -1,0 +1,143 @@
+//! Members that were started with different values go by the cluster's, and an operator changes those for all of them.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use client::{Client, Heartbeat, Options, Segment};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, PATIENCE, Spec, understudy};
+use crate::view::says_in_sync;
+
+/// What the first member begins the cluster with: a takeover waits for longer, and silent clients go soon.
+const OF_A: [&str; 6] = ["--tenure-ms", "2000", "--drop-after-ms", "1200", "--client-ttl-ms", "1000"];
+/// What the second one was started with, which counts for nothing.
+const OF_B: [&str; 4] = ["--tombstones-max", "2", "--object-lease-ms", "77"];
+const BEACON: Duration = Duration::from_millis(50);
+
+fn config(cluster: &Cluster, words: &[&str]) -> Output {
+    let mut command = understudy();
+    command.arg("config").args(words).args(["--address", &cluster.addresses().join(",")]);
+    command.output().expect("it can be started")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Until each member says so by itself.
+async fn all_go_by(cluster: &Cluster, name: &str, value: &str) {
+    for member in cluster.names() {
+        let began = Instant::now();
+        loop {
+            let output =
+                understudy().args(["status", "--json", "--address", &cluster.address(&member)]).output().unwrap();
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let settings = status["settings"].as_array().cloned().unwrap_or_default();
+            let found = settings.iter().find(|setting| setting["name"] == name).map(|setting| setting["value"].clone());
+            if status["node"] == member && found == Some(Value::from(value)) {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{member}: {name} is {found:?}, not {value}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+async fn unlike_pair() -> Cluster {
+    let mut cluster = Cluster::empty(Spec::default());
+    for (name, args) in [("a", &OF_A[..]), ("b", &OF_B)] {
+        cluster.plan(name, args);
+        cluster.restart(name);
+        cluster.wait_until("it is in sync", |view| says_in_sync(view, name)).await;
+    }
+    cluster.in_sync().await;
+    cluster
+}
+
+/// Half-way through a change of flags two primaries would answer: the standby waited by its own, shorter tenure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn takeover_waits_by_the_tenure_of_the_cluster_whatever_the_standby_was_started_with() {
+    let mut cluster = unlike_pair().await;
+    assert_eq!(cluster.said("b", "tenure_ms 2000, not 500"), 1, "{}", cluster.log("b"));
+    let output = config(&cluster, &["diff"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for (name, cluster_s, own) in
+        [("tenure_ms", "2000", "500"), ("object_lease_ms", "10000", "77"), ("tombstones_max", "65536", "2")]
+    {
+        let line = said(&output).lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, [name, cluster_s, own, "b"], "{}", said(&output));
+    }
+    cluster.signal("a", Signal::STOP);
+    let stopped = Instant::now();
+    cluster.led_by_one_of(&["b".to_owned()]).await;
+    let waited = stopped.elapsed();
+    println!("taken over after {waited:?}");
+    assert!(waited > Duration::from_millis(2000) - 2 * BEACON, "after {waited:?} the first one may still answer");
+    cluster.signal("a", Signal::CONT);
+    cluster.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operator_changes_what_all_members_go_by_and_what_makes_no_sense_changes_nothing() {
+    let mut cluster = unlike_pair().await;
+    for (words, what) in [
+        (&["set", "tenure_ms=100"][..], "drop_after_ms < tenure_ms must hold"),
+        (&["set", "tenure_ms=soon"], "\"soon\" is not a whole number"),
+        (&["set", "object_lease_ms=1", "object_lease_ms=2"], "twice"),
+        (&["set", "eviction_ratio=2"], "eviction_ratio"),
+        (&["set", "tail_entries=5"], "tail_entries"),
+        (&["get", "tail_entries"], "is no setting of the cluster"),
+        // One of them breaks a rule: neither is changed.
+        (&["set", "soft_pin_ttl_ms=5", "tenure_ms=100"], "must hold"),
+    ] {
+        let output = config(&cluster, words);
+        assert!(!output.status.success() && said(&output).contains(what), "{words:?}: {}", said(&output));
+    }
+    all_go_by(&cluster, "tenure_ms", "2000").await;
+    all_go_by(&cluster, "soft_pin_ttl_ms", "1800000").await;
+    let output = config(&cluster, &["set", "tenure-ms=800", "drop_after_ms=500", "object_lease_ms=4000"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said(&output).contains("tenure_ms is 800 for all members from now on; it was 2000"), "{}", said(&output));
+    for (name, value) in [("tenure_ms", "800"), ("drop_after_ms", "500"), ("object_lease_ms", "4000")] {
+        all_go_by(&cluster, name, value).await;
+    }
+    let output = config(&cluster, &["get", "object_lease_ms"]);
+    let shown = said(&output);
+    let kept = shown.lines().nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(kept[..3], ["object_lease_ms", "4000", "10000"], "leases of before are still kept: {shown}");
+    // They outlast the one who set them, and each of those that were there then.
+    cluster.kill("a");
+    cluster.led_by_one_of(&["b".to_owned()]).await;
+    cluster.restart("a");
+    cluster.in_sync().await;
+    cluster.kill("b");
+    cluster.led_by_one_of(&["a".to_owned()]).await;
+    cluster.restart("b");
+    cluster.in_sync().await;
+    for (name, value) in [("tenure_ms", "800"), ("object_lease_ms", "4000"), ("tombstones_max", "65536")] {
+        all_go_by(&cluster, name, value).await;
+    }
+    cluster.check_logs();
+}
+
+/// With its own bound a standby forgot other clients than its primary, and differed from it for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_forget_the_same_clients_whatever_they_were_started_with() {
+    let cluster = unlike_pair().await;
+    for at in 0..6 {
+        let mut options = Options::new(cluster.addresses());
+        options.heartbeat = Heartbeat::Off;
+        let client = Client::connect(options).await.expect("the pair serves");
+        let segment = Segment::memory(format!("s{at}"), 1 << 40, 1 << 20, format!("10.0.0.{at}:1"));
+        client.mount_segment(&segment).await.expect("it is new");
+    }
+    let gone = |view: &crate::view::View| view.values().flatten().all(|status| status.clients == 0);
+    cluster.wait_until("silent clients are gone", gone).await;
+    cluster.converged().await;
+    let verified =
+        understudy().args(["verify", "--full", "--address", &cluster.addresses().join(",")]).output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+}

@@ -1,0 +1,159 @@
+//! The messages of one stream, on the primary's side: what comes next, and when.
+//!
+//! ```text
+//!   turn (asks the member) ─► make (the bytes, asks nobody) ─► stamp (the member) ─► out
+//! ```
+//!
+//! Only `make` costs what a message holds, and it needs no member: so one stream that captures a
+//! shard, or copies megabytes out of the log, holds up no other.
+//!
+//! Invariant: what is sent follows what was sent before.
+//!
+//! Deliberately absent: the transport.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use election::{Incarnation, Millis};
+use oplog::{ReplicatedState, Tail, TailError};
+use proto::v1;
+use proto::v1::from_primary::Message as Down;
+use replication::{Feed, PeerLog, Step};
+
+use crate::member::Member;
+use crate::pace::Pace;
+use crate::peers::{Sending, StreamEnd, StreamId, incarnation_to_wire};
+
+/// What a stream does now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// It makes this, and sends it.
+    Send(Next),
+    /// Nothing, until then; or until the log goes on, a receipt comes, or the role changes.
+    Wait {
+        until_ms: Millis,
+    },
+    End(StreamEnd),
+}
+
+/// The kind of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    Welcome,
+    /// Images, or what the log holds; at most a window beyond what was `received`.
+    Feed {
+        received: u64,
+    },
+    Beacon,
+    Resigned,
+}
+
+#[derive(Debug)]
+pub struct Outgoing<S> {
+    stream: StreamId,
+    primary: Incarnation,
+    tail: Arc<Tail>,
+    feed: Feed<S>,
+    pace: Pace,
+    window_entries: u64,
+    is_welcome: bool,
+}
+
+impl<S: ReplicatedState> Outgoing<S> {
+    /// For a stream that was just opened, by a peer that holds `peer`. `state` and `tail`: with which
+    /// this member leads the epoch that the stream was opened in.
+    pub fn new(member: &Member, stream: StreamId, (state, tail): (&Arc<S>, &Arc<Tail>), peer: &PeerLog) -> Outgoing<S> {
+        let settings = &member.settings;
+        Outgoing {
+            stream,
+            primary: member.me,
+            tail: Arc::clone(tail),
+            feed: Feed::new(state, tail, peer, settings.batch),
+            pace: Pace::new(settings.full_sync_bytes_per_s),
+            window_entries: settings.window_entries,
+            is_welcome: false,
+        }
+    }
+
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Where the peer goes on, as the welcome says it.
+    pub fn start(&self) -> v1::welcome::Start {
+        self.feed.welcome()
+    }
+
+    /// The shard whose turn it is, and how many there are. `None`: no images are to be sent any more.
+    pub fn syncing(&self) -> Option<(u32, u32)> {
+        self.feed.syncing()
+    }
+
+    /// Of the images that were sent whole.
+    pub fn records(&self) -> u64 {
+        self.feed.records()
+    }
+
+    pub fn sending(&self) -> Sending {
+        let (sent, window_from, syncing) = (self.feed.sent(), self.feed.window_from(), self.feed.syncing());
+        Sending { sent, window_from, syncing }
+    }
+
+    /// To make what comes next a shard is captured, which takes its time.
+    pub fn is_long(&self, next: Next) -> bool {
+        matches!(next, Next::Feed { .. }) && self.feed.takes_image_next()
+    }
+
+    pub fn turn(&self, member: &Member, now: Millis) -> Turn {
+        let peer = match member.check_stream(self.stream, now) {
+            Ok(peer) => peer,
+            Err(StreamEnd::Resigned) => return Turn::Send(Next::Resigned),
+            Err(end) => return Turn::End(end),
+        };
+        if !self.is_welcome {
+            return Turn::Send(Next::Welcome);
+        }
+        let paced_ms = self.feed.takes_image_next().then(|| self.pace.ready_ms(now)).flatten();
+        let has_more = self.feed.syncing().is_some() || self.tail.appended().get() > self.feed.sent();
+        if has_more && paced_ms.is_none() && member.has_room(peer, self.sending()) {
+            return Turn::Send(Next::Feed { received: peer.received });
+        }
+        let beacon_ms = member.beacon_due_ms(peer);
+        match now >= beacon_ms {
+            true => Turn::Send(Next::Beacon),
+            false => Turn::Wait { until_ms: paced_ms.map_or(beacon_ms, |paced_ms| paced_ms.min(beacon_ms)) },
+        }
+    }
+
+    /// `None`: there is nothing of that kind after all. An error: the log has lost what is to be sent
+    /// next, and a new stream begins with a full sync.
+    pub fn make(&mut self, next: Next, now: Millis) -> Result<Option<Down>, TailError> {
+        let received = match next {
+            Next::Welcome => {
+                self.is_welcome = true;
+                let (primary, start) = (Some(incarnation_to_wire(self.primary)), Some(self.feed.welcome()));
+                return Ok(Some(Down::Welcome(v1::Welcome { primary, start })));
+            }
+            Next::Beacon => return Ok(Some(Down::Entries(v1::Entries { frames: Bytes::new() }))),
+            Next::Resigned => return Ok(Some(Down::Resigned(v1::Resigned {}))),
+            Next::Feed { received } => received,
+        };
+        Ok(match self.feed.step(&self.tail, received, self.window_entries)? {
+            Step::Image(image) => {
+                self.pace.sent(image.chunk.len(), now);
+                Some(Down::Image(image))
+            }
+            Step::Entries(batch) => Some(Down::Entries(v1::Entries { frames: batch.frames })),
+            Step::Idle => None,
+        })
+    }
+}
+
+/// Bytes that count for the window.
+pub fn weight(message: &Down) -> usize {
+    match message {
+        Down::Entries(entries) => entries.frames.len(),
+        Down::Image(image) => image.chunk.len(),
+        Down::Challenge(_) | Down::Welcome(_) | Down::Resigned(_) => 0,
+    }
+}

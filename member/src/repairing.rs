@@ -1,0 +1,98 @@
+//! A repair as it is carried out: bounded in time, with nothing else applied beside it.
+//!
+//! ```text
+//!   asks ─► applies up to where the answer stands, and no further ─► asks ─► … ─► ended
+//! ```
+//!
+//! Deliberately absent: how questions travel; what follows from the end (`verification`).
+
+use std::collections::BTreeSet;
+
+use election::Millis;
+use oplog::{Entry, Mismatch, Tail, Verifiable};
+use proto::v1::verify_question::Question;
+use proto::v1::verify_response::Answer;
+use standby::{StandbyError, apply_committed};
+use verification::{Event, Repair, Step};
+
+use crate::settings::{APPLY_ENTRIES, REPAIR_WITHIN_MS};
+
+#[derive(Debug)]
+pub struct Repairing {
+    repair: Repair,
+    until_ms: Millis,
+    is_asking: bool,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Doing {
+    Ask(Question),
+    /// Until an answer comes.
+    WaitForAnswer,
+    /// Until this seq is committed.
+    WaitForCommit(u64),
+    /// Something was applied, and more is to be.
+    More,
+    Ended(Ended),
+}
+
+#[derive(Debug)]
+pub struct Ended {
+    pub event: Event,
+    /// Records that were put right.
+    pub repaired: Vec<Mismatch>,
+    /// For people, where it did not end well.
+    pub why: Option<String>,
+}
+
+impl Ended {
+    fn in_vain(why: String) -> Ended {
+        Ended { event: Event::NotRepaired, repaired: Vec::new(), why: Some(why) }
+    }
+
+    fn broken(error: &StandbyError) -> Ended {
+        Ended { event: Event::Broken, repaired: Vec::new(), why: Some(error.to_string()) }
+    }
+}
+
+impl Repairing {
+    pub fn new(shards: BTreeSet<u32>, records_max: usize, now: Millis) -> Repairing {
+        let until_ms = now.saturating_add(REPAIR_WITHIN_MS);
+        Repairing { repair: Repair::new(shards, records_max), until_ms, is_asking: false }
+    }
+
+    /// To the question that was asked last. `Err`: why none came.
+    pub fn on_answer(&mut self, answer: Result<Answer, String>) -> Result<(), Ended> {
+        self.is_asking = false;
+        answer.and_then(|answer| self.repair.on_answer(answer)).map_err(Ended::in_vain)
+    }
+
+    pub fn next<S: Verifiable>(
+        &mut self,
+        state: &S,
+        tail: &Tail,
+        now: Millis,
+        on_applied: impl FnMut(&Entry),
+    ) -> Doing {
+        if now > self.until_ms {
+            return Doing::Ended(Ended::in_vain(format!("it was not done within {REPAIR_WITHIN_MS} ms")));
+        }
+        if self.is_asking {
+            return Doing::WaitForAnswer;
+        }
+        match self.repair.step(state) {
+            Step::Ask(question) => {
+                self.is_asking = true;
+                Doing::Ask(question)
+            }
+            Step::ApplyUpto(at) => match apply_committed(state, tail, APPLY_ENTRIES, at.seq, on_applied) {
+                Ok(applied) if applied.entries > 0 => Doing::More,
+                Ok(applied) => Doing::WaitForCommit(applied.seq + 1),
+                Err(error) => Doing::Ended(Ended::broken(&error)),
+            },
+            Step::Again(why) => Doing::Ended(Ended::in_vain(why)),
+            Step::Ended { event, repaired, why } => Doing::Ended(Ended { event, repaired, why }),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The place of the primary goes to another member, while both live: nothing is lost and no client
+//! waits for a tenure.
+//!
+//! ```text
+//!   drain (nothing new is taken) ─► all that was taken is committed ─► the heir has compared itself, and is the same
+//!                     ▲                                                     │
+//!                     └── something was logged since: another round ────────┤
+//!                                                                           ▼
+//!                              the heir takes over, the rest is redirected ◄── resign
+//! ```
+//!
+//! Invariants: the heir is told only after this member has stopped answering, and only if it is the
+//! same behind the last change; if the heir does not take over, this member, or another one of the
+//! set, does after the usual wait; unless this member is about to end: then it claims nothing from
+//! the moment on at which it leads no more, however that came about: an heir that is slow must find
+//! its set as it was.
+//!
+//! Deliberately absent: moving clients. They are redirected when they call. Names.
+
+use election::{Event, Incarnation, Millis};
+
+use crate::member::{Action, Member, Role};
+use crate::settings::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, TAKEN_WITHIN_MS, TRANSFER_ROUNDS_MAX};
+
+/// Why the place was not given away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotTransferred {
+    #[error("this member is not the primary")]
+    NotPrimary,
+    #[error("another transfer is under way")]
+    Busy,
+    #[error("no other member is in sync: no member could take over without loss")]
+    NobodyInSync,
+    #[error("the heir may be leaving the in-sync set")]
+    HeirLeaves,
+    #[error("what was taken was not committed within {DRAIN_WITHIN_MS} ms")]
+    NotDrained,
+    #[error("the heir has not compared itself within {COMPARED_WITHIN_MS} ms with this member")]
+    NotCompared,
+    #[error("the heir is not the same as this member")]
+    Differs,
+    #[error("the heir has not taken over within {TAKEN_WITHIN_MS} ms")]
+    NotTaken,
+}
+
+/// Who leads now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transferred {
+    pub to: Incarnation,
+    pub epoch: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Drains {
+        until_ms: Millis,
+    },
+    /// Digests are asked for, which are logged behind all that was taken.
+    Logs {
+        until_ms: Millis,
+    },
+    /// The heir has all up to there, and compares itself.
+    Compares {
+        at: u64,
+        until_ms: Millis,
+    },
+    /// This member leads no more.
+    Resigned {
+        until_ms: Millis,
+    },
+}
+
+/// One that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    heir: Incarnation,
+    epoch: u64,
+    rounds: u32,
+    phase: Phase,
+}
+
+impl Member {
+    /// Whether `who` would take over right now: it is in the set, is the same as this member for all
+    /// that it said, and was heard not long ago. One that is about to end, or stands still, would not.
+    pub fn is_heir(&self, who: Incarnation, now: Millis) -> bool {
+        let fresh_ms = 4 * self.election.timing().beacon_ms;
+        let is_heard = self.election.peer(who).is_some_and(|(_, echo_ms)| now < echo_ms.saturating_add(fresh_ms));
+        let is_sound = self.peers.of(who).is_none_or(|peer| peer.sound);
+        is_heard && is_sound && self.election.may_succeed(who)
+    }
+
+    /// Of those that could, the one that holds most.
+    pub fn best_heir(&self, now: Millis) -> Option<Incarnation> {
+        let set = self.election.record().map(|known| &known.record.insync)?;
+        let heirs = set.iter().copied().filter(|who| self.is_heir(*who, now));
+        heirs.max_by_key(|who| self.election.peer(*who))
+    }
+
+    /// The end is told by [`Action::Transferred`].
+    pub fn transfer(&mut self, heir: Incarnation, now: Millis) -> Result<(), NotTransferred> {
+        if self.transfer.is_some() {
+            return Err(NotTransferred::Busy);
+        }
+        let epoch = self.reign.as_ref().map(|reign| reign.epoch).ok_or(NotTransferred::NotPrimary)?;
+        self.gate.drain();
+        let phase = Phase::Drains { until_ms: now + DRAIN_WITHIN_MS };
+        self.transfer = Some(Transfer { heir, epoch, rounds: 1, phase });
+        self.go_on_with_transfer(now);
+        Ok(())
+    }
+
+    /// The caller does not wait for it any more. What has been resigned is not taken back.
+    pub fn give_up_transfer(&mut self) {
+        if self.transfer.take().is_some_and(|transfer| !matches!(transfer.phase, Phase::Resigned { .. })) {
+            self.peers.awaited = 0;
+            self.gate.undrain();
+        }
+    }
+
+    /// To [`Action::LogDigests`]: where they are; or they could not be logged.
+    pub fn on_digests_logged(&mut self, at: Option<u64>, now: Millis) {
+        let Some(transfer) = &mut self.transfer else { return };
+        if !matches!(transfer.phase, Phase::Logs { .. }) {
+            return;
+        }
+        match at {
+            Some(at) => {
+                transfer.phase = Phase::Compares { at, until_ms: now + COMPARED_WITHIN_MS };
+                self.peers.awaited = at;
+                self.go_on_with_transfer(now);
+            }
+            None => self.end_transfer(Err(NotTransferred::NotCompared)),
+        }
+    }
+
+    /// After each event that may bring it further.
+    pub(crate) fn go_on_with_transfer(&mut self, now: Millis) {
+        let Some(transfer) = self.transfer else { return };
+        let is_over = self.reign.as_ref().is_none_or(|reign| reign.epoch != transfer.epoch);
+        match transfer.phase {
+            Phase::Resigned { until_ms } => self.look_for_heir(transfer, until_ms, now),
+            Phase::Drains { .. } | Phase::Logs { .. } | Phase::Compares { .. } if is_over => {
+                self.end_transfer(Err(NotTransferred::NotPrimary));
+            }
+            Phase::Drains { until_ms } => self.on_draining(transfer, until_ms, now),
+            Phase::Logs { until_ms } if now >= until_ms => self.end_transfer(Err(NotTransferred::NotCompared)),
+            Phase::Logs { .. } => {}
+            Phase::Compares { at, until_ms } => self.on_comparing(transfer, (at, until_ms), now),
+        }
+    }
+
+    fn on_draining(&mut self, transfer: Transfer, until_ms: Millis, now: Millis) {
+        let Some(tail) = self.reign.as_ref().map(|reign| &reign.tail) else { return };
+        if tail.committed().get() < tail.appended().get() {
+            if now >= until_ms {
+                self.end_transfer(Err(NotTransferred::NotDrained));
+            }
+            return;
+        }
+        let phase = Phase::Logs { until_ms: now + COMPARED_WITHIN_MS };
+        self.transfer = Some(Transfer { phase, ..transfer });
+        self.out.push(Action::LogDigests);
+    }
+
+    fn on_comparing(&mut self, transfer: Transfer, (at, until_ms): (u64, Millis), now: Millis) {
+        let peer = self.peers.of(transfer.heir);
+        // No comparison of before can be that far: what was applied is committed, and stands in this log below the new entry.
+        let is_same = peer.is_some_and(|peer| peer.sound && peer.verified >= at);
+        if is_same {
+            return self.on_same(transfer, at, now);
+        }
+        if now >= until_ms {
+            let differs = peer.is_some_and(|peer| !peer.sound);
+            self.end_transfer(Err(if differs { NotTransferred::Differs } else { NotTransferred::NotCompared }));
+        }
+    }
+
+    /// The heir is the same as this member, behind entry `at`.
+    fn on_same(&mut self, transfer: Transfer, at: u64, now: Millis) {
+        let Some(appended) = self.reign.as_ref().map(|reign| reign.tail.appended().get()) else { return };
+        if appended != at {
+            // The heir could take over without that, and then this member, which has applied it, would
+            // need a full sync.
+            if transfer.rounds >= TRANSFER_ROUNDS_MAX {
+                return self.end_transfer(Err(NotTransferred::NotDrained));
+            }
+            let phase = Phase::Drains { until_ms: now + DRAIN_WITHIN_MS };
+            self.transfer = Some(Transfer { phase, rounds: transfer.rounds + 1, ..transfer });
+            return;
+        }
+        // On a record that is lost no heir may claim.
+        if !self.election.may_succeed(transfer.heir) || self.election.lost().is_some() {
+            return self.end_transfer(Err(NotTransferred::HeirLeaves));
+        }
+        let phase = Phase::Resigned { until_ms: now + TAKEN_WITHIN_MS };
+        self.transfer = Some(Transfer { phase, ..transfer });
+        self.peers.awaited = 0;
+        self.heir = Some(transfer.heir);
+        self.on(Event::Resign, now);
+    }
+
+    fn look_for_heir(&mut self, transfer: Transfer, until_ms: Millis, now: Millis) {
+        let moved = match self.role {
+            Role::Follow { primary, epoch } if epoch > transfer.epoch => Some((primary, epoch)),
+            Role::Lead { epoch } if epoch > transfer.epoch => Some((self.me, epoch)),
+            Role::Starting | Role::Follow { .. } | Role::Lead { .. } | Role::Deposed { .. } => None,
+        };
+        match moved {
+            Some((to, epoch)) if to == transfer.heir => self.end_transfer(Ok(Transferred { to, epoch })),
+            Some(_) => self.end_transfer(Err(NotTransferred::NotTaken)),
+            None if now >= until_ms => self.end_transfer(Err(NotTransferred::NotTaken)),
+            None => {}
+        }
+    }
+
+    fn end_transfer(&mut self, end: Result<Transferred, NotTransferred>) {
+        self.transfer = None;
+        self.peers.awaited = 0;
+        self.gate.undrain();
+        self.out.push(Action::Transferred(end));
+    }
+}

@@ -1,0 +1,44 @@
+//! One attack: the member's memory, and what the polite client noticed, from its begin to its end.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::attacks::Attack;
+use crate::polite::{self, Noticed};
+use crate::target::Target;
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub attack: Attack,
+    pub rest_bytes: u64,
+    pub peak_bytes: u64,
+    pub calls: usize,
+    /// Why, of each.
+    pub failed: Vec<String>,
+    pub p99: Duration,
+    /// Between two answers to the polite client.
+    pub gap_max: Duration,
+}
+
+pub async fn measure(attack: Attack, target: &Target, lasts: Duration) -> Measured {
+    let rest_bytes = target.resident_bytes();
+    let until = Instant::now() + lasts;
+    let (noticed, peak_bytes, ()) =
+        tokio::join!(polite::ask(target, until), peak(target, until), attack.run(target.address, until));
+    let Noticed { mut took, failed, gap_max } = noticed;
+    took.sort_unstable();
+    let p99 = took.get(took.len() * 99 / 100).copied().unwrap_or(Duration::MAX);
+    Measured { attack, rest_bytes, peak_bytes, calls: took.len(), failed, p99, gap_max }
+}
+
+async fn peak(target: &Target, until: Instant) -> u64 {
+    let mut peak = 0;
+    while Instant::now() < until {
+        peak = peak.max(target.resident_bytes());
+        sleep(LOOK_EVERY).await;
+    }
+    peak
+}

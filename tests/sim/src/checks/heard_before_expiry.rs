@@ -1,0 +1,89 @@
+//! No client expires for time in which its primary could not answer.
+//!
+//! Of each member that leads, the time in which it took calls and answered them is counted here once more, and where in that
+//! time each client was heard last. An expiry that comes earlier than a TTL after that counts time in which the client's signs
+//! of life were refused, or not read.
+
+use std::collections::BTreeMap;
+
+use election::{Incarnation, Service};
+use metadata::OpType;
+use oplog::{ClientId, Domain, Entry};
+
+use super::violated;
+use crate::member::TTL_STEP_MS_MAX;
+
+/// Ends of whole milliseconds of both counts.
+const SLACK_MS: u64 = 5;
+
+/// One epoch of one member.
+#[derive(Debug, Default)]
+struct Reign {
+    epoch: u64,
+    /// Of its clock, when it was last looked at.
+    seen_ms: u64,
+    /// It could answer then.
+    served: bool,
+    /// When its commits last moved, or had nowhere to go.
+    moved_ms: u64,
+    committed: u64,
+    /// Where the log ended then. Up to there it was all that there was to commit.
+    appended: u64,
+    /// For so long it could answer, in all.
+    served_ms: u64,
+    /// Where in that time a client was heard. Those that are not here: at its beginning.
+    clients: BTreeMap<ClientId, u64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    reigns: BTreeMap<Incarnation, Reign>,
+}
+
+impl Heard {
+    /// In each millisecond in which the member runs.
+    pub(crate) fn lives(&mut self, who: Incarnation, epoch: Option<u64>, clock: u64, service: &Service) {
+        let Some(epoch) = epoch else { return drop(self.reigns.remove(&who)) };
+        let reign = self.reigns.entry(who).or_default();
+        if reign.epoch != epoch {
+            *reign = Reign { epoch, seen_ms: clock, moved_ms: clock, ..Reign::default() };
+        }
+        if reign.served {
+            reign.served_ms += clock.saturating_sub(reign.seen_ms).min(TTL_STEP_MS_MAX);
+        }
+        // What was appended since the last look had no time to be committed.
+        let had_nothing = service.committed >= reign.appended || service.committed == service.appended;
+        if had_nothing || service.committed != reign.committed {
+            reign.moved_ms = clock;
+        }
+        (reign.committed, reign.appended) = (service.committed, service.appended);
+        reign.served = clock < service.until_ms && clock <= reign.moved_ms + TTL_STEP_MS_MAX + SLACK_MS;
+        reign.seen_ms = clock;
+    }
+
+    pub(crate) fn heard(&mut self, who: Incarnation, client: ClientId) {
+        if let Some(reign) = self.reigns.get_mut(&who) {
+            reign.clients.insert(client, reign.served_ms);
+        }
+    }
+
+    /// An entry of the member that leads.
+    pub(crate) fn logged(&mut self, who: Incarnation, entry: &Entry, client_ttl_ms: u64) {
+        if let Some(stamp) = entry.request {
+            return self.heard(who, stamp.client);
+        }
+        let Some(reign) = self.reigns.get(&who) else { return };
+        if entry.domain != Domain::METADATA || entry.op_type != OpType::ClientExpire as u8 {
+            return;
+        }
+        let client = ClientId(oplog::decode_payload(&entry.payload).expect("its only field is the client"));
+        let heard_ms = reign.clients.get(&client).copied().unwrap_or(0);
+        if reign.served_ms + SLACK_MS < heard_ms + client_ttl_ms {
+            violated!(
+                "{who:?} expires {client} at {}: it was heard after {heard_ms} ms in which it could be, and that is only {} ms by now",
+                entry.position(),
+                reign.served_ms
+            );
+        }
+    }
+}

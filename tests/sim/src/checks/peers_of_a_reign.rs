@@ -1,0 +1,11 @@
+//! A primary takes peers only once state and log of its epoch are in place.
+
+use election::Incarnation;
+
+use super::violated;
+
+pub(crate) fn taken(who: Incarnation, leads: bool) {
+    if !leads {
+        violated!("{who:?} takes a peer, and leads nothing");
+    }
+}
