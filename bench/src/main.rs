@@ -1,12 +1,12 @@
 //! Benchmarks of Understudy. Each prints CPU time per operation, since wall time on a shared machine says little;
 //! docs/benchmarks.md holds the figures and the commands that give them again.
 
-mod expire;
 mod lag;
 mod load;
 mod measure;
 mod members;
 mod pair;
+mod polite;
 mod process;
 mod promotion;
 mod server;
@@ -40,8 +40,8 @@ enum What {
     Promotion(promotion::Args),
     /// Two pairs, one with verification and one without: what it costs.
     Verify(verify::Args),
-    /// A client with half of all objects expires: how long do the calls of others take meanwhile?
-    Expire(expire::Args),
+    /// What a client that calls at a steady rate feels while bulk work goes on beside it.
+    Polite(polite::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<()> {
         What::Lag(args) => runtime()?.block_on(lag::run(&args)),
         What::Promotion(args) => runtime()?.block_on(promotion::run(&args)),
         What::Verify(args) => runtime()?.block_on(verify::run(&args)),
-        What::Expire(args) => runtime()?.block_on(expire::run(&args)),
+        What::Polite(args) => runtime()?.block_on(polite::run(&args)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A server process of our own, started for a benchmark and ended with it.
 
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The `understudy` that was built beside this binary.
     pub(crate) fn start(arguments: &[String]) -> Result<Server> {
-        let own = std::env::current_exe()?;
-        let binary = own.parent().context("this binary lies nowhere")?.join("understudy");
+        let binary = program()?;
         let port = free_port();
         let child = Command::new(&binary)
             .args(["serve", "--listen", &port.addr().to_string(), "--log-level", "warn"])
@@ -75,6 +74,11 @@ impl Drop for Server {
         }
         let _ = self.child.wait();
     }
+}
+
+/// The `understudy` that was built beside this binary.
+pub(crate) fn program() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().context("this binary lies nowhere")?.join("understudy"))
 }
 
 /// Whatever `start` starts runs on that CPU alone; this process, and what it starts later, on the others.

@@ -12,6 +12,11 @@ use metadata::Now;
 use parking_lot::Mutex;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+/// What this thread has had of a CPU.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 /// Of this process: its nodes have one host.
 static CLOCKS: LazyLock<Clocks> = LazyLock::new(Clocks::start);
 /// Two readings of the clocks are of one moment if no more than this lies between them.

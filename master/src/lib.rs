@@ -17,7 +17,8 @@
 //! | `listen` | the connections of all ports: who is let in, and who is cut off |
 //! | `http`, `metrics` | the admin HTTP; every metric, and what counts calls |
 //! | `serve` | a node from its configuration to its end: signals, graceful stop |
-//! | `budget`, `process`, `logging` | shared memory, this process, its log |
+//! | `budget`, `memory`, `process`, `logging` | shared memory, what the allocator keeps, this process, its log |
+//! | `background` | how much of a CPU bulk work takes |
 //! | `reload` | settings that change in a running process |
 //! | `cluster_settings` | those that belong to the cluster, as one list |
 //! | `cli` | the commands |
@@ -26,6 +27,7 @@
 //!
 //! Deliberately absent: what is promised of roles and logs; `election`, `replication` and `standby` decide that.
 
+mod background;
 mod budget;
 pub mod cli;
 pub mod clock;
@@ -41,6 +43,7 @@ mod http;
 mod listen;
 mod logging;
 mod membership;
+mod memory;
 mod metrics;
 mod node;
 mod pair;
@@ -55,6 +58,7 @@ pub use gate::{Gate, Standing};
 pub use grpc::in_process;
 pub use grpc::server::BindError;
 pub use logging::finish as finish_log;
+pub use memory::give_memory_back_aside;
 pub use node::{CommitRule, Node};
 pub use process::{abort_on_panic, avoid_huge_pages};
 pub use serve::Server;

@@ -16,6 +16,7 @@ use metadata::{CallRefused, Metadata, Steps};
 use oplog::{Appender, Position, Tail};
 use tokio::sync::Semaphore;
 
+use crate::background::Background;
 use crate::budget::{Bounds, Budget};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Serving};
@@ -58,6 +59,7 @@ pub struct Node {
     /// It holds this node.
     pair: OnceLock<Weak<Pair>>,
     lock_clock_ns: fn() -> u64,
+    pub(crate) background: Background,
     /// Places for calls that run on threads of their own.
     pub(crate) long_calls: Arc<Semaphore>,
     /// Memory for requests that come in parts.
@@ -113,6 +115,7 @@ impl Node {
             held: ArcSwap::from_pointee(held),
             gate: Arc::new(gate),
             clock: Clock::start(config.upkeep.upkeep_interval_ms + config.upkeep.stall_ms),
+            background: Background::new(config.upkeep.background_cpu_ratio),
             long_calls: Arc::new(Semaphore::new(config.serving.long_calls_max)),
             request_bytes: Budget::new(request_bounds(&config.serving)),
             unread_bytes: Budget::new(unread_bounds(&config.serving)),

@@ -13,6 +13,7 @@ use oplog::{ReplicatedState as _, ScrubCursor, ScrubStep, Verifiable as _};
 use tokio::time::sleep;
 use verification::Event;
 
+use crate::background::Piecework;
 use crate::node::Node;
 
 /// Slots of a shard's table that are looked at under one lock.
@@ -44,7 +45,7 @@ pub(crate) async fn run(node: Arc<Node>) {
 /// One shard, with whatever follows from it.
 pub(crate) async fn look_and_tell(node: &Node, shard: u32) -> Looked {
     let state = node.state();
-    let looked = look(&state, shard).await;
+    let looked = look(node, &state, shard).await;
     if !Arc::ptr_eq(&state, &node.state()) {
         // A full sync has put another one in its place.
         return Looked::Busy;
@@ -65,15 +66,22 @@ pub(crate) async fn look_and_tell(node: &Node, shard: u32) -> Looked {
     looked
 }
 
-async fn look(state: &Metadata, shard: u32) -> Looked {
+async fn look(node: &Node, state: &Metadata, shard: u32) -> Looked {
     let mut at = ScrubCursor::of(shard);
     loop {
-        match state.scrub(at, STEP) {
+        let piece = Piecework::begin(node);
+        let step = state.scrub(at, STEP);
+        let rest = piece.end();
+        match step {
             ScrubStep::More(next) => at = next,
             ScrubStep::Sound => return Looked::Sound,
             ScrubStep::Busy => return Looked::Busy,
             ScrubStep::Rotten(what) => return Looked::Rotten(what),
         }
-        tokio::task::yield_now().await;
+        if rest.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            sleep(rest).await;
+        }
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use election::LeftOut;
 use metadata::{CallRefused, InForce, Settings, Steps};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::background::Piecework;
 use crate::cluster_settings;
 use crate::node::Node;
 
@@ -28,8 +29,12 @@ pub(crate) async fn run(node: Arc<Node>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        while upkeep.round() {
-            tokio::task::yield_now().await;
+        while let Some(rest) = upkeep.round() {
+            if rest.is_zero() {
+                tokio::task::yield_now().await;
+            } else {
+                sleep(rest).await;
+            }
         }
     }
 }
@@ -43,21 +48,23 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    /// True: there is more to do now.
-    fn round(&mut self) -> bool {
+    /// There is more to do, after so much rest.
+    fn round(&mut self) -> Option<Duration> {
         let left_out = self.node.tick();
         self.tell(left_out);
         self.tell_settings();
+        let piece = Piecework::begin(&self.node);
         match self.node.step() {
             Ok(steps) => {
                 report(&steps);
-                steps.more
+                let rest = piece.end();
+                steps.more.then_some(if steps.urgent { Duration::ZERO } else { rest })
             }
             // Nothing is lost: the next round tries again.
-            Err(CallRefused::NotPrimary | CallRefused::Overloaded { .. }) => false,
+            Err(CallRefused::NotPrimary | CallRefused::Overloaded { .. }) => None,
             Err(error) => {
                 tracing::error!("upkeep was refused: {error}");
-                false
+                None
             }
         }
     }

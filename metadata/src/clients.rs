@@ -46,7 +46,7 @@ pub(crate) struct Client {
     pub(crate) kept_from: u64,
     pub(crate) number_max: u64,
     answers: BTreeMap<u64, AnswerRecord>,
-    answer_bytes: usize,
+    pub(crate) answer_bytes: usize,
     pub(crate) segments: BTreeSet<SegmentIx>,
     /// Those of them that are not going.
     pub(crate) living: BTreeSet<SegmentIx>,
@@ -84,6 +84,17 @@ impl Client {
     /// Nothing of it is left to clean up but itself.
     pub(crate) fn is_bare(&self) -> bool {
         self.segments.is_empty() && self.unfinished.is_empty() && self.tasks.is_empty()
+    }
+
+    /// Below which number its oldest answers stand, so many of them, and no more than so many bytes. `None`: it has none.
+    pub(crate) fn oldest_answers(&self, count: usize, bytes_max: usize) -> Option<u64> {
+        let mut bytes = 0;
+        let few = self.answers.iter().take(count).take_while(|(_, record)| {
+            let fits = bytes == 0 || bytes + record.bytes <= bytes_max;
+            bytes += record.bytes;
+            fits
+        });
+        few.last().map(|(number, _)| number.saturating_add(1))
     }
 
     fn is_full(&self, answers_max: usize, bytes_max: usize) -> bool {

@@ -220,21 +220,25 @@ impl Metadata {
             "" => None,
             regex => Some(pattern("regex", regex)?),
         };
-        let mut view = self.view();
+        let view = self.view();
         let tenant = view.tenant(what.tenant).unwrap_or(TenantIx::MAX);
         let wanted = |object: &&Object| object.tenant == tenant && object.key.starts_with(what.prefix);
         let mut page = Page { keys: Vec::new(), next: None, wait_seq: view.seq() };
         let first = from.map_or(0, |from| usize::from(from.shard));
         for at in first..OBJECT_SHARDS {
             let after: &[u8] = from.filter(|from| usize::from(from.shard) == at).map_or(&[], |from| &from.after);
-            let mut keys: Vec<KeyInfo> = {
-                let shard = self.scan(at);
+            let mut keys: Vec<KeyInfo> = Vec::new();
+            self.scan_in_pieces(at, |shard, slots| {
+                if slots.start == 0 {
+                    keys.clear();
+                }
                 // Not older than the objects.
-                view = self.view();
+                let view = self.view();
                 page.wait_seq = page.wait_seq.max(shard.last_seq()).max(view.seq());
-                let rest = shard.iter().filter(|object| *object.key > *after).filter(wanted);
-                rest.map(|object| key_info(object, &view)).collect()
-            };
+                let rest = slots.filter_map(|slot| shard.slot(slot)).filter(|object| *object.key > *after);
+                keys.extend(rest.filter(wanted).map(|object| key_info(object, &view)));
+            });
+            pace.pause();
             keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             // A pattern takes its time, so it runs without the lock; in order, so that it can go on where it was ended.
             let is_match = |key: &[u8]| matcher.as_ref().is_none_or(|regex| regex.is_match(key));

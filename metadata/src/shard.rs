@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use oplog::{Digest, Secret};
 
 use crate::hash::KeyHash;
@@ -20,6 +19,8 @@ pub(crate) struct Shard {
     buckets: [Digest; SHARD_BUCKETS],
     /// Counts changes: whoever looks at the records in several steps sees whether they are still the same.
     changes: u64,
+    /// Counts the times when records may have changed their slots.
+    moves: u64,
     /// Of the last change, also of an object that is gone since: what a "not found" must wait for.
     last_seq: u64,
     /// While the state is being rebuilt: the shard holds everything up to here, whatever the log says again.
@@ -59,7 +60,12 @@ impl Shard {
         self.changes
     }
 
-    /// Slots of the table; a record keeps its own as long as nothing changes.
+    /// As long as it is the same, every record that was there keeps its slot.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    /// Slots of the table; see [`Shard::moves`].
     pub(crate) fn slots(&self) -> usize {
         self.table.num_buckets()
     }
@@ -112,6 +118,7 @@ impl Shard {
         self.buckets[object.hash.bucket()] += object.digest();
         self.changes += 1;
         self.last_seq = self.last_seq.max(object.seq);
+        self.moves += u64::from(self.table.len() == self.table.capacity());
         self.table.insert_unique(object.hash.0, Box::new(object), |object| object.hash.0);
     }
 
@@ -125,9 +132,8 @@ impl Shard {
         seq: u64,
         change: impl FnOnce(&mut Object) -> Result<R, E>,
     ) -> Option<Result<R, E>> {
-        let found =
-            self.table.entry(hash.0, |object| object.tenant == tenant && *object.key == *key, |object| object.hash.0);
-        let Entry::Occupied(mut found) = found else { return None };
+        let found = self.table.find_entry(hash.0, |object| object.tenant == tenant && *object.key == *key);
+        let mut found = found.ok()?;
         let object = found.get_mut();
         let before = object.digest();
         let result = match change(object) {
@@ -163,7 +169,78 @@ impl Shard {
     fn shrink(&mut self) {
         if self.table.capacity() > 64 && self.table.len() * 4 < self.table.capacity() {
             let twice = self.table.len() * 2;
+            self.moves += 1;
             self.table.shrink_to(twice, |object| object.hash.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oplog::ClientId;
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::object::Replica;
+    use crate::rng::Rng;
+    use crate::types::{ItemId, Pin, Place};
+
+    fn object(n: u64) -> Object {
+        Object {
+            key: n.to_le_bytes().into(),
+            hash: KeyHash(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            size: 100,
+            seq: 0,
+            owner: ClientId::default(),
+            put: ItemId::default(),
+            checksum: None,
+            replicas: smallvec![Replica { place: Place { segment: 3, address: 64 }, index: 0, complete: true }],
+            extra: None,
+            tenant: 0,
+            pin: Pin::None,
+            pinned_at_ms: 0,
+            lease_until_ms: 0,
+        }
+    }
+
+    fn slots(shard: &Shard) -> Vec<Option<Box<[u8]>>> {
+        (0..shard.slots()).map(|at| shard.slot(at).map(|object| object.key.clone())).collect()
+    }
+
+    #[test]
+    fn records_keep_their_slots_until_it_says_that_they_moved() {
+        let mut shard = Shard::default();
+        let mut random = Rng::new(5);
+        let (mut there, mut moves_seen, mut kept_seen) = (Vec::new(), 0, 0);
+        for n in 0..3000 {
+            let (before, moves) = (slots(&shard), shard.moves());
+            // Up to some thousand, and down again.
+            if there.is_empty() || random.below(10) < if n < 2000 { 8 } else { 1 } {
+                shard.insert(object(n));
+                there.push(n);
+            } else {
+                let gone = object(there.swap_remove(random.below(there.len())));
+                let done = shard.edit(gone.hash, gone.tenant, &gone.key, n, |object| {
+                    object.replicas.clear();
+                    Ok::<(), ()>(())
+                });
+                assert_eq!(done, Some(Ok(())));
+            }
+            if shard.moves() != moves {
+                moves_seen += 1;
+                continue;
+            }
+            kept_seen += 1;
+            let after = slots(&shard);
+            assert_eq!(after.len(), before.len());
+            let moved = before
+                .iter()
+                .zip(&after)
+                .find(|(before, after)| before.is_some() && after.is_some() && before != after);
+            assert_eq!(moved, None);
+            let occupied = after.iter().flatten().count();
+            assert_eq!(occupied, there.len());
+        }
+        assert!(moves_seen > 8 && kept_seen > 2500, "{moves_seen} moves, {kept_seen} times without");
     }
 }

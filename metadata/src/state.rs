@@ -5,7 +5,7 @@
 //! early is held back by the seq that their answer waits for. Every use of the writer lock is a step of at most
 //! [`ENTRY_ITEMS_MAX`](crate::types::ENTRY_ITEMS_MAX) items.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,11 @@ use crate::shard::Shard;
 use crate::steps::round::Rounds;
 use crate::types::{CallRefused, Now, OBJECT_SHARDS};
 use crate::view::View;
+
+/// Slots of a shard's table that are looked at under one lock.
+const SCAN_SLOTS: usize = 1024;
+/// A shard that has moved its records this often while it was looked at is looked at in one piece.
+const SCAN_TRIES_MAX: u32 = 4;
 
 /// The metadata of one member.
 #[derive(Debug)]
@@ -182,6 +187,29 @@ impl Metadata {
         ScanGuard { _held: Held::begin(self), guard }
     }
 
+    /// All records of a shard that are there all the while, in pieces, each under a lock of its own; what comes or goes meanwhile may
+    /// be seen or not. `look` is told which slots are next. From 0 on it begins anew: maybe not for the first time, since a table
+    /// that grows moves its records.
+    pub(crate) fn scan_in_pieces(&self, shard: usize, mut look: impl FnMut(&Shard, Range<usize>)) {
+        let (mut from, mut moves, mut tries) = (0, 0, 0);
+        loop {
+            let ScanGuard { _held: held, guard } = self.scan(shard);
+            if from > 0 && guard.moves() != moves {
+                (from, tries) = (0, tries + 1);
+            }
+            moves = guard.moves();
+            let slots = guard.slots();
+            let upto = if tries < SCAN_TRIES_MAX { slots.min(from + SCAN_SLOTS) } else { slots };
+            look(&guard, from..upto);
+            if upto == slots {
+                return;
+            }
+            from = upto;
+            drop(held);
+            MutexGuard::unlock_fair(guard);
+        }
+    }
+
     pub(crate) fn digest_of(&self, writer: &Writer) -> Digest {
         self.shards.iter().map(|shard| shard.lock().digest()).sum::<Digest>() + writer.dir.digest()
     }
@@ -251,6 +279,14 @@ impl DerefMut for WriterGuard<'_> {
 }
 
 impl WriterGuard<'_> {
+    /// Gives the lock to whoever waits for it longest. Dropped, it goes to whoever is quickest, and that is most often the one who
+    /// has just had it.
+    pub(crate) fn hand_over(self) {
+        let WriterGuard { held, guard, .. } = self;
+        drop(held);
+        MutexGuard::unlock_fair(guard);
+    }
+
     /// Lets others in, between two steps of one piece of work.
     pub(crate) fn step_aside(&mut self) {
         let clock = self.state.config.lock_clock_ns;

@@ -298,6 +298,9 @@ component! {
         /// Milliseconds that a round may be late. Beyond that this process stood still, and every time-out is extended
         /// by the rest.
         stall_ms: u64 = 500, "UNDERSTUDY_STALL_MS";
+        /// Share of one CPU (above 0, at most 1) that bulk work takes while clients call: eviction, expiry, unmounts, lists of keys,
+        /// removals by pattern and of all, the scrub. Without calls, and where puts wait for space, it takes all it needs.
+        background_cpu_ratio: f64 = 0.25, "UNDERSTUDY_BACKGROUND_CPU_RATIO";
     }
 }
 

@@ -222,6 +222,9 @@ impl Cluster {
 impl Upkeep {
     fn validate(&self, state: &StateSettings) -> Checked {
         rule(self.upkeep_interval_ms >= 1, "upkeep_interval_ms", || "must be above 0".to_owned())?;
+        rule(self.background_cpu_ratio > 0.0 && self.background_cpu_ratio <= 1.0, "background_cpu_ratio", || {
+            format!("{} must be above 0 and at most 1", self.background_cpu_ratio)
+        })?;
         let step_ms = self.upkeep_interval_ms.saturating_add(self.stall_ms);
         rule(step_ms < state.client_ttl_ms, "stall_ms", || {
             let ttl_ms = state.client_ttl_ms;

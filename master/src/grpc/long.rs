@@ -11,6 +11,7 @@ use proto::status;
 use proto::v1::CallError;
 use proto::v1::session_request::Call;
 
+use crate::background::Piecework;
 use crate::clock::monotonic_ns;
 use crate::grpc::dispatch;
 use crate::grpc::framing::Inbound;
@@ -53,14 +54,15 @@ impl Waited {
 #[derive(Debug)]
 pub(crate) struct Patience<'a> {
     waited: &'a Waited,
+    pieces: Piecework<'a>,
     left_ns: u64,
     looked_ns: u64,
 }
 
 impl Patience<'_> {
-    pub(crate) fn of<'a>(node: &Node, waited: &'a Waited) -> Patience<'a> {
+    pub(crate) fn of<'a>(node: &'a Node, waited: &'a Waited) -> Patience<'a> {
         let left_ns = node.config.serving.pattern_ms_max.saturating_mul(1_000_000);
-        Patience { waited, left_ns, looked_ns: monotonic_ns() }
+        Patience { waited, pieces: Piecework::begin(node), left_ns, looked_ns: monotonic_ns() }
     }
 }
 
@@ -78,17 +80,34 @@ impl Pace for Patience<'_> {
         self.looked_ns = now_ns;
         if self.left_ns == 0 { Going::TimeIsUp } else { Going::On }
     }
+
+    fn pause(&mut self) {
+        self.pieces.rest();
+    }
 }
 
 /// For a call that has none: it ends with its caller only.
 #[derive(Debug)]
-pub(crate) struct NoPattern<'a>(pub(crate) &'a Waited);
+pub(crate) struct NoPattern<'a> {
+    waited: &'a Waited,
+    pieces: Piecework<'a>,
+}
+
+impl NoPattern<'_> {
+    pub(crate) fn of<'a>(node: &'a Node, waited: &'a Waited) -> NoPattern<'a> {
+        NoPattern { waited, pieces: Piecework::begin(node) }
+    }
+}
 
 impl Pace for NoPattern<'_> {
     fn begin(&mut self) {}
 
     fn going(&mut self) -> Going {
-        if self.0.is_over() { Going::CallerIsGone } else { Going::On }
+        if self.waited.is_over() { Going::CallerIsGone } else { Going::On }
+    }
+
+    fn pause(&mut self) {
+        self.pieces.rest();
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn remove_matching(
 
 pub(crate) fn remove_all(node: &Node, request: &RemoveAllRequest, waited: &Waited) -> Result<Reply, CallError> {
     let call = mutating(node, &request.caller)?;
-    let removed = node.state().remove_all_at(&call, request.force, &mut NoPattern(waited));
+    let removed = node.state().remove_all_at(&call, request.force, &mut NoPattern::of(node, waited));
     removed.map(many).map_err(|refused| refuse::call(node, refused))
 }
 

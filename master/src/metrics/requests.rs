@@ -138,6 +138,12 @@ impl Requests {
         Requests { shards: (0..SHARDS).map(|_| Shard::new()).collect() }
     }
 
+    /// Of all methods.
+    pub(crate) fn answered_total(&self) -> u64 {
+        let counts = self.shards.iter().flat_map(|shard| &shard.methods);
+        counts.map(|counts| counts.answered.load(Ordering::Relaxed)).sum()
+    }
+
     /// From here on the time counts.
     pub(crate) fn take(&self, call: &Call) -> Taken {
         let method = Method::of(call);

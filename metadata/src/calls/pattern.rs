@@ -32,6 +32,8 @@ pub trait Pace {
     /// From here on keys are matched; what was before is not the pattern's time.
     fn begin(&mut self);
     fn going(&mut self) -> Going;
+    /// Between two pieces of the work, without any lock: whoever calls may wait here, so that others get their turn.
+    fn pause(&mut self);
 }
 
 /// For callers that wait for as long as it takes.
@@ -44,6 +46,8 @@ impl Pace for Unhurried {
     fn going(&mut self) -> Going {
         Going::On
     }
+
+    fn pause(&mut self) {}
 }
 
 pub(crate) fn pattern(field: &str, text: &str) -> Result<Regex, CallRefused> {

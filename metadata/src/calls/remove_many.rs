@@ -14,7 +14,8 @@ use crate::clients::{AnswerRecord, Known};
 use crate::hash::{KeyHash, RequestBody};
 use crate::op::{OpType, RemoveManyOp, Removed, Retire};
 use crate::state::{Metadata, WriterGuard};
-use crate::types::{Answer, Call, CallRefused, ENTRY_ITEMS_MAX, TenantIx};
+use crate::steps::STEP_OBJECTS_MAX;
+use crate::types::{Answer, Call, CallRefused, TenantIx};
 
 /// An entry holds no more than this of keys.
 const ENTRY_KEY_BYTES_MAX: usize = 256 << 10;
@@ -93,6 +94,7 @@ impl Metadata {
     fn go_over(&self, run: &mut Run<'_>, picks: &mut Picks<'_>) -> Result<Answer<RemovedMany>, CallRefused> {
         for shard in 0..self.shards.len() {
             let mut keys = self.keys_of(shard, run.tenant);
+            picks.pace.pause();
             // A pattern takes its time, so it runs without a lock.
             picks.pick(&mut keys)?;
             let mut rest = &keys[..];
@@ -102,14 +104,22 @@ impl Metadata {
                 if let Some(answer) = self.remove_part(run, now)? {
                     return Ok(answer);
                 }
+                picks.pace.pause();
             }
         }
         self.finish_many(run)
     }
 
     fn keys_of(&self, shard: usize, tenant: TenantIx) -> Vec<Box<[u8]>> {
-        let shard = self.scan(shard);
-        shard.iter().filter(|object| object.tenant == tenant).map(|object| object.key.clone()).collect()
+        let mut keys = Vec::new();
+        self.scan_in_pieces(shard, |shard, slots| {
+            if slots.start == 0 {
+                keys.clear();
+            }
+            let objects = slots.filter_map(|slot| shard.slot(slot)).filter(|object| object.tenant == tenant);
+            keys.extend(objects.map(|object| object.key.clone()));
+        });
+        keys
     }
 
     /// What the request has removed so far, in all of its runs; or its answer, when one of them is through.
@@ -154,6 +164,7 @@ impl Metadata {
             Ok(())
         })?;
         run.sum.removed += op.removed.len() as u64;
+        writer.hand_over();
         Ok(None)
     }
 
@@ -257,7 +268,7 @@ impl Run<'_> {
 
 fn count_that_fits(keys: &[Box<[u8]>]) -> usize {
     let mut bytes = 0;
-    let sizes = keys.iter().take(ENTRY_ITEMS_MAX).map(|key| key.len());
+    let sizes = keys.iter().take(STEP_OBJECTS_MAX).map(|key| key.len());
     let fit = sizes.take_while(|size| {
         bytes += size;
         bytes <= ENTRY_KEY_BYTES_MAX

@@ -1,51 +1,58 @@
 //! Eviction: of a few objects drawn at random, the one that was read longest ago goes first.
 //!
-//! Drawing makes it cost what is evicted: no order has to be kept at every read, and nothing is scanned. What is
-//! leased, hard pinned or being written is never taken, and what is soft pinned only when drawing finds nothing else.
-//! An object that also lies on disk loses its memory replicas only.
+//! Drawing makes it cost what is evicted: no order has to be kept at every read, and nothing is scanned. A step draws a
+//! bounded number of objects, and of each [`DRAWS`] of them one goes. What is leased, hard pinned or being written is
+//! never taken, and what is soft pinned only when drawing finds nothing else. An object that also lies on disk loses its
+//! memory replicas only.
 
 use crate::apply::{Inconsistent, replica_bit};
+use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{Evicted, EvictionOp, KeyRef, OpType, ReplicaMask};
 use crate::segments::SegmentState;
 use crate::settings::Settings;
-use crate::steps::{STEP_OBJECTS_MAX, Stepping};
-use crate::types::{CallRefused, Pin, SegmentKind, TenantIx, extent};
+use crate::steps::{STEP_OBJECTS_MAX, Stepping, is_over};
+use crate::types::{CallRefused, Pin, SegmentIx, SegmentKind, TenantIx, extent};
 
 /// Draws for each object that goes.
 const DRAWS: usize = 8;
-/// Draws in a row that found nothing to evict, after which this step gives up; with soft pins, or for good.
-const VAIN_DRAWS_MAX: usize = 64;
+/// In one step.
+const STEP_DRAWS: usize = STEP_OBJECTS_MAX * DRAWS;
+
+/// What was drawn and may go: the replica in the segment's list of holders at that place. The rest is looked up again only for what
+/// is chosen.
+struct Drawn {
+    segment: SegmentIx,
+    at: usize,
+    holder: KeyHash,
+    soft_pinned: bool,
+    lease_until_ms: u64,
+}
 
 struct Candidate {
     tenant: TenantIx,
     key: Box<[u8]>,
+    holder: KeyHash,
     dropped: ReplicaMask,
     /// Memory that becomes free and takes new objects.
     bytes: u64,
-    lease_until_ms: u64,
 }
 
 impl Stepping<'_, '_> {
     pub(super) fn evict(&mut self) -> Result<(), CallRefused> {
+        let pressed = self.writer.pressed;
         let goal = self.bytes_to_evict();
         if goal == 0 {
             return Ok(());
         }
-        let mut chosen: Vec<Candidate> = Vec::new();
-        let mut freed = 0;
-        while freed < goal && chosen.len() < STEP_OBJECTS_MAX {
-            let Some(candidate) = self.draw(&chosen, false).or_else(|| self.draw(&chosen, true)) else {
-                self.writer.evict_to = None;
-                break;
-            };
-            freed += candidate.bytes;
-            chosen.push(candidate);
-        }
+        let chosen = self.choose(goal);
         if chosen.is_empty() {
+            self.writer.evict_to = None;
             return Ok(());
         }
-        self.done.more |= chosen.len() == STEP_OBJECTS_MAX;
+        let more = chosen.iter().map(|candidate| candidate.bytes).sum::<u64>() < goal;
+        self.done.more |= more;
+        self.done.urgent |= more && pressed;
         let items = chosen.iter().map(|candidate| Evicted {
             object: KeyRef { tenant: candidate.tenant, key: &candidate.key },
             dropped: candidate.dropped,
@@ -67,6 +74,35 @@ impl Stepping<'_, '_> {
         Ok(())
     }
 
+    /// No more than frees so much.
+    fn choose(&mut self, goal: u64) -> Vec<Candidate> {
+        let mut drawn = self.draw();
+        // What is soft pinned goes only where there is nothing else.
+        let unpinned = drawn.iter().filter(|drawn| !drawn.soft_pinned).count();
+        if unpinned > 0 {
+            drawn.retain(|drawn| !drawn.soft_pinned);
+        }
+        let count = drawn.len().div_ceil(DRAWS);
+        drawn.sort_unstable_by_key(|drawn| drawn.lease_until_ms);
+        let mut chosen: Vec<Candidate> = Vec::with_capacity(count);
+        let mut freed = 0;
+        for drawn in drawn {
+            if freed >= goal || chosen.len() == count {
+                break;
+            }
+            let Some(candidate) = self.candidate(&drawn) else { continue };
+            let is_it = |other: &Candidate| {
+                other.holder == candidate.holder && other.tenant == candidate.tenant && other.key == candidate.key
+            };
+            // It may have been drawn twice, by one of its places or by two.
+            if !chosen.iter().any(is_it) {
+                freed += candidate.bytes;
+                chosen.push(candidate);
+            }
+        }
+        chosen
+    }
+
     /// Down to the ratio below the watermark, once that is passed; as much below what is used, once a put has found no
     /// space. What takes several steps goes on to where it was to end, also when it has come below the watermark.
     fn bytes_to_evict(&mut self) -> u64 {
@@ -84,70 +120,57 @@ impl Stepping<'_, '_> {
         target.map_or(0, |target| used_bytes - target)
     }
 
-    fn draw(&mut self, chosen: &[Candidate], soft_pinned_too: bool) -> Option<Candidate> {
-        let mut best: Option<Candidate> = None;
-        let mut hits = 0;
-        for _ in 0..VAIN_DRAWS_MAX {
-            let Some(candidate) = self.draw_one(soft_pinned_too) else { continue };
-            if chosen.iter().any(|other| other.tenant == candidate.tenant && other.key == candidate.key) {
-                continue;
-            }
-            hits += 1;
-            if best.as_ref().is_none_or(|best| candidate.lease_until_ms < best.lease_until_ms) {
-                best = Some(candidate);
-            }
-            if hits == DRAWS {
-                break;
-            }
-        }
-        best
-    }
-
-    fn draw_one(&mut self, soft_pinned_too: bool) -> Option<Candidate> {
-        let writer = &mut **self.writer;
+    fn draw(&mut self) -> Vec<Drawn> {
+        let Stepping { state, writer, now, .. } = self;
+        let grace_from_ms = writer.grace_from_ms;
+        let in_force = writer.dir.in_force(&state.config);
+        let lease_grace_until_ms = grace_from_ms.map_or(0, |from_ms| from_ms + in_force.kept().object_lease_ms);
+        let writer = &mut ***writer;
         let open = writer.dir.segments.open(SegmentKind::Memory);
         let used_bytes = open.all().used_bytes;
-        if used_bytes == 0 {
-            return None;
+        let mut found = Vec::with_capacity(if used_bytes == 0 { 0 } else { STEP_DRAWS });
+        for _ in 0..found.capacity() {
+            // By what they hold: one that is full is found beside any number that are empty.
+            let segment = open.at_used_byte(writer.rng.below(used_bytes as usize) as u64);
+            let Some(segment) = segment.and_then(|ix| writer.dir.segments.get(ix)) else { continue };
+            let at = writer.rng.below(segment.holders().len());
+            let Some(holder) = segment.holders().get(at) else { continue };
+            let shard = state.shards[holder.shard()].lock();
+            let Some(object) = shard.find_by(holder, |object| lies_at(object, segment.info.ix, at)) else { continue };
+            let soft_pinned = match object.pin {
+                Pin::None => false,
+                Pin::Hard => continue,
+                Pin::Soft { ttl_ms } => !is_over(*now, grace_from_ms, object.pinned_at_ms, u64::from(ttl_ms)),
+            };
+            if object.lease_until_ms.max(lease_grace_until_ms) > now.ttl_ms || object.is_unfinished() {
+                continue;
+            }
+            let lease_until_ms = object.lease_until_ms;
+            found.push(Drawn { segment: segment.info.ix, at, holder, soft_pinned, lease_until_ms });
         }
-        // By what they hold: one that is full is found beside any number that are empty.
-        let ix = open.at_used_byte(writer.rng.below(used_bytes as usize) as u64)?;
-        let segment = writer.dir.segments.get(ix)?;
-        let holders = segment.holders();
-        let at = writer.rng.below(holders.len());
-        let holder = holders.get(at)?;
-        let shard = self.state.shards[holder.shard()].lock();
-        let object = shard.find_by(holder, |object| {
-            object.all_replicas().any(|(r, _)| r.place.segment == ix && r.index as usize == at)
-        })?;
-        self.may_evict(object, soft_pinned_too).then(|| self.candidate(object))
+        found
     }
 
-    fn may_evict(&self, object: &Object, soft_pinned_too: bool) -> bool {
-        let pinned = match object.pin {
-            Pin::None => false,
-            Pin::Hard => true,
-            Pin::Soft { ttl_ms } => !soft_pinned_too && !self.is_over(object.pinned_at_ms, u64::from(ttl_ms)),
-        };
-        let lease_ms = self.in_force().kept().object_lease_ms;
-        let grace_until = self.writer.grace_from_ms.map_or(0, |from_ms| from_ms + lease_ms);
-        let leased = object.lease_until_ms.max(grace_until) > self.now.ttl_ms;
-        !pinned && !leased && !object.is_unfinished()
-    }
-
-    fn candidate(&self, object: &Object) -> Candidate {
+    fn candidate(&self, drawn: &Drawn) -> Option<Candidate> {
+        let shard = self.state.shards[drawn.holder.shard()].lock();
+        let object = shard.find_by(drawn.holder, |object| lies_at(object, drawn.segment, drawn.at))?;
         let segments = &self.writer.dir.segments;
         let in_memory = |ix| segments.get(ix).is_none_or(|segment| segment.info.kind == SegmentKind::Memory);
         let is_open = |ix| segments.get(ix).is_some_and(|segment| segment.info.state == SegmentState::Mounted);
         let goes = || object.replicas.iter().enumerate().filter(|(_, r)| in_memory(r.place.segment));
         let dropped: ReplicaMask = goes().fold(0, |mask, (at, _)| mask | replica_bit(at));
         let counted = goes().filter(|(_, r)| is_open(r.place.segment)).count();
-        Candidate {
+        Some(Candidate {
             tenant: object.tenant,
             key: object.key.clone(),
+            holder: drawn.holder,
             dropped,
             bytes: extent(object.size) * counted as u64,
-            lease_until_ms: object.lease_until_ms,
-        }
+        })
     }
+}
+
+/// Whether this object is the holder at that place of the segment's list.
+pub(super) fn lies_at(object: &Object, segment: SegmentIx, at: usize) -> bool {
+    object.all_replicas().any(|(r, _)| r.place.segment == segment && r.index as usize == at)
 }

@@ -2,13 +2,15 @@
 
 use oplog::ClientId;
 
-use crate::op::{ClientLeftOp, DiscardOp, KeyRef, OpType, TaskUpdate, TaskUpdateOp};
-use crate::steps::{STEP_OBJECTS_MAX, Stepping};
+use crate::op::{ClientLeftOp, DiscardOp, ForgetAnswersOp, KeyRef, OpType, TaskUpdate, TaskUpdateOp};
+use crate::steps::{STEP_OBJECTS_MAX, Stepping, is_over};
 use crate::tasks::TaskState;
 use crate::types::{CallRefused, ItemId, TenantIx};
 
 /// Clients looked at or expired at a time.
 const CLIENTS_MAX: usize = 64;
+/// Of a client that goes, so many bytes of answers are forgotten at a time.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 impl Stepping<'_, '_> {
     pub(super) fn expire_clients(&mut self) -> Result<(), CallRefused> {
@@ -24,13 +26,21 @@ impl Stepping<'_, '_> {
         Ok(())
     }
 
-    /// Unfinished work of expired clients, then their tasks, then themselves. Their segments go like any other.
+    /// Unfinished work of expired clients, then their tasks, then the answers kept for them, then themselves. Their segments go like any other.
     pub(super) fn clean_up_after_clients(&mut self) -> Result<(), CallRefused> {
         let expired: Vec<ClientId> = self.writer.dir.clients.expired.iter().take(CLIENTS_MAX).copied().collect();
         for id in expired {
             let Some(client) = self.writer.dir.clients.get(id) else { continue };
             if !client.living.is_empty() {
                 self.writer.commit_op(OpType::ClientExpire, &ClientLeftOp { client: id.0 }, self.now)?;
+                self.done.more = true;
+                break;
+            }
+            // Tens of MB, maybe: what gives them back at once holds everybody up.
+            if client.is_bare() && client.answer_bytes > ANSWER_BYTES_MAX {
+                let Some(below) = client.oldest_answers(STEP_OBJECTS_MAX, ANSWER_BYTES_MAX) else { continue };
+                let op = ForgetAnswersOp { client: id.0, below };
+                self.writer.commit_op(OpType::ForgetAnswers, &op, self.now)?;
                 self.done.more = true;
                 break;
             }
@@ -65,9 +75,8 @@ impl Stepping<'_, '_> {
         });
         let Some(id) = late.map(|(id, _)| id).next() else { return Ok(()) };
         self.done.more = true;
-        let grace_from_ms = self.writer.grace_from_ms.unwrap_or(0);
-        let now_ms = self.now.ttl_ms;
-        self.discard_of(id, |since_ms| now_ms.saturating_sub(since_ms.max(grace_from_ms)) >= timeout_ms)
+        let (now, grace_from_ms) = (self.now, self.writer.grace_from_ms);
+        self.discard_of(id, |since_ms| is_over(now, grace_from_ms, since_ms, timeout_ms))
     }
 
     fn discard_of(&mut self, id: ClientId, is_late: impl Fn(u64) -> bool) -> Result<(), CallRefused> {

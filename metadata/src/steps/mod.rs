@@ -14,8 +14,8 @@ use crate::settings::InForce;
 use crate::state::{Metadata, WriterGuard};
 use crate::types::{CallRefused, Now};
 
-/// Objects that one step touches at most.
-pub(crate) const STEP_OBJECTS_MAX: usize = 256;
+/// Objects that one step touches at most: what others wait for, since nothing goes on beside it.
+pub(crate) const STEP_OBJECTS_MAX: usize = 64;
 
 /// What one step did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Steps {
     pub tasks_updated: u64,
     /// There is more to do: step again soon.
     pub more: bool,
+    /// A put found no space that an eviction frees: step again at once.
+    pub urgent: bool,
 }
 
 /// The writer, for the length of one step.
@@ -48,9 +50,12 @@ impl Stepping<'_, '_> {
 
     /// A thing that began at `since_ms` is over after `duration_ms`, but never within that time of a promotion.
     pub(crate) fn is_over(&self, since_ms: u64, duration_ms: u64) -> bool {
-        let since_ms = since_ms.max(self.writer.grace_from_ms.unwrap_or(0));
-        self.now.ttl_ms.saturating_sub(since_ms) >= duration_ms
+        is_over(self.now, self.writer.grace_from_ms, since_ms, duration_ms)
     }
+}
+
+fn is_over(now: Now, grace_from_ms: Option<u64>, since_ms: u64, duration_ms: u64) -> bool {
+    now.ttl_ms.saturating_sub(since_ms.max(grace_from_ms.unwrap_or(0))) >= duration_ms
 }
 
 impl Metadata {
@@ -81,6 +86,8 @@ impl Metadata {
             let mut step = Stepping { state: self, writer: &mut writer, now, done: sum };
             kind(&mut step)?;
             sum = step.done;
+            // Steps follow each other: without that those who wait would hardly get the lock in between.
+            writer.hand_over();
         }
         Ok(sum)
     }

@@ -3,6 +3,7 @@
 use crate::holders::Holders;
 use crate::op::{DropReplicasOp, KeyRef, OpType, ReleaseOp, Retire, SegmentOp};
 use crate::segments::SegmentState;
+use crate::steps::evict::lies_at;
 use crate::steps::round::next_of;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping};
 use crate::types::{CallRefused, SegmentIx, TenantIx};
@@ -55,9 +56,7 @@ impl Stepping<'_, '_> {
         for at in (count.saturating_sub(STEP_OBJECTS_MAX)..count).rev() {
             let Some(holder) = holders.and_then(|holders| holders.get(at)) else { continue };
             let shard = self.state.shards[holder.shard()].lock();
-            let object = shard.find_by(holder, |object| {
-                object.all_replicas().any(|(r, _)| r.place.segment == segment && r.index as usize == at)
-            });
+            let object = shard.find_by(holder, |object| lies_at(object, segment, at));
             // One object may hold two places here, its own and its replacement's. One drop takes both.
             if let Some(object) = object
                 && !found.iter().rev().take(8).any(|(tenant, key)| *tenant == object.tenant && *key == object.key)

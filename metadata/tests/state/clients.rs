@@ -1,6 +1,6 @@
 //! Clients: whoever is silent for too long loses its segments and its open work, and must introduce itself again.
 
-use understudy_metadata::{Config, Refusal, Settings, TransferKind};
+use understudy_metadata::{Call, CallRefused, Config, PutStartItem, Refusal, Settings, TransferKind};
 
 use crate::support::{Primary, config, disk, memory, one, placed, refusal};
 
@@ -79,12 +79,46 @@ fn an_expired_client_loses_its_objects_in_small_steps() {
     primary.state.remount(&primary.call(9), &[]).unwrap();
     let first = primary.state.step(primary.now()).unwrap();
     assert_eq!(first.clients_expired, 1);
-    assert!(first.more && first.replicas_dropped <= 256);
+    assert!(first.more && first.replicas_dropped <= 64);
     assert_eq!(primary.lookup("7"), None, "what is not dropped yet can no longer be read either");
     let rest = primary.step_to_the_end();
     assert_eq!((first.replicas_dropped + rest.replicas_dropped, rest.segments_gone), (600, 2));
     let totals = primary.state.totals();
     assert_eq!((totals.objects, totals.segments, totals.memory_used_bytes), (0, 0, 0));
+}
+
+/// Megabytes that are given back at once hold everybody up.
+#[test]
+fn what_was_kept_for_an_expired_client_is_forgotten_in_small_steps() {
+    const REQUESTS: u64 = 300;
+    let primary = mortal();
+    primary.mount(2, memory(1, "m", 1 << 20)).unwrap();
+    for number in 1..=REQUESTS {
+        let keys: Vec<String> = (0..40).map(|at| format!("{number:04}{at:0100}")).collect();
+        let items: Vec<_> = keys.iter().map(|key| PutStartItem { key: key.as_bytes(), size: 64 }).collect();
+        let call = Call { answered_below: 1, ..primary.numbered(1, number) };
+        primary.state.put_start(&call, &placed(1, 0), &items).unwrap();
+    }
+    let kept = primary.state.answer_bytes();
+    assert!(kept > 1 << 20, "{kept}");
+    primary.pass(TTL_MS);
+    one(primary.state.remount(&primary.call(2), &[memory(1, "m", 1 << 20)])).unwrap();
+    let mut most = 0;
+    for _ in 0..1000 {
+        let before = primary.state.answer_bytes();
+        let more = primary.state.step(primary.now()).unwrap().more;
+        most = most.max(before - primary.state.answer_bytes());
+        if !more {
+            break;
+        }
+    }
+    assert_eq!((primary.state.totals().clients, primary.state.answer_bytes()), (1, 0));
+    assert!(most <= 300 << 10, "{most} of {kept} bytes went at once");
+    let again = Call { answered_below: 1, ..primary.numbered(1, REQUESTS) };
+    let refused = primary.state.put_start(&again, &placed(1, 0), &[]).unwrap_err();
+    assert!(matches!(refused, CallRefused::RequestExpired { .. }), "{refused:?}");
+    let follower = primary.follower();
+    assert_eq!(follower.totals().digest, primary.digest());
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn many_go_in_steps_of_a_bounded_size() {
     let primary = room_for(3000);
     fill(&primary, 0..2000);
     let first = primary.state.step(primary.now()).unwrap();
-    assert!(first.more && first.objects_evicted <= 256, "{first:?}");
+    assert!(first.more && !first.urgent && first.objects_evicted <= 64, "{first:?}");
     assert_eq!(first.objects_evicted + primary.step().objects_evicted, 800);
 }
 
@@ -177,6 +177,23 @@ fn a_put_without_room_makes_room_for_the_next_one() {
     assert_eq!(refusal(primary.start_as(1, &placed(2, 0), "big", 4 * UNIT)), Refusal::NoSpace);
     assert_eq!(primary.step().objects_evicted, 2);
     assert_eq!(primary.step().objects_evicted, 0, "once for each time that it was asked for");
+}
+
+#[test]
+fn what_puts_wait_for_is_urgent() {
+    let primary = room_for(1000);
+    fill(&primary, 0..1000);
+    primary.step();
+    for n in 0..650 {
+        // The last ones find no space.
+        let key = format!("more {n}");
+        let Ok(put) = primary.start(1, &key, UNIT) else { continue };
+        primary.end(1, &key, put.put).unwrap();
+    }
+    let first = primary.state.step(primary.now()).unwrap();
+    assert!(first.more && first.urgent, "{first:?}");
+    let second = primary.state.step(primary.now()).unwrap();
+    assert!(second.more && !second.urgent, "nothing was refused since: {second:?}");
 }
 
 /// A request that no eviction could ever serve must not cost others their objects.

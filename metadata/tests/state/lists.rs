@@ -164,6 +164,8 @@ impl Pace for Asked {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 { self.last } else { Going::On }
     }
+
+    fn pause(&mut self) {}
 }
 
 #[test]

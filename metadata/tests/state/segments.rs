@@ -76,11 +76,11 @@ fn an_unmount_takes_the_objects_in_steps() {
     primary.unmount(1, 1, 0).unwrap();
     assert_eq!(primary.lookup("7"), None, "from the moment of the unmount on");
     let first = primary.state.step(primary.now()).unwrap();
-    assert_eq!((first.replicas_dropped, first.more), (256, true));
+    assert_eq!((first.replicas_dropped, first.more), (64, true));
     assert_eq!(primary.mount(1, memory(1, "m1", 1 << 20)), Err(Refusal::SegmentBusy));
     assert_eq!(primary.unmount(1, 1, 0), Err(Refusal::SegmentBusy));
     let rest = primary.step_to_the_end();
-    assert_eq!((rest.replicas_dropped, rest.segments_gone), (744, 1));
+    assert_eq!((rest.replicas_dropped, rest.segments_gone), (936, 1));
     assert_eq!((primary.keys().len(), state_of(&primary, 1)), (0, None));
     assert_eq!(primary.mount(1, memory(1, "m1", 1 << 20)), Ok(false));
 }
