@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let only = |work: &Work| args.only.is_empty() || args.only.contains(work);
     println!("{} objects, {} calls/s; latencies in ms", args.objects, args.rate);
     println!(
-        "{:<17} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>7}  {:>9} {:>9}  {:>9}  {:>7}",
+        "{:<18} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>7}  {:>9} {:>9}  {:>9}  {:>7}",
         "beside", "members", "calls", "p50", "p99", "p99.9", "max", "probe 99.9", "probe max", "lock held", "lasted"
     );
     let mut worst_ms = 0.0_f64;
@@ -72,7 +72,7 @@ async fn beside(args: &Args, work: Work, members: usize) -> Result<f64> {
     let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     let max_ms = |histogram: &Histogram<u64>| histogram.max() as f64 / 1000.0;
     println!(
-        "{:<17} {members:>7} {:>7}  {:>7.2} {:>7.2} {:>7.2} {:>7.2}  {:>10.2} {:>9.2}  {:>9.2}  {:>5.1} s  {remark}{}",
+        "{:<18} {members:>7} {:>7}  {:>7.2} {:>7.2} {:>7.2} {:>7.2}  {:>10.2} {:>9.2}  {:>9.2}  {:>5.1} s  {remark}{}",
         work.name(),
         felt.calls.len(),
         ms(&felt.calls, 0.5),
