@@ -24,6 +24,8 @@ const FORGET_AFTER_MS: Millis = 10_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Peer {
     received: u64,
+    /// Of that, what is in its state: the rest it would still have to apply before it could serve.
+    applied: u64,
     /// Own send time of the newest beacon that it answered.
     echo_ms: Millis,
     /// Since when it is asked as often as today. What it answered before was sent less often, maybe.
@@ -39,6 +41,16 @@ struct Peer {
     dropped_at: Option<Millis>,
     /// Its state is what its log says.
     sound: bool,
+}
+
+/// What a peer says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Answer {
+    pub(crate) received: u64,
+    pub(crate) applied: u64,
+    /// The send time that it echoes.
+    pub(crate) echo_ms: Millis,
+    pub(crate) sound: bool,
 }
 
 /// For how long an answered message lets the primary answer clients: each message says so, and the peer that answered it waits
@@ -67,6 +79,7 @@ impl Peer {
     fn new(mark: (u64, Millis)) -> Peer {
         Peer {
             received: 0,
+            applied: 0,
             echo_ms: 0,
             timed_ms: 0,
             mark,
@@ -197,12 +210,13 @@ impl Leading {
         self.advance()
     }
 
-    /// `answer`: up to where it has received, the send time that it echoes, and whether it is sound.
-    pub(crate) fn on_answered(&mut self, who: Incarnation, answer: (u64, Millis, bool), now: Millis) -> bool {
-        let (received, echo_ms, sound) = answer;
+    pub(crate) fn on_answered(&mut self, who: Incarnation, answer: Answer, now: Millis) -> bool {
+        let Answer { received, applied, echo_ms, sound } = answer;
         let mark = (self.appended, now);
         let peer = self.peers.entry(who).or_insert(Peer::new(mark));
         peer.received = peer.received.max(received);
+        // It goes back where the state is made anew.
+        peer.applied = applied.min(peer.received);
         peer.echo_ms = peer.echo_ms.max(echo_ms);
         (peer.gone_since, peer.sound) = (None, sound);
         if peer.received >= peer.mark.0 {
@@ -308,7 +322,8 @@ impl Leading {
         self.forget_silent(now, timing);
         let near = |peer: &Peer| {
             let is_there = !peer.is_silent(now, timing) && now >= peer.barred_until && peer.sound;
-            is_there && peer.received + timing.join_lag_ops >= appended
+            // Not by what it has received: it is to serve in an instant, and cannot while it applies seconds of a log.
+            is_there && peer.applied + timing.join_lag_ops >= appended
         };
         let next = self.peers.iter().find(|(who, peer)| !self.known.record.insync.contains(who) && near(peer));
         self.joining = next.map(|(who, _)| *who);

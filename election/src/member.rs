@@ -31,7 +31,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::leading::Leading;
+use crate::leading::{Answer, Leading};
 use crate::loss::{Known, Look, Lost, Shown};
 use crate::record::{ConfigRecord, Incarnation, Seen, Versioned};
 use crate::timing::{Millis, Pace, Timing, outlasts_ms};
@@ -61,9 +61,10 @@ pub enum Event {
     Heard { from: Incarnation, epoch: u64, version: u64, sent_ms: Millis, tenure_ms: Millis },
     /// As a standby: the stream from the primary of `epoch` broke. A reason to hurry, no proof of anything.
     StreamBroken { from: Incarnation, epoch: u64 },
-    /// As the primary: a peer of this epoch holds everything up to `received`, and answers what was sent at `echo_ms`. It is
-    /// not `sound` while its state is not what the log says: then it must not be in the set.
-    Answered { from: Incarnation, epoch: u64, received: u64, echo_ms: Millis, sound: bool },
+    /// As the primary: a peer of this epoch holds everything up to `received`, of which its state has what is up to `applied`, and
+    /// answers what was sent at `echo_ms`. It is not `sound` while its state is not what the log says: then it must not be in the
+    /// set.
+    Answered { from: Incarnation, epoch: u64, received: u64, applied: u64, echo_ms: Millis, sound: bool },
     /// As the primary: the stream from a peer of this epoch broke, and no other one of it is open.
     PeerGone { who: Incarnation, epoch: u64 },
     /// As the primary: the own log reaches up to here.
@@ -436,11 +437,11 @@ impl Member {
                     self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
                 }
             }
-            Event::Answered { from, epoch, received, echo_ms, sound } => {
+            Event::Answered { from, epoch, received, applied, echo_ms, sound } => {
                 self.is_alive(from, epoch);
                 if let Role::Leading(leading) = &mut self.role
                     && leading.epoch() == epoch
-                    && leading.on_answered(from, (received, echo_ms, sound), now)
+                    && leading.on_answered(from, Answer { received, applied, echo_ms, sound }, now)
                 {
                     out.push(Action::Commit { upto: leading.committed() });
                 }

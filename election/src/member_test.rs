@@ -171,11 +171,39 @@ fn outside_of_the_set_nothing_is_claimed() {
     assert_eq!(member.leads(), None);
 }
 
+/// It would hold all that is acknowledged, and could not serve before it has applied it.
+#[test]
+fn a_peer_with_much_of_the_log_still_to_apply_does_not_join() {
+    let mut member = leader();
+    feed(&mut member, Event::Appended(5000), 1003);
+    let answered = |applied, echo_ms| {
+        let received = 5000;
+        Event::Answered { from: OTHER, epoch: 1, received, applied, echo_ms, sound: true }
+    };
+    feed(&mut member, answered(3999, 1003), 1004);
+    for at in [1110, 1220] {
+        assert_eq!(feed(&mut member, Event::Tick, at), [], "it holds everything and has 1,001 to apply");
+        feed(&mut member, answered(3999, at), at + 1);
+    }
+    feed(&mut member, answered(4000, 1221), 1222);
+    assert_eq!(feed(&mut member, Event::Tick, 1330), [], "it joins");
+    feed(&mut member, answered(4000, 1330), 1331);
+    let swapped = feed(&mut member, Event::Tick, 1332);
+    assert!(matches!(&swapped[..], [Action::Swap { to, .. }] if to.insync.contains(&OTHER)), "{swapped:?}");
+}
+
 #[test]
 fn a_peer_enters_the_set_only_with_everything_committed_and_is_waited_for_from_before() {
     let mut member = leader();
     feed(&mut member, Event::Appended(5), 1003);
-    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
+    let answered = |received, echo_ms| Event::Answered {
+        from: OTHER,
+        epoch: 1,
+        received,
+        applied: received,
+        echo_ms,
+        sound: true,
+    };
     feed(&mut member, answered(3, 1003), 1004);
     assert_eq!(feed(&mut member, Event::Tick, 1110), [], "it joins, and lacks what is committed");
     assert_eq!(feed(&mut member, Event::Appended(6), 1111), [], "commits wait for it from now on");
@@ -190,7 +218,7 @@ fn a_peer_enters_the_set_only_with_everything_committed_and_is_waited_for_from_b
 #[test]
 fn a_silent_peer_is_dropped_before_anything_is_acknowledged_without_it() {
     let mut member = leader();
-    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100, sound: true };
+    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms: 1100, sound: true };
     feed(&mut member, answered, 1101);
     feed(&mut member, Event::Tick, 1110);
     feed(&mut member, Event::Tick, 1111);
@@ -209,7 +237,7 @@ fn a_silent_peer_is_dropped_before_anything_is_acknowledged_without_it() {
 /// The primary of epoch 1 with one peer in its set; nothing has come from that since 1100.
 fn leader_of_two() -> Member {
     let mut member = leader();
-    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100, sound: true };
+    let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms: 1100, sound: true };
     feed(&mut member, answered, 1101);
     feed(&mut member, Event::Tick, 1110);
     feed(&mut member, Event::Tick, 1111);
@@ -270,7 +298,7 @@ fn swap_without_an_answer_leaves_nobody_that_may_serve_until_one_of_two_links_is
     assert!(member.may_answer(5001));
 
     let (mut member, _) = cut_off();
-    let answered = Event::Answered { from: OTHER, epoch: 1, received: 1, echo_ms: 5000, sound: true };
+    let answered = Event::Answered { from: OTHER, epoch: 1, received: 1, applied: 1, echo_ms: 5000, sound: true };
     assert_eq!(feed(&mut member, answered, 5001), [Action::Commit { upto: 1 }], "its peer does");
     assert!(member.may_answer(5001));
 }
@@ -422,7 +450,14 @@ fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_en
 #[test]
 fn a_peer_that_holds_commits_up_for_too_long_leaves_the_set_and_stays_out_for_a_while() {
     let mut member = leader();
-    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
+    let answered = |received, echo_ms| Event::Answered {
+        from: OTHER,
+        epoch: 1,
+        received,
+        applied: received,
+        echo_ms,
+        sound: true,
+    };
     feed(&mut member, answered(0, 1100), 1101);
     feed(&mut member, Event::Tick, 1110);
     feed(&mut member, Event::Tick, 1111);
@@ -450,7 +485,7 @@ fn a_peer_that_holds_commits_up_for_too_long_leaves_the_set_and_stays_out_for_a_
 
 #[test]
 fn a_peer_whose_stream_broke_is_dropped_sooner_unless_it_speaks_again() {
-    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound: true };
+    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound: true };
     let in_sync = || {
         let mut member = leader();
         feed(&mut member, answered(1100), 1101);
@@ -528,7 +563,7 @@ fn a_member_whose_state_is_not_sound_claims_nothing_until_it_is() {
 #[test]
 fn a_peer_that_is_not_sound_leaves_the_set_and_is_let_in_again_when_it_is() {
     let mut member = leader();
-    let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound };
+    let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound };
     feed(&mut member, answered(1100, true), 1101);
     feed(&mut member, Event::Tick, 1102);
     let first = first(7, ME);
@@ -551,7 +586,7 @@ fn a_peer_that_is_not_sound_leaves_the_set_and_is_let_in_again_when_it_is() {
 fn whoever_is_about_to_leave_the_set_may_not_succeed() {
     let mut member = leader();
     assert!(!member.may_succeed(OTHER) && !member.may_succeed(ME));
-    let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound };
+    let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound };
     feed(&mut member, answered(1100, true), 1101);
     feed(&mut member, Event::Tick, 1102);
     feed(&mut member, Event::Tick, 1103);
@@ -608,7 +643,8 @@ fn a_primary_whose_record_is_gone_writes_it_again_under_a_later_epoch() {
 fn a_primary_of_a_pair_writes_its_record_again_only_while_the_other_one_has_just_answered() {
     let paired = || {
         let mut member = leader();
-        let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound: true };
+        let answered =
+            |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound: true };
         feed(&mut member, answered(1100), 1101);
         feed(&mut member, Event::Tick, 1102);
         assert!(matches!(feed(&mut member, Event::Tick, 1103)[..], [Action::Swap { .. }]));
@@ -642,7 +678,11 @@ fn a_primary_of_a_pair_writes_its_record_again_only_while_the_other_one_has_just
 #[test]
 fn a_primary_makes_way_by_an_older_record_only_for_a_member_that_it_waits_for() {
     let mut member = leader();
-    feed(&mut member, Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms: 1100, sound: true }, 1101);
+    feed(
+        &mut member,
+        Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms: 1100, sound: true },
+        1101,
+    );
     feed(&mut member, Event::Tick, 1102);
     feed(&mut member, Event::Tick, 1103);
     feed(&mut member, Event::Swapped(2), 1104);
@@ -783,7 +823,7 @@ fn whoever_resigns_to_end_claims_nothing_any_more() {
 #[test]
 fn a_peer_that_falls_silent_again_and_again_is_not_let_in_at_once() {
     let mut member = leader();
-    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound: true };
+    let answered = |echo_ms| Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound: true };
     let (mut revision, mut now) = (1, 2000);
     let mut let_in = Vec::new();
     for _ in 0..2 {
@@ -829,7 +869,14 @@ fn settle(member: &mut Member, now: Millis, revision: &mut u64) {
 #[test]
 fn a_receipt_that_is_quicker_than_the_append_commits_at_the_append() {
     let mut member = leader();
-    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
+    let answered = |received, echo_ms| Event::Answered {
+        from: OTHER,
+        epoch: 1,
+        received,
+        applied: received,
+        echo_ms,
+        sound: true,
+    };
     feed(&mut member, answered(0, 1100), 1101);
     feed(&mut member, Event::Tick, 1102);
     feed(&mut member, Event::Tick, 1103);
@@ -842,7 +889,14 @@ fn a_receipt_that_is_quicker_than_the_append_commits_at_the_append() {
 #[test]
 fn what_a_peer_lacks_is_kept_from_when_it_is_proposed() {
     let mut member = leader();
-    let answered = |received, echo_ms| Event::Answered { from: OTHER, epoch: 1, received, echo_ms, sound: true };
+    let answered = |received, echo_ms| Event::Answered {
+        from: OTHER,
+        epoch: 1,
+        received,
+        applied: received,
+        echo_ms,
+        sound: true,
+    };
     feed(&mut member, answered(0, 1100), 1101);
     feed(&mut member, Event::Tick, 1102);
     feed(&mut member, Event::Appended(7), 1103);
@@ -993,7 +1047,11 @@ fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
     assert_eq!(member.leads(), Some(4));
     let joined = Versioned { record: to.with(OTHER), revision: 11 };
     let tick = |member: &mut Member, now| {
-        feed(member, Event::Answered { from: OTHER, epoch: 4, received: 0, echo_ms: now, sound: true }, now);
+        feed(
+            member,
+            Event::Answered { from: OTHER, epoch: 4, received: 0, applied: 0, echo_ms: now, sound: true },
+            now,
+        );
         feed(member, Event::Tick, now)
     };
     assert_eq!(tick(&mut member, 2600), [Action::Read]);
@@ -1003,7 +1061,7 @@ fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
     assert_eq!(tick(&mut member, 7599), []);
     feed(&mut member, Event::Appended(1), 7599);
     assert_eq!(tick(&mut member, 7600), [], "what it took is still on its way");
-    let answered = Event::Answered { from: OTHER, epoch: 4, received: 1, echo_ms: 7640, sound: true };
+    let answered = Event::Answered { from: OTHER, epoch: 4, received: 1, applied: 1, echo_ms: 7640, sound: true };
     assert_eq!(feed(&mut member, answered, 7640), [Action::Commit { upto: 1 }]);
     let makes_way = [Action::Unconfirmed { epoch: 4 }, Action::Depose { epoch: 4, by: 4 }];
     assert_eq!(tick(&mut member, 7650), makes_way, "the other one may see it");

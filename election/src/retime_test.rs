@@ -48,7 +48,7 @@ fn leader_of_a_pair(timing: Timing) -> Member {
 }
 
 fn answered(member: &mut Member, echo_ms: Millis) {
-    let answer = Event::Answered { from: OTHER, epoch: 1, received: 0, echo_ms, sound: true };
+    let answer = Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound: true };
     feed(member, answer, echo_ms);
 }
 

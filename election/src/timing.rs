@@ -79,6 +79,8 @@ pub struct TimingError {
 impl Timing {
     /// No member waits for longer on a slip of the finger, when its primary has died.
     pub const TENURE_MS_MAX: Millis = 60 * 1000;
+    /// Below it a member that is busy for a moment misses its turn, and most of the time of clients would not be counted.
+    pub const TENURE_MS_MIN: Millis = 50;
     /// No other stretch is longer, so that no sum of a few overflows.
     pub const MS_MAX: Millis = 60 * 60 * 1000;
     /// Nor does a lag count further.
@@ -138,6 +140,7 @@ impl Timing {
             ("drop_after_ms < tenure_ms", self.drop_after_ms, self.tenure_ms),
             ("3 × beacon_ms < silence_ms", self.beacon_ms.saturating_mul(3), self.silence_ms),
             ("0 < beacon_ms", 0, self.beacon_ms),
+            ("50 ≤ tenure_ms", Timing::TENURE_MS_MIN - 1, self.tenure_ms),
             ("join_lag_ops < lag_ops_max", self.join_lag_ops, self.lag_ops_max),
             ("beacon_ms < lag_ms_max", self.beacon_ms, self.lag_ms_max),
         ];

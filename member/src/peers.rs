@@ -255,7 +255,8 @@ impl Member {
             self.out.extend(news);
         }
         if is_member {
-            self.on(Event::Answered { from, epoch, received, echo_ms, sound }, now);
+            let applied = receipt.applied;
+            self.on(Event::Answered { from, epoch, received, applied, echo_ms, sound }, now);
         }
         self.go_on_with_transfer(now);
         Ok(())

@@ -24,7 +24,7 @@ use crate::hash::{RecordHash, Table};
 use crate::types::CallRefused;
 
 /// No wait is longer, so that two of them and a time can be added.
-const WAIT_MS_MAX: u64 = 1 << 40;
+const WAIT_MS_MAX: u64 = 60 * 60 * 1000;
 /// Clients that are gone take about 100 bytes each.
 pub(crate) const TOMBSTONES_LIMIT: usize = 1 << 20;
 

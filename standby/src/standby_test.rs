@@ -32,7 +32,7 @@ fn call() -> Call<'static> {
 }
 
 fn config() -> Config {
-    Config { settings: Settings { client_ttl_ms: 1 << 40, ..Settings::default() }, ..Config::default() }
+    Config { settings: Settings { client_ttl_ms: 3_600_000, ..Settings::default() }, ..Config::default() }
 }
 
 impl Primary {

@@ -25,8 +25,8 @@ fn no_reader_is_deprived_of_bytes_that_it_was_promised() {
     let config = Config {
         settings: Settings {
             object_lease_ms: LEASE_MS,
-            put_start_timeout_ms: 1 << 40,
-            client_ttl_ms: 1 << 40,
+            put_start_timeout_ms: 3_600_000,
+            client_ttl_ms: 3_600_000,
             put_release_timeout_ms: LEASE_MS,
             eviction_high_watermark: 0.6,
             eviction_ratio: 0.1,

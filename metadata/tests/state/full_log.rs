@@ -125,7 +125,7 @@ fn two_clients(primary: &Primary) {
 fn expiry_of_a_client_in_a_full_log() {
     let scene = Scene {
         config: Config {
-            settings: Settings { client_ttl_ms: 10_000, put_start_timeout_ms: 1 << 40, ..config().settings },
+            settings: Settings { client_ttl_ms: 10_000, put_start_timeout_ms: 3_600_000, ..config().settings },
             ..config()
         },
         prepare: |primary| {

@@ -17,7 +17,7 @@ use understudy_metadata::{
 
 /// Times that are easy to add up; clients live for good unless a test is about that.
 pub(crate) fn config() -> Config {
-    Config { settings: Settings { client_ttl_ms: 1 << 40, ..Settings::default() }, ..Config::default() }
+    Config { settings: Settings { client_ttl_ms: 3_600_000, ..Settings::default() }, ..Config::default() }
 }
 
 pub(crate) fn client(who: u8) -> ClientId {

@@ -254,7 +254,7 @@ impl Options {
             put_start_timeout_ms: 400,
             put_release_timeout_ms: object_lease_ms.max(600),
             // A task that is assigned stays so: then each is somebody's once.
-            task_timeout_ms: 1 << 40,
+            task_timeout_ms: 3_600_000,
             eviction_high_watermark: 0.7,
             eviction_ratio: 0.2,
             tombstones_max,
