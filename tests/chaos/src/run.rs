@@ -40,9 +40,9 @@ const ARGS: [&str; 11] = [
     "--client-ttl-ms",
     "90000",
     "--put-start-timeout-ms",
-    "7200000",
+    "3600000",
     "--task-timeout-ms",
-    "7200000",
+    "3600000",
     "--finished-tasks-max",
     "50000",
 ];
