@@ -53,8 +53,9 @@ async fn what_is_shown_to_operators_says_whether_it_is_committed() {
 
     let mut unary = node.unary().await;
     let mount: Call = Client::new(1).mount(vec![segment(1, 1 << 20)]);
-    let waits = tokio::spawn(async move { unary.call(mount).await });
+    // Before the call begins: on another thread it may be as quick as this one.
     let appended = tail.appended().get();
+    let waits = tokio::spawn(async move { unary.call(mount).await });
     while tail.appended().get() == appended {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
