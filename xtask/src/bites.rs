@@ -23,7 +23,7 @@ use crate::{children, repo};
 const PATCHES: &str = "tests/sim/bites";
 const PLACE: &str = "target/bites";
 const SIMULATOR: &str = "understudy-test-sim";
-/// Each bug is found within these, and the tree without one passes all of them.
+/// Each bug is found within these, but for one whose patch says `Seeds:` and how many; the tree without one passes all of them.
 const SEEDS: u32 = 1000;
 
 #[derive(Debug, Default, clap::Args)]
@@ -38,6 +38,7 @@ struct Bite {
     patch: PathBuf,
     bug: String,
     check: String,
+    seeds: u32,
 }
 
 /// What the simulator found first.
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     let began = Instant::now();
-    let found = place.simulate()?;
+    let found = place.simulate(SEEDS)?;
     println!("{}", line("none", found.as_ref(), began.elapsed()));
     ensure!(found.is_none(), "without a bug there must be no violation: {found:?}");
     ensure!(wrong.is_empty(), "not caught as they should be:\n{}", wrong.join("\n"));
@@ -90,11 +91,11 @@ fn bites() -> Result<Vec<Bite>> {
 fn read(patch: &Path) -> Result<Bite> {
     let text = fs::read_to_string(patch).with_context(|| format!("{} cannot be read", patch.display()))?;
     let name = patch.file_stem().context("a patch has a name")?.to_string_lossy().into_owned();
-    let header = |word: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(word));
-        line.map(|rest| rest.trim().to_owned()).with_context(|| format!("{}: no line {word:?}", patch.display()))
-    };
-    Ok(Bite { bug: header("Bug:")?, check: header("Caught by:")?, name, patch: patch.canonicalize()? })
+    let said = |word: &str| text.lines().find_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned());
+    let header = |word: &str| said(word).with_context(|| format!("{}: no line {word:?}", patch.display()));
+    let seeds = said("Seeds:").map_or(Ok(SEEDS), |seeds| seeds.parse());
+    let seeds = seeds.with_context(|| format!("{}: \"Seeds:\" is no number", patch.display()))?;
+    Ok(Bite { bug: header("Bug:")?, check: header("Caught by:")?, seeds, name, patch: patch.canonicalize()? })
 }
 
 /// Where the tree is patched and built, with its own target directory, which stays warm.
@@ -114,7 +115,7 @@ impl Place {
 
     fn try_bite(&self, bite: &Bite) -> Result<Option<Found>> {
         self.apply(bite, &[])?;
-        let found = self.simulate();
+        let found = self.simulate(bite.seeds);
         self.apply(bite, &["--reverse"])?;
         found.with_context(|| format!("with {}", bite.name))
     }
@@ -132,7 +133,7 @@ impl Place {
     }
 
     /// Builds, and runs the seeds. `None`: no promise was broken.
-    fn simulate(&self) -> Result<Option<Found>> {
+    fn simulate(&self, seeds: u32) -> Result<Option<Found>> {
         let mut cargo = repo::cargo(["build", "--quiet", "--profile", "checked", "-p", SIMULATOR]);
         cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
         // It is built often and run shortly: without what a debugger needs, and only what a patch has changed.
@@ -142,7 +143,7 @@ impl Place {
         let built = children::run(&mut cargo)?;
         ensure!(built.success(), "`{}` failed in {}", repo::as_typed(&cargo), self.tree.display());
         let mut simulator = Command::new(self.target.join("checked").join(SIMULATOR));
-        let ran = children::capture(simulator.args(["--seeds", &SEEDS.to_string()]))?;
+        let ran = children::capture(simulator.args(["--seeds", &seeds.to_string()]))?;
         let said = String::from_utf8_lossy(&ran.stderr);
         match (ran.status.success(), found_in(&said)) {
             (true, None) => Ok(None),
