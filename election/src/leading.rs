@@ -322,8 +322,9 @@ impl Leading {
         self.forget_silent(now, timing);
         let near = |peer: &Peer| {
             let is_there = !peer.is_silent(now, timing) && now >= peer.barred_until && peer.sound;
-            // Not by what it has received: it is to serve in an instant, and cannot while it applies seconds of a log.
-            is_there && peer.applied + timing.join_lag_ops >= appended
+            // It is to serve in an instant, and cannot while it has seconds of a log to apply.
+            let is_near = peer.received + timing.join_lag_ops >= appended;
+            is_there && is_near && peer.applied + timing.join_lag_ops >= peer.received
         };
         let next = self.peers.iter().find(|(who, peer)| !self.known.record.insync.contains(who) && near(peer));
         self.joining = next.map(|(who, _)| *who);

@@ -204,7 +204,7 @@ component! {
         ask_again_ms: u64 = 50, "UNDERSTUDY_ASK_AGAIN_MS";
         /// Milliseconds after which the primary looks whether the coordinator still has the record that it leads under.
         look_every_ms: u64 = 1000, "UNDERSTUDY_LOOK_EVERY_MS";
-        /// Entries by which a peer may lag, in what it has applied, when it is to join the in-sync set.
+        /// Entries that a peer may not have received, and entries that it may still have to apply, when it is to join the in-sync set.
         join_lag_ops: u64 = 1000, "UNDERSTUDY_JOIN_LAG_OPS";
         /// Entries by which a peer may lag before it leaves the in-sync set.
         lag_ops_max: u64 = 100_000, "UNDERSTUDY_LAG_OPS_MAX";
