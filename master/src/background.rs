@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - Whoever has done a piece rests for as long as that piece, and those that others did meanwhile, are worth.
-//! - Nobody rests while nobody calls.
+//! - Where no client has called for [`QUIET_NS`], no thread rests. Bulk calls do not count: a list of all keys would slow itself down.
 //!
 //! Deliberately absent: order among those that work. Each rests on its own.
 
@@ -17,6 +17,8 @@ use crate::node::Node;
 const REST_NS_MIN: u64 = 2_000_000;
 /// So much rest counts for later pieces: a sleeper wakes late, and that should slow nothing down.
 const CREDIT_NS_MAX: u64 = 10_000_000;
+/// After so long without a call, of whichever client, bulk work has the member to itself.
+const QUIET_NS: u64 = 20_000_000;
 /// At a time. What is owed beyond it is rested for after the next piece.
 const REST_NS_MAX: u64 = 50_000_000;
 
@@ -26,13 +28,15 @@ pub(crate) struct Background {
     share: f64,
     /// What has been done so far is worth the time until then.
     paid_at_ns: AtomicU64,
-    /// Calls that had been answered when somebody last asked whether to rest.
+    /// Calls that had been answered when a thread last asked whether to rest.
     calls: AtomicU64,
+    /// When that last was another number.
+    called_ns: AtomicU64,
 }
 
 impl Background {
     pub(crate) fn new(share: f64) -> Background {
-        Background { share, paid_at_ns: AtomicU64::new(0), calls: AtomicU64::new(0) }
+        Background { share, paid_at_ns: AtomicU64::new(0), calls: AtomicU64::new(0), called_ns: AtomicU64::new(0) }
     }
 
     /// For how long to rest after a piece that took so much of a CPU. `calls`: how many have been answered by now.
@@ -48,7 +52,9 @@ impl Background {
             return Duration::ZERO;
         }
         let calls = calls();
-        if self.calls.swap(calls, Ordering::Relaxed) == calls {
+        if self.calls.swap(calls, Ordering::Relaxed) != calls {
+            self.called_ns.store(now_ns, Ordering::Relaxed);
+        } else if now_ns > self.called_ns.load(Ordering::Relaxed) + QUIET_NS {
             self.paid_at_ns.store(now_ns, Ordering::Relaxed);
             return Duration::ZERO;
         }
@@ -72,7 +78,7 @@ impl<'a> Piecework<'a> {
     /// It has ended, on the same thread: for how long to rest.
     pub(crate) fn end(self) -> Duration {
         let spent_ns = thread_cpu_ns().saturating_sub(self.began_cpu_ns);
-        self.node.background.rest_after(spent_ns, monotonic_ns(), || self.node.requests.answered_total())
+        self.node.background.rest_after(spent_ns, monotonic_ns(), || self.node.requests.answered_but_bulk())
     }
 
     /// Ends one piece, rests, and begins the next, on a thread that may stand still.
@@ -129,9 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_rests_while_nobody_calls() {
+    fn no_thread_rests_while_no_client_calls() {
         let background = Background::new(0.1);
         assert_eq!(background.rest_after(5 * MS, 1000 * MS, || 1), Duration::from_millis(35));
+        // Another thread asks before the next call, and owes what both have done.
+        assert_eq!(background.rest_after(MS, 1002 * MS, || 1), Duration::from_millis(43));
         assert_eq!(background.rest_after(5 * MS, 1040 * MS, || 1), Duration::ZERO);
         // What was not rested for then is not owed later.
         assert_eq!(background.rest_after(5 * MS, 1045 * MS, || 2), Duration::from_millis(45));

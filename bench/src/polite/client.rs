@@ -15,13 +15,12 @@ use tokio::time::MissedTickBehavior;
 use crate::load::{OBJECT_BYTES, key};
 use crate::server::put_many;
 
-pub(crate) const TENANT: &str = "polite";
+const TENANT: &str = "polite";
 const OBJECTS: usize = 10_000;
 /// The client's ticks, and the probe's.
 const TICK: Duration = Duration::from_millis(1);
 
 /// In µs.
-#[derive(Clone)]
 pub(crate) struct Felt {
     pub(crate) calls: Histogram<u64>,
     /// How much longer the probe slept than it wanted to.

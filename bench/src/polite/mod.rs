@@ -9,6 +9,7 @@ mod work;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use clap::ValueEnum as _;
 use hdrhistogram::Histogram;
 
 use self::client::Polite;
@@ -43,13 +44,15 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let only = |work: &Work| args.only.is_empty() || args.only.contains(work);
     println!("{} objects, {} calls/s; latencies in ms", args.objects, args.rate);
     println!(
-        "{:<18} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>7}  {:>9} {:>9}  {:>9}  {:>7}",
+        "{:<18} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>7}  {:>10} {:>9}  {:>9}  {:>7}",
         "beside", "members", "calls", "p50", "p99", "p99.9", "max", "probe 99.9", "probe max", "lock held", "lasted"
     );
     let mut worst_ms = 0.0_f64;
     for members in &args.members {
         ensure!((1..=2).contains(members), "--members {members}: 1 or 2 are meant");
-        for work in Work::ALL.into_iter().filter(only).filter(|work| *members == 2 || !work.needs_standby()) {
+        for work in
+            Work::value_variants().iter().copied().filter(only).filter(|work| *members == 2 || !work.needs_standby())
+        {
             worst_ms = worst_ms.max(beside(args, work, *members).await?);
         }
     }

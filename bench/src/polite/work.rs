@@ -44,21 +44,6 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    pub(crate) const ALL: [Work; 12] = [
-        Work::Nothing,
-        Work::Evict,
-        Work::RemoveMatching,
-        Work::RemoveAll,
-        Work::Unmount,
-        Work::Expire,
-        Work::Discard,
-        Work::List,
-        Work::Scrub,
-        Work::FullSync,
-        Work::Verify,
-        Work::Crowd,
-    ];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Work::Nothing => "nothing",
@@ -93,8 +78,8 @@ impl Work {
 pub(crate) struct Bench {
     work: Work,
     objects: usize,
+    /// The one that works, and falls silent where that is the work.
     client: Client,
-    /// Of the client that works, and falls silent where that is the work.
     segment: SegmentId,
     /// Sees the server, and nothing else.
     observer: Client,

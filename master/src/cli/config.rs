@@ -30,10 +30,10 @@ enum Command {
     },
     /// Changes what all members go by, whatever they are started with later.
     ///
-    /// A change takes back nothing that was promised before: leases, and space that is still to be kept, keep their times. Until
-    /// those are over, or for up to two hours, new ones are kept as long (STILL KEPT in `config get`): a wait that was too long by
-    /// mistake for a moment is felt for that time. Where all
-    /// members are lost, and another one begins with nothing, that one's flags count again for leases, time-outs and eviction.
+    /// A change takes back nothing that was promised before: leases, and space that is still to be kept, keep their times. Until those
+    /// are over, or for up to two hours, new ones are kept as long (STILL KEPT in `config get`): a wait that was too long by mistake for
+    /// a moment is felt for that time. Where all members are lost, and another one begins with nothing, that one's flags count again
+    /// for leases, time-outs and eviction.
     ///
     /// One command may name settings of both kinds: leases, time-outs and eviction change first, the tenure and what goes with it
     /// right after that. Where a failure comes in between, the answer is OUTCOME_UNKNOWN, and `config get` shows how far it came.

@@ -151,6 +151,7 @@ impl Metadata {
         let (removed, refused) = self.decide_many(&mut writer, run, keys);
         run.sum.refused += refused;
         if removed.is_empty() {
+            writer.hand_over();
             return Ok(None);
         }
         self.make_answer_room(&mut writer, run.call)?;
