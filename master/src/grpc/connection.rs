@@ -11,12 +11,12 @@
 //!
 //! Every answer wakes the connection that writes it, mostly while it is being polled: then it goes round once more.
 //!
-//! Invariants: no wake is lost; after [`TURN_NS_MAX`] others get their turn.
+//! Invariants: no wake is lost; when its turn is over, others get theirs (`line`).
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -24,9 +24,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 
 use crate::clock::monotonic_ns;
-
-/// How long a connection keeps its thread to itself, but for the call that it is at.
-const TURN_NS_MAX: u64 = 2_000_000;
+use crate::grpc::line::{Bell, Line, Turn};
 
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -42,6 +40,18 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Opened {
     }
 }
 
+/// When the turn of a connection is over, for what runs in it.
+#[derive(Debug, Default)]
+pub(crate) struct TurnEnd {
+    at_ns: AtomicU64,
+}
+
+impl TurnEnd {
+    pub(crate) fn is_over(&self) -> bool {
+        monotonic_ns() >= self.at_ns.load(Ordering::Relaxed)
+    }
+}
+
 /// A connection of hyper's whose executor is `opened`.
 pub(crate) struct Connection<C> {
     connection: Pin<Box<C>>,
@@ -50,13 +60,17 @@ pub(crate) struct Connection<C> {
     bell: Arc<Bell>,
     /// Rings `bell`.
     waker: Waker,
+    /// While it is being polled.
+    turn: Option<Turn>,
+    turn_end: Arc<TurnEnd>,
 }
 
 impl<C: Future> Connection<C> {
-    pub(crate) fn new(opened: Opened, connection: C) -> Connection<C> {
-        let bell = Arc::new(Bell::default());
+    pub(crate) fn new(opened: Opened, connection: C, line: &Arc<Line>, turn_end: Arc<TurnEnd>) -> Connection<C> {
+        let bell = Bell::new(line);
         let waker = Waker::from(Arc::clone(&bell));
-        Connection { connection: Box::pin(connection), opened, streams: FuturesUnordered::new(), bell, waker }
+        let (connection, streams) = (Box::pin(connection), FuturesUnordered::new());
+        Connection { connection, opened, streams, bell, waker, turn: None, turn_end }
     }
 
     pub(crate) fn inner(&mut self) -> Pin<&mut C> {
@@ -64,15 +78,32 @@ impl<C: Future> Connection<C> {
     }
 
     /// False: there was not enough time.
-    fn run_streams(&mut self, until_ns: u64) -> bool {
+    fn run_streams(&mut self) -> bool {
         self.streams.extend(self.opened.streams.lock().drain(..));
         let mut cx = Context::from_waker(&self.waker);
         while let Poll::Ready(Some(())) = self.streams.poll_next_unpin(&mut cx) {
-            if monotonic_ns() >= until_ns {
+            if self.turn_end.is_over() {
                 return false;
             }
         }
         true
+    }
+
+    /// `None`: there is more to do.
+    fn poll_in_turn(&mut self) -> Option<Poll<C::Output>> {
+        loop {
+            let polled = self.connection.as_mut().poll(&mut Context::from_waker(&self.waker));
+            let in_time = self.run_streams();
+            if polled.is_ready() {
+                return Some(polled);
+            }
+            if !in_time || self.turn_end.is_over() {
+                return None;
+            }
+            if !self.bell.rang() {
+                return Some(Poll::Pending);
+            }
+        }
     }
 }
 
@@ -81,75 +112,23 @@ impl<C: Future> Future for Connection<C> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let this = &mut *self;
-        let until_ns = monotonic_ns() + TURN_NS_MAX;
-        this.bell.begin(cx.waker());
-        loop {
-            let polled = this.connection.as_mut().poll(&mut Context::from_waker(&this.waker));
-            let in_time = this.run_streams(until_ns);
-            if polled.is_ready() {
-                return polled;
-            }
-            if !in_time || monotonic_ns() >= until_ns {
-                // Before the bell is quiet: what rings in between is not lost.
-                cx.waker().wake_by_ref();
-                this.bell.end();
-                return Poll::Pending;
-            }
-            if !this.bell.rang() {
-                return Poll::Pending;
-            }
+        let (turn, end_ns) = this.bell.begin(cx.waker());
+        this.turn_end.at_ns.store(end_ns, Ordering::Relaxed);
+        this.turn = Some(turn);
+        let polled = this.poll_in_turn();
+        match (&polled, this.turn.take()) {
+            (Some(Poll::Pending), Some(turn)) => this.bell.end(&turn),
+            (None, Some(turn)) => this.bell.end_with_more(&turn),
+            // It is dropped now.
+            (_, turn) => this.turn = turn,
         }
+        polled.unwrap_or(Poll::Pending)
     }
 }
 
-const IDLE: u8 = 0;
-const POLLING: u8 = 1;
-const POLLING_RUNG: u8 = 2;
-
-/// Wakes the task, but for while it is being polled: then it only tells it to go round once more.
-#[derive(Default)]
-struct Bell {
-    state: AtomicU8,
-    task: Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    fn begin(&self, waker: &Waker) {
-        let mut task = self.task.lock();
-        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
-            *task = Some(waker.clone());
-        }
-        drop(task);
-        self.state.store(POLLING, Ordering::SeqCst);
-    }
-
-    /// True: go round again. False: from now on the task is woken.
-    fn rang(&self) -> bool {
-        if self.state.compare_exchange(POLLING, IDLE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            return false;
-        }
-        self.state.store(POLLING, Ordering::SeqCst);
-        true
-    }
-
-    fn end(&self) {
-        self.state.store(IDLE, Ordering::SeqCst);
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let ring = self.state.compare_exchange(POLLING, POLLING_RUNG, Ordering::SeqCst, Ordering::SeqCst);
-        if ring == Err(IDLE) {
-            let task = self.task.lock().clone();
-            if let Some(task) = task {
-                task.wake();
-            }
-        }
+impl<C> Drop for Connection<C> {
+    fn drop(&mut self) {
+        self.bell.close(self.turn.as_ref());
     }
 }
 

@@ -6,6 +6,10 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+fn in_line<C: Future>(opened: Opened, connection: C) -> Connection<C> {
+    Connection::new(opened, connection, &Line::new(1), Arc::default())
+}
+
 /// Ends after `left` polls; what `step` does happens in each of them.
 struct Polled<F> {
     left: usize,
@@ -28,7 +32,7 @@ impl<F: FnMut(&mut Context<'_>) + Unpin> Future for Polled<F> {
 #[tokio::test]
 async fn wake_while_polling_goes_round_and_comes_to_an_end() {
     let connection = Polled { left: 100, step: |cx: &mut Context<'_>| cx.waker().wake_by_ref() };
-    assert_eq!(Connection::new(Opened::default(), connection).await, 7);
+    assert_eq!(in_line(Opened::default(), connection).await, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +44,7 @@ async fn wake_from_another_thread_is_never_lost() {
             tokio::spawn(async move { waker.wake() });
         },
     };
-    let ended = tokio::spawn(Connection::new(Opened::default(), connection));
+    let ended = tokio::spawn(in_line(Opened::default(), connection));
     let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await;
     assert_eq!(ended.expect("it is woken every time").expect("it runs"), 7);
 }
@@ -60,7 +64,7 @@ async fn streams_go_on_as_they_are_woken() {
         later.fetch_add(10, Ordering::SeqCst);
         finish.send(()).expect("the connection waits for it");
     });
-    let mut connection = Box::pin(Connection::new(opened, finished));
+    let mut connection = Box::pin(in_line(opened, finished));
     let first = std::future::poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx)));
     assert!(first.await.is_pending());
     assert_eq!(done.load(Ordering::SeqCst), 1);
@@ -83,7 +87,7 @@ async fn busy_connection_gives_its_thread_back() {
     let both = async {
         tokio::select! {
             biased;
-            () = Connection::new(opened, busy) => unreachable!("it never ends"),
+            () = in_line(opened, busy) => unreachable!("it never ends"),
             () = others => {}
         }
     };

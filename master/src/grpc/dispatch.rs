@@ -26,8 +26,8 @@ use crate::node::Node;
 /// Where a call may run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Weight {
-    /// Between other calls; about so many microseconds.
-    Inline(usize),
+    /// Between other calls.
+    Inline,
     /// For longer than a millisecond, maybe: on a thread of its own.
     Long,
 }
@@ -114,7 +114,7 @@ pub(crate) fn weight(call: &Call) -> Weight {
         | Call::RemoveMatching(_)
         | Call::RemoveAll(_) => return Weight::Long,
     };
-    if items > INLINE_ITEMS_MAX { Weight::Long } else { Weight::Inline(1 + items) }
+    if items > INLINE_ITEMS_MAX { Weight::Long } else { Weight::Inline }
 }
 
 /// Runs a call to its end. The answer may have to wait for its commit; a refusal is counted here.

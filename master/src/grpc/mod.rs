@@ -28,6 +28,7 @@ mod dispatch;
 mod framing;
 mod health;
 pub mod in_process;
+mod line;
 pub(crate) mod lists;
 mod long;
 mod outgoing;

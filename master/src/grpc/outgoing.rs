@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use crate::budget::{OpenShare, Share, Taken};
 use crate::clock::now_ms;
 use crate::gate::Effect;
+use crate::grpc::connection::TurnEnd;
 use crate::listen::Link;
 use crate::node::Node;
 
@@ -30,9 +31,10 @@ const STALL_MS: u64 = 2000;
 /// It is told that something has moved this often, at most.
 const TELL_EVERY_MS: u64 = 100;
 
-/// What one connection may hold: of requests, and of answers.
+/// What one connection may take: memory for requests and for answers, and turns on a thread.
 #[derive(Debug)]
 pub(crate) struct Shares {
+    pub(crate) turn_end: Arc<TurnEnd>,
     pub(crate) requests: OpenShare,
     pub(crate) answers: OpenShare,
 }
@@ -40,7 +42,8 @@ pub(crate) struct Shares {
 impl Shares {
     pub(crate) fn open(node: &Node, link: Option<&Arc<Link>>) -> Arc<Shares> {
         let requests = node.request_bytes.open(link.cloned());
-        Arc::new(Shares { requests, answers: node.unread_bytes.open(link.cloned()) })
+        let answers = node.unread_bytes.open(link.cloned());
+        Arc::new(Shares { turn_end: Arc::default(), requests, answers })
     }
 }
 

@@ -23,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proto::status;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -33,6 +34,7 @@ use crate::gate::Standing;
 use crate::grpc::body::respond_error;
 use crate::grpc::connection::{Connection, Opened};
 use crate::grpc::health;
+use crate::grpc::line::Line;
 use crate::grpc::outgoing::{self, Shares};
 use crate::grpc::router::Router;
 use crate::listen::{self, Turned, Why};
@@ -94,6 +96,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Fut
         router: Arc::new(Router::new(Arc::clone(&node), health.clone())),
         go_away,
         tasks: JoinSet::new(),
+        line: Line::new(Handle::current().metrics().num_workers()),
     };
     let asked_at = tokio::select! {
         // A stop comes before new connections.
@@ -118,6 +121,7 @@ struct Connections {
     router: Arc<Router>,
     go_away: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    line: Arc<Line>,
 }
 
 impl Connections {
@@ -138,6 +142,7 @@ impl Connections {
 
     fn take(&mut self, stream: listen::Connection) {
         let (router, shares) = (Arc::clone(&self.router), Shares::open(&self.node, Some(stream.link())));
+        let turn_end = Arc::clone(&shares.turn_end);
         let service = service_fn(move |request| {
             let (router, shares) = (Arc::clone(&router), Arc::clone(&shares));
             async move { Ok::<_, Infallible>(router.answer(request, &shares).await) }
@@ -145,7 +150,7 @@ impl Connections {
         let (opened, peer) = (Opened::default(), stream.peer);
         let serving = &self.node.config.serving;
         let connection = builder(serving, opened.clone()).serve_connection(TokioIo::new(stream), service);
-        let mut connection = Connection::new(opened, connection);
+        let mut connection = Connection::new(opened, connection, &self.line, turn_end);
         let mut go_away = self.go_away.subscribe();
         self.tasks.spawn(async move {
             let ended = tokio::select! {
@@ -177,7 +182,8 @@ impl Connections {
             .initial_stream_window_size(REFUSED_WINDOW_BYTES)
             .initial_connection_window_size(REFUSED_WINDOW_BYTES)
             .max_concurrent_streams(REFUSED_STREAMS_MAX);
-        let connection = Connection::new(opened, builder.serve_connection(TokioIo::new(stream), service));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = Connection::new(opened, connection, &self.line, Arc::default());
         self.tasks.spawn(async move {
             if let Ok(Err(error)) = timeout(REFUSE_FOR, connection).await {
                 tracing::debug!(%peer, "connection that was not let in ended: {error}");

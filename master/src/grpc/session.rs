@@ -11,7 +11,7 @@
 //! that does not read its answers is not worked for. What is ready goes out together (`ready`); a large answer is encoded where
 //! it was made, and goes by itself.
 //!
-//! Invariants: all bytes of answers are in the connection's share, from their encoding on; `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll does a bounded amount of work;
+//! Invariants: all bytes of answers are in the connection's share, from their encoding on; `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll that goes on after the connection's turn runs one call at most;
 //! every request that was read is answered before the stream ends, but for one that ends the stream by its form.
 
 use std::future::Future;
@@ -49,8 +49,6 @@ use crate::node::Node;
 const LONG_MAX: usize = 4;
 /// Reads of one session that wait for this standby to come further.
 const WAITING_MAX: usize = 256;
-/// How much one poll does before others get their turn, in about microseconds.
-const WEIGHT_MAX: usize = 2000;
 
 pub(crate) struct Session {
     node: Arc<Node>,
@@ -68,7 +66,8 @@ pub(crate) struct Session {
     /// How the stream ends, once nothing more is read.
     end: Option<Result<(), CallError>>,
     ended: bool,
-    weight_left: usize,
+    /// The turn is over: the next poll is for others to get theirs.
+    yields: bool,
     /// While a request has come in part.
     late: Option<Pin<Box<Sleep>>>,
 }
@@ -106,7 +105,7 @@ impl Session {
             closing: Box::pin(closing(Arc::clone(node))),
             end: None,
             ended: false,
-            weight_left: WEIGHT_MAX,
+            yields: false,
             late: None,
         }
     }
@@ -115,9 +114,8 @@ impl Session {
         if self.ended {
             return Poll::Ready(None);
         }
-        if self.weight_left == 0 {
-            // The transport polls as long as there is a frame: this is where others get their turn.
-            self.weight_left = WEIGHT_MAX;
+        if std::mem::take(&mut self.yields) {
+            // The transport polls as long as there is a frame.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -139,10 +137,9 @@ impl Session {
             self.ended = true;
             return Poll::Ready(Some(Frame::trailers(body::trailers(end))));
         }
-        if self.weight_left == 0 {
+        if std::mem::take(&mut self.yields) {
             cx.waker().wake_by_ref();
         }
-        self.weight_left = WEIGHT_MAX;
         Poll::Pending
     }
 
@@ -156,7 +153,7 @@ impl Session {
     }
 
     fn take_requests(&mut self, cx: &mut Context<'_>) {
-        while self.end.is_none() && self.weight_left > 0 && self.has_room() {
+        while self.end.is_none() && !self.yields && self.has_room() {
             match self.framing.next() {
                 Ok(Some(inbound)) => {
                     self.late = None;
@@ -172,6 +169,8 @@ impl Session {
                     self.end = Some(Err(error));
                 }
             }
+            // Also an empty frame is work.
+            self.yields = self.shares.turn_end.is_over();
         }
     }
 
@@ -191,8 +190,6 @@ impl Session {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Also an empty frame is work.
-        self.weight_left = self.weight_left.saturating_sub(1);
         match ready!(Pin::new(&mut self.requests).poll_frame(cx)) {
             Some(Ok(frame)) => self.framing.push(frame.into_data().unwrap_or_default()),
             Some(Err(error)) => {
@@ -228,8 +225,7 @@ impl Session {
             return self.refuse(id, taken, full.refusal());
         }
         match dispatch::weight(&call) {
-            Weight::Inline(weight) => {
-                self.weight_left = self.weight_left.saturating_sub(weight);
+            Weight::Inline => {
                 let ran = dispatch::run(&self.node, &call, taken, &Waited::SURELY);
                 self.on_ran(id, ran);
             }
@@ -306,7 +302,6 @@ impl Session {
     }
 
     fn put_error(&mut self, id: u64, error: CallError) {
-        self.weight_left = self.weight_left.saturating_sub(1);
         self.out.put_error(id, error, &self.shares);
     }
 

@@ -84,7 +84,7 @@ fn begin_call(node: &Arc<Node>, shares: &Arc<Shares>, call: Call, taken: Taken, 
     let both = || (Arc::clone(node), Arc::clone(shares));
     match dispatch::weight(&call) {
         Weight::Long => Begun::Waits(Box::pin(run_long(both(), call, taken, inbound))),
-        Weight::Inline(_) => match dispatch::run(node, &call, taken, &Waited::SURELY) {
+        Weight::Inline => match dispatch::run(node, &call, taken, &Waited::SURELY) {
             Ok(reply) if commit::is_committed(node, &reply) => Begun::Answered(respond(node, shares, &reply)),
             Ok(reply) => Begun::Waits(Box::pin(respond_committed(both(), reply))),
             Err(error) => Begun::Answered(respond_error(error)),

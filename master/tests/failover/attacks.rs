@@ -17,7 +17,7 @@ const GAP_MAX: Duration = Duration::from_secs(2);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attacks_take_what_is_bounded_and_cost_a_polite_client_no_call() {
     for attack in Attack::ALL {
-        let target = Target::start(&SETTINGS).await;
+        let target = Target::start(None, &SETTINGS).await;
         let measured = measure(attack, &target, LASTS).await;
         let Measured { rest_bytes, peak_bytes, calls, ref failed, p99, gap_max, .. } = measured;
         println!(

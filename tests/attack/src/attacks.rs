@@ -1,19 +1,31 @@
 //! The attacks. Each goes on until its time is up: what is closed is opened again.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use proto::v1::{ListKeysRequest, Part, PartList, SessionRequest, session_request};
+use proto::v1::metadata_client::MetadataClient;
+use proto::v1::session_request::Call;
+use proto::v1::{
+    Caller, ExistsRequest, HeartbeatRequest, ListKeysRequest, Part, PartList, SessionRequest, SessionResponse,
+};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::raw::{Raw, beginning, framed};
+use crate::target::key;
 
 /// Connections of one attack at a time; far more than a client needs.
 const CONNECTIONS: usize = 12;
 const STREAMS: usize = 60;
+const CONNECTIONS_BUSY: usize = 64;
+/// Calls of one session under way.
+const WINDOW: usize = 64;
 /// Connections that say nothing, kept open at a time.
 const SILENT: usize = 600;
 const MESSAGE_BYTES: u32 = 16 << 20;
@@ -39,10 +51,16 @@ pub enum Attack {
     HalfRequests,
     /// Lists by a slow pattern, given up after a moment.
     SlowPatterns,
+    /// Sessions with full windows that read each answer, and ask again.
+    BusySessions,
+    /// A new client with each call.
+    NewClients,
+    /// PINGs, whose answers are not read.
+    Pings,
 }
 
 impl Attack {
-    pub const ALL: [Attack; 8] = [
+    pub const ALL: [Attack; 11] = [
         Attack::Quiet,
         Attack::SilentConnections,
         Attack::UnreadLists,
@@ -51,6 +69,9 @@ impl Attack {
         Attack::AnnouncedRequests,
         Attack::HalfRequests,
         Attack::SlowPatterns,
+        Attack::BusySessions,
+        Attack::NewClients,
+        Attack::Pings,
     ];
 
     pub fn name(self) -> &'static str {
@@ -63,6 +84,9 @@ impl Attack {
             Attack::AnnouncedRequests => "requests that are only announced",
             Attack::HalfRequests => "requests that stay half",
             Attack::SlowPatterns => "slow patterns, given up",
+            Attack::BusySessions => "64 busy sessions",
+            Attack::NewClients => "a new client with each call",
+            Attack::Pings => "PINGs",
         }
     }
 
@@ -82,6 +106,9 @@ impl Attack {
                 many(address, until, 65_535, |_| ("Metadata/Exists", beginning(MESSAGE_BYTES, 1 << 20), false)).await;
             }
             Attack::SlowPatterns => give_up_patterns(address, until).await,
+            Attack::BusySessions => be_busy(address, until, CONNECTIONS_BUSY, |id| look(id as usize)).await,
+            Attack::NewClients => be_busy(address, until, CONNECTIONS, sign_of_life).await,
+            Attack::Pings => ping(address, until).await,
         }
     }
 }
@@ -92,7 +119,7 @@ fn list(regex: &str) -> ListKeysRequest {
 
 /// Eight lists in one stream.
 fn sessions() -> Bytes {
-    let one = |id| SessionRequest { id, call: Some(session_request::Call::ListKeys(list(""))) };
+    let one = |id| SessionRequest { id, call: Some(Call::ListKeys(list(""))) };
     (1..=8).flat_map(|id| framed(&one(id))).collect()
 }
 
@@ -151,4 +178,73 @@ async fn give_up_patterns(address: SocketAddr, until: Instant) {
         }
         sleep(LOOK_EVERY * 2).await;
     }
+}
+
+fn look(at: usize) -> Call {
+    let keys = vec![key(at)];
+    Call::Exists(ExistsRequest { keys, ..ExistsRequest::default() })
+}
+
+fn sign_of_life(id: u64) -> Call {
+    // Each client once, whichever session it comes over.
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let client_id = u128::from(NEXT.fetch_add(1, Ordering::Relaxed)) << 64 | u128::from(id);
+    let caller = Some(Caller { client_id: client_id.to_be_bytes().to_vec().into(), ..Caller::default() });
+    Call::Heartbeat(HeartbeatRequest { caller, ..HeartbeatRequest::default() })
+}
+
+/// So many sessions, each with a full window of such calls, as fast as they are answered.
+async fn be_busy(address: SocketAddr, until: Instant, sessions: usize, call: fn(u64) -> Call) {
+    let mut all = JoinSet::new();
+    for _ in 0..sessions {
+        all.spawn(async move {
+            while Instant::now() < until {
+                // A failure: the member has closed it. Again.
+                let _ = timeout(until.saturating_duration_since(Instant::now()), busy_session(address, call)).await;
+                sleep(LOOK_EVERY).await;
+            }
+        });
+    }
+    all.join_all().await;
+}
+
+async fn busy_session(
+    address: SocketAddr,
+    call: fn(u64) -> Call,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut client = MetadataClient::connect(format!("http://{address}")).await?;
+    let (ask, asked) = mpsc::channel(WINDOW);
+    let mut next = 0..;
+    let mut request = || next.next().map(|id| SessionRequest { id, call: Some(call(id)) }).expect("it does not end");
+    for _ in 0..WINDOW {
+        ask.try_send(request())?;
+    }
+    let mut answers = client.session(ReceiverStream::new(asked)).await?.into_inner();
+    while let Some(SessionResponse { .. }) = answers.message().await? {
+        ask.send(request()).await?;
+    }
+    Ok(())
+}
+
+async fn ping(address: SocketAddr, until: Instant) {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let many = PING.repeat(1000);
+    let mut all = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let many = many.clone();
+        all.spawn(async move {
+            while Instant::now() < until {
+                let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+                let mut sent = stream.write_all(&[PREFACE, SETTINGS].concat()).await;
+                while sent.is_ok() && Instant::now() < until {
+                    // The member may take nothing more, until it closes the connection.
+                    let left = until.saturating_duration_since(Instant::now());
+                    sent = timeout(left, stream.write_all(&many)).await.unwrap_or(Ok(()));
+                }
+            }
+        });
+    }
+    all.join_all().await;
 }

@@ -21,17 +21,20 @@ pub struct Measured {
     pub p99: Duration,
     /// Between two answers to the polite client.
     pub gap_max: Duration,
+    /// What the member wrote meanwhile.
+    pub log_bytes: u64,
 }
 
 pub async fn measure(attack: Attack, target: &Target, lasts: Duration) -> Measured {
-    let rest_bytes = target.resident_bytes();
+    let (rest_bytes, log_before) = (target.resident_bytes(), target.log_bytes());
     let until = Instant::now() + lasts;
     let (noticed, peak_bytes, ()) =
         tokio::join!(polite::ask(target, until), peak(target, until), attack.run(target.address, until));
     let Noticed { mut took, failed, gap_max } = noticed;
     took.sort_unstable();
     let p99 = took.get(took.len() * 99 / 100).copied().unwrap_or(Duration::MAX);
-    Measured { attack, rest_bytes, peak_bytes, calls: took.len(), failed, p99, gap_max }
+    let log_bytes = target.log_bytes() - log_before;
+    Measured { attack, rest_bytes, peak_bytes, calls: took.len(), failed, p99, gap_max, log_bytes }
 }
 
 async fn peak(target: &Target, until: Instant) -> u64 {

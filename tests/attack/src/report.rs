@@ -5,31 +5,35 @@ use std::time::Duration;
 
 use crate::measure::Measured;
 
+/// One attack: on this build, and on an earlier one right before.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub before: Option<Measured>,
+    pub after: Measured,
+}
+
+const COLUMNS: &str = "memory at first, MiB | at most, MiB | log, KiB | calls | failed | p99, ms | longest gap, ms |";
+
 /// docs/reports/attack.md.
-pub fn page(all: &[Measured], lasts: Duration, profile: &str) -> String {
+pub fn page(rows: &[Row], lasts: Duration, profile: &str) -> String {
     let mut out = String::from("# Attacks\n\nMade by `./x attack`. ");
     let _ = writeln!(
         out,
-        "One member with default settings and 4,000 keys of 4 KiB ({profile}); each attack for {} s over loopback, while a\n\
-         polite client makes one call after the other. Memory is that of the member's process.\n",
+        "One member with 4,000 keys of 4 KiB ({profile}); each attack for {} s over loopback, while a\n\
+         polite client makes one call after the other. Memory and log are those of the member's process. The row\n\
+         *nothing* shows what the host itself stalls.\n",
         lasts.as_secs()
     );
-    out += "| attack | memory before, MiB | at most, MiB | calls | failed | p99, ms | longest gap, ms |\n|---|--:|--:|--:|--:|--:|--:|\n";
-    for row in all {
-        let mib = |bytes: u64| bytes >> 20;
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        let (calls, failed) = (row.calls, row.failed.len());
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {calls} | {failed} | {:.1} | {:.0} |",
-            row.attack.name(),
-            mib(row.rest_bytes),
-            mib(row.peak_bytes),
-            ms(row.p99),
-            ms(row.gap_max)
-        );
+    let both = rows.iter().any(|row| row.before.is_some());
+    let build = if both { "| build " } else { "" };
+    let _ = writeln!(out, "| attack {build}| {COLUMNS}\n|---{}|{}", if both { "|---" } else { "" }, "--:|".repeat(7));
+    for Row { before, after } in rows {
+        if let Some(before) = before {
+            let _ = writeln!(out, "| {} | earlier | {}", before.attack.name(), figures(before));
+        }
+        let _ = writeln!(out, "| {} {}| {}", after.attack.name(), if both { "| this " } else { "" }, figures(after));
     }
-    let mut reasons: Vec<&String> = all.iter().flat_map(|row| &row.failed).collect();
+    let mut reasons: Vec<&String> = rows.iter().flat_map(|row| &row.after.failed).collect();
     reasons.sort();
     reasons.dedup();
     if !reasons.is_empty() {
@@ -39,4 +43,18 @@ pub fn page(all: &[Measured], lasts: Duration, profile: &str) -> String {
         }
     }
     out
+}
+
+fn figures(measured: &Measured) -> String {
+    let Measured { rest_bytes, peak_bytes, calls, failed, p99, gap_max, log_bytes, .. } = measured;
+    let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
+    format!(
+        "{} | {} | {} | {calls} | {} | {:.1} | {:.0} |",
+        rest_bytes >> 20,
+        peak_bytes >> 20,
+        log_bytes >> 10,
+        failed.len(),
+        ms(p99),
+        ms(gap_max)
+    )
 }

@@ -1,10 +1,11 @@
 //! The member that is attacked: one process, alone, with objects whose keys are long.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::cluster::understudy;
+use harness::cluster::{understudy, understudy_at};
 use harness::process::Process;
 use proto::v1::metadata_client::MetadataClient;
 use proto::v1::{Caller, MountSegmentRequest, PutStartItem, PutStartRequest, Segment};
@@ -30,10 +31,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// With these settings, as flags.
-    pub async fn start(args: &[&str]) -> Target {
+    /// With these settings, as flags. `program`: an earlier build, where it is not the one of this build.
+    pub async fn start(program: Option<&Path>, args: &[&str]) -> Target {
         let (port, dir) = (test_ports::free_port(), TempDir::new().expect("there is a temp dir"));
-        let mut command = understudy();
+        let mut command = program.map_or_else(understudy, understudy_at);
         command.args(["serve", "--node-name", "target", "--listen", &port.addr().to_string()]).args(KEEPS).args(args);
         let process = Process::start(command, &dir.path().join("target.log"));
         let target = Target { process, address: port.addr(), _port: port, _dir: dir };
@@ -85,8 +86,12 @@ impl Target {
     pub fn log(&self) -> String {
         self.process.log()
     }
+
+    pub fn log_bytes(&self) -> u64 {
+        self.process.log_bytes()
+    }
 }
 
-fn key(at: usize) -> Bytes {
+pub(crate) fn key(at: usize) -> Bytes {
     format!("{at:06}{}", "ab".repeat(KEY_TAIL)).into()
 }

@@ -346,7 +346,12 @@ impl Cluster {
 
 /// The program, with nothing of the environment that it would look at.
 pub fn understudy() -> Command {
-    let mut command = Command::new(program());
+    understudy_at(&program())
+}
+
+/// As [`understudy`], of another build.
+pub fn understudy_at(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("UNDERSTUDY_")) {
         command.env_remove(name);
     }

@@ -58,6 +58,10 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_else(|why| panic!("{}: {why}", self.log.display()))
     }
 
+    pub fn log_bytes(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |log| log.len())
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
