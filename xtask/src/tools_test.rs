@@ -98,5 +98,5 @@ fn every_package_of_the_client_is_pinned_to_one_version() {
             !name.is_empty() && version.starts_with(|c: char| c.is_ascii_digit()) && !version.contains(['*', ' ', ','])
         })
     };
-    assert!(pins.len() >= 4 && pins.iter().all(|line| is_pin(line)), "{pins:?}");
+    assert!(pins.len() >= 4 && pins.iter().all(is_pin), "{pins:?}");
 }
