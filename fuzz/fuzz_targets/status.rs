@@ -14,7 +14,8 @@ fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
     let code = Code::from_i32(i32::from(input.u8()));
     let message = String::from_utf8_lossy(input.bytes()).into_owned();
-    let status = Status::with_metadata(code, message, trailers(&mut input));
+    let (details, metadata) = trailers(&mut input);
+    let status = Status::with_details_and_metadata(code, message, details.into(), metadata);
     let error = from_status(&status);
     assert_ne!(error.code, Code::Ok as i32, "a failure is never OK");
 
@@ -24,12 +25,14 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(from_status(&to_status(sent.clone())), sent, "a failure changes from peer to peer");
 });
 
-/// The trailer as it should be, with any bytes; or as no peer of ours writes it, which need not even be base64.
-fn trailers(input: &mut Input<'_>) -> MetadataMap {
+/// The standard trailer, and our own: one of them as it should be, with any bytes; or ours as no peer of ours writes it, which
+/// need not even be base64.
+fn trailers(input: &mut Input<'_>) -> (Vec<u8>, MetadataMap) {
     let (kind, bytes) = (input.u8(), input.rest());
     let mut map = MetadataMap::new();
     match kind % 4 {
-        0 => return map,
+        0 => {}
+        3 => return (bytes.to_vec(), map),
         1 => {
             if let Ok(raw) = HeaderValue::from_bytes(bytes) {
                 let mut headers = HeaderMap::new();
@@ -39,5 +42,5 @@ fn trailers(input: &mut Input<'_>) -> MetadataMap {
         }
         _ => drop(map.insert_bin(TRAILER, MetadataValue::from_bytes(bytes))),
     }
-    map
+    (Vec::new(), map)
 }

@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: any behaviour. Prost types stay at the edge; the core has types of its own.
 
+mod details;
 pub mod limits;
 mod reasons;
 pub mod status;

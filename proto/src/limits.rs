@@ -52,19 +52,46 @@ pub const VERIFY_RECORDS_MAX: usize = 2000;
 /// A client waits before it would reach further.
 pub const REQUEST_SPAN_MAX: u64 = 4096;
 
-/// The text of a failed call. It travels as an HTTP/2 trailer twice, once escaped to three times its length, and a
-/// peer takes 16 KiB of trailers at most; a longer text is cut.
+/// The text of a failed call; a longer one is cut.
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
+/// The same as `grpc-message` has it, where a blank, and each byte that is not ASCII, takes three.
+pub const ERROR_TEXT_ESCAPED_BYTES_MAX: usize = 1600;
+/// All trailers of a failed call, counted as HTTP/2 does: names and values as they are sent, and 32 for each. The text
+/// is in them three times. hyper takes 16 KiB, gRPC's libraries for Java, and for C, C++ and Python, take 8.
+pub const TRAILERS_BYTES_MAX: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tonic::Status;
 
-    /// An escaped text, the same in base64, and the other fields fit into the trailers that hyper accepts.
+    use super::*;
+    use crate::status::{call_error, from_status, to_status};
+    use crate::v1::{CallError, Reason};
+
+    fn trailers_bytes(status: Status) -> usize {
+        let response = status.into_http::<()>();
+        response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
     #[test]
     fn longest_error_fits_the_trailers() {
-        let escaped = 3 * ERROR_TEXT_BYTES_MAX;
-        let binary = (ERROR_TEXT_BYTES_MAX + NAME_BYTES_MAX + 64) * 4 / 3;
-        assert!(escaped + binary + 512 < 16 << 10, "{escaped} + {binary}");
+        let texts = ["x", " ", "ü", "a b", "{", "…", "%", "\u{1F600}"];
+        for text in texts {
+            let error = CallError {
+                retry_after_ms: u32::MAX,
+                primary_address: "p".repeat(5000),
+                epoch: u64::MAX,
+                ..call_error(Reason::SegmentNotFound, text.repeat(5000))
+            };
+            let status = to_status(error);
+            let kept = from_status(&status).message;
+            assert!(
+                kept.ends_with(" …") && kept.len() > ERROR_TEXT_ESCAPED_BYTES_MAX / 3 - 24,
+                "{text:?}: {}",
+                kept.len()
+            );
+            let bytes = trailers_bytes(status);
+            assert!(bytes <= TRAILERS_BYTES_MAX - 256, "{text:?}: {bytes} bytes, and a proxy may add some");
+        }
     }
 }

@@ -111,7 +111,8 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
         Reason::SegmentConflict => (
             Code::AlreadyExists,
             No,
-            "Another mounted segment has this id, name or address range. Choose others, or unmount that one.",
+            "Another segment has this id, or one of this client's shares a part of its range. Choose others, or unmount that \
+             one.",
         ),
         Reason::SegmentBusy => (
             Code::FailedPrecondition,
@@ -224,15 +225,18 @@ Everything that is refused has a *reason*: stable, for programs. The message bes
 - A **refusal** stands in the result of one item; the other items of the call are not affected.
 - A **failed call** was not looked at, or nobody knows its outcome. On a session it is a `CallError` in place of the \
 answer. Elsewhere it is a gRPC status with the code below, and the whole `CallError` is in the binary trailer \
-`understudy-error-bin`.
+`understudy-error-bin`. The trailer that gRPC has for this, `grpc-status-details-bin`, says the same for libraries that \
+know nothing of Understudy: a `google.rpc.Status` with a `google.rpc.ErrorInfo` (the reason's name, the domain `understudy`, \
+`primary_address` and `epoch` where they are known), a `google.rpc.RetryInfo` where there is a time to wait, and the \
+`CallError`.
 
 *Retry* says what may be sent again. **no**: it would be refused again. **same number**: the same request with the same \
 `request_number`; it did not run, or the master finds its answer by the number. **new number**: later, as a new request, \
 since the refusal was the answer to this one. The Rust client does the retries of *same number* by itself.
 
-A gRPC status without the trailer comes from the transport or from something before the master. It counts as \
+A gRPC status with neither trailer comes from the transport or from something before the master. It counts as \
 `OUTCOME_UNKNOWN`, unless it proves that nothing ran (no connection was found, or the code is `InvalidArgument`, \
-`Unimplemented`, `Unauthenticated` or `PermissionDenied`).
+`Unimplemented`, `Unauthenticated` or `PermissionDenied`). [clients.md](clients.md) is the page for those who write a client.
 
 | reason | number | gRPC code | retry | what to do |
 |---|---|---|---|---|

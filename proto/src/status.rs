@@ -1,12 +1,14 @@
 //! The one map between a failed call and its gRPC status.
 //!
 //! A failed call is a [`CallError`]. On a session it travels as it is; elsewhere as a [`Status`] whose code follows from
-//! the reason, and which carries the whole error in the binary trailer [`TRAILER`], so that a client reads it back.
+//! the reason, and which carries the whole error twice: in the binary trailer [`TRAILER`], so that a client reads it back,
+//! and in gRPC's own `grpc-status-details-bin` (`details`), so that a usual library shows it.
 //!
 //! Invariants:
 //! - the code of a reason stands once, in [`REASONS`];
 //! - `from_status(&to_status(error)) == error`, but for a text over its limit and a code that does not fit its reason;
-//! - a status without the trailer counts as [`Reason::OutcomeUnknown`], unless it proves that nothing ran: the request
+//! - the trailers of a status are at most [`TRAILERS_BYTES_MAX`](crate::limits::TRAILERS_BYTES_MAX);
+//! - a status with neither trailer counts as [`Reason::OutcomeUnknown`], unless it proves that nothing ran: the request
 //!   did not leave, or was refused before anyone looked at it. Then it is [`Reason::Unspecified`] and the code decides.
 //!
 //! Deliberately absent: retries. What to do about a reason is said here, the client does it.
@@ -14,10 +16,11 @@
 use std::fmt::Display;
 
 use prost::Message as _;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, ConnectError, Status};
 
-use crate::limits::{ERROR_TEXT_BYTES_MAX, NAME_BYTES_MAX};
+use crate::details;
+use crate::limits::{ERROR_TEXT_BYTES_MAX, ERROR_TEXT_ESCAPED_BYTES_MAX, NAME_BYTES_MAX};
 use crate::v1::{CallError, Reason, Refusal};
 
 pub use crate::reasons::{REASONS, Retry, code, reasons_markdown, retry, what_to_do};
@@ -116,11 +119,13 @@ pub fn to_status(mut error: CallError) -> Status {
         Ok(reason) => code(reason),
     };
     error.code = code as i32;
-    cut(&mut error.message, ERROR_TEXT_BYTES_MAX);
+    let fitting = fitting_bytes(&error.message, ERROR_TEXT_ESCAPED_BYTES_MAX);
+    cut(&mut error.message, ERROR_TEXT_BYTES_MAX.min(fitting));
     cut(&mut error.primary_address, NAME_BYTES_MAX);
-    let mut status = Status::new(code, error.message.as_str());
-    status.metadata_mut().insert_bin(TRAILER, MetadataValue::from_bytes(&error.encode_to_vec()));
-    status
+    let details = details::encode(&error).into();
+    let mut metadata = MetadataMap::with_capacity(1);
+    metadata.insert_bin(TRAILER, MetadataValue::from_bytes(&error.encode_to_vec()));
+    Status::with_details_and_metadata(code, error.message, details, metadata)
 }
 
 /// What a gRPC status says about the call: the error that it carries, else what can be told from the code and from
@@ -137,8 +142,8 @@ pub fn from_status(status: &Status) -> CallError {
 }
 
 fn trailer(status: &Status) -> Option<CallError> {
-    let bytes = status.metadata().get_bin(TRAILER)?.to_bytes().ok()?;
-    let mut error = CallError::decode(bytes).ok()?;
+    let own = || CallError::decode(status.metadata().get_bin(TRAILER)?.to_bytes().ok()?).ok();
+    let mut error = own().or_else(|| details::decode(status.details()))?;
     if error.code == Code::Ok as i32 {
         error.code = code_or_unknown(status.code() as i32) as i32;
     }
@@ -185,8 +190,22 @@ fn code_or_unknown(code: i32) -> Code {
     }
 }
 
+/// How much of a text, in bytes, is not above `bytes_max` once it is escaped as `grpc-message` is. Room for the mark of a
+/// cut is left where there is one.
+fn fitting_bytes(text: &str, bytes_max: usize) -> usize {
+    let mut escaped = 0;
+    let over = text.bytes().position(|byte| {
+        escaped += if byte.is_ascii_graphic() && !b"\"#%<>`?{}".contains(&byte) { 1 } else { 3 };
+        escaped > bytes_max
+    });
+    // The mark is escaped to three times its length, and takes the place of bytes that may not be.
+    over.map_or(text.len(), |at| at.saturating_sub(2 * MARK.len()))
+}
+
+/// Behind a text that was cut.
+const MARK: &str = " …";
+
 fn cut(text: &mut String, bytes_max: usize) {
-    const MARK: &str = " …";
     if text.len() > bytes_max {
         text.truncate(text.floor_char_boundary(bytes_max - MARK.len()));
         text.push_str(MARK);

@@ -53,10 +53,15 @@ fn failure_is_never_ok() {
 
 #[test]
 fn long_texts_are_cut_at_a_character() {
-    let error = CallError { primary_address: "p".repeat(5000), ..invalid("key", "ü".repeat(5000)) };
+    let error = CallError { primary_address: "p".repeat(5000), ..invalid("key", "x".repeat(5000)) };
     let back = from_status(&to_status(error));
-    assert!(back.message.len() <= ERROR_TEXT_BYTES_MAX && back.message.len() > ERROR_TEXT_BYTES_MAX - 8);
+    assert_eq!(back.message.len(), ERROR_TEXT_BYTES_MAX);
+    assert!(back.message.starts_with("key: xx") && back.message.ends_with("x …"));
+    let back = from_status(&to_status(invalid("key", "ü".repeat(5000))));
+    let escaped = 3 * back.message.len();
+    assert!(escaped <= ERROR_TEXT_ESCAPED_BYTES_MAX && escaped > ERROR_TEXT_ESCAPED_BYTES_MAX - 48, "{escaped}");
     assert!(back.message.starts_with("key: üü") && back.message.ends_with("ü …"));
+    let back = from_status(&to_status(CallError { primary_address: "p".repeat(5000), ..invalid("key", "x") }));
     assert_eq!(back.primary_address.len(), NAME_BYTES_MAX);
 }
 

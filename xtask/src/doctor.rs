@@ -7,7 +7,10 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::tools::{CXX, CargoTool, DENY, ETCD, ETCDCTL, MACHETE, NEXTEST, Program, find_program};
+use crate::tools::{
+    CXX, CargoTool, DENY, ETCD, ETCDCTL, GRPC_FOR_PYTHON, MACHETE, NEXTEST, PYTHON, Program, PythonPackages,
+    find_program,
+};
 use crate::{children, repo};
 
 /// What a check found.
@@ -30,6 +33,8 @@ pub(crate) fn run() -> Result<()> {
         (CXX.name, program(&CXX)),
         (ETCD.name, program(&ETCD)),
         (ETCDCTL.name, program(&ETCDCTL)),
+        (PYTHON.name, program(&PYTHON)),
+        ("grpcio", packages(&GRPC_FOR_PYTHON)),
         (DENY.krate, tool(&DENY)),
         (MACHETE.krate, tool(&MACHETE)),
         (NEXTEST.krate, optional(tool(&NEXTEST))),
@@ -81,6 +86,14 @@ fn tool(tool: &CargoTool) -> Finding {
         Some(version) if version >= tool.version => Finding::Here(version.to_string()),
         Some(version) => Finding::Missing { remedy: format!("{version} is too old: {remedy}") },
         None => Finding::Missing { remedy },
+    }
+}
+
+fn packages(packages: &PythonPackages) -> Finding {
+    let PythonPackages { requirements, why, .. } = packages;
+    match packages.are_here() {
+        true => Finding::Here(format!("all of {requirements}, in {}", packages.directory().display())),
+        false => Finding::Missing { remedy: format!("./x test python --yes ({why})") },
     }
 }
 

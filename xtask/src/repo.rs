@@ -81,7 +81,9 @@ pub(crate) fn is_ci() -> bool {
 
 /// As one would type it, for people to read and repeat.
 pub(crate) fn as_typed(command: &Command) -> String {
-    let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    // What was looked up along PATH by its name; what lies in the repository by its path.
+    let path = Path::new(command.get_program());
+    let name = path.file_name().filter(|_| path.is_absolute()).unwrap_or(command.get_program());
     let words = [name].into_iter().chain(command.get_args());
     words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }

@@ -9,6 +9,7 @@ fn a_command_is_shown_as_one_would_type_it() {
     let mut command = Command::new("/somewhere/bin/cargo");
     command.args(["test", "-p", "a b", "it's", "", "x=y", "$HOME"]);
     assert_eq!(as_typed(&command), r"cargo test -p 'a b' 'it'\''s' '' x=y '$HOME'");
+    assert_eq!(as_typed(&Command::new("target/python/bin/python")), "target/python/bin/python");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::steps::{self, Step};
-use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, MACHETE, NEXTEST};
-use crate::{arrows, bites, fuzz, model, repo, walks};
+use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, GRPC_FOR_PYTHON, MACHETE, NEXTEST, Needs, PYTHON};
+use crate::{arrows, bites, contract, fuzz, model, repo, walks};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Install what is missing without asking.
     #[arg(long)]
     yes: bool,
-    /// Run only the tests whose names contain one of these, and no other check.
+    /// Run only the tests whose names contain one of these, and no other check. `python` is the client in Python.
     filters: Vec<String>,
 }
 
@@ -32,13 +32,26 @@ const FUZZ_SECONDS: u32 = 10;
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.filters.is_empty() {
         let scope = if args.quick { Scope::Unit } else { Scope::All };
-        return steps::run_all(vec![tests(scope, &args.filters)]);
+        let steps = filtered(scope, &args.filters);
+        if steps.iter().any(|step| step.name == contract::NAME) {
+            let (programs, packages) = (vec![PYTHON], vec![GRPC_FOR_PYTHON]);
+            tools::ensure_all(&Needs { programs, packages, ..Needs::default() }, args.yes)?;
+        }
+        return steps::run_all(steps);
     }
     if args.quick {
         return steps::run_all(vec![format(), clippy(), tests(Scope::Unit, &[])]);
     }
-    tools::ensure_here(&[CXX, ETCD, ETCDCTL], &[DENY, MACHETE], args.yes)?;
+    let (programs, tools) = (vec![CXX, ETCD, ETCDCTL, PYTHON], vec![DENY, MACHETE]);
+    tools::ensure_all(&Needs { programs, tools, packages: vec![GRPC_FOR_PYTHON] }, args.yes)?;
     steps::run_all(full_run())
+}
+
+/// The step `python` is a test of that very name; all other filters are the test runner's.
+fn filtered(scope: Scope, filters: &[String]) -> Vec<Step> {
+    let (python, others): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|filter| filter == contract::NAME);
+    let tests = (!others.is_empty()).then(|| tests(scope, &others));
+    tests.into_iter().chain((!python.is_empty()).then(contract::step)).collect()
 }
 
 fn full_run() -> Vec<Step> {
@@ -51,6 +64,7 @@ fn full_run() -> Vec<Step> {
         dependencies(),
         unused_dependencies(),
         tests(Scope::All, &[]),
+        contract::step(),
         doc_tests(),
         bugs(),
         small_model(),

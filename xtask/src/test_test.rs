@@ -1,6 +1,6 @@
 //! Tests of the command that runs the tests, for each runner, scope and place.
 
-use super::{Scope, full_run, test_command};
+use super::{Scope, filtered, full_run, test_command};
 use crate::repo::as_typed;
 
 fn shown(scope: Scope, filters: &[&str], nextest: bool, ci: bool) -> String {
@@ -42,6 +42,7 @@ fn every_step_of_a_full_run_says_what_to_do_when_it_fails() {
             "cargo deny",
             "cargo machete",
             "tests",
+            "python",
             "doc tests",
             "bites",
             "model",
@@ -49,4 +50,15 @@ fn every_step_of_a_full_run_says_what_to_do_when_it_fails() {
         ]
     );
     assert!(steps.iter().all(|step| !step.hint.is_empty()));
+}
+
+#[test]
+fn step_python_is_chosen_by_its_very_name() {
+    let names = |filters: &[&str]| -> Vec<&str> {
+        let filters: Vec<String> = filters.iter().map(ToString::to_string).collect();
+        filtered(Scope::All, &filters).iter().map(|step| step.name).collect()
+    };
+    assert_eq!(names(&["python"]), ["python"]);
+    assert_eq!(names(&["lease", "python"]), ["tests", "python"]);
+    assert_eq!(names(&["pyth"]), ["tests"], "a part of it is a filter for the runner");
 }

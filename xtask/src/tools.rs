@@ -5,6 +5,8 @@
 //!   `CI=true`. With nobody to ask, the answer is no, and the error names the commands.
 //! - When everything is here, nothing is printed.
 //!
+//! - Packages of PyPI go into an environment below target/, never into the system's Python.
+//!
 //! Absent on purpose: what rustup brings by itself (rust-toolchain.toml names the compiler and its components), and
 //! other systems' package managers: there the error says what is missing.
 
@@ -15,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::steps::run_command;
 use crate::{children, repo};
@@ -27,7 +29,27 @@ pub(crate) struct Program {
     /// Names another program that will do instead.
     pub(crate) variable: Option<&'static str>,
     pub(crate) package: &'static str,
+    /// With these arguments it must succeed, or it does not count; none: it only has to be there.
+    pub(crate) proves: &'static [&'static str],
     pub(crate) why: &'static str,
+}
+
+/// Packages of PyPI, in an environment of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PythonPackages {
+    /// The directory of the environment, unless `X_PYTHON_DIR` names another one.
+    pub(crate) environment: &'static str,
+    /// The file with their names and exact versions.
+    pub(crate) requirements: &'static str,
+    pub(crate) why: &'static str,
+}
+
+/// What a chore cannot do without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) programs: Vec<Program>,
+    pub(crate) tools: Vec<CargoTool>,
+    pub(crate) packages: Vec<PythonPackages>,
 }
 
 /// A subcommand of cargo that crates.io has.
@@ -45,18 +67,33 @@ pub(crate) struct CargoTool {
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
 pub(crate) const CXX: Program =
-    Program { name: "c++", variable: Some("CXX"), package: "g++", why: "builds libFuzzer, which is C++" };
+    Program { name: "c++", variable: Some("CXX"), package: "g++", proves: &[], why: "builds libFuzzer, which is C++" };
 pub(crate) const ETCD: Program = Program {
     name: "etcd",
     variable: None,
     package: "etcd-server",
+    proves: &[],
     why: "tests run members against a real one, which they start and stop",
 };
 pub(crate) const ETCDCTL: Program = Program {
     name: "etcdctl",
     variable: None,
     package: "etcd-client",
+    proves: &[],
     why: "tests change keys under the members' feet",
+};
+/// Debian has the part that makes environments in a package of its own.
+pub(crate) const PYTHON: Program = Program {
+    name: "python3",
+    variable: None,
+    package: "python3-venv",
+    proves: &["-c", "import ensurepip, venv"],
+    why: "runs the client that follows docs/clients.md",
+};
+pub(crate) const GRPC_FOR_PYTHON: PythonPackages = PythonPackages {
+    environment: "target/python",
+    requirements: "tests/python/requirements.txt",
+    why: "gRPC for that client",
 };
 pub(crate) const DENY: CargoTool = CargoTool {
     subcommand: "deny",
@@ -82,7 +119,44 @@ impl Program {
     /// Where it is.
     pub(crate) fn find(&self) -> Option<PathBuf> {
         let other = self.variable.and_then(env::var_os).filter(|value| !value.is_empty());
-        find_program(other.as_deref().unwrap_or(OsStr::new(self.name)))
+        let found = find_program(other.as_deref().unwrap_or(OsStr::new(self.name)))?;
+        let counts = self.proves.is_empty() || succeeds(Command::new(&found).args(self.proves));
+        counts.then_some(found)
+    }
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    children::capture(command).is_ok_and(|output| output.status.success())
+}
+
+/// Ends well if the environment has each package of the file, in its version.
+const HAS_ALL: &str = "import sys, importlib.metadata as m; lines = map(str.strip, open(sys.argv[1])); \
+                       pins = [line.split('==') for line in lines if line and line[0] != '#']; \
+                       sys.exit(any(m.version(name) != version for name, version in pins))";
+
+impl PythonPackages {
+    pub(crate) fn directory(&self) -> PathBuf {
+        let other = env::var_os("X_PYTHON_DIR").filter(|value| !value.is_empty());
+        other.map_or_else(|| PathBuf::from(self.environment), PathBuf::from)
+    }
+
+    /// The interpreter that sees them.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.directory().join("bin/python")
+    }
+
+    pub(crate) fn are_here(&self) -> bool {
+        let python = self.python();
+        is_program(&python) && succeeds(Command::new(python).args(["-c", HAS_ALL, self.requirements]))
+    }
+
+    fn install(&self) -> [Command; 2] {
+        let mut environment = Command::new(PYTHON.name);
+        environment.args(["-m", "venv", "--clear"]).arg(self.directory());
+        let mut packages = Command::new(self.python());
+        packages.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+        packages.args(["--requirement", self.requirements]);
+        [environment, packages]
     }
 }
 
@@ -117,39 +191,63 @@ impl std::fmt::Display for Version {
 
 /// Installs what is missing, after a yes.
 pub(crate) fn ensure_here(programs: &[Program], tools: &[CargoTool], yes: bool) -> Result<()> {
-    let programs: Vec<Program> = programs.iter().copied().filter(|program| program.find().is_none()).collect();
-    let tools: Vec<CargoTool> = tools.iter().copied().filter(|tool| !tool.is_here()).collect();
-    if programs.is_empty() && tools.is_empty() {
+    ensure_all(&Needs { programs: programs.to_vec(), tools: tools.to_vec(), packages: Vec::new() }, yes)
+}
+
+/// The same, with packages of PyPI.
+pub(crate) fn ensure_all(needs: &Needs, yes: bool) -> Result<()> {
+    let missing = needs.missing();
+    if missing == Needs::default() {
         return Ok(());
     }
-    let commands = install_commands(&programs, &tools, is_root(), find_program(OsStr::new("apt-get")).is_some())?;
-    println!("{}", explanation(&programs, &tools, &commands));
+    let commands = missing.install_commands(is_root(), find_program(OsStr::new("apt-get")).is_some())?;
+    println!("{}", missing.explanation(&commands));
     ensure!(yes || repo::is_ci() || ask()?, "nothing was installed; run the commands above, or use --yes");
     commands.into_iter().try_for_each(run_command)?;
-    still_missing(&programs, &tools)
+    let still = needs.missing().names();
+    ensure!(still.is_empty(), "still missing after the installation: {}", still.join(", "));
+    Ok(())
 }
 
-fn explanation(programs: &[Program], tools: &[CargoTool], commands: &[Command]) -> String {
-    let mut lines = vec!["Missing on this machine:".to_owned()];
-    let line = |name: &str, source: String, why: &str| format!("  {name:<14} {source:<20} {why}");
-    lines.extend(programs.iter().map(|p| line(p.name, format!("Debian package {}", p.package), p.why)));
-    lines.extend(tools.iter().map(|t| line(t.krate, format!("crates.io {}", t.version), t.why)));
-    lines.push("These commands bring it:".to_owned());
-    lines.extend(commands.iter().map(|command| format!("  {}", repo::as_typed(command))));
-    lines.join("\n")
-}
-
-fn install_commands(programs: &[Program], tools: &[CargoTool], is_root: bool, has_apt: bool) -> Result<Vec<Command>> {
-    let mut commands = Vec::new();
-    if !programs.is_empty() {
-        let packages: Vec<&str> = programs.iter().map(|program| program.package).collect();
-        ensure!(has_apt, "there is no apt-get to install {} with; install it by hand", packages.join(", "));
-        commands.push(as_root(&["apt-get", "update"], is_root));
-        let install = ["apt-get", "install", "-y", "--no-install-recommends"];
-        commands.push(as_root(&[&install[..], &packages[..]].concat(), is_root));
+impl Needs {
+    fn missing(&self) -> Needs {
+        Needs {
+            programs: self.programs.iter().copied().filter(|program| program.find().is_none()).collect(),
+            tools: self.tools.iter().copied().filter(|tool| !tool.is_here()).collect(),
+            packages: self.packages.iter().copied().filter(|packages| !packages.are_here()).collect(),
+        }
     }
-    commands.extend(tools.iter().map(install_tool));
-    Ok(commands)
+
+    fn names(&self) -> Vec<&'static str> {
+        let programs = self.programs.iter().map(|program| program.name);
+        let tools = self.tools.iter().map(|tool| tool.krate);
+        programs.chain(tools).chain(self.packages.iter().map(|packages| packages.requirements)).collect()
+    }
+
+    fn explanation(&self, commands: &[Command]) -> String {
+        let mut lines = vec!["Missing on this machine:".to_owned()];
+        let line = |name: &str, source: String, why: &str| format!("  {name:<14} {source:<20} {why}");
+        lines.extend(self.programs.iter().map(|p| line(p.name, format!("Debian package {}", p.package), p.why)));
+        lines.extend(self.tools.iter().map(|t| line(t.krate, format!("crates.io {}", t.version), t.why)));
+        lines.extend(self.packages.iter().map(|p| line("PyPI packages", p.requirements.to_owned(), p.why)));
+        lines.push("These commands bring it:".to_owned());
+        lines.extend(commands.iter().map(|command| format!("  {}", repo::as_typed(command))));
+        lines.join("\n")
+    }
+
+    fn install_commands(&self, is_root: bool, has_apt: bool) -> Result<Vec<Command>> {
+        let mut commands = Vec::new();
+        if !self.programs.is_empty() {
+            let packages: Vec<&str> = self.programs.iter().map(|program| program.package).collect();
+            ensure!(has_apt, "there is no apt-get to install {} with; install it by hand", packages.join(", "));
+            commands.push(as_root(&["apt-get", "update"], is_root));
+            let install = ["apt-get", "install", "-y", "--no-install-recommends"];
+            commands.push(as_root(&[&install[..], &packages[..]].concat(), is_root));
+        }
+        commands.extend(self.tools.iter().map(install_tool));
+        commands.extend(self.packages.iter().flat_map(PythonPackages::install));
+        Ok(commands)
+    }
 }
 
 fn install_tool(tool: &CargoTool) -> Command {
@@ -172,16 +270,6 @@ fn ask() -> Result<bool> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-fn still_missing(programs: &[Program], tools: &[CargoTool]) -> Result<()> {
-    let programs = programs.iter().filter(|program| program.find().is_none()).map(|program| program.name);
-    let tools = tools.iter().filter(|tool| !tool.is_here()).map(|tool| tool.krate);
-    let names: Vec<&str> = programs.chain(tools).collect();
-    if !names.is_empty() {
-        bail!("still missing after the installation: {}", names.join(", "));
-    }
-    Ok(())
 }
 
 fn is_root() -> bool {

@@ -26,7 +26,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        for (name, real) in ["bash", "env", "basename", "touch", "ln", "true", "setsid", "sleep", "mv", "grep"]
+        for (name, real) in ["bash", "env", "basename", "touch", "ln", "true", "setsid", "sleep", "mv", "grep", "mkdir"]
             .map(|name| (name, find(name)))
         {
             symlink(real, dir.path().join(name)).unwrap();
@@ -46,6 +46,11 @@ impl Machine {
         for program in ["c++", "etcd", "etcdctl"] {
             symlink(find("true"), machine.path(program)).unwrap();
         }
+        fs::create_dir_all(machine.path("python/bin")).unwrap();
+        fs::write(machine.path("packages"), "").unwrap();
+        for python in ["python3", "python/bin/python"] {
+            symlink(Path::new(FAKES).join("cargo"), machine.path(python)).unwrap();
+        }
         machine
     }
 
@@ -63,15 +68,17 @@ impl Machine {
             .args(args)
             .env("CARGO", self.path("cargo"))
             .env("PATH", self.dir.path())
+            .env("X_PYTHON_DIR", self.path("python"))
             .env("FAKE_DIR", self.dir.path());
         command.env_remove("CI").env_remove("CXX").stdin(Stdio::null());
         command
     }
 
-    /// How the fakes were called, without the questions for versions.
+    /// How the fakes were called, without the questions for versions, and what Python is asked.
     fn calls(&self) -> Vec<String> {
         let log = fs::read_to_string(self.path("log")).unwrap_or_default();
-        log.lines().filter(|line| !line.ends_with("--version")).map(str::to_owned).collect()
+        let asks = |line: &str| line.ends_with("--version") || line.starts_with("python") && line.contains(" -c ");
+        log.lines().filter(|line| !asks(line)).map(str::to_owned).collect()
     }
 
     /// The process that a fake left behind.
@@ -155,7 +162,15 @@ fn with_yes_what_is_missing_is_installed_before_the_first_step() {
         let args: Vec<&str> = ["test"].into_iter().chain(flag).collect();
         let output = machine.xtask(&args).env("CI", ci).env("FAKE_FAILS", "fmt").output().unwrap();
         let calls: Vec<String> = machine.calls().into_iter().filter(|call| !call.starts_with("sudo")).collect();
-        let expected = ["apt-get update", "apt-get install", "cargo install", "cargo install", "cargo fmt"];
+        let expected = [
+            "apt-get update",
+            "apt-get install",
+            "cargo install",
+            "cargo install",
+            "python3 -m venv --clear",
+            "python -m pip install",
+            "cargo fmt",
+        ];
         assert_eq!(calls.len(), expected.len(), "{calls:?}\n{}", text(&output));
         for (call, start) in calls.iter().zip(expected) {
             assert!(call.starts_with(start), "{start} expected, got {call}");
@@ -177,6 +192,24 @@ fn a_filter_runs_the_tests_alone() {
     let output = machine.xtask(&["test", "takeover", "fence"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(machine.calls(), ["cargo test --workspace --all-features --profile checked --tests -- takeover fence"]);
+}
+
+#[test]
+fn step_python_asks_for_python_alone() {
+    let machine = Machine::new();
+    let output = machine.xtask(&["test", "python"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(machine.calls(), [""; 0], "something ran without a yes");
+    let text = text(&output);
+    assert!(text.contains("--no-install-recommends python3-venv\n"), "{text}");
+    assert!(text.contains("-m pip install") && !text.contains("cargo-deny"), "{text}");
+
+    let machine = Machine::complete();
+    let output = machine.xtask(&["test", "python"]).env("FAKE_FAILS", "test").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "a build that fails");
+    let calls = machine.calls();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    assert!(calls[0].starts_with("cargo test ") && calls[0].contains("--no-run"), "{calls:?}");
 }
 
 #[test]

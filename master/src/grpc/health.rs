@@ -1,39 +1,72 @@
-//! gRPC health checking: `Metadata` and the node as a whole serve while the gate is open, `Admin` until the node stops.
+//! gRPC health checking. Each service answers one question:
+//!
+//! | service | is SERVING while |
+//! |---|---|
+//! | `understudy.v1.Metadata` | calls of clients are taken here: this is the primary, and it has its tenure |
+//! | `""`, the member as a whole | the same, or it is a standby that could take over and hears its primary: as `/readyz` |
+//! | `understudy.v1.Admin` | the member is not stopping |
+//!
+//! Invariants: `""` and `/readyz` say the same, since one function decides both; a watcher is told only what has changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::v1::{admin_server, metadata_server};
+use tokio::time::timeout;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::gate::Standing;
+use crate::http::probes;
 use crate::node::Node;
 
 const NODE: &str = "";
 
-/// Follows the gate until it is dropped.
-pub(crate) async fn follow(node: Arc<Node>, health: HealthReporter) {
-    let mut standings = node.gate.watch();
-    loop {
-        let standing = standings.borrow_and_update().clone();
-        tell(&health, &standing).await;
-        if standings.changed().await.is_err() {
-            return;
+/// A tenure ends, and a primary falls silent, without a change of the standing.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What the watchers know.
+pub(crate) struct Health {
+    node: Arc<Node>,
+    reporter: HealthReporter,
+    told: [Option<bool>; 3],
+}
+
+impl Health {
+    pub(crate) fn new(node: &Arc<Node>, reporter: HealthReporter) -> Health {
+        Health { node: Arc::clone(node), reporter, told: [None; 3] }
+    }
+
+    /// Follows the gate until it is dropped.
+    pub(crate) async fn follow(mut self) {
+        let mut standings = self.node.gate.watch();
+        loop {
+            standings.borrow_and_update();
+            self.tell().await;
+            if let Ok(Err(_)) = timeout(LOOK_EVERY, standings.changed()).await {
+                return;
+            }
+        }
+    }
+
+    pub(crate) async fn tell(&mut self) {
+        let says = [
+            (NODE, probes::ready(&self.node).is_ok()),
+            (metadata_server::SERVICE_NAME, self.node.gate.check_open().is_ok()),
+            (admin_server::SERVICE_NAME, self.node.gate.standing() != Standing::Stopping),
+        ];
+        for ((service, serves), told) in says.into_iter().zip(&mut self.told) {
+            if told.replace(serves) != Some(serves) {
+                let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+                self.reporter.set_service_status(service, status).await;
+            }
         }
     }
 }
 
-pub(crate) async fn tell(health: &HealthReporter, standing: &Standing) {
-    let status = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
-    let open = status(*standing == Standing::Serving);
-    health.set_service_status(NODE, open).await;
-    health.set_service_status(metadata_server::SERVICE_NAME, open).await;
-    health.set_service_status(admin_server::SERVICE_NAME, status(*standing != Standing::Stopping)).await;
-}
-
-/// Whoever watches has seen the last word: the streams end.
-pub(crate) async fn close(mut health: HealthReporter) {
+/// Watchers have seen the last word: their streams end.
+pub(crate) async fn close(mut reporter: HealthReporter) {
     for service in [NODE, metadata_server::SERVICE_NAME, admin_server::SERVICE_NAME] {
-        health.clear_service_status(service).await;
+        reporter.clear_service_status(service).await;
     }
 }

@@ -33,7 +33,7 @@ use crate::config::Serving;
 use crate::gate::Standing;
 use crate::grpc::body::respond_error;
 use crate::grpc::connection::{Connection, Opened};
-use crate::grpc::health;
+use crate::grpc::health::{self, Health};
 use crate::grpc::line::Line;
 use crate::grpc::outgoing::{self, Shares};
 use crate::grpc::router::Router;
@@ -84,16 +84,17 @@ impl BindError {
 
 /// Serves until `stop` is over, and then until all is answered, or the time for that is up. `stop` says when it was asked for.
 pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Future<Output = Instant>) {
-    let health = HealthReporter::new();
-    health::tell(&health, &node.gate.standing()).await;
+    let reporter = HealthReporter::new();
+    let mut health = Health::new(&node, reporter.clone());
+    health.tell().await;
     let mut tasks = JoinSet::new();
-    tasks.spawn(health::follow(Arc::clone(&node), health.clone()));
+    tasks.spawn(health.follow());
     tasks.spawn(outgoing::watch(Arc::clone(&node)));
     tasks.spawn(listen::watch(Arc::clone(&node.ports.clients)));
     let (go_away, _) = watch::channel(false);
     let mut connections = Connections {
         node: Arc::clone(&node),
-        router: Arc::new(Router::new(Arc::clone(&node), health.clone())),
+        router: Arc::new(Router::new(Arc::clone(&node), reporter.clone())),
         go_away,
         tasks: JoinSet::new(),
         line: Line::new(Handle::current().metrics().num_workers()),
@@ -111,7 +112,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Fut
         () = connections.accept(&listener) => {}
     }
     drop(listener);
-    health::close(health).await;
+    health::close(reporter).await;
     let rest = Duration::from_millis(serving.stop_timeout_ms - serving.stop_linger_ms);
     connections.close(rest.min(STOP_WITHIN.saturating_sub(asked_at.elapsed()))).await;
 }

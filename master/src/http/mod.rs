@@ -15,7 +15,7 @@
 mod facts;
 mod html;
 mod pages;
-mod probes;
+pub(crate) mod probes;
 mod server;
 
 #[cfg(test)]

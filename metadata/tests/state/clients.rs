@@ -26,6 +26,21 @@ fn a_client_is_known_once_it_has_told_its_segments() {
     assert!(primary.heartbeat(2), "it has none, and has said so");
 }
 
+/// Why a mount introduces no client: to a primary that begins anew with nothing, one that has lost a segment looks like one that
+/// has just come.
+#[test]
+fn a_mount_does_not_hide_that_the_segments_of_before_are_gone() {
+    let (before, anew) = (mortal(), mortal());
+    remount(&before, 1, 1).unwrap();
+    assert!(before.heartbeat(1));
+    anew.mount(1, memory(2, "n", 65536)).unwrap();
+    assert!(!anew.heartbeat(1), "else it would take its first segment for mounted, and no answer would ever say so");
+    let all = [memory(1, "m", 65536), memory(2, "n", 65536)];
+    let answer = anew.state.remount(&anew.call(1), &all).unwrap();
+    assert_eq!(answer.results.iter().map(|mounted| mounted.unwrap().kept).collect::<Vec<_>>(), [false, true]);
+    assert!(anew.heartbeat(1));
+}
+
 #[test]
 fn an_empty_remount_is_logged_once() {
     let primary = mortal();
