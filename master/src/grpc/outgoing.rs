@@ -15,12 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use metadata::Address;
 use proto::v1::CallError;
 use tokio::time::sleep;
 
 use crate::budget::{OpenShare, Share, Taken};
 use crate::clock::now_ms;
 use crate::gate::Effect;
+use crate::grpc::caller::From;
 use crate::listen::Link;
 use crate::node::Node;
 
@@ -30,9 +32,10 @@ const STALL_MS: u64 = 2000;
 /// It is told that something has moved this often, at most.
 const TELL_EVERY_MS: u64 = 100;
 
-/// What one connection may hold: of requests, and of answers.
+/// What one connection may hold: of requests, and of answers; and where it comes from.
 #[derive(Debug)]
 pub(crate) struct Shares {
+    pub(crate) from: From,
     pub(crate) requests: OpenShare,
     pub(crate) answers: OpenShare,
 }
@@ -40,7 +43,8 @@ pub(crate) struct Shares {
 impl Shares {
     pub(crate) fn open(node: &Node, link: Option<&Arc<Link>>) -> Arc<Shares> {
         let requests = node.request_bytes.open(link.cloned());
-        Arc::new(Shares { requests, answers: node.unread_bytes.open(link.cloned()) })
+        let from = link.map(|link| Address(link.origin_bits()));
+        Arc::new(Shares { from, requests, answers: node.unread_bytes.open(link.cloned()) })
     }
 }
 
