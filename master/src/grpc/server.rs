@@ -168,7 +168,9 @@ impl Connections {
         let serving = &self.node.config.serving;
         let (setting, limit) = match why {
             Why::FullOfAddress => ("connections_per_address_max", serving.connections_per_address_max),
-            _ => ("connections_max", serving.connections_max),
+            Why::Full | Why::MadeRoom | Why::Silent | Why::Unread | Why::HeldMost => {
+                ("connections_max", serving.connections_max)
+            }
         };
         let service = service_fn(move |_: Request<Incoming>| {
             let refusal = status::overloaded_at(setting, limit, REFUSED_RETRY_MS);
