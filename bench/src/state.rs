@@ -97,6 +97,7 @@ impl Bench {
             client: ClientId([7; 16]),
             number: self.number,
             answered_below: self.number,
+            address: None,
             tenant: "",
             now: Now { ttl_ms: 2, wall_ms: 2 },
         }

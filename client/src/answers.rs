@@ -284,6 +284,10 @@ pub struct Status {
     pub used_bytes: u64,
     /// Bytes of what was dropped while somebody may still read or write it.
     pub retired_bytes: u64,
+    /// Pieces that these stand in.
+    pub retired_extents: u64,
+    /// Tenants, the default one counted in.
+    pub tenants: u64,
     /// Tasks that are kept.
     pub tasks: u64,
     /// Objects evicted since the start.

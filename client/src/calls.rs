@@ -190,3 +190,9 @@ impl Positioned for v1::SetTenantQuotaResponse {
         self.position.as_ref()
     }
 }
+
+impl Positioned for v1::DeleteTenantResponse {
+    fn position(&self) -> Option<&v1::Position> {
+        self.position.as_ref()
+    }
+}

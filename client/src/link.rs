@@ -93,13 +93,17 @@ impl Link {
 
     /// Under which the call travels, if it changes something.
     pub(crate) async fn number_for<C: Call>(&self, trip: &mut Trip) -> Result<Option<OpenNumber<'_>>, Error> {
-        match (C::MUTATES, self.options.numbering) {
-            (true, Numbering::On) => self.open_number(trip).await.map(Some),
-            (true, Numbering::Off) => {
+        if C::MUTATES { self.number(trip).await } else { Ok(None) }
+    }
+
+    /// Of a call that changes something; none, where this client numbers nothing.
+    pub(crate) async fn number(&self, trip: &mut Trip) -> Result<Option<OpenNumber<'_>>, Error> {
+        match self.options.numbering {
+            Numbering::On => self.open_number(trip).await.map(Some),
+            Numbering::Off => {
                 trip.on_loss = OnLoss::GivesUp;
                 Ok(None)
             }
-            (false, _) => Ok(None),
         }
     }
 
@@ -131,7 +135,7 @@ impl Link {
         open.ok_or_else(|| trip.gave_up(Ran::No, "an earlier request has had no answer for too long"))
     }
 
-    fn caller(&self, number: Option<&OpenNumber<'_>>, tenant: &str) -> v1::Caller {
+    pub(crate) fn caller(&self, number: Option<&OpenNumber<'_>>, tenant: &str) -> v1::Caller {
         let answered_below = match self.options.numbering {
             Numbering::On => number.map_or_else(|| self.numbers.answered_below(), |open| open.answered_below),
             Numbering::Off => 0,

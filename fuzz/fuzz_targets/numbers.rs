@@ -75,7 +75,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn call(who: u8, number: u64, answered_below: u64, now: Now) -> Call<'static> {
-    Call { client: ClientId([who; 16]), number, answered_below, tenant: "", now }
+    Call { client: ClientId([who; 16]), number, answered_below, address: None, tenant: "", now }
 }
 
 fn count(input: &mut Input<'_>) -> usize {

@@ -34,7 +34,8 @@ fuzz_target!(|data: &[u8]| {
     let state = node.state();
     state.check().unwrap_or_else(|what| panic!("the node is not sound: {what}"));
     let late = Now { ttl_ms: 1 << 40, wall_ms: 0 };
-    let call = Call { client: ClientId([0xee; 16]), number: 0, answered_below: 0, tenant: "", now: late };
+    let call =
+        Call { client: ClientId([0xee; 16]), number: 0, answered_below: 0, address: None, tenant: "", now: late };
     state.remove_all(&call, true).expect("the call is valid");
     life::settle(&state, late);
 });

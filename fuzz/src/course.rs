@@ -70,7 +70,7 @@ impl Course<'_> {
         self.number += 1;
         // Every third call is not protected against running twice, and now and then old answers are given up.
         let number = if self.number.is_multiple_of(3) { 0 } else { self.number };
-        Call { client, number, answered_below: self.number.saturating_sub(20), tenant, now: self.now }
+        Call { client, number, answered_below: self.number.saturating_sub(20), address: None, tenant, now: self.now }
     }
 
     fn start(&mut self, client: ClientId, how: &PutStart<'_>, keys: &[&str], size: u64) -> Vec<ItemId> {
@@ -119,8 +119,11 @@ impl Course<'_> {
 
     fn mounts(&mut self) {
         self.state.set_tenant_quota("tenant", 1 << 20, self.now).expect("there is room for a tenant");
+        self.state.set_tenant_quota("gone", 1 << 10, self.now).expect("there is room for a tenant");
         let call = self.call(ALICE, "");
         done(self.state.remount(&call, &[]));
+        let call = self.call(ALICE, "");
+        done(self.state.delete_tenant(&call, "gone"));
         let disk = SegmentSpec { kind: SegmentKind::Disk, path: "/var/cache/d", ..segment(4, "disk", 64) };
         for (client, segments) in [
             (ALICE, vec![segment(1, "one", 16), segment(2, "two", 16)]),

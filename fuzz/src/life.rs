@@ -38,7 +38,8 @@ pub fn as_primary(state: &Metadata) {
     let late = Now { ttl_ms: start.ttl_ms + LONG_MS, wall_ms: 2 };
     settle(state, late);
     // Without a number: what was applied may say that this client has sent all numbers.
-    let call = Call { client: ClientId([0xee; 16]), number: 0, answered_below: 0, tenant: "", now: late };
+    let call =
+        Call { client: ClientId([0xee; 16]), number: 0, answered_below: 0, address: None, tenant: "", now: late };
     state.remove_all(&call, true).expect("the call is valid");
     settle(state, late);
 }
@@ -53,7 +54,8 @@ pub fn settle(state: &Metadata, now: Now) {
 
 /// It may be refused, for lack of space.
 fn put_one(state: &Metadata, now: Now) {
-    let call = |number| Call { client: ClientId([0xee; 16]), number, answered_below: 0, tenant: "", now };
+    let call =
+        |number| Call { client: ClientId([0xee; 16]), number, answered_below: 0, address: None, tenant: "", now };
     let how = PutStart { placement: Placement { memory_replicas: 1, ..Placement::default() }, ..PutStart::default() };
     let item = PutStartItem { key: b"a key of its own", size: 4000 };
     state.put_start(&call(0), &how, &[item]).expect("the call is valid");

@@ -32,6 +32,12 @@ pub(crate) struct Bounds {
     pub(crate) connection_bytes_max: usize,
 }
 
+impl Bounds {
+    fn connection_full(&self) -> Full {
+        Full { setting: self.connection_name, bytes_max: self.connection_bytes_max }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Budget(Arc<All>);
 
@@ -73,19 +79,23 @@ pub(crate) struct Taken {
     bytes: usize,
 }
 
-/// The name of the setting whose bound was met.
+/// The setting whose bound was met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Full(pub(crate) &'static str);
+pub(crate) struct Full {
+    pub(crate) setting: &'static str,
+    pub(crate) bytes_max: usize,
+}
 
 impl Full {
     /// For what has not run.
     pub(crate) fn refusal(self) -> CallError {
-        status::overloaded_at(self.0, RETRY_AFTER_MS)
+        status::overloaded_at(self.setting, format_args!("{} bytes", self.bytes_max), RETRY_AFTER_MS)
     }
 
     /// For what has run.
     pub(crate) fn unknown(self) -> CallError {
-        let what = format_args!("the call has run, but {} is at its limit", self.0);
+        let Full { setting, bytes_max } = self;
+        let what = format_args!("the call has run, but {setting}: the limit of {bytes_max} bytes is met");
         CallError { retry_after_ms: RETRY_AFTER_MS, ..status::outcome_unknown(what) }
     }
 }
@@ -145,7 +155,7 @@ impl Share {
     pub(crate) fn check_room(&self) -> Result<(), Full> {
         let bounds = &self.all.bounds;
         let is_full = self.taken.load(Ordering::Acquire) >= bounds.connection_bytes_max;
-        if is_full { Err(Full(bounds.connection_name)) } else { Ok(()) }
+        if is_full { Err(bounds.connection_full()) } else { Ok(()) }
     }
 
     /// Whatever the bounds say: for what is small, or was counted elsewhere a moment ago.
@@ -162,7 +172,7 @@ impl Share {
             Some(sum).filter(|sum| own == 0 || *sum <= bounds.connection_bytes_max)
         };
         let own = self.taken.try_update(Ordering::AcqRel, Ordering::Acquire, fits);
-        own.map_err(|_| Full(bounds.connection_name))?;
+        own.map_err(|_| bounds.connection_full())?;
         let fits = |all: usize| all.checked_add(bytes).filter(|sum| *sum <= bounds.bytes_max);
         if taken.try_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok() {
             return Ok(());
@@ -172,7 +182,7 @@ impl Share {
             return Ok(());
         }
         self.taken.fetch_sub(bytes, Ordering::AcqRel);
-        Err(Full(bounds.name))
+        Err(Full { setting: bounds.name, bytes_max: bounds.bytes_max })
     }
 
     fn is_unmoved(&self, before_ms: u64) -> bool {

@@ -305,6 +305,7 @@ static METRICS: &[Metric] = &[
     gauge("clients", "Clients that are known, expired ones that still hold something counted in.", |facts, out| {
         out.one(facts.status.clients)
     }),
+    gauge("tenants", "Tenants, the default one counted in.", |facts, out| out.one(facts.status.tenants)),
     gauge("tasks", "Tasks, finished ones that can still be listed counted in.", |facts, out| {
         out.one(facts.status.tasks)
     }),
@@ -315,6 +316,9 @@ static METRICS: &[Metric] = &[
         "Neither in use nor free: given up, and waiting until nobody can read or write there any more.",
         |facts, out| out.one(facts.status.retired_bytes),
     ),
+    gauge("retired_extents", "Pieces that they stand in; at `retired_extents_max` no put begins.", |facts, out| {
+        out.one(facts.status.retired_extents)
+    }),
     counter("evicted", "Objects that were evicted.", |facts, out| out.one(facts.status.evicted_total)),
     gauge(
         "lock_held_max_seconds",

@@ -83,6 +83,8 @@ pub(crate) fn example() -> Facts {
             capacity_bytes: 1 << 40,
             used_bytes: 1 << 30,
             retired_bytes: 0,
+            retired_extents: 0,
+            tenants: 1,
             tasks: 0,
             evicted_total: 9,
             tail_first_seq: 1,

@@ -240,11 +240,12 @@ impl Gate {
 }
 
 fn draining() -> CallError {
-    status::overloaded_at("transfer", DRAIN_RETRY_MS)
+    status::overloaded_by("the place of the primary is being given to another member", DRAIN_RETRY_MS)
 }
 
 fn no_tenure() -> CallError {
-    status::overloaded_at("tenure_ms", TENURE_RETRY_MS)
+    let what = "no member that it needs has answered this primary for tenure_ms, so it may answer nobody";
+    status::overloaded_by(what, TENURE_RETRY_MS)
 }
 
 /// It ran here, but what became of it is for the primary of `epoch` to say.

@@ -56,4 +56,4 @@ pub use settings::{
     APPLY_ENTRIES, COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, PEERS_MAX, REPAIR_AGAIN_MS, SILENT_MS_MAX, Settings,
     TAKEN_WITHIN_MS,
 };
-pub use transfer::{NotTransferred, Transferred};
+pub use transfer::{NotTransferred, Occasion, Transferred};

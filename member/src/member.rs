@@ -153,6 +153,8 @@ pub struct Member {
     pub(crate) verifier: Verifier,
     pub(crate) doubts: Doubts,
     pub(crate) transfer: Option<Transfer>,
+    /// None is begun before, but by a member that is about to end.
+    pub(crate) transfer_due_ms: Millis,
     /// The last epoch that it began with nothing, and did.
     emptied: u64,
     /// The last epoch that the gate opened for.
@@ -189,6 +191,7 @@ impl Member {
             verifier,
             doubts,
             transfer: None,
+            transfer_due_ms: 0,
             emptied: 0,
             opened: 0,
             digests_due_ms: 0,
@@ -298,6 +301,7 @@ impl Member {
         assert!(epoch > self.opened, "epoch {epoch} was opened already: {}", self.opened);
         self.opened = epoch;
         self.heir = None;
+        self.pause_transfers(now);
         let appended = tail.appended().get();
         self.reign = Some(Reign { epoch, tail });
         self.on(Event::Appended(appended), now);

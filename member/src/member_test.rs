@@ -14,6 +14,7 @@ use super::*;
 use crate::peers::{Sending, StreamEnd, StreamId, incarnation_to_wire};
 use crate::ride::{Brought, Holding, RideEnd, bring};
 use crate::settings::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, SILENT_MS_MAX};
+use crate::transfer::Occasion;
 
 const ME: Incarnation = Incarnation { member: MemberId(1), number: 1 };
 const PEER: Incarnation = Incarnation { member: MemberId(2), number: 1 };
@@ -23,6 +24,7 @@ const TENURE_MS: u64 = 500;
 fn settings() -> Settings {
     Settings {
         ask_again_ms: 50,
+        transfer_pause_ms: 0,
         window_entries: 4,
         window_bytes: 1000,
         batch: BatchLimits { entries: 10, bytes: 1000 },
@@ -143,8 +145,8 @@ fn transfer_waits_until_the_heir_has_compared_itself_behind_the_last_entry() {
     let (mut primary, stream) = Primary::with_peer();
     assert_eq!(primary.member.best_heir(primary.now), Some(PEER));
     let record = primary.member.known().expect("it leads").record.promoted(PEER);
-    primary.member.transfer(PEER, primary.now).expect("it leads");
-    assert_eq!(primary.member.transfer(PEER, primary.now), Err(NotTransferred::Busy));
+    primary.member.transfer(PEER, Occasion::Asked, primary.now).expect("it leads");
+    assert_eq!(primary.member.transfer(PEER, Occasion::Asked, primary.now), Err(NotTransferred::Busy));
     assert_eq!(primary.member.take_actions(), [Action::LogDigests]);
     assert!(primary.is_draining());
     primary.append();
@@ -170,7 +172,7 @@ fn transfer_waits_until_the_heir_has_compared_itself_behind_the_last_entry() {
 #[test]
 fn what_was_logged_since_the_comparison_takes_another_round_and_the_third_is_the_last() {
     let (mut primary, stream) = Primary::with_peer();
-    primary.member.transfer(PEER, primary.now).expect("it leads");
+    primary.member.transfer(PEER, Occasion::Asked, primary.now).expect("it leads");
     for round in 1..=3 {
         primary.member.on_tick(primary.now);
         assert_eq!(primary.member.take_actions(), [Action::LogDigests], "round {round}");
@@ -189,7 +191,7 @@ fn what_was_logged_since_the_comparison_takes_another_round_and_the_third_is_the
 fn heir_that_differs_or_is_too_slow_leaves_the_place_where_it_is() {
     for (unsound, why) in [(true, NotTransferred::Differs), (false, NotTransferred::NotCompared)] {
         let (mut primary, stream) = Primary::with_peer();
-        primary.member.transfer(PEER, primary.now).expect("it leads");
+        primary.member.transfer(PEER, Occasion::Asked, primary.now).expect("it leads");
         primary.append();
         primary.member.on_digests_logged(Some(primary.tail.appended().get()), primary.now);
         primary.member.take_actions();
@@ -206,15 +208,38 @@ fn heir_that_differs_or_is_too_slow_leaves_the_place_where_it_is() {
 fn transfer_without_a_commit_ends_and_one_that_is_given_up_opens_the_gate() {
     let (mut primary, _) = Primary::with_peer();
     primary.append();
-    primary.member.transfer(PEER, primary.now).expect("it leads");
+    primary.member.transfer(PEER, Occasion::Asked, primary.now).expect("it leads");
     assert_eq!(primary.member.take_actions(), [], "something is not committed");
     primary.now += DRAIN_WITHIN_MS;
     primary.member.go_on_with_transfer(primary.now);
     assert_eq!(primary.member.take_actions(), [Action::Transferred(Err(NotTransferred::NotDrained))]);
-    primary.member.transfer(PEER, primary.now).expect("the last one is over");
-    primary.member.give_up_transfer();
+    primary.member.transfer(PEER, Occasion::Asked, primary.now).expect("the last one is over");
+    primary.member.give_up_transfer(primary.now);
     assert_eq!(primary.member.gate.standing(), crate::Standing::Serving);
-    assert_eq!(primary.member.transfer(PEER, primary.now), Ok(()));
+    assert_eq!(primary.member.transfer(PEER, Occasion::Asked, primary.now), Ok(()));
+}
+
+#[test]
+fn transfer_that_is_asked_for_waits_for_a_pause_and_one_of_a_member_that_ends_does_not() {
+    const PAUSE_MS: u64 = 2000;
+    let (mut primary, _) = Primary::with_peer();
+    primary.member.settings.transfer_pause_ms = PAUSE_MS;
+    primary.member.pause_transfers(primary.now);
+    let ask = |primary: &mut Primary| primary.member.transfer(PEER, Occasion::Asked, primary.now);
+    assert_eq!(ask(&mut primary), Err(NotTransferred::TooSoon { left_ms: PAUSE_MS }), "it has just begun to lead");
+    assert!(!primary.is_draining(), "what is refused holds nothing up");
+    primary.member.transfer(PEER, Occasion::Ends, primary.now).expect("it is about to end");
+    primary.member.give_up_transfer(primary.now);
+    primary.now += PAUSE_MS - 1;
+    assert_eq!(ask(&mut primary), Err(NotTransferred::TooSoon { left_ms: 1 }));
+    primary.now += 1;
+    ask(&mut primary).expect("the pause is over");
+    // One that comes to nothing has cost the clients as much.
+    primary.now += COMPARED_WITHIN_MS;
+    primary.member.go_on_with_transfer(primary.now);
+    let ended = Action::Transferred(Err(NotTransferred::NotCompared));
+    assert!(primary.member.take_actions().contains(&ended));
+    assert_eq!(ask(&mut primary), Err(NotTransferred::TooSoon { left_ms: PAUSE_MS }));
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub const TAKEN_WITHIN_MS: Millis = 3000;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub ask_again_ms: Millis,
+    /// Before another transfer, where one is asked for. 0: none.
+    pub transfer_pause_ms: Millis,
     pub window_entries: u64,
     pub window_bytes: usize,
     pub batch: BatchLimits,

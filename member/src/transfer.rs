@@ -15,6 +15,10 @@
 //! the moment on at which it leads no more, however that came about: an heir that is slow must find
 //! its set as it was.
 //!
+//! A transfer costs every client a pause. So one that is asked for is refused until this member has led for `transfer_pause_ms`,
+//! and for as long after one that came to nothing: whoever asks again and again, of whichever member leads, costs them no more
+//! than that. A member that is about to end waits for nothing.
+//!
 //! Deliberately absent: moving clients. They are redirected when they call. Names.
 
 use election::{Event, Incarnation, Millis};
@@ -29,6 +33,8 @@ pub enum NotTransferred {
     NotPrimary,
     #[error("another transfer is under way")]
     Busy,
+    #[error("another transfer, or the begin of this reign, is too near: {left_ms} ms more")]
+    TooSoon { left_ms: Millis },
     #[error("no other member is in sync: no member could take over without loss")]
     NobodyInSync,
     #[error("the heir may be leaving the in-sync set")]
@@ -41,6 +47,15 @@ pub enum NotTransferred {
     Differs,
     #[error("the heir has not taken over within {TAKEN_WITHIN_MS} ms")]
     NotTaken,
+}
+
+/// Why the place is given away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Occasion {
+    /// Somebody asks for it.
+    Asked,
+    /// This member is about to end.
+    Ends,
 }
 
 /// Who leads now.
@@ -97,11 +112,15 @@ impl Member {
     }
 
     /// The end is told by [`Action::Transferred`].
-    pub fn transfer(&mut self, heir: Incarnation, now: Millis) -> Result<(), NotTransferred> {
+    pub fn transfer(&mut self, heir: Incarnation, occasion: Occasion, now: Millis) -> Result<(), NotTransferred> {
         if self.transfer.is_some() {
             return Err(NotTransferred::Busy);
         }
         let epoch = self.reign.as_ref().map(|reign| reign.epoch).ok_or(NotTransferred::NotPrimary)?;
+        let left_ms = self.transfer_due_ms.saturating_sub(now);
+        if occasion == Occasion::Asked && left_ms > 0 {
+            return Err(NotTransferred::TooSoon { left_ms });
+        }
         self.gate.drain();
         let phase = Phase::Drains { until_ms: now + DRAIN_WITHIN_MS };
         self.transfer = Some(Transfer { heir, epoch, rounds: 1, phase });
@@ -110,11 +129,18 @@ impl Member {
     }
 
     /// The caller does not wait for it any more. What has been resigned is not taken back.
-    pub fn give_up_transfer(&mut self) {
+    pub fn give_up_transfer(&mut self, now: Millis) {
+        if self.transfer.is_some() {
+            self.pause_transfers(now);
+        }
         if self.transfer.take().is_some_and(|transfer| !matches!(transfer.phase, Phase::Resigned { .. })) {
             self.peers.awaited = 0;
             self.gate.undrain();
         }
+    }
+
+    pub(crate) fn pause_transfers(&mut self, now: Millis) {
+        self.transfer_due_ms = now.saturating_add(self.settings.transfer_pause_ms);
     }
 
     /// To [`Action::LogDigests`]: where they are; or they could not be logged.
@@ -129,7 +155,7 @@ impl Member {
                 self.peers.awaited = at;
                 self.go_on_with_transfer(now);
             }
-            None => self.end_transfer(Err(NotTransferred::NotCompared)),
+            None => self.end_transfer(Err(NotTransferred::NotCompared), now),
         }
     }
 
@@ -140,10 +166,10 @@ impl Member {
         match transfer.phase {
             Phase::Resigned { until_ms } => self.look_for_heir(transfer, until_ms, now),
             Phase::Drains { .. } | Phase::Logs { .. } | Phase::Compares { .. } if is_over => {
-                self.end_transfer(Err(NotTransferred::NotPrimary));
+                self.end_transfer(Err(NotTransferred::NotPrimary), now);
             }
             Phase::Drains { until_ms } => self.on_draining(transfer, until_ms, now),
-            Phase::Logs { until_ms } if now >= until_ms => self.end_transfer(Err(NotTransferred::NotCompared)),
+            Phase::Logs { until_ms } if now >= until_ms => self.end_transfer(Err(NotTransferred::NotCompared), now),
             Phase::Logs { .. } => {}
             Phase::Compares { at, until_ms } => self.on_comparing(transfer, (at, until_ms), now),
         }
@@ -153,7 +179,7 @@ impl Member {
         let Some(tail) = self.reign.as_ref().map(|reign| &reign.tail) else { return };
         if tail.committed().get() < tail.appended().get() {
             if now >= until_ms {
-                self.end_transfer(Err(NotTransferred::NotDrained));
+                self.end_transfer(Err(NotTransferred::NotDrained), now);
             }
             return;
         }
@@ -171,7 +197,7 @@ impl Member {
         }
         if now >= until_ms {
             let differs = peer.is_some_and(|peer| !peer.sound);
-            self.end_transfer(Err(if differs { NotTransferred::Differs } else { NotTransferred::NotCompared }));
+            self.end_transfer(Err(if differs { NotTransferred::Differs } else { NotTransferred::NotCompared }), now);
         }
     }
 
@@ -182,7 +208,7 @@ impl Member {
             // The heir could take over without that, and then this member, which has applied it, would
             // need a full sync.
             if transfer.rounds >= TRANSFER_ROUNDS_MAX {
-                return self.end_transfer(Err(NotTransferred::NotDrained));
+                return self.end_transfer(Err(NotTransferred::NotDrained), now);
             }
             let phase = Phase::Drains { until_ms: now + DRAIN_WITHIN_MS };
             self.transfer = Some(Transfer { phase, rounds: transfer.rounds + 1, ..transfer });
@@ -190,7 +216,7 @@ impl Member {
         }
         // On a record that is lost no heir may claim.
         if !self.election.may_succeed(transfer.heir) || self.election.lost().is_some() {
-            return self.end_transfer(Err(NotTransferred::HeirLeaves));
+            return self.end_transfer(Err(NotTransferred::HeirLeaves), now);
         }
         let phase = Phase::Resigned { until_ms: now + TAKEN_WITHIN_MS };
         self.transfer = Some(Transfer { phase, ..transfer });
@@ -206,15 +232,19 @@ impl Member {
             Role::Starting | Role::Follow { .. } | Role::Lead { .. } | Role::Deposed { .. } => None,
         };
         match moved {
-            Some((to, epoch)) if to == transfer.heir => self.end_transfer(Ok(Transferred { to, epoch })),
-            Some(_) => self.end_transfer(Err(NotTransferred::NotTaken)),
-            None if now >= until_ms => self.end_transfer(Err(NotTransferred::NotTaken)),
+            Some((to, epoch)) if to == transfer.heir => self.end_transfer(Ok(Transferred { to, epoch }), now),
+            Some(_) => self.end_transfer(Err(NotTransferred::NotTaken), now),
+            None if now >= until_ms => self.end_transfer(Err(NotTransferred::NotTaken), now),
             None => {}
         }
     }
 
-    fn end_transfer(&mut self, end: Result<Transferred, NotTransferred>) {
+    fn end_transfer(&mut self, end: Result<Transferred, NotTransferred>, now: Millis) {
         self.transfer = None;
+        // An heir that may be leaving is tried again right away, by the one who waits for it.
+        if end != Err(NotTransferred::HeirLeaves) {
+            self.pause_transfers(now);
+        }
         self.peers.awaited = 0;
         self.gate.undrain();
         self.out.push(Action::Transferred(end));

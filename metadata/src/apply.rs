@@ -17,7 +17,7 @@ use oplog::ClientId;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::directory::{Directory, Gone};
+use crate::directory::{Directory, Gone, Mode};
 use crate::fit::{check_size, require};
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica, Replicas};
@@ -158,7 +158,9 @@ impl Apply<'_> {
     ) -> Result<Replicas, Inconsistent> {
         check_size(size)?;
         require(!places.is_empty(), || "an object without a place".to_owned())?;
-        require(self.dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}"))?;
+        // A directory that is rebuilt may be of a moment at which the tenant, and all that was in it, had gone.
+        let is_there = self.dir.mode == Mode::Rebuilding || self.dir.tenants.get(tenant).is_some();
+        require(is_there, || format!("no tenant {tenant}"))?;
         let mut replicas = Replicas::new();
         for &place in places {
             let index = self.dir.attach(place, size, tenant, hash)?;

@@ -8,13 +8,15 @@ use crate::calls::put::{PutEnd, PutRevoke, PutStart};
 use crate::calls::remove::Remove;
 use crate::calls::segment::{Mount, Unmount};
 use crate::calls::task::{CompleteTask, CreateTask, FetchTask};
+use crate::calls::tenant::DeleteTenant;
 use crate::calls::transfer::{TransferFinish, TransferStart};
 use crate::calls::{ItemCall, Who};
 use crate::directory::Mode;
 use crate::fit::{check_segment, require};
 use crate::op::{
     ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, Mounted, OpType, ReleaseOp,
-    RemoveManyOp, SegmentOp, TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantOp, Unmounted,
+    RemoveManyOp, SegmentOp, TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantDeleted,
+    TenantOp, Unmounted,
 };
 use crate::segments::{Segment, SegmentState};
 use crate::settings::SettingsOp;
@@ -110,6 +112,7 @@ impl Apply<'_> {
             | OpType::Release
             | OpType::TaskUpdate
             | OpType::Tenant
+            | OpType::TenantDelete
             | OpType::ForgetAnswers
             | OpType::Settings
                 if self.dir.mode == Mode::Rebuilding =>
@@ -122,6 +125,7 @@ impl Apply<'_> {
             OpType::TaskCreate => self.items::<CreateTask>(payload),
             OpType::TaskAssign => self.items::<FetchTask>(payload),
             OpType::TaskComplete => self.items::<CompleteTask>(payload),
+            OpType::TenantDelete => self.items::<DeleteTenant>(payload),
             OpType::Drain => {
                 let op: SegmentOp = oplog::decode_payload(payload)?;
                 self.set_state(op.segment, SegmentState::Unmounting)?;
@@ -208,6 +212,7 @@ impl Apply<'_> {
                 self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted)?;
                 owner.segments.insert(*ix);
                 owner.living.insert(*ix);
+                owner.segment_bytes += record.size;
                 if owner.host.is_empty() {
                     owner.host.clone_from(&record.host);
                 }
@@ -252,6 +257,7 @@ impl Apply<'_> {
         let info = self.dir.segments.remove(ix)?;
         if let Some(owner) = self.dir.clients.get_mut(info.client) {
             owner.segments.remove(&ix);
+            owner.segment_bytes -= info.size;
         }
         self.dir.view_stale = true;
         Ok(())
@@ -265,6 +271,11 @@ impl Apply<'_> {
         };
         let segments: Vec<SegmentIx> = client.living.iter().take(ENTRY_ITEMS_MAX).copied().collect();
         segments.into_iter().try_for_each(|ix| self.set_state(ix, SegmentState::Unmounting))
+    }
+
+    pub(crate) fn tenant_delete(&mut self, deleted: &TenantDeleted) -> Result<(), Inconsistent> {
+        self.dir.view_stale = true;
+        self.dir.tenants.remove(deleted.tenant)
     }
 
     pub(crate) fn task_create(&mut self, created: &TaskCreated) -> Result<(), Inconsistent> {
@@ -282,6 +293,8 @@ impl Apply<'_> {
             message: String::new(),
             since_ms: self.now_ms(),
         };
+        require(self.dir.tenants.get(task.tenant).is_some(), || format!("no tenant {}", task.tenant))?;
+        self.dir.tenants.task_came(task.tenant);
         self.dir.clients.ensure(task.assignee(), 0).tasks.insert(task.id);
         require(self.dir.tasks.insert(task), || format!("task {} is there already", created.id))
     }
@@ -315,6 +328,7 @@ impl Apply<'_> {
         if let Some(client) = self.dir.clients.get_mut(task.assignee()) {
             client.tasks.remove(&id);
         }
+        self.dir.tenants.task_ended(task.tenant);
         Ok(())
     }
 

@@ -51,7 +51,7 @@ impl<C: ItemCall> ItemCall for Meanwhile<'_, C> {
 
 fn call() -> Call<'static> {
     let now = Now { ttl_ms: 1000, wall_ms: 0 };
-    Call { client: ClientId([1; 16]), number: 0, answered_below: 0, tenant: "", now }
+    Call { client: ClientId([1; 16]), number: 0, answered_below: 0, address: None, tenant: "", now }
 }
 
 fn how(replace: bool) -> PutStart<'static> {

@@ -49,12 +49,16 @@ pub(crate) fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
     check_directory(&writer.dir)?;
     let fresh = View::of(&writer.dir, state.view().seq());
     same("the view of readers", format!("{fresh:?}"), format!("{:?}", state.view()))?;
-    for (ix, tenant) in writer.dir.tenants.iter().enumerate() {
-        let (objects, bytes) = seen.tenants.get(&(ix as TenantIx)).copied().unwrap_or_default();
+    for (ix, tenant) in writer.dir.tenants.iter() {
+        let (objects, bytes) = seen.tenants.remove(&ix).unwrap_or_default();
         same("objects of a tenant", objects, tenant.objects)?;
         same("bytes of a tenant", bytes, tenant.used_bytes)?;
+        let open = writer.dir.tasks.iter().filter(|task| task.tenant == ix && !task.is_finished());
+        same("open tasks of a tenant", open.count() as u64, tenant.tasks)?;
     }
-    Ok(())
+    same("an object of no tenant", seen.tenants.keys().next(), None)?;
+    let stray = writer.dir.tasks.iter().find(|t| !t.is_finished() && writer.dir.tenants.get(t.tenant).is_none());
+    same("an open task of no tenant", stray.map(|task| task.id), None)
 }
 
 /// What stands in the directory alone.
@@ -68,6 +72,8 @@ fn check_directory(dir: &Directory) -> Result<(), String> {
     for (id, client) in dir.clients.iter() {
         let owned = dir.segments.iter().filter(|segment| segment.info.client == id).map(|segment| segment.info.ix);
         same("segments of a client", owned.collect(), client.segments.clone())?;
+        let bytes = dir.segments.iter().filter(|segment| segment.info.client == id).map(|segment| segment.info.size);
+        same("bytes in the segments of a client", bytes.sum(), client.segment_bytes)?;
         let living = dir.segments.iter().filter(|segment| segment.info.client == id && segment.info.is_living());
         same("living segments of a client", living.map(|s| s.info.ix).collect(), client.living.clone())?;
         let open = dir.tasks.iter().filter(|task| task.assignee() == id && !task.is_finished()).map(|task| task.id);

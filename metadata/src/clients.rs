@@ -18,8 +18,10 @@ use crate::fit::require;
 use crate::hash::{KeyHash, RecordHash, RequestBody, Table};
 use crate::op::OpType;
 use crate::settings::TOMBSTONES_LIMIT;
-use crate::types::{Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, SegmentIx, TaskId, TenantIx};
+use crate::types::{Address, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, SegmentIx, TaskId, TenantIx};
 
+/// Until a client has said which answers it has.
+const ANSWERS_RETRY_MS: u32 = 50;
 /// Tombstones that go at most when one comes: a bound may have come down by any number.
 const UNBURIED_MAX: usize = 64;
 
@@ -50,6 +52,8 @@ pub(crate) struct Client {
     pub(crate) segments: BTreeSet<SegmentIx>,
     /// Those of them that are not going.
     pub(crate) living: BTreeSet<SegmentIx>,
+    /// In all of its segments.
+    pub(crate) segment_bytes: u64,
     /// Puts and transfers under way, oldest first, with where to find their objects.
     pub(crate) unfinished: BTreeMap<ItemId, Unfinished>,
     /// Waiting for it or assigned to it.
@@ -57,6 +61,8 @@ pub(crate) struct Client {
     /// Volatile from here on.
     pub(crate) heard_ms: u64,
     pub(crate) host: String,
+    /// The first one that this primary has seen it at.
+    address: Option<Address>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +178,8 @@ pub(crate) struct Clients {
     /// Of whom answers are kept, by their bytes.
     by_answer_bytes: BTreeSet<(usize, ClientId)>,
     answer_bytes: usize,
+    /// How many came from each, for all that this primary has seen. Volatile.
+    by_address: BTreeMap<Address, usize>,
     digest: Digest,
 }
 
@@ -233,6 +241,20 @@ impl Clients {
             }
             _ => false,
         }
+    }
+
+    /// Of a client that is known; one that is not counts nowhere.
+    pub(crate) fn came_from(&mut self, id: ClientId, address: Option<Address>) {
+        if let (Some(client), Some(address)) = (self.by_id.get_mut(&id), address)
+            && client.address.is_none()
+        {
+            client.address = Some(address);
+            *self.by_address.entry(address).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn count_from(&self, address: Address) -> usize {
+        self.by_address.get(&address).copied().unwrap_or(0)
     }
 
     pub(crate) fn introduce(&mut self, id: ClientId, now_ms: u64) {
@@ -319,12 +341,11 @@ impl Clients {
             None => Ok(()),
             Some(client) => {
                 let (count, bytes) = (client.answers.len(), client.answer_bytes);
-                let what = format!(
-                    "{count} answers of {bytes} bytes are kept for this client since it has not said that it has those \
-                     from request {} on; the limits are {answers_max} and {bytes_max}",
-                    call.answered_below
-                );
-                Err(CallRefused::Overloaded { what, retry_after_ms: 50 })
+                let (bound, have, limit) = match count >= answers_max {
+                    true => (Bound::ClientAnswers, count, answers_max),
+                    false => (Bound::ClientAnswerBytes, bytes, bytes_max),
+                };
+                Err(CallRefused::at_bound(bound, have as u64, limit as u64, ANSWERS_RETRY_MS))
             }
         }
     }
@@ -454,6 +475,9 @@ impl Clients {
     pub(crate) fn remove(&mut self, id: ClientId, tombstones_max: usize) -> bool {
         let Some(client) = self.by_id.remove(&id) else { return false };
         self.expired.remove(&id);
+        if let Some(address) = client.address {
+            forget_one(&mut self.by_address, address);
+        }
         self.digest -= client.digest(id);
         for record in client.answers.values() {
             self.digest -= record.digest;
@@ -534,6 +558,10 @@ impl Clients {
             same("an expired client", client.expired, self.expired.contains(id))?;
             same("an expired client that is introduced", client.expired && client.introduced, false)?;
         }
+        let mut by_address = BTreeMap::new();
+        let addresses = self.by_id.values().filter_map(|client| client.address);
+        addresses.for_each(|address| *by_address.entry(address).or_default() += 1);
+        same("clients by address", &by_address, &self.by_address)?;
         same("digest of the clients", digest, self.digest)?;
         let order: BTreeSet<&ClientId> = self.tombstone_order.values().collect();
         same("gone clients in order", order, self.tombstones.keys().collect())?;
@@ -568,6 +596,14 @@ impl Clients {
         let client = Client { kept_from, number_max, introduced, ..Client::default() };
         self.digest += client.digest(id);
         self.by_id.insert(id, client).is_none()
+    }
+}
+
+/// Addresses of which nothing is known any more take no memory.
+pub(crate) fn forget_one(counts: &mut BTreeMap<Address, usize>, address: Address) {
+    match counts.get_mut(&address) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => drop(counts.remove(&address)),
     }
 }
 

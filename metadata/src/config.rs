@@ -3,7 +3,7 @@
 //! Deliberately absent: what members must agree on (`settings`).
 
 use crate::settings::Settings;
-use crate::types::CallRefused;
+use crate::types::{CallRefused, ENTRY_ITEMS_MAX};
 
 /// How the segments of a put are chosen, after those that the caller prefers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,9 +27,20 @@ pub struct Config {
     /// The bytes of all clients' answers together.
     pub answer_bytes_total_max: usize,
     pub objects_max: u64,
+    /// Space that was dropped and that waits to be handed out again. At the bound no put and no transfer begins: only they bring
+    /// something that can be dropped.
+    pub retired_extents_max: u64,
     pub clients_max: usize,
+    /// Of them, those that came from one address, for all that this primary has seen.
+    pub clients_per_address_max: usize,
+    /// Puts and transfers of one client that are under way.
+    pub client_puts_max: usize,
     pub segments_max: usize,
+    pub client_segments_max: usize,
+    pub client_segment_bytes_max: u64,
     pub tenants_max: usize,
+    /// Of them, those that clients of one address have made and that are not empty.
+    pub tenants_per_address_max: usize,
     pub tasks_max: usize,
     /// Finished tasks that can still be listed.
     pub finished_tasks_max: usize,
@@ -48,9 +59,15 @@ impl Default for Config {
             answer_bytes_max: 4 << 20,
             answer_bytes_total_max: 256 << 20,
             objects_max: 100_000_000,
+            retired_extents_max: 4_000_000,
             clients_max: 65_536,
+            clients_per_address_max: 4096,
+            client_puts_max: 100_000,
             segments_max: 65_536,
+            client_segments_max: 1024,
+            client_segment_bytes_max: 1 << 50,
             tenants_max: 4096,
+            tenants_per_address_max: 1024,
             tasks_max: 100_000,
             finished_tasks_max: 10_000,
             seed: 0x5eed,
@@ -59,6 +76,8 @@ impl Default for Config {
     }
 }
 
+/// All of them travel in one image, at some 25 bytes each.
+const RETIRED_EXTENTS_LIMIT: u64 = 16_000_000;
 /// A client's answers, and one more beyond the bound, go through a decoder at once.
 const ANSWER_BYTES_LIMIT: usize = 64 << 20;
 /// Half of the largest image that a member takes.
@@ -82,6 +101,20 @@ impl Config {
                 "must be at most 512 MiB: all of them travel in one image",
             ),
             (self.finished_tasks_max < self.tasks_max, "finished_tasks_max", "must be below tasks_max"),
+            (
+                (1..=RETIRED_EXTENTS_LIMIT).contains(&self.retired_extents_max),
+                "retired_extents_max",
+                "must be at least 1 and at most 16,000,000: all of them travel in one image",
+            ),
+            (self.clients_per_address_max >= 1, "clients_per_address_max", "must be at least 1"),
+            (
+                self.client_puts_max >= ENTRY_ITEMS_MAX,
+                "client_puts_max",
+                "must be at least 256, since so many begin at once",
+            ),
+            (self.client_segments_max >= 1, "client_segments_max", "must be at least 1"),
+            (self.client_segment_bytes_max >= 1, "client_segment_bytes_max", "must be at least 1"),
+            (self.tenants_per_address_max >= 1, "tenants_per_address_max", "must be at least 1"),
             (self.tenants_max >= 1, "tenants_max", "must be at least 1, the default tenant"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {

@@ -124,8 +124,8 @@ impl Directory {
         holder: KeyHash,
     ) -> Result<u32, SegmentError> {
         let index = self.segments.hold(segment, size, holder)?;
-        if let Some(tenant) = self.tenants.usage_mut(tenant) {
-            tenant.used_bytes += extent(size);
+        if let Some(used_bytes) = self.tenants.usage_mut(tenant) {
+            *used_bytes += extent(size);
         }
         Ok(index)
     }
@@ -139,8 +139,8 @@ impl Directory {
         if self.mode == Mode::Rebuilding {
             return Ok(None);
         }
-        if let Some(tenant) = self.tenants.usage_mut(tenant) {
-            tenant.used_bytes -= extent(gone.size);
+        if let Some(used_bytes) = self.tenants.usage_mut(tenant) {
+            *used_bytes -= extent(gone.size);
         }
         self.segments.detach(gone.place, gone.size, gone.index, gone.retire, retired_ms)
     }
@@ -148,18 +148,14 @@ impl Directory {
     pub(crate) fn object_came(&mut self, tenant: TenantIx) {
         if self.mode == Mode::Live {
             self.objects += 1;
-            if let Some(tenant) = self.tenants.usage_mut(tenant) {
-                tenant.objects += 1;
-            }
+            self.tenants.object_came(tenant);
         }
     }
 
     pub(crate) fn object_went(&mut self, tenant: TenantIx) {
         if self.mode == Mode::Live {
             self.objects -= 1;
-            if let Some(tenant) = self.tenants.usage_mut(tenant) {
-                tenant.objects -= 1;
-            }
+            self.tenants.object_went(tenant);
         }
     }
 

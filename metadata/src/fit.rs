@@ -15,6 +15,7 @@ use crate::calls::put::{PutEnd, PutRevoke, PutStart};
 use crate::calls::remove::Remove;
 use crate::calls::segment::{Mount, SEGMENT_BYTES_MAX, Unmount};
 use crate::calls::task::{CompleteTask, CreateTask, FetchTask};
+use crate::calls::tenant::DeleteTenant;
 use crate::calls::transfer::{TransferFinish, TransferStart};
 use crate::object::{Object, Replicas};
 use crate::op::{ClientOp, OpType, RemoveManyOp, SegmentRecord};
@@ -64,6 +65,7 @@ pub(crate) fn check_answer(op: OpType, payload: &[u8]) -> Result<u64, OpError> {
         OpType::TaskCreate => items::<CreateTask>(payload),
         OpType::TaskAssign => items::<FetchTask>(payload),
         OpType::TaskComplete => items::<CompleteTask>(payload),
+        OpType::TenantDelete => items::<DeleteTenant>(payload),
         OpType::RemoveMany => {
             let op: RemoveManyOp<'_> = oplog::decode_payload(payload)?;
             Ok(u64::from(op.finished))

@@ -173,6 +173,7 @@ pub(crate) fn read_parts(image: &PartsImage) -> Result<(Option<Secret>, Vec<Vec<
 struct DirectoryHead {
     secret: [u8; 16],
     settings: Option<InForce>,
+    next_tenant: TenantIx,
     next_segment: SegmentIx,
     next_task: TaskId,
     evicted_total: u64,
@@ -216,7 +217,8 @@ struct AnswerImage<'a> {
 pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
     let dir = &writer.dir;
     let mut image = ImageWriter::new();
-    let tenants: Vec<(&str, u64)> = dir.tenants.iter().map(|t| (t.name.as_str(), t.quota_bytes)).collect();
+    let tenants = dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_str(), tenant.quota_bytes));
+    let tenants: Vec<(TenantIx, &str, u64)> = tenants.collect();
     let segments: Vec<SegmentImage> = dir.segments.iter().map(segment_image).collect();
     let retired: Vec<RetiredImage> = dir.segments.iter().flat_map(retired_images).collect();
     let clients: Vec<ClientImage<'_>> = dir.clients.iter().map(|(id, client)| client_image(id, client)).collect();
@@ -227,6 +229,7 @@ pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
     image.chunk(&DirectoryHead {
         secret: dir.secret.0,
         settings: dir.settings.get(),
+        next_tenant: dir.tenants.next_ix(),
         next_segment: dir.segments.next_ix(),
         next_task: dir.tasks.next_id_given(),
         evicted_total: dir.evicted_total,
@@ -307,12 +310,9 @@ pub(crate) fn read_directory(image: &ShardImage) -> Result<Directory, InstallErr
     let mut dir = Directory::new();
     let head: DirectoryHead = oplog::decode_payload(reader.chunk()?)?;
     dir.settings.install(head.settings, image.at.seq).map_err(inconsistent)?;
-    let mut tenant: TenantIx = 0;
-    let mut records = read_list(&mut reader, |(name, quota): (&str, u64)| {
-        let fits = dir.tenants.set(tenant, name, quota);
-        require(fits, || format!("tenant {tenant} {name:?} is there already")).map_err(inconsistent)?;
-        tenant += 1;
-        Ok(())
+    let mut records = read_list(&mut reader, |(ix, name, quota): (TenantIx, &str, u64)| {
+        let fits = dir.tenants.install(ix, name, quota);
+        require(fits, || format!("tenant {ix} {name:?} is there already, or out of order")).map_err(inconsistent)
     })?;
     records += read_list(&mut reader, |(id, kept_from): ([u8; 16], u64)| {
         let id = ClientId(id);
@@ -323,7 +323,7 @@ pub(crate) fn read_directory(image: &ShardImage) -> Result<Directory, InstallErr
     let mut owners = Vec::new();
     records += read_list(&mut reader, |segment: SegmentImage| {
         let client = ClientId(segment.client);
-        owners.push((client, segment.ix, segment.state != SegmentState::Unmounting));
+        owners.push((client, segment.ix, segment.record.size, segment.state != SegmentState::Unmounting));
         check_segment(&segment.record).map_err(inconsistent)?;
         dir.segments.mount(segment.ix, client, segment.record, segment.state).map_err(inconsistent)
     })?;
@@ -332,9 +332,10 @@ pub(crate) fn read_directory(image: &ShardImage) -> Result<Directory, InstallErr
         dir.segments.install_retired(segment, retire, (address, bytes)).map_err(inconsistent)
     })?;
     records += read_list(&mut reader, |client: ClientImage<'_>| install_client(&mut dir, client, image.at.seq))?;
-    for (owner, ix, lives) in owners {
+    for (owner, ix, bytes, lives) in owners {
         let client = dir.clients.get_mut(owner).ok_or_else(|| inconsistent(format!("no client {owner}")))?;
         client.segments.insert(ix);
+        client.segment_bytes += bytes;
         if lives {
             client.living.insert(ix);
         }
@@ -342,6 +343,7 @@ pub(crate) fn read_directory(image: &ShardImage) -> Result<Directory, InstallErr
     records += read_list(&mut reader, |task: Task| install_task(&mut dir, task))?;
     check_records(image, records)?;
     dir.secret = Secret(head.secret);
+    dir.tenants.set_next_ix(head.next_tenant);
     dir.segments.set_next_ix(head.next_segment);
     dir.tasks.set_next_id(head.next_task);
     dir.evicted_total = head.evicted_total;
@@ -383,6 +385,9 @@ fn install_task(dir: &mut Directory, task: Task) -> Result<(), InstallError> {
         let (id, assignee) = (task.id, task.assignee());
         let client = dir.clients.get_mut(assignee).ok_or_else(|| inconsistent(format!("no client {assignee}")))?;
         client.tasks.insert(id);
+        let tenant = task.tenant;
+        require(dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
+        dir.tenants.task_came(tenant);
     }
     let id = task.id;
     if dir.tasks.insert(task) { Ok(()) } else { Err(inconsistent(format!("task {id} is there twice"))) }

@@ -83,8 +83,9 @@ pub use state::Metadata;
 pub use steps::Steps;
 pub use tasks::{Task, TaskState};
 pub use types::{
-    Answer, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX, Outcome, Pin, Place,
-    Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS, Scope, SegmentId, SegmentIx, SegmentKind, TEXT_BYTES_MAX, TaskId,
+    Address, Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX,
+    Outcome, Pin, Place, Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS, Scope, SegmentId, SegmentIx, SegmentKind,
+    TEXT_BYTES_MAX, TaskId,
 };
 pub use verify::{PartsDifference, compare_parts};
 pub use view::View;

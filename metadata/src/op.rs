@@ -53,6 +53,7 @@ op_types! {
     RemountSegments = 24,
     ForgetAnswers = 25,
     Settings = 26,
+    TenantDelete = 27,
 }
 
 impl OpType {
@@ -72,7 +73,8 @@ impl OpType {
             | OpType::UnmountSegment
             | OpType::TaskCreate
             | OpType::TaskAssign
-            | OpType::TaskComplete => true,
+            | OpType::TaskComplete
+            | OpType::TenantDelete => true,
             OpType::Eviction
             | OpType::DropReplicas
             | OpType::SegmentGone
@@ -293,6 +295,12 @@ pub(crate) struct TenantOp {
     pub(crate) tenant: TenantIx,
     pub(crate) name: String,
     pub(crate) quota_bytes: u64,
+}
+
+/// Its number is never used again.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct TenantDeleted {
+    pub(crate) tenant: TenantIx,
 }
 
 #[derive(Clone, Debug, Encode, Decode)]

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::settings::{Settings, SettingsOp};
-use crate::types::{Place, Refusal};
+use crate::types::{AtBound, Bound, Place, Refusal};
 
 fn place(segment: SegmentIx, address: u64) -> Place {
     Place { segment, address }
@@ -111,7 +111,10 @@ fn sample(op: OpType) -> Vec<u8> {
                 assignee: [8; 16],
                 id: 77,
             };
-            encoded!(client_op(vec![Ok(created), Err(Refusal::Overloaded)]))
+            encoded!(client_op(vec![
+                Ok(created),
+                Err(Refusal::Overloaded(AtBound { bound: Bound::Tasks, have: 300, limit: 300 }))
+            ]))
         }
         OpType::TaskAssign => encoded!(client_op(vec![Ok(TaskAssigned { ids: vec![77, 78] }), Err(Refusal::NotFound)])),
         OpType::TaskComplete => {
@@ -126,6 +129,10 @@ fn sample(op: OpType) -> Vec<u8> {
         OpType::Settings => {
             let settings = Settings { soft_pin_ttl_ms: 300, eviction_ratio: 0.25, ..Settings::default() };
             encoded!(SettingsOp { settings, owed: Some(Settings { object_lease_ms: 1 << 17, ..settings }) })
+        }
+        OpType::TenantDelete => {
+            let refused = Err(Refusal::TenantNotEmpty { objects: 300, tasks: 2 });
+            encoded!(client_op(vec![Ok(TenantDeleted { tenant: 3 }), refused]))
         }
         OpType::Tenant => encoded!(TenantOp { tenant: 3, name: "t".to_owned(), quota_bytes: 1 << 30 }),
         OpType::RemoveMany => {
@@ -149,7 +156,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// By number.
 #[rustfmt::skip]
-const GOLDEN: [&str; 26] = [
+const GOLDEN: [&str; 27] = [
     // PutStart
     "0107070707070707070707070707070707030400036b6579fb2c01000002000001fb001000036b6579fb2c0101fbf4010102000001fb001000036b6579fb2c01020202000001fb00100102",
     // PutEnd
@@ -183,7 +190,7 @@ const GOLDEN: [&str; 26] = [
     // Release
     "01060209",
     // TaskCreate
-    "01070707070707070707070707070707070302000103036b657906010174080808080808080808080808080808084d0110",
+    "01070707070707070707070707070707070302000103036b657906010174080808080808080808080808080808084d011005fb2c01fb2c01",
     // TaskAssign
     "0107070707070707070707070707070707030200024d4e0100",
     // TaskComplete
@@ -202,6 +209,8 @@ const GOLDEN: [&str; 26] = [
     "0107070707070707070707070707070707fb2c01",
     // Settings
     "01fb1027fb1027fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc0000010001fb1027fc00000200fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc00000100",
+    // TenantDelete
+    "0107070707070707070707070707070707030200030111fb2c0102",
 ];
 
 #[test]
@@ -234,11 +243,28 @@ fn refusals_keep_their_numbers() {
         Refusal::ReplicaNotFound,
         Refusal::ReplicaExists,
         Refusal::StalePut,
-        Refusal::Overloaded,
+        Refusal::Overloaded(AtBound { bound: Bound::Objects, have: 0, limit: 0 }),
+        Refusal::TenantNotEmpty { objects: 0, tasks: 0 },
+        Refusal::TenantNotFound,
     ];
     for (number, refusal) in refusals.into_iter().enumerate() {
         let mut out = Vec::new();
         oplog::encode_payload(&refusal, &mut out);
-        assert_eq!(out, [oplog::PAYLOAD_VERSION, number as u8], "{refusal:?}");
+        assert_eq!(out[..2], [oplog::PAYLOAD_VERSION, number as u8], "{refusal:?}");
+    }
+}
+
+/// So does a bound that an item met.
+#[test]
+fn bounds_keep_their_numbers() {
+    let settings = Bound::ALL.iter().map(|bound| bound.setting().unwrap_or("-"));
+    let golden = "objects_max segments_max client_segments_max client_segment_bytes_max - tasks_max - clients_max \
+                  clients_per_address_max client_puts_max retired_extents_max tenants_max tenants_per_address_max \
+                  client_answers_max client_answer_bytes_max answer_bytes_total_max tail_entries tail_bytes";
+    assert_eq!(settings.collect::<Vec<_>>().join(" "), golden);
+    for (number, bound) in Bound::ALL.iter().enumerate() {
+        let mut out = Vec::new();
+        oplog::encode_payload(bound, &mut out);
+        assert_eq!(out, [oplog::PAYLOAD_VERSION, number as u8], "{bound:?}");
     }
 }

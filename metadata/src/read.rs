@@ -2,7 +2,7 @@
 //!
 //! A read sees what is applied, which may not be committed yet. So each says which seq its answer waits for: of what it
 //! found, the last change; of what it did not find, the last change of the shard, since a removal may be on its way; of
-//! what a segment hides, the last change of the segments.
+//! what a segment hides, the last change of the segments; of a tenant that is not there, the same, since it may have been deleted.
 
 use oplog::Position;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::settings::InForce;
 use crate::state::Metadata;
-use crate::types::{CALL_ITEMS_MAX, CallRefused, Now, OBJECT_SHARDS, Pin, Place, TenantIx};
+use crate::tenants::NO_TENANT;
+use crate::types::{CALL_ITEMS_MAX, CallRefused, Now, OBJECT_SHARDS, Pin, Place};
 use crate::view::View;
 
 /// What a lookup told, as a whole.
@@ -110,6 +111,7 @@ pub struct Totals {
     pub memory_bytes: u64,
     pub memory_used_bytes: u64,
     pub retired_bytes: u64,
+    pub retired_extents: u64,
     pub evicted_total: u64,
 }
 
@@ -166,8 +168,11 @@ impl Metadata {
         for (at, key) in keys.clone().enumerate() {
             check_key(key, &|_| format!("keys[{at}]"))?;
         }
-        let tenant = view.tenant(tenant).unwrap_or(TenantIx::MAX);
-        let mut wait_seq = 0;
+        let (tenant, mut wait_seq) = match view.tenant(tenant) {
+            Some(tenant) => (tenant, 0),
+            // It may have been deleted, and its objects removed before, by entries that are not committed.
+            None => (NO_TENANT, view.seq()),
+        };
         for key in keys {
             let hash = KeyHash::of(view.secret(), tenant, key);
             let mut shard = self.shards[hash.shard()].lock();
@@ -221,7 +226,7 @@ impl Metadata {
             regex => Some(pattern("regex", regex)?),
         };
         let view = self.view();
-        let tenant = view.tenant(what.tenant).unwrap_or(TenantIx::MAX);
+        let tenant = view.tenant(what.tenant).unwrap_or(NO_TENANT);
         let wanted = |object: &&Object| object.tenant == tenant && object.key.starts_with(what.prefix);
         let mut page = Page { keys: Vec::new(), next: None, wait_seq: view.seq() };
         let first = from.map_or(0, |from| usize::from(from.shard));
@@ -283,6 +288,7 @@ impl Metadata {
             memory_bytes: dir.segments.memory_bytes(),
             memory_used_bytes: dir.segments.memory_used_bytes(),
             retired_bytes: dir.segments.retired_bytes(),
+            retired_extents: dir.segments.retired_extents(),
             evicted_total: dir.evicted_total,
         }
     }
@@ -294,27 +300,13 @@ impl Metadata {
 
     pub fn tenants(&self) -> (Position, Vec<TenantUsage>) {
         let writer = self.write();
-        let usage = writer.dir.tenants.iter().map(|tenant| TenantUsage {
+        let usage = writer.dir.tenants.iter().map(|(_, tenant)| TenantUsage {
             name: tenant.name.clone(),
             quota_bytes: tenant.quota_bytes,
             used_bytes: tenant.used_bytes,
             objects: tenant.objects,
         });
         (writer.applied, usage.collect())
-    }
-
-    /// Makes the tenant where it is new. 0: no quota.
-    pub fn set_tenant_quota(&self, name: &str, quota_bytes: u64, now: Now) -> Result<Position, CallRefused> {
-        check_text("tenant", name)?;
-        let mut writer = self.write();
-        match writer.dir.tenants.ix_of(name) {
-            Some(tenant) => {
-                let op = crate::op::TenantOp { tenant, name: name.to_owned(), quota_bytes };
-                writer.commit_op(crate::op::OpType::Tenant, &op, now)?;
-            }
-            None => drop(self.make_tenant(&mut writer, name, quota_bytes, now, None)?),
-        }
-        Ok(writer.applied)
     }
 }
 

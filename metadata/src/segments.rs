@@ -275,6 +275,7 @@ pub(crate) struct Segments {
     memory_bytes: u64,
     memory_used_bytes: u64,
     retired_bytes: u64,
+    retired_extents: u64,
 }
 
 impl Segments {
@@ -330,6 +331,10 @@ impl Segments {
         self.by_ix.len()
     }
 
+    pub(crate) fn all_bytes(&self) -> u64 {
+        self.all_bytes
+    }
+
     /// Of all memory segments.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes
@@ -341,6 +346,10 @@ impl Segments {
 
     pub(crate) fn retired_bytes(&self) -> u64 {
         self.retired_bytes
+    }
+
+    pub(crate) fn retired_extents(&self) -> u64 {
+        self.retired_extents
     }
 
     pub(crate) fn get(&self, ix: SegmentIx) -> Option<&Segment> {
@@ -601,6 +610,7 @@ impl Segments {
             (Retire::AfterLease | Retire::AfterPut, _) => {
                 self.digest += retired_digest(ix, retire, &extent);
                 self.retired_bytes += extent.bytes;
+                self.retired_extents += 1;
                 segment.retired_bytes += extent.bytes;
                 segment.retired_mut(retire).push_back(extent);
             }
@@ -623,6 +633,7 @@ impl Segments {
             let Some(extent) = segment.retired_mut(retire).pop_front() else { break };
             self.digest -= retired_digest(ix, retire, &extent);
             self.retired_bytes -= extent.bytes;
+            self.retired_extents -= 1;
             segment.retired_bytes -= extent.bytes;
             if let Some(space) = &mut segment.space {
                 let before = space.digest();
@@ -643,6 +654,8 @@ impl Segments {
         same("bytes of memory", of_memory(|segment| segment.info.size), self.memory_bytes)?;
         same("used bytes of memory", of_memory(|segment| segment.used_bytes), self.memory_used_bytes)?;
         same("retired bytes", sum(|segment| segment.retired_bytes), self.retired_bytes)?;
+        let extents = |segment: &Segment| segment.after_lease.len() + segment.after_put.len();
+        same("retired extents", self.by_ix.values().map(extents).sum::<usize>() as u64, self.retired_extents)?;
         let listed = |open: &Open| open.iter().collect::<Vec<_>>();
         let holding = |kind| {
             let open =

@@ -109,8 +109,75 @@ pub enum Refusal {
     ReplicaExists,
     #[error("put_id: another put or transfer of this key has begun since")]
     StalePut,
-    #[error("at a configured bound")]
-    Overloaded,
+    #[error("{0}")]
+    Overloaded(AtBound),
+    #[error(
+        "it holds {objects} objects, those that are being written counted in, and has {tasks} open tasks; RemoveAll with \
+         `force` in that tenant removes the objects"
+    )]
+    TenantNotEmpty { objects: u64, tasks: u64 },
+    #[error("tenant: there is none of this name")]
+    TenantNotFound,
+}
+
+macro_rules! bounds {
+    ($($name:ident: $setting:expr, $what:literal;)*) => {
+        /// A bound that a call or an item can meet. The order is the log's format.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+        pub enum Bound { $($name,)* }
+
+        impl Bound {
+            pub const ALL: &'static [Bound] = &[$(Bound::$name,)*];
+
+            /// As members' flags are called; a limit of the format has none.
+            pub fn setting(self) -> Option<&'static str> {
+                match self { $(Bound::$name => $setting,)* }
+            }
+
+            fn what(self) -> &'static str {
+                match self { $(Bound::$name => $what,)* }
+            }
+        }
+    };
+}
+
+bounds! {
+    Objects: Some("objects_max"), "objects are there";
+    Segments: Some("segments_max"), "segments are there";
+    ClientSegments: Some("client_segments_max"), "segments of this client are there";
+    ClientSegmentBytes: Some("client_segment_bytes_max"), "bytes would be in the segments of this client";
+    SegmentBytes: None, "bytes would be in all segments";
+    Tasks: Some("tasks_max"), "tasks are there";
+    Replicas: None, "replicas would be of this object";
+    Clients: Some("clients_max"), "clients are known";
+    ClientsPerAddress: Some("clients_per_address_max"), "clients of this address are known";
+    ClientPuts: Some("client_puts_max"), "puts and transfers of this client would be under way";
+    RetiredExtents: Some("retired_extents_max"), "pieces of space wait until nobody can be using them any more";
+    Tenants: Some("tenants_max"), "tenants are known, and each holds an object, has an open task or a quota";
+    TenantsPerAddress: Some("tenants_per_address_max"), "tenants that are not empty were made from this address";
+    ClientAnswers: Some("client_answers_max"), "answers are kept that this client has not said it has";
+    ClientAnswerBytes: Some("client_answer_bytes_max"), "bytes of answers are kept that this client has not said it has";
+    AnswerBytes: Some("answer_bytes_total_max"), "bytes of answers are kept for retries";
+    TailEntries: Some("tail_entries"), "entries are in the log, and peers need them";
+    TailBytes: Some("tail_bytes"), "bytes would be in the log, and peers need them";
+}
+
+/// Which bound, what was there, and what is allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct AtBound {
+    pub bound: Bound,
+    pub have: u64,
+    pub limit: u64,
+}
+
+impl std::fmt::Display for AtBound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let AtBound { bound, have, limit } = self;
+        if let Some(setting) = bound.setting() {
+            write!(f, "{setting}: ")?;
+        }
+        write!(f, "{have} {}, the limit is {limit}", bound.what())
+    }
 }
 
 /// Why a whole call was refused. Nothing has changed, but for [`CallRefused::InPart`].
@@ -118,8 +185,9 @@ pub enum Refusal {
 pub enum CallRefused {
     #[error("{field}: {what}")]
     Invalid { field: String, what: String },
+    /// `at`: nothing, where it is no bound of the state that was met.
     #[error("overloaded: {what}")]
-    Overloaded { what: String, retry_after_ms: u32 },
+    Overloaded { what: String, at: Option<AtBound>, retry_after_ms: u32 },
     #[error("this member is not the primary")]
     NotPrimary,
     /// A retry with the same number goes on from there, or tells that it cannot.
@@ -139,6 +207,11 @@ impl CallRefused {
         CallRefused::Invalid { field: field.into(), what: what.into() }
     }
 
+    pub(crate) fn at_bound(bound: Bound, have: u64, limit: u64, retry_after_ms: u32) -> CallRefused {
+        let at = AtBound { bound, have, limit };
+        CallRefused::Overloaded { what: at.to_string(), at: Some(at), retry_after_ms }
+    }
+
     /// Of a call of which so many items had run before: nobody may say that it did not run.
     pub(crate) fn after(self, done: u64) -> CallRefused {
         match self {
@@ -152,7 +225,14 @@ impl CallRefused {
 
 impl From<oplog::Overloaded> for CallRefused {
     fn from(full: oplog::Overloaded) -> CallRefused {
-        CallRefused::Overloaded { retry_after_ms: full.retry_after_ms, what: full.to_string() }
+        let of = |bound, have: usize, max: usize| Some(AtBound { bound, have: have as u64, limit: max as u64 });
+        let at = match full.bound {
+            oplog::Bound::TailEntries { entries, max, .. } => of(Bound::TailEntries, entries, max),
+            oplog::Bound::TailBytes { bytes, needed, max, .. } => of(Bound::TailBytes, bytes + needed, max),
+            oplog::Bound::EntryBytes { needed, max } => of(Bound::TailBytes, needed, max),
+            oplog::Bound::Waiters { .. } => None,
+        };
+        CallRefused::Overloaded { retry_after_ms: full.retry_after_ms, what: full.to_string(), at }
     }
 }
 
@@ -165,10 +245,16 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
+/// Where a client calls from, as far as callers can be told apart: one host, or one network of IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Address(pub u128);
+
 /// Who calls, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     pub client: ClientId,
+    /// `None`: from within, where no bound by address counts.
+    pub address: Option<Address>,
     /// 0: not protected against running twice.
     pub number: u64,
     pub answered_below: u64,

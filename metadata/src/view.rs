@@ -24,6 +24,8 @@ pub struct View {
     /// Sorted by number, none is empty.
     chunks: Vec<(u32, Chunk)>,
     tenants: Arc<BTreeMap<String, TenantIx>>,
+    /// Of the next one that is made.
+    next_tenant: TenantIx,
     secret: Secret,
     in_force: Option<InForce>,
     /// What this shows was so at this seq.
@@ -49,15 +51,13 @@ impl View {
                 (Err(at), false) => chunks.insert(at, (number, chunk)),
             }
         }
-        // A tenant keeps its name and its number, and is never removed.
-        let tenants = match self.tenants.len() == dir.tenants.len() {
+        // A tenant keeps its name and its number. Where none has come, as many are the same ones.
+        let next_tenant = dir.tenants.next_ix();
+        let tenants = match (self.tenants.len(), self.next_tenant) == (dir.tenants.len(), next_tenant) {
             true => Arc::clone(&self.tenants),
-            false => {
-                let named = dir.tenants.iter().enumerate().map(|(ix, tenant)| (tenant.name.clone(), ix as TenantIx));
-                Arc::new(named.collect())
-            }
+            false => Arc::new(dir.tenants.iter().map(|(ix, tenant)| (tenant.name.clone(), ix)).collect()),
         };
-        View { chunks, tenants, secret: dir.secret, in_force: dir.settings.get(), seq }
+        View { chunks, tenants, next_tenant, secret: dir.secret, in_force: dir.settings.get(), seq }
     }
 
     /// From nothing.

@@ -37,14 +37,14 @@ pub struct Overloaded {
 /// Which bound, with what was there and what is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Bound {
-    #[error("the log's tail holds {entries} entries of {max} and peers need those from seq {floor} on")]
+    #[error("tail_entries: the log's tail holds {entries} entries of {max} and peers need those from seq {floor} on")]
     TailEntries { entries: usize, max: usize, floor: u64 },
     #[error(
-        "the log's tail holds {bytes} bytes of {max}, {needed} more are needed, and peers need all from seq {floor} on"
+        "tail_bytes: the log's tail holds {bytes} bytes of {max}, {needed} more are needed, and peers need all from seq {floor} on"
     )]
     TailBytes { bytes: usize, needed: usize, max: usize, floor: u64 },
-    #[error("an entry that takes {needed} bytes does not fit into a tail of {max}")]
+    #[error("tail_bytes: an entry that takes {needed} bytes does not fit into a tail of {max}")]
     EntryBytes { needed: usize, max: usize },
-    #[error("{max} waiters wait already")]
+    #[error("tail_waiters: {max} waiters wait already, which is the limit")]
     Waiters { max: usize },
 }

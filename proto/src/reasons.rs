@@ -60,6 +60,8 @@ pub const REASONS: &[(Reason, Code, Retry, &str)] = &[
     row(Reason::OutcomeUnknown),
     row(Reason::NotInSync),
     row(Reason::StaleRead),
+    row(Reason::TenantNotFound),
+    row(Reason::TenantNotEmpty),
 ];
 
 /// The gRPC code of a call that fails for this reason.
@@ -200,6 +202,17 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
             NewNumber,
             "This standby is not as fresh as the read asks, or cannot prove it. Read at the primary, or at another \
              standby, or ask for less.",
+        ),
+        Reason::TenantNotFound => (
+            Code::NotFound,
+            No,
+            "No tenant has this name, so there is nothing to delete. `ListTenants` shows them all.",
+        ),
+        Reason::TenantNotEmpty => (
+            Code::FailedPrecondition,
+            NewNumber,
+            "The tenant still holds something, and the message says how much. `understudy kv rm --all --force --tenant \
+             NAME`, or `RemoveAll` with `force`, empties it; tasks end when their clients complete them, or are gone.",
         ),
     };
     (reason, code, retry, what)

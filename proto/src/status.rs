@@ -52,12 +52,17 @@ pub fn over_limit(field: impl Display, have: usize, limit: usize, unit: &str) ->
 
 /// A bound was reached; nothing ran.
 pub fn overloaded(retry_after_ms: u32) -> CallError {
-    overloaded_at("the master", retry_after_ms)
+    overloaded_by("the master is at its limit", retry_after_ms)
 }
 
-/// The named bound was reached; nothing ran.
-pub fn overloaded_at(bound: impl Display, retry_after_ms: u32) -> CallError {
-    let message = format_args!("{bound} is at its limit, try again in {retry_after_ms} ms");
+/// The bound of that setting was reached; nothing ran.
+pub fn overloaded_at(setting: impl Display, limit: impl Display, retry_after_ms: u32) -> CallError {
+    overloaded_by(format_args!("{setting}: the limit of {limit} is met"), retry_after_ms)
+}
+
+/// It cannot run at this moment, and did not.
+pub fn overloaded_by(what: impl Display, retry_after_ms: u32) -> CallError {
+    let message = format_args!("{what}, try again in {retry_after_ms} ms");
     CallError { retry_after_ms, ..call_error(Reason::Overloaded, message) }
 }
 

@@ -28,7 +28,7 @@ struct Primary {
 const EPOCH: u64 = 100;
 
 fn call() -> Call<'static> {
-    Call { client: ClientId([1; 16]), number: 0, answered_below: 0, tenant: "", now: NOW }
+    Call { client: ClientId([1; 16]), number: 0, answered_below: 0, address: None, tenant: "", now: NOW }
 }
 
 fn config() -> Config {

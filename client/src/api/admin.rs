@@ -11,7 +11,7 @@ use crate::answers::{Cluster, Member, Setting, Status, Tenant, Transferred, Veri
 use crate::attempts::OnLoss;
 use crate::client::Client;
 use crate::convert::position;
-use crate::error::Error;
+use crate::error::{Error, Refused};
 use crate::ids::Position;
 use crate::options::check_tenant;
 use crate::trip::Trip;
@@ -77,6 +77,26 @@ impl Client {
         };
         Ok(position(self.link().over_unary(&trip, send).await?.position))
     }
+
+    /// Deletes a tenant that is empty, with its quota. Refused as `TENANT_NOT_EMPTY` while it holds an object, a put under way
+    /// counted in, or has an open task: [`Client::remove_all`] of [`Client::with_tenant`] empties it.
+    pub async fn delete_tenant(&self, name: &str) -> Result<Position, Error> {
+        check_tenant(name)?;
+        let mut trip = Trip::new("DeleteTenant", true, self.deadline());
+        // Closed when this function ends, however it ends.
+        let number = self.link().number(&mut trip).await?;
+        let caller = Some(self.link().caller(number.as_ref(), ""));
+        let request = v1::DeleteTenantRequest { caller, tenant: name.to_owned() };
+        let send = |channel| {
+            let request = request.clone();
+            async move { admin(channel).delete_tenant(request).await }
+        };
+        let answer = self.link().over_unary(&trip, send).await?;
+        match answer.refusal {
+            Some(refusal) => Err(Refused::from(refusal).into()),
+            None => Ok(position(answer.position)),
+        }
+    }
 }
 
 fn admin(channel: Channel) -> AdminClient<Channel> {
@@ -108,6 +128,8 @@ fn status(status: v1::StatusResponse) -> Status {
         capacity_bytes: status.capacity_bytes,
         used_bytes: status.used_bytes,
         retired_bytes: status.retired_bytes,
+        retired_extents: status.retired_extents,
+        tenants: status.tenants,
         tasks: status.tasks,
         evicted_total: status.evicted_total,
         tail_first_seq: status.tail_first_seq,

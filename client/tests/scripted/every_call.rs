@@ -149,6 +149,9 @@ async fn what_operators_ask_comes_back() {
         let unknown = client.set_tenant_quota("t", Some(5)).await.expect_err("its answer is lost");
         assert!(matches!(unknown, Error::OutcomeUnknown { .. }), "not sent again: {unknown}");
         client.set_tenant_quota("t", None).await.expect("answered");
+        assert_eq!(client.delete_tenant("t").await.expect("its first answer is lost, and it is sent again").seq, 11);
+        let refused = client.delete_tenant("full").await.expect_err("it is not empty");
+        assert_eq!(refused.reason(), Some(Reason::TenantNotEmpty));
         assert_eq!(client.list_tenants().await.expect("answered")[0].quota_bytes, None);
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) seq: AtomicU64,
     /// Of the one tenant that it has.
     pub(crate) quota_bytes: AtomicU64,
+    /// Number of the last one that was asked for.
+    pub(crate) deletion: AtomicU64,
 }
 
 impl Shared {
@@ -105,6 +107,7 @@ impl Master {
             epoch: AtomicU64::new(1),
             seq: AtomicU64::new(0),
             quota_bytes: AtomicU64::new(0),
+            deletion: AtomicU64::new(0),
         };
         let mut master = Master { port: test_ports::free_port(), shared: Arc::new(shared), runtime: None };
         master.restart().await;

@@ -223,6 +223,21 @@ impl Admin for Fake {
         Err(Status::unimplemented("this master has no settings"))
     }
 
+    async fn delete_tenant(
+        &self,
+        request: Request<DeleteTenantRequest>,
+    ) -> Result<Response<DeleteTenantResponse>, Status> {
+        let DeleteTenantRequest { caller, tenant } = request.into_inner();
+        let number = caller.map_or(0, |caller| caller.request_number);
+        assert_ne!(number, 0, "a deletion runs once");
+        // The first attempt of each has run, and its answer is lost.
+        if self.0.deletion.swap(number, Ordering::Relaxed) != number {
+            return Err(Status::unknown("the answer is lost"));
+        }
+        let refusal = (tenant == "full").then(|| proto::status::refusal(Reason::TenantNotEmpty, "3 objects"));
+        Ok(Response::new(DeleteTenantResponse { position: Some(Position { epoch: 1, seq: 11 }), refusal }))
+    }
+
     async fn set_tenant_quota(
         &self,
         request: Request<SetTenantQuotaRequest>,

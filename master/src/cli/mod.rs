@@ -66,7 +66,7 @@ enum Command {
     Segments(segments::Args),
     /// Objects: put, get, exists, rm, ls, pin, copy, move.
     Kv(kv::Args),
-    /// Tenants: list, set quotas.
+    /// Tenants: list, set quotas, delete.
     Tenants(tenants::Args),
     /// Copies and moves that storage clients are asked to make: list, create.
     Tasks(tasks::Args),

@@ -123,9 +123,13 @@ fn lines(status: &Status) -> Vec<String> {
             format!("{} ({} unfinished)", words::count(status.objects), words::count(status.objects_unfinished)),
         ),
         ("capacity", format!("{} {used} of {capacity}", bar(status.used_bytes, status.capacity_bytes))),
-        ("", format!("{used_bytes} used, {} retired", words::size(status.retired_bytes))),
+        ("", {
+            let (retired, pieces) = (words::size(status.retired_bytes), words::count(status.retired_extents));
+            format!("{used_bytes} used, {retired} retired in {pieces} pieces")
+        }),
         ("segments", words::count(status.segments)),
         ("clients", words::count(status.clients)),
+        ("tenants", words::count(status.tenants)),
         ("tasks", words::count(status.tasks)),
         ("evicted", words::count(status.evicted_total)),
         ("log tail", tail(status)),
@@ -209,6 +213,8 @@ fn status_json(status: &Status, health: &Health) -> Value {
         "capacity_bytes": status.capacity_bytes,
         "used_bytes": status.used_bytes,
         "retired_bytes": status.retired_bytes,
+        "retired_extents": status.retired_extents,
+        "tenants": status.tenants,
         "tasks": status.tasks,
         "evicted_total": status.evicted_total,
         "tail_first_seq": status.tail_first_seq,

@@ -1,4 +1,4 @@
-//! `understudy tenants`: who uses how much, and how much they may use.
+//! `understudy tenants`: who uses how much, how much they may use, and the end of a tenant.
 
 use std::process::ExitCode;
 
@@ -25,6 +25,14 @@ enum Command {
     Ls,
     /// Limit what a tenant may hold. What is there already stays.
     SetQuota(QuotaArgs),
+    /// Delete a tenant that is empty, with its quota. `kv rm --all --force --tenant NAME` empties it.
+    Delete(DeleteArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct DeleteArgs {
+    /// The tenant; the default one cannot be deleted.
+    name: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -41,6 +49,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     connect.run(async |out| match &args.command {
         None | Some(Command::Ls) => list(connect, out).await,
         Some(Command::SetQuota(args)) => set_quota(connect, args, out).await,
+        Some(Command::Delete(args)) => delete(connect, &args.name, out).await,
     })
 }
 
@@ -96,5 +105,18 @@ async fn set_quota(connect: &Connect, args: &QuotaArgs, out: &mut Output) -> Res
         Some(quota) => format!("{name} may hold {}", words::size(quota)),
         None => format!("{name} has no quota"),
     })?;
+    Ok(Verdict::Yes)
+}
+
+async fn delete(connect: &Connect, name: &str, out: &mut Output) -> Result<Verdict, Fault> {
+    if name.is_empty() {
+        return Err(Fault::usage("the default tenant cannot be deleted", "Name another one."));
+    }
+    let position = connect.client().await?.delete_tenant(name).await?;
+    if out.is_json() {
+        out.document(&json!({ "position": json::position(position), "name": name, "deleted": true }))?;
+        return Ok(Verdict::Yes);
+    }
+    out.line(&format!("{} is deleted", words::plain(name)))?;
     Ok(Verdict::Yes)
 }

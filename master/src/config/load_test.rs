@@ -150,3 +150,26 @@ fn variables_are_named_after_their_settings() {
     let known: usize = sections().iter().map(|section| section.fields.len()).sum();
     assert_eq!(names.len(), known + 1);
 }
+
+/// What a refusal names must be there to be changed.
+#[test]
+fn every_bound_of_the_state_and_of_the_log_is_named_as_its_setting() {
+    let known: Vec<&str> = crate::config::pages::sections()
+        .iter()
+        .flat_map(|section| section.fields.iter().map(|field| field.name))
+        .collect();
+    for bound in metadata::Bound::ALL {
+        assert!(bound.setting().is_none_or(|setting| known.contains(&setting)), "{bound:?}");
+    }
+    let of_log = [
+        oplog::Bound::TailEntries { entries: 11, max: 22, floor: 1 },
+        oplog::Bound::TailBytes { bytes: 11, needed: 1, max: 22, floor: 1 },
+        oplog::Bound::EntryBytes { needed: 11, max: 22 },
+        oplog::Bound::Waiters { max: 22 },
+    ];
+    for bound in of_log {
+        let told = bound.to_string();
+        let setting = told.split(':').next().expect("there is a first part");
+        assert!(known.contains(&setting) && told.contains("22"), "{told}");
+    }
+}

@@ -212,6 +212,10 @@ component! {
         lag_ms_max: u64 = 1000, "UNDERSTUDY_LAG_MS_MAX";
         /// Milliseconds for which a peer that was too slow is not let in again.
         slow_pause_ms: u64 = 2000, "UNDERSTUDY_SLOW_PAUSE_MS";
+        /// Milliseconds for which a primary that has just begun to lead, or has just tried to give its place away, refuses
+        /// `understudy transfer` as OVERLOADED: each transfer is a pause for all clients. A member that is stopped hands over at
+        /// once. 0: none.
+        transfer_pause_ms: u64 = 2000, "UNDERSTUDY_TRANSFER_PAUSE_MS";
         /// Milliseconds that a new primary waits before it serves. Nothing rests on it; for those who want the rule of one
         /// lease.
         safety_window_ms: u64 = 0, "UNDERSTUDY_SAFETY_WINDOW_MS";
@@ -275,12 +279,28 @@ component! {
         answer_bytes_total_max: usize = 256 << 20, "UNDERSTUDY_ANSWER_BYTES_TOTAL_MAX";
         /// Objects at most.
         objects_max: u64 = 100_000_000, "UNDERSTUDY_OBJECTS_MAX";
+        /// Pieces of space that were dropped and wait for `put_release_timeout_ms` or `object_lease_ms` before they are used
+        /// again, at most (32 bytes of memory each). At the bound puts, copies and moves are refused as OVERLOADED until some
+        /// are free; removals are not.
+        retired_extents_max: u64 = 4_000_000, "UNDERSTUDY_RETIRED_EXTENTS_MAX";
         /// Clients at most.
         clients_max: usize = 65_536, "UNDERSTUDY_CLIENTS_MAX";
-        /// Mounted segments at most.
+        /// Of them, those of one address (one /64 network with IPv6) at most, as far as this primary has heard them itself.
+        /// Clients behind one proxy share its address.
+        clients_per_address_max: usize = 4096, "UNDERSTUDY_CLIENTS_PER_ADDRESS_MAX";
+        /// Puts, copies and moves of one client that are under way, at most.
+        client_puts_max: usize = 100_000, "UNDERSTUDY_CLIENT_PUTS_MAX";
+        /// Segments at most: mounted ones, and those that are going.
         segments_max: usize = 65_536, "UNDERSTUDY_SEGMENTS_MAX";
-        /// Tenants at most, the default one counted in.
+        /// Of them, those of one client.
+        client_segments_max: usize = 1024, "UNDERSTUDY_CLIENT_SEGMENTS_MAX";
+        /// Bytes of all segments of one client together. Those of all clients have room in 16 EiB.
+        client_segment_bytes_max: u64 = 1 << 50, "UNDERSTUDY_CLIENT_SEGMENT_BYTES_MAX";
+        /// Tenants at most, the default one counted in. At the bound an empty one without a quota makes room for a new one.
         tenants_max: usize = 4096, "UNDERSTUDY_TENANTS_MAX";
+        /// Of them, those that clients of one address have made and that are not empty, as far as this primary has seen them
+        /// made.
+        tenants_per_address_max: usize = 1024, "UNDERSTUDY_TENANTS_PER_ADDRESS_MAX";
         /// Tasks at most.
         tasks_max: usize = 100_000, "UNDERSTUDY_TASKS_MAX";
         /// Finished tasks among them that can still be listed.
@@ -399,6 +419,7 @@ impl Config {
         let (cluster, verification) = (&self.cluster, &self.verification);
         member::Settings {
             ask_again_ms: cluster.ask_again_ms,
+            transfer_pause_ms: cluster.transfer_pause_ms,
             window_entries: cluster.window_entries,
             window_bytes: cluster.window_bytes,
             batch: replication::BatchLimits { entries: cluster.batch_entries, bytes: cluster.batch_bytes },
@@ -442,9 +463,15 @@ impl StateSettings {
             answer_bytes_max: self.client_answer_bytes_max,
             answer_bytes_total_max: self.answer_bytes_total_max,
             objects_max: self.objects_max,
+            retired_extents_max: self.retired_extents_max,
             clients_max: self.clients_max,
+            clients_per_address_max: self.clients_per_address_max,
+            client_puts_max: self.client_puts_max,
             segments_max: self.segments_max,
+            client_segments_max: self.client_segments_max,
+            client_segment_bytes_max: self.client_segment_bytes_max,
             tenants_max: self.tenants_max,
+            tenants_per_address_max: self.tenants_per_address_max,
             tasks_max: self.tasks_max,
             finished_tasks_max: self.finished_tasks_max,
             seed: self.placement_seed,

@@ -1,20 +1,21 @@
-//! What operators ask: Status, ListTenants, SetTenantQuota, Transfer, and the calls behind `verify` and `diff`.
+//! What operators ask: Status, the calls on tenants, Transfer, and the calls behind `verify` and `diff`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metadata::TenantUsage;
+use metadata::{Answer, Call, TenantUsage};
 use oplog::{Part, Position, ReplicatedState as _, Verifiable as _};
 use prost::Message as _;
 use proto::status::{self, to_status};
 use proto::v1::admin_server::Admin;
 use proto::v1::{
-    self, CallError, Digests, Finding, GetDigestsRequest, ListTenantsRequest, ListTenantsResponse, LogDigestsRequest,
-    LogDigestsResponse, PartList, Parts, ScrubProgress, ScrubRequest, SetSettingsRequest, SetSettingsResponse,
-    SetTenantQuotaRequest, SetTenantQuotaResponse, StatusRequest, StatusResponse, Tenant, TransferRequest,
-    TransferResponse, VerificationStatus,
+    self, CallError, DeleteTenantRequest, DeleteTenantResponse, Digests, Finding, GetDigestsRequest,
+    ListTenantsRequest, ListTenantsResponse, LogDigestsRequest, LogDigestsResponse, PartList, Parts, Reason,
+    ScrubProgress, ScrubRequest, SetSettingsRequest, SetSettingsResponse, SetTenantQuotaRequest,
+    SetTenantQuotaResponse, StatusRequest, StatusResponse, Tenant, TransferRequest, TransferResponse,
+    VerificationStatus,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -25,7 +26,7 @@ use verification::{digests_to_wire, parts_to_wire};
 use crate::cluster_settings;
 use crate::gate::{Effect, Standing};
 use crate::grpc::body::{Reserved, Rests};
-use crate::grpc::caller::check_tenant;
+use crate::grpc::caller::{check_tenant, mutating};
 use crate::grpc::commit::{is_settled, never_committed, settles};
 use crate::grpc::outgoing::{self, Shares};
 use crate::grpc::refuse;
@@ -131,6 +132,24 @@ impl Admin for AdminCalls {
             Ok((SetTenantQuotaResponse { position: position(at) }, at))
         };
         self.run(Effect::Mutates, set).await
+    }
+
+    async fn delete_tenant(
+        &self,
+        request: Request<DeleteTenantRequest>,
+    ) -> Result<Response<DeleteTenantResponse>, Status> {
+        let from = request.extensions().get::<Arc<Shares>>().and_then(|shares| shares.from);
+        let DeleteTenantRequest { caller, tenant } = request.into_inner();
+        let delete = move |node: &Node| {
+            check_tenant("tenant", &tenant)?;
+            let call = Call { tenant: "", ..mutating(node, from, &caller)? };
+            let deleted = node.state().delete_tenant(&call, &tenant);
+            node.commit_appended();
+            let Answer { results, position: at } = deleted.map_err(|refused| refuse::call(node, refused))?;
+            let refusal = results.into_iter().find_map(refuse::refusal_of);
+            Ok((DeleteTenantResponse { position: position(at), refusal }, at))
+        };
+        self.run(Effect::Mutates, delete).await
     }
 
     /// What stands in the state goes first: its entry is committed before the record is changed.
@@ -253,7 +272,11 @@ fn not_retimed(why: &NotRetimed) -> CallError {
 fn not_transferred(why: &NotTransferred) -> CallError {
     match why {
         NotTransferred::NotPrimary => status::not_primary("", 0),
-        NotTransferred::Busy => status::overloaded_at("transfer", TRANSFER_RETRY_MS),
+        NotTransferred::Busy => status::overloaded_by(why, TRANSFER_RETRY_MS),
+        NotTransferred::TooSoon { left_ms, .. } => {
+            let retry_after_ms = u32::try_from(*left_ms).unwrap_or(u32::MAX);
+            CallError { retry_after_ms, ..status::call_error(Reason::Overloaded, why) }
+        }
         NotTransferred::Already { .. } => status::invalid("to", why),
         NotTransferred::Unknown { .. }
         | NotTransferred::NobodyInSync
@@ -290,6 +313,8 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
         capacity_bytes: totals.memory_bytes,
         used_bytes: totals.memory_used_bytes,
         retired_bytes: totals.retired_bytes,
+        retired_extents: totals.retired_extents,
+        tenants: totals.tenants,
         tasks: totals.tasks,
         evicted_total: totals.evicted_total,
         tail_first_seq: tail.first_seq,

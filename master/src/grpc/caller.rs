@@ -1,6 +1,6 @@
 //! Who calls: the `Caller` of a request, and the enumerations of the contract, checked.
 
-use metadata::{Call, Pin};
+use metadata::{Address, Call, Pin};
 use oplog::ClientId;
 use proto::limits::{CLIENT_ID_BYTES, TENANT_BYTES_MAX};
 use proto::status::{invalid, over_limit};
@@ -8,14 +8,18 @@ use proto::v1::{self, CallError, Caller};
 
 use crate::node::Node;
 
+/// Where a call came from; from within, nowhere.
+pub(crate) type From = Option<Address>;
+
 /// For calls that change something.
-pub(crate) fn mutating<'a>(node: &Node, caller: &'a Option<Caller>) -> Result<Call<'a>, CallError> {
+pub(crate) fn mutating<'a>(node: &Node, address: From, caller: &'a Option<Caller>) -> Result<Call<'a>, CallError> {
     let client_id = caller.as_ref().map_or(&[][..], |caller| &caller.client_id[..]);
     let client = client_id.try_into().map_err(|_| {
         invalid("caller.client_id", format_args!("{} bytes, {CLIENT_ID_BYTES} are needed", client_id.len()))
     })?;
     let (number, answered_below) = caller.as_ref().map_or((0, 0), |c| (c.request_number, c.answered_below));
-    Ok(Call { client: ClientId(client), number, answered_below, tenant: tenant(caller)?, now: node.clock.now() })
+    let (client, tenant) = (ClientId(client), tenant(caller)?);
+    Ok(Call { client, number, answered_below, address, tenant, now: node.clock.now() })
 }
 
 /// All that a read needs.

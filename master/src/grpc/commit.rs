@@ -59,7 +59,7 @@ pub(crate) fn is_settled(node: &Node, open: &Result<u64, CallError>, at: Positio
 pub(crate) fn never_committed(effect: Effect, why: WaitError) -> CallError {
     match (effect, why) {
         (Effect::Reads | Effect::ReadsStandby, WaitError::Overloaded(full)) => {
-            status::overloaded_at("tail_waiters", full.retry_after_ms)
+            status::overloaded_by(full.bound, full.retry_after_ms)
         }
         (Effect::Mutates, WaitError::Overloaded(full)) => CallError {
             retry_after_ms: full.retry_after_ms,

@@ -14,6 +14,7 @@ use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
 use proto::v1::{self, CallError};
 
+use crate::grpc::caller::From;
 use crate::grpc::framing::put_message;
 use crate::grpc::long::Waited;
 use crate::grpc::read::By;
@@ -118,8 +119,8 @@ pub(crate) fn weight(call: &Call) -> Weight {
 }
 
 /// Runs a call to its end. The answer may have to wait for its commit; a refusal is counted here.
-pub(crate) fn run(node: &Node, call: &Call, taken: Taken, waited: &Waited) -> Result<Reply, CallError> {
-    match run_open(node, call, waited) {
+pub(crate) fn run(node: &Node, from: From, call: &Call, taken: Taken, waited: &Waited) -> Result<Reply, CallError> {
+    match run_open(node, from, call, waited) {
         Ok(reply) => Ok(Reply { taken, ..reply }),
         Err(error) => {
             node.requests.refused(taken, &error);
@@ -128,12 +129,12 @@ pub(crate) fn run(node: &Node, call: &Call, taken: Taken, waited: &Waited) -> Re
     }
 }
 
-fn run_open(node: &Node, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
+fn run_open(node: &Node, from: From, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
     let epoch = match node.gate.check_open() {
         Ok(epoch) => epoch,
         Err(closed) => return standby_read::run(node, call, closed, waited),
     };
-    let reply = execute(node, call, waited);
+    let reply = execute(node, from, call, waited);
     // Also after a refusal: of a large batch, parts may be in the log.
     node.commit_appended();
     reply.map(|mut reply| {
@@ -144,33 +145,33 @@ fn run_open(node: &Node, call: &Call, waited: &Waited) -> Result<Reply, CallErro
     })
 }
 
-fn execute(node: &Node, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
+fn execute(node: &Node, from: From, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
     match call {
-        Call::Heartbeat(request) => segments::heartbeat(node, request),
-        Call::MountSegment(request) => segments::mount(node, request),
-        Call::RemountSegments(request) => segments::remount(node, request),
-        Call::UnmountSegment(request) => segments::unmount(node, request),
+        Call::Heartbeat(request) => segments::heartbeat(node, from, request),
+        Call::MountSegment(request) => segments::mount(node, from, request),
+        Call::RemountSegments(request) => segments::remount(node, from, request),
+        Call::UnmountSegment(request) => segments::unmount(node, from, request),
         Call::ListSegments(request) => segments::list(node, request, By::Primary),
-        Call::PutStart(request) => put::start(node, request),
-        Call::PutEnd(request) => put::end(node, request),
-        Call::PutRevoke(request) => put::revoke(node, request),
+        Call::PutStart(request) => put::start(node, from, request),
+        Call::PutEnd(request) => put::end(node, from, request),
+        Call::PutRevoke(request) => put::revoke(node, from, request),
         Call::GetReplicas(request) => read::get_replicas(node, request, By::Primary),
         Call::Exists(request) => read::exists(node, request, By::Primary),
-        Call::Remove(request) => remove::remove(node, request),
-        Call::RemoveMatching(request) => remove::remove_matching(node, request, waited),
-        Call::RemoveAll(request) => remove::remove_all(node, request, waited),
+        Call::Remove(request) => remove::remove(node, from, request),
+        Call::RemoveMatching(request) => remove::remove_matching(node, from, request, waited),
+        Call::RemoveAll(request) => remove::remove_all(node, from, request, waited),
         Call::ListKeys(request) => read::list_keys(node, request, By::Primary, waited),
-        Call::Pin(request) => remove::set_pin(node, request),
-        Call::Unpin(request) => remove::unpin(node, request),
-        Call::CopyStart(request) => transfer::copy_start(node, request),
-        Call::CopyEnd(request) => transfer::finish(node, request, TransferKind::Copy, Finish::End),
-        Call::CopyRevoke(request) => transfer::finish(node, request, TransferKind::Copy, Finish::Revoke),
-        Call::MoveStart(request) => transfer::move_start(node, request),
-        Call::MoveEnd(request) => transfer::finish(node, request, TransferKind::Move, Finish::End),
-        Call::MoveRevoke(request) => transfer::finish(node, request, TransferKind::Move, Finish::Revoke),
-        Call::CreateTask(request) => task::create(node, request),
-        Call::FetchTasks(request) => task::fetch(node, request),
-        Call::CompleteTask(request) => task::complete(node, request),
+        Call::Pin(request) => remove::set_pin(node, from, request),
+        Call::Unpin(request) => remove::unpin(node, from, request),
+        Call::CopyStart(request) => transfer::copy_start(node, from, request),
+        Call::CopyEnd(request) => transfer::finish(node, from, request, TransferKind::Copy, Finish::End),
+        Call::CopyRevoke(request) => transfer::finish(node, from, request, TransferKind::Copy, Finish::Revoke),
+        Call::MoveStart(request) => transfer::move_start(node, from, request),
+        Call::MoveEnd(request) => transfer::finish(node, from, request, TransferKind::Move, Finish::End),
+        Call::MoveRevoke(request) => transfer::finish(node, from, request, TransferKind::Move, Finish::Revoke),
+        Call::CreateTask(request) => task::create(node, from, request),
+        Call::FetchTasks(request) => task::fetch(node, from, request),
+        Call::CompleteTask(request) => task::complete(node, from, request),
         Call::ListTasks(request) => task::list(node, request),
     }
 }

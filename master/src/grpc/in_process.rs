@@ -24,7 +24,7 @@ use crate::node::Node;
 pub fn answer(node: &Node, message: Bytes) -> Result<SessionResponse, CallError> {
     let request = dispatch::decode_session(message)?;
     let ran = match &request.call {
-        Some(call) => dispatch::run(node, call, node.requests.take(call), &Waited::SURELY),
+        Some(call) => dispatch::run(node, None, call, node.requests.take(call), &Waited::SURELY),
         None => Err(status::invalid("call", "none that this version knows")),
     };
     let answered = ran.and_then(|Reply { answer, effect, .. }| {

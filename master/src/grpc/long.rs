@@ -13,6 +13,7 @@ use proto::v1::session_request::Call;
 
 use crate::background::Piecework;
 use crate::clock::monotonic_ns;
+use crate::grpc::caller::From;
 use crate::grpc::dispatch;
 use crate::grpc::framing::Inbound;
 use crate::grpc::reply::Reply;
@@ -114,19 +115,20 @@ impl Pace for NoPattern<'_> {
 /// Takes a place now; the call runs when the result is called, and keeps place and memory until it is done.
 pub(crate) fn job(
     node: &Arc<Node>,
+    from: From,
     call: Call,
     taken: Taken,
     inbound: Inbound,
     waited: Waited,
 ) -> Result<impl FnOnce() -> Result<Reply, CallError> + Send + 'static, CallError> {
     let place = Arc::clone(&node.long_calls).try_acquire_owned().map_err(|_| {
-        let error = status::overloaded_at("long_calls_max", RETRY_AFTER_MS);
+        let error = status::overloaded_at("long_calls_max", node.config.serving.long_calls_max, RETRY_AFTER_MS);
         node.requests.refused(taken, &error);
         error
     })?;
     let node = Arc::clone(node);
     Ok(move || {
         let _kept = (place, inbound);
-        dispatch::run(&node, &call, taken, &waited)
+        dispatch::run(&node, from, &call, taken, &waited)
     })
 }

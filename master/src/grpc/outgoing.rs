@@ -15,12 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use metadata::Address;
 use proto::v1::CallError;
 use tokio::time::sleep;
 
 use crate::budget::{OpenShare, Share, Taken};
 use crate::clock::now_ms;
 use crate::gate::Effect;
+use crate::grpc::caller::From;
 use crate::grpc::connection::TurnEnd;
 use crate::listen::Link;
 use crate::node::Node;
@@ -31,9 +33,10 @@ const STALL_MS: u64 = 2000;
 /// It is told that something has moved this often, at most.
 const TELL_EVERY_MS: u64 = 100;
 
-/// What one connection may take: memory for requests and for answers, and turns on a thread.
+/// What one connection may take: memory for requests and for answers, and turns on a thread; and where it comes from.
 #[derive(Debug)]
 pub(crate) struct Shares {
+    pub(crate) from: From,
     pub(crate) turn_end: Arc<TurnEnd>,
     pub(crate) requests: OpenShare,
     pub(crate) answers: OpenShare,
@@ -43,7 +46,8 @@ impl Shares {
     pub(crate) fn open(node: &Node, link: Option<&Arc<Link>>) -> Arc<Shares> {
         let requests = node.request_bytes.open(link.cloned());
         let answers = node.unread_bytes.open(link.cloned());
-        Arc::new(Shares { turn_end: Arc::default(), requests, answers })
+        let from = link.map(|link| Address(link.origin_bits()));
+        Arc::new(Shares { from, turn_end: Arc::default(), requests, answers })
     }
 }
 

@@ -9,7 +9,7 @@ use proto::v1::{
     PutRevokeResult, PutStartRequest, PutStartResponse, PutStartResult, ReplicaScope,
 };
 
-use crate::grpc::caller::{choice, mutating, pin};
+use crate::grpc::caller::{From, choice, mutating, pin};
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::grpc::segment_refs::SegmentRefs;
@@ -19,8 +19,8 @@ use crate::node::Node;
 const RESULT_BYTES: usize = 64;
 const REPLICA_BYTES: usize = 32;
 
-pub(crate) fn start(node: &Node, request: &PutStartRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn start(node: &Node, from: From, request: &PutStartRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let how = PutStart {
         placement: placement(request),
         replace: choice::<IfExists>("if_exists", request.if_exists)? == IfExists::Replace,
@@ -94,8 +94,8 @@ fn scope(scope: i32) -> Result<Scope, CallError> {
     })
 }
 
-pub(crate) fn end(node: &Node, request: &PutEndRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn end(node: &Node, from: From, request: &PutEndRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let scope = scope(request.scope)?;
     let items = request.items.iter();
     let items: Vec<_> =
@@ -106,8 +106,8 @@ pub(crate) fn end(node: &Node, request: &PutEndRequest) -> Result<Reply, CallErr
     Ok(Reply::mutates(Answer::PutEnd(answer), ended.position))
 }
 
-pub(crate) fn revoke(node: &Node, request: &PutRevokeRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn revoke(node: &Node, from: From, request: &PutRevokeRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let scope = scope(request.scope)?;
     let items: Vec<_> =
         request.items.iter().map(|item| PutRevokeItem { key: &item.key, put: ItemId(item.put_id) }).collect();

@@ -10,7 +10,7 @@ use crate::node::Node;
 pub(crate) fn call(node: &Node, refused: CallRefused) -> CallError {
     match refused {
         CallRefused::Invalid { field, what } => status::invalid(field, what),
-        CallRefused::Overloaded { what, retry_after_ms } => {
+        CallRefused::Overloaded { what, retry_after_ms, .. } => {
             CallError { retry_after_ms, ..status::call_error(Reason::Overloaded, what) }
         }
         CallRefused::InPart { done, why } => {
@@ -58,6 +58,8 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::ReplicaNotFound => Reason::ReplicaNotFound,
         Refusal::ReplicaExists => Reason::ReplicaExists,
         Refusal::StalePut => Reason::StalePut,
-        Refusal::Overloaded => Reason::Overloaded,
+        Refusal::Overloaded(_) => Reason::Overloaded,
+        Refusal::TenantNotEmpty { .. } => Reason::TenantNotEmpty,
+        Refusal::TenantNotFound => Reason::TenantNotFound,
     }
 }

@@ -9,7 +9,7 @@ use proto::v1::{
     RemoveRequest, RemoveResponse, RemoveResult, UnpinRequest,
 };
 
-use crate::grpc::caller::{mutating, pin};
+use crate::grpc::caller::{From, mutating, pin};
 use crate::grpc::long::{NoPattern, Patience, Waited};
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
@@ -19,8 +19,8 @@ fn slices(keys: &[bytes::Bytes]) -> Vec<&[u8]> {
     keys.iter().map(|key| &key[..]).collect()
 }
 
-pub(crate) fn remove(node: &Node, request: &RemoveRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn remove(node: &Node, from: From, request: &RemoveRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let removed = node
         .state()
         .remove(&call, request.force, &slices(&request.keys))
@@ -32,20 +32,26 @@ pub(crate) fn remove(node: &Node, request: &RemoveRequest) -> Result<Reply, Call
 
 pub(crate) fn remove_matching(
     node: &Node,
+    from: From,
     request: &RemoveMatchingRequest,
     waited: &Waited,
 ) -> Result<Reply, CallError> {
     if request.regex.len() > REGEX_BYTES_MAX {
         return Err(over_limit("regex", request.regex.len(), REGEX_BYTES_MAX, "bytes"));
     }
-    let call = mutating(node, &request.caller)?;
+    let call = mutating(node, from, &request.caller)?;
     let pace = &mut Patience::of(node, waited);
     let removed = node.state().remove_matching_at(&call, &request.regex, request.force, pace);
     removed.map(many).map_err(|refused| refuse::call(node, refused))
 }
 
-pub(crate) fn remove_all(node: &Node, request: &RemoveAllRequest, waited: &Waited) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn remove_all(
+    node: &Node,
+    from: From,
+    request: &RemoveAllRequest,
+    waited: &Waited,
+) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let removed = node.state().remove_all_at(&call, request.force, &mut NoPattern::of(node, waited));
     removed.map(many).map_err(|refused| refuse::call(node, refused))
 }
@@ -56,25 +62,26 @@ fn many(given: Given<RemovedMany>) -> Reply {
     Reply::mutates(Answer::RemoveMany(answer), given.position)
 }
 
-pub(crate) fn set_pin(node: &Node, request: &PinRequest) -> Result<Reply, CallError> {
+pub(crate) fn set_pin(node: &Node, from: From, request: &PinRequest) -> Result<Reply, CallError> {
     let pin = pin(node, request.pin, request.soft_pin_ttl_ms)?;
     if pin == Pin::None {
         return Err(invalid("pin", "NONE, must be SOFT or HARD (Unpin takes a pin away)"));
     }
-    change_pin(node, &request.caller, pin, &request.keys)
+    change_pin(node, from, &request.caller, pin, &request.keys)
 }
 
-pub(crate) fn unpin(node: &Node, request: &UnpinRequest) -> Result<Reply, CallError> {
-    change_pin(node, &request.caller, Pin::None, &request.keys)
+pub(crate) fn unpin(node: &Node, from: From, request: &UnpinRequest) -> Result<Reply, CallError> {
+    change_pin(node, from, &request.caller, Pin::None, &request.keys)
 }
 
 fn change_pin(
     node: &Node,
+    from: From,
     caller: &Option<proto::v1::Caller>,
     pin: Pin,
     keys: &[bytes::Bytes],
 ) -> Result<Reply, CallError> {
-    let call = mutating(node, caller)?;
+    let call = mutating(node, from, caller)?;
     let pinned = node.state().pin(&call, pin, &slices(keys)).map_err(|refused| refuse::call(node, refused))?;
     let results = pinned.results.into_iter().map(|outcome| PinResult { refusal: refuse::refusal_of(outcome) });
     let answer = PinResponse { position: position(pinned.position), results: results.collect() };

@@ -13,16 +13,16 @@ use proto::v1::{
     UnmountSegmentResponse, UnmountSegmentResult,
 };
 
-use crate::grpc::caller::{choice, id16, mutating};
+use crate::grpc::caller::{From, choice, id16, mutating};
 use crate::grpc::read::By;
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::grpc::segment_refs::kind_to_wire;
 use crate::node::Node;
 
-pub(crate) fn heartbeat(node: &Node, request: &HeartbeatRequest) -> Result<Reply, CallError> {
+pub(crate) fn heartbeat(node: &Node, from: From, request: &HeartbeatRequest) -> Result<Reply, CallError> {
     check_name("host", &request.host)?;
-    let call = mutating(node, &request.caller)?;
+    let call = mutating(node, from, &request.caller)?;
     let heard = node.state().heartbeat(&call, &request.host).map_err(|refused| refuse::call(node, refused))?;
     let answer = HeartbeatResponse {
         state: if heard.known { ClientState::Ok } else { ClientState::NeedsRemount } as i32,
@@ -35,14 +35,14 @@ pub(crate) fn heartbeat(node: &Node, request: &HeartbeatRequest) -> Result<Reply
     Ok(Reply::reads(Answer::Heartbeat(answer), heard.position))
 }
 
-pub(crate) fn mount(node: &Node, request: &MountSegmentRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn mount(node: &Node, from: From, request: &MountSegmentRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let specs = specs(&request.segments)?;
     mounted(node, node.state().mount(&call, &specs))
 }
 
-pub(crate) fn remount(node: &Node, request: &RemountSegmentsRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn remount(node: &Node, from: From, request: &RemountSegmentsRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let specs = specs(&request.segments)?;
     mounted(node, node.state().remount(&call, &specs))
 }
@@ -96,8 +96,8 @@ fn check_name(field: &str, name: &str) -> Result<(), CallError> {
     Ok(())
 }
 
-pub(crate) fn unmount(node: &Node, request: &UnmountSegmentRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn unmount(node: &Node, from: From, request: &UnmountSegmentRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let ids = request.segment_ids.iter().enumerate();
     let ids = ids.map(|(at, id)| id16(format_args!("segment_ids[{at}]"), id).map(SegmentId));
     let ids = ids.collect::<Result<Vec<_>, _>>()?;

@@ -171,9 +171,15 @@ impl Connections {
     /// Until its time is up, or the client has gone.
     fn refuse(&mut self, turned: Turned) {
         let Turned { stream, peer, why, place } = turned;
-        let setting = if why == Why::FullOfAddress { "connections_per_address_max" } else { "connections_max" };
+        let serving = &self.node.config.serving;
+        let (setting, limit) = match why {
+            Why::FullOfAddress => ("connections_per_address_max", serving.connections_per_address_max),
+            Why::Full | Why::MadeRoom | Why::Silent | Why::Unread | Why::HeldMost => {
+                ("connections_max", serving.connections_max)
+            }
+        };
         let service = service_fn(move |_: Request<Incoming>| {
-            let refusal = status::overloaded_at(setting, REFUSED_RETRY_MS);
+            let refusal = status::overloaded_at(setting, limit, REFUSED_RETRY_MS);
             async move { Ok::<_, Infallible>(respond_error(refusal)) }
         });
         let opened = Opened::default();

@@ -226,16 +226,19 @@ impl Session {
         }
         match dispatch::weight(&call) {
             Weight::Inline => {
-                let ran = dispatch::run(&self.node, &call, taken, &Waited::SURELY);
+                let ran = dispatch::run(&self.node, self.shares.from, &call, taken, &Waited::SURELY);
                 self.on_ran(id, ran);
             }
-            Weight::Long => match long::job(&self.node, call, taken, inbound, self.waiting_for_long.waited()) {
-                Ok(job) => {
-                    let (node, shares) = (Arc::clone(&self.node), Arc::clone(&self.shares));
-                    self.long.spawn_blocking(move || (id, job().and_then(|reply| encode(&node, &shares, id, reply))));
+            Weight::Long => {
+                match long::job(&self.node, self.shares.from, call, taken, inbound, self.waiting_for_long.waited()) {
+                    Ok(job) => {
+                        let (node, shares) = (Arc::clone(&self.node), Arc::clone(&self.shares));
+                        self.long
+                            .spawn_blocking(move || (id, job().and_then(|reply| encode(&node, &shares, id, reply))));
+                    }
+                    Err(error) => self.put_error(id, error),
                 }
-                Err(error) => self.put_error(id, error),
-            },
+            }
         }
     }
 

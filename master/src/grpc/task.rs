@@ -11,7 +11,7 @@ use proto::v1::{
     Task, TaskKind, TaskState,
 };
 
-use crate::grpc::caller::{choice, mutating};
+use crate::grpc::caller::{From, choice, mutating};
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::node::Node;
@@ -24,8 +24,8 @@ const ANSWER_BYTES: usize = 1024;
 /// So many fit into an answer whatever they are. Who has fetched as many asks again.
 const FETCHED_TASKS_MAX: usize = (MESSAGE_BYTES_MAX - 1024) / TASK_BYTES_MAX;
 
-pub(crate) fn create(node: &Node, request: &CreateTaskRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn create(node: &Node, from: From, request: &CreateTaskRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let items = request.items.iter().enumerate().map(|(at, item)| spec(at, item));
     let items = items.collect::<Result<Vec<_>, _>>()?;
     let created = node.state().create_tasks(&call, &items).map_err(|refused| refuse::call(node, refused))?;
@@ -51,8 +51,8 @@ fn spec(at: usize, item: &CreateTaskItem) -> Result<TaskSpec<'_>, CallError> {
     })
 }
 
-pub(crate) fn fetch(node: &Node, request: &FetchTasksRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn fetch(node: &Node, from: From, request: &FetchTasksRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     let limit = match request.limit as usize {
         0 => FETCH_TASKS_DEFAULT,
         limit if limit > BATCH_ITEMS_MAX => return Err(over_limit("limit", limit, BATCH_ITEMS_MAX, "tasks")),
@@ -64,8 +64,8 @@ pub(crate) fn fetch(node: &Node, request: &FetchTasksRequest) -> Result<Reply, C
     Ok(Reply::mutates(Answer::FetchTasks(answer), fetched.position))
 }
 
-pub(crate) fn complete(node: &Node, request: &CompleteTaskRequest) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+pub(crate) fn complete(node: &Node, from: From, request: &CompleteTaskRequest) -> Result<Reply, CallError> {
+    let call = mutating(node, from, &request.caller)?;
     for (at, item) in request.items.iter().enumerate() {
         if item.message.len() > TASK_MESSAGE_BYTES_MAX {
             let field = format_args!("items[{at}].message");

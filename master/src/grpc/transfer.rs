@@ -7,37 +7,38 @@ use proto::v1::{
     TransferFinishResult, TransferStartResponse, TransferStartResult,
 };
 
-use crate::grpc::caller::mutating;
+use crate::grpc::caller::{From, mutating};
 use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::grpc::segment_refs::SegmentRefs;
 use crate::node::Node;
 
-pub(crate) fn copy_start(node: &Node, request: &CopyStartRequest) -> Result<Reply, CallError> {
+pub(crate) fn copy_start(node: &Node, from: From, request: &CopyStartRequest) -> Result<Reply, CallError> {
     let items = request.items.iter().map(|item| TransferItem {
         key: &item.key,
         source: &item.source_segment,
         targets: item.target_segments.iter().map(String::as_str).collect(),
     });
-    start(node, &request.caller, TransferKind::Copy, items.collect())
+    start(node, from, &request.caller, TransferKind::Copy, items.collect())
 }
 
-pub(crate) fn move_start(node: &Node, request: &MoveStartRequest) -> Result<Reply, CallError> {
+pub(crate) fn move_start(node: &Node, from: From, request: &MoveStartRequest) -> Result<Reply, CallError> {
     let items = request.items.iter().map(|item| TransferItem {
         key: &item.key,
         source: &item.source_segment,
         targets: vec![&item.target_segment],
     });
-    start(node, &request.caller, TransferKind::Move, items.collect())
+    start(node, from, &request.caller, TransferKind::Move, items.collect())
 }
 
 fn start(
     node: &Node,
+    from: From,
     caller: &Option<Caller>,
     kind: TransferKind,
     items: Vec<TransferItem<'_>>,
 ) -> Result<Reply, CallError> {
-    let call = mutating(node, caller)?;
+    let call = mutating(node, from, caller)?;
     let started = node.state().transfer_start(&call, kind, &items).map_err(|refused| refuse::call(node, refused))?;
     let mut refs = SegmentRefs::new(node.state().view());
     let results = started.results.into_iter().map(|outcome| match outcome {
@@ -64,11 +65,12 @@ pub(crate) enum Finish {
 
 pub(crate) fn finish(
     node: &Node,
+    from: From,
     request: &TransferFinishRequest,
     kind: TransferKind,
     how: Finish,
 ) -> Result<Reply, CallError> {
-    let call = mutating(node, &request.caller)?;
+    let call = mutating(node, from, &request.caller)?;
     let items: Vec<_> =
         request.items.iter().map(|item| TransferFinishItem { key: &item.key, id: ItemId(item.transfer_id) }).collect();
     let finished = match how {

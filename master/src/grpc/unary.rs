@@ -84,7 +84,7 @@ fn begin_call(node: &Arc<Node>, shares: &Arc<Shares>, call: Call, taken: Taken, 
     let both = || (Arc::clone(node), Arc::clone(shares));
     match dispatch::weight(&call) {
         Weight::Long => Begun::Waits(Box::pin(run_long(both(), call, taken, inbound))),
-        Weight::Inline => match dispatch::run(node, &call, taken, &Waited::SURELY) {
+        Weight::Inline => match dispatch::run(node, shares.from, &call, taken, &Waited::SURELY) {
             Ok(reply) if commit::is_committed(node, &reply) => Begun::Answered(respond(node, shares, &reply)),
             Ok(reply) => Begun::Waits(Box::pin(respond_committed(both(), reply))),
             Err(error) => Begun::Answered(respond_error(error)),
@@ -117,7 +117,7 @@ async fn respond_committed((node, shares): (Arc<Node>, Arc<Shares>), reply: Repl
 /// Dropped, since its caller has gone, it ends the call.
 async fn run_long(both: (Arc<Node>, Arc<Shares>), call: Call, taken: Taken, inbound: Inbound) -> Response<Body> {
     let waiting = Waiting::default();
-    let job = match long::job(&both.0, call, taken, inbound, waiting.waited()) {
+    let job = match long::job(&both.0, both.1.from, call, taken, inbound, waiting.waited()) {
         Ok(job) => job,
         Err(error) => return respond_error(error),
     };

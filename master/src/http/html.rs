@@ -88,10 +88,11 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
         ("capacity", {
             let (used, all, retired) =
                 (bytes(status.used_bytes), bytes(status.capacity_bytes), bytes(status.retired_bytes));
-            format!("{used} of {all} used, {retired} retired")
+            format!("{used} of {all} used, {retired} retired in {} pieces", status.retired_extents)
         }),
         ("segments", status.segments.to_string()),
         ("clients", status.clients.to_string()),
+        ("tenants", status.tenants.to_string()),
         ("tasks", status.tasks.to_string()),
         ("evicted", status.evicted_total.to_string()),
         ("log tail", {

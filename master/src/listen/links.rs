@@ -99,6 +99,14 @@ pub(crate) struct Link {
 pub(crate) struct ProvenLink(Arc<Link>);
 
 impl Link {
+    /// The same for all connections of one address.
+    pub(crate) fn origin_bits(&self) -> u128 {
+        match self.origin.0 {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits(),
+        }
+    }
+
     pub(crate) fn prove(self: &Arc<Link>) -> ProvenLink {
         self.prove_for_good();
         ProvenLink(Arc::clone(self))

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use election::{ConfigRecord, Event, Incarnation, Millis, Seen, Timing, Versioned};
-use member::{Action, LostData, Member, NotTransferred, Role, Transferred};
+use member::{Action, LostData, Member, NotTransferred, Occasion, Role, Transferred};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -131,10 +131,14 @@ impl Seat {
         self.digests.notified().await;
     }
 
-    pub(crate) fn transfer(&self, heir: Incarnation) -> Result<oneshot::Receiver<Given>, NotTransferred> {
+    pub(crate) fn transfer(
+        &self,
+        heir: Incarnation,
+        occasion: Occasion,
+    ) -> Result<oneshot::Receiver<Given>, NotTransferred> {
         let (gives, given) = oneshot::channel();
         self.with(|member, now| {
-            member.transfer(heir, now)?;
+            member.transfer(heir, occasion, now)?;
             *self.gives.lock() = Some(gives);
             Ok(given)
         })

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use coordinator::MemberInfo;
 use election::{Event, Incarnation};
-use member::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, Role, TAKEN_WITHIN_MS};
+use member::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, Occasion, Role, TAKEN_WITHIN_MS};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -45,6 +45,10 @@ pub(crate) enum NotTransferred {
     NotPrimary,
     #[error("another transfer is under way")]
     Busy,
+    #[error(
+        "transfer_pause_ms: the place was given away, or tried to be, less than {pause_ms} ms ago, which is the limit; ask again in {left_ms} ms"
+    )]
+    TooSoon { pause_ms: u64, left_ms: u64 },
     #[error("{name:?} is the primary already")]
     Already { name: String },
     #[error("there is no member {name:?}; in sync are: {insync}")]
@@ -64,11 +68,12 @@ pub(crate) enum NotTransferred {
 }
 
 impl NotTransferred {
-    fn of(why: member::NotTransferred, to: &str) -> NotTransferred {
+    fn of(why: member::NotTransferred, to: &str, pause_ms: u64) -> NotTransferred {
         let to = to.to_owned();
         match why {
             member::NotTransferred::NotPrimary => NotTransferred::NotPrimary,
             member::NotTransferred::Busy => NotTransferred::Busy,
+            member::NotTransferred::TooSoon { left_ms } => NotTransferred::TooSoon { pause_ms, left_ms },
             member::NotTransferred::NobodyInSync => NotTransferred::NobodyInSync,
             member::NotTransferred::HeirLeaves => NotTransferred::HeirLeaves { to },
             member::NotTransferred::NotDrained => NotTransferred::NotDrained(DRAIN_WITHIN),
@@ -94,10 +99,10 @@ struct Giving<'a> {
 
 impl Drop for Giving<'_> {
     fn drop(&mut self) {
-        self.seat.with(|member, _| {
+        self.seat.with(|member, now| {
             // Looked at under the lock: else it has ended, and another one may have begun.
             if matches!(self.given.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
-                member.give_up_transfer();
+                member.give_up_transfer(now);
             }
         });
     }
@@ -109,7 +114,7 @@ impl Pair {
         let began = Instant::now();
         loop {
             let given = match self.heir(to) {
-                Ok((heir, info)) => self.give_to(heir, info).await,
+                Ok((heir, info)) => self.give_to(heir, info, Occasion::Asked).await,
                 Err(why) => Err(why),
             };
             match given {
@@ -119,10 +124,16 @@ impl Pair {
         }
     }
 
-    async fn give_to(&self, heir: Incarnation, info: MemberInfo) -> Result<Transferred, NotTransferred> {
-        let not_transferred = |why| NotTransferred::of(why, &info.name);
+    async fn give_to(
+        &self,
+        heir: Incarnation,
+        info: MemberInfo,
+        occasion: Occasion,
+    ) -> Result<Transferred, NotTransferred> {
+        let pause_ms = self.node.config.cluster.transfer_pause_ms;
+        let not_transferred = |why| NotTransferred::of(why, &info.name, pause_ms);
         let began = Instant::now();
-        let given = self.seat.transfer(heir).map_err(not_transferred)?;
+        let given = self.seat.transfer(heir, occasion).map_err(not_transferred)?;
         let mut giving = Giving { seat: &self.seat, given };
         let ended = tokio::select! {
             biased;
@@ -160,7 +171,7 @@ impl Pair {
                 return;
             }
             let given = match self.heir(None) {
-                Ok((heir, info)) => self.give_to(heir, info).await,
+                Ok((heir, info)) => self.give_to(heir, info, Occasion::Ends).await,
                 Err(why) => Err(why),
             };
             match given {

@@ -60,3 +60,25 @@ fn tenants_are_listed_and_limited() {
     world.run(&["tenants", "set-quota", "t", "much"]).fails(2, "USAGE");
     world.run(&["tenants", "set-quota", "t", "0"]).fails(2, "USAGE");
 }
+
+#[test]
+fn tenant_is_deleted_once_it_is_empty() {
+    let world = World::with(&["seg"]);
+    world.run(&["tenants", "delete", ""]).fails(2, "USAGE");
+    world.run(&["tenants", "delete", "t"]).fails(1, "TENANT_NOT_FOUND");
+    world.ok(&["tenants", "set-quota", "t", "1MiB"]);
+    world.ok(&["kv", "put-start", "k", "--size", "4KiB", "--tenant", "t"]);
+    let refused = world.run(&["tenants", "delete", "t", "--json"]);
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    let told: Value = serde_json::from_str(refused.stderr.lines().next().unwrap()).unwrap();
+    assert_eq!(told["error"]["reason"], "TENANT_NOT_EMPTY");
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.contains("1 objects") && message.contains("0 open tasks"), "{message}");
+    let what_to_do = told["error"]["what_to_do"].as_str().unwrap();
+    assert!(what_to_do.contains("kv rm --all --force --tenant"), "{what_to_do}");
+    world.ok(&["kv", "rm", "--all", "--yes", "--force", "--tenant", "t"]);
+    assert_eq!(world.ok(&["tenants", "delete", "t"]), "t is deleted\n");
+    assert_eq!(world.json(&["tenants"])["tenants"].as_array().unwrap().len(), 1);
+    world.ok(&["tenants", "set-quota", "t", "1MiB"]);
+    assert_eq!(world.json(&["tenants", "delete", "t"])["deleted"], true);
+}

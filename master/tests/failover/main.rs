@@ -57,6 +57,7 @@ mod soak;
 mod space;
 mod standby_reads;
 mod strangers;
+mod tenants;
 mod throttle;
 mod transfers;
 mod unheard;

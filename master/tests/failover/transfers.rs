@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use proto::status::from_status;
+use proto::v1::Reason;
 use rustix::process::Signal;
 
 use crate::check::{check, report};
-use crate::cluster::{Cluster, Spec};
+use crate::cluster::{Cluster, Spec, understudy};
 use crate::load::Load;
 
 const WRITERS: usize = 6;
@@ -57,6 +59,40 @@ async fn transfer_costs_the_old_primary_no_full_sync() {
         let log = cluster.log(&name);
         assert!(!log.contains("full sync"), "{name}:\n{log}");
     }
+}
+
+/// Whoever asks again and again, of whichever member leads, costs the clients one pause in so long. A member that is stopped waits
+/// for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfer_is_refused_within_a_pause_of_the_last_and_a_stop_is_not() {
+    const FOR: Duration = Duration::from_secs(7);
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--transfer-pause-ms", "2000"])).await;
+    let (began, mut moved, mut refused) = (Instant::now(), 0, 0);
+    while began.elapsed() < FOR {
+        let (primary, _) = cluster.in_sync().await;
+        let to = cluster.names().into_iter().find(|name| *name != primary).expect("there is another one");
+        match cluster.transfer(&primary, &to).await {
+            Ok(_) => moved += 1,
+            Err(status) => {
+                let error = from_status(&status);
+                assert_eq!(error.reason(), Reason::Overloaded, "{error:?}");
+                assert!(error.message.contains("transfer_pause_ms") && error.message.contains("2000 ms"), "{error:?}");
+                assert!((1..=2000).contains(&error.retry_after_ms), "{error:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!((2..=4).contains(&moved) && refused > 10, "{moved} moved, {refused} were refused");
+    let asked = understudy().args(["transfer", "--address", &cluster.addresses().join(",")]).output().unwrap();
+    assert!(asked.status.success(), "the command comes again when it may: {asked:?}");
+    let (primary, epoch) = cluster.in_sync().await;
+    cluster.signal(&primary, Signal::TERM);
+    assert_eq!(cluster.ended(&primary).await.code(), Some(0));
+    let log = cluster.log(&primary);
+    assert!(log.contains("handed over before the stop"), "{log}");
+    let other = cluster.names_but(&primary);
+    cluster.led_by_one_of(&other).await;
+    assert!(cluster.view().await.values().flatten().any(|status| status.role == "primary"), "after epoch {epoch}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,4 +28,5 @@ mod process;
 mod refusals;
 mod retries;
 mod sessions;
+mod shares;
 mod support;

@@ -21,6 +21,7 @@ pub(crate) mod remove_many;
 pub(crate) mod segment;
 mod settings;
 pub(crate) mod task;
+pub(crate) mod tenant;
 pub(crate) mod transfer;
 
 use bincode::{BorrowDecode, Encode};
@@ -33,25 +34,36 @@ use crate::config::Config;
 use crate::directory::Directory;
 pub(crate) use crate::hash::Fingerprint;
 use crate::hash::RequestBody;
-use crate::op::{ClientOp, ForgetAnswersOp, OpType, TenantOp};
+use crate::op::{ClientOp, ForgetAnswersOp, OpType};
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::state::{Metadata, WriterGuard, draft_of, own_op_failed, payload_of};
+use crate::tenants::NO_TENANT;
 use crate::types::{
-    Answer, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, KEY_BYTES_MAX, Now, Outcome, Refusal,
-    TEXT_BYTES_MAX, TenantIx,
+    Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, KEY_BYTES_MAX, Now, Outcome,
+    Refusal, TEXT_BYTES_MAX, TenantIx,
 };
 
-/// Stands for a tenant that does not exist: no object is in it.
-pub(crate) const NO_TENANT: TenantIx = TenantIx::MAX;
 /// What an item takes in an entry beside its key.
 pub(crate) const ITEM_BYTES: usize = 64;
+
+/// After a refusal at a bound that others have to make room at.
+pub(crate) const BOUND_RETRY_MS: u32 = 1000;
+
+const ANSWERS_RETRY_MS: u32 = 10;
+
+/// Whether there is room for one more.
+pub(crate) fn check_bound(bound: Bound, have: usize, limit: usize) -> Result<(), CallRefused> {
+    if have < limit { Ok(()) } else { Err(CallRefused::at_bound(bound, have as u64, limit as u64, BOUND_RETRY_MS)) }
+}
 
 /// One method that works on a list of items.
 pub(crate) trait ItemCall {
     const OP: OpType;
     /// Makes the tenant where it is new, with the first item that is not refused.
     const MAKES_TENANT: bool = false;
+    /// A put or a transfer is under way after it, whose space may have to wait one day before it is used again.
+    const BEGINS_WORK: bool = false;
     /// The client has told all its segments with it.
     const INTRODUCES: bool = false;
     /// The request's list, as the contract calls it.
@@ -99,6 +111,11 @@ pub(crate) struct Decide<'a> {
 }
 
 impl Decide<'_> {
+    /// Whether there is room for one more.
+    pub(crate) fn check_bound(&self, bound: Bound, have: u64, limit: u64) -> Outcome<()> {
+        if have < limit { Ok(()) } else { Err(Refusal::Overloaded(AtBound { bound, have, limit })) }
+    }
+
     /// A reader may still rely on what it was told.
     pub(crate) fn is_leased(&self, object: &crate::object::Object) -> bool {
         let until = object.lease_until_ms.max(self.lease_grace_until());
@@ -172,8 +189,8 @@ impl Metadata {
             let part = &items[results.len()..end];
             match self.run_part(&mut writer, call, method, &body, part, &mut results) {
                 // Without a number nobody could ask again how the first parts went.
-                Err(CallRefused::Overloaded { .. }) if call.number == 0 && !results.is_empty() => {
-                    results.resize_with(items.len(), || Err(Refusal::Overloaded));
+                Err(CallRefused::Overloaded { at: Some(at), .. }) if call.number == 0 && !results.is_empty() => {
+                    results.resize_with(items.len(), || Err(Refusal::Overloaded(at)));
                 }
                 done => done.map_err(|refused| refused.after(results.len() as u64))?,
             }
@@ -207,6 +224,9 @@ impl Metadata {
         results: &mut Vec<Outcome<C::Result>>,
     ) -> Result<(), CallRefused> {
         self.check_client_bound(writer, call)?;
+        if C::BEGINS_WORK {
+            self.check_work_bounds(writer, call, items.len())?;
+        }
         self.make_answer_room(writer, call)?;
         let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
         let tenant = self.tenant_for(writer, call, method, items, bytes)?;
@@ -257,6 +277,7 @@ impl Metadata {
             let payload = payload_of(&frame, w.scratch.len());
             w.dir.clients.record(&stamp, C::OP, payload, items.len() as u64, (seq, call.now.ttl_ms));
         }
+        w.dir.clients.came_from(call.client, call.address);
         writer.appended(&frame);
         Ok(())
     }
@@ -282,15 +303,33 @@ impl Metadata {
         if writer.dir.clients.answer_bytes() <= answer_bytes_total_max || writer.dir.clients.has_begun(call) {
             return Ok(());
         }
-        let what = format!("{kept} bytes of answers are kept for retries, the limit is {answer_bytes_total_max}");
-        Err(CallRefused::Overloaded { what, retry_after_ms: 10 })
+        let (have, limit) = (kept as u64, answer_bytes_total_max as u64);
+        Err(CallRefused::at_bound(Bound::AnswerBytes, have, limit, ANSWERS_RETRY_MS))
     }
 
     pub(crate) fn check_client_bound(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
         let clients = &writer.dir.clients;
-        if clients.len() >= self.config.clients_max && clients.get(call.client).is_none() {
-            let what = format!("{} clients are known, the limit is {}", clients.len(), self.config.clients_max);
-            return Err(CallRefused::Overloaded { what, retry_after_ms: 1000 });
+        if clients.get(call.client).is_some() {
+            return Ok(());
+        }
+        let Config { clients_max, clients_per_address_max, .. } = self.config;
+        check_bound(Bound::Clients, clients.len(), clients_max)?;
+        let count = call.address.map_or(0, |address| clients.count_from(address));
+        check_bound(Bound::ClientsPerAddress, count, clients_per_address_max)
+    }
+
+    /// Removals are never refused for what they retire: they are what makes room.
+    fn check_work_bounds(&self, writer: &WriterGuard<'_>, call: &Call<'_>, count: usize) -> Result<(), CallRefused> {
+        let Config { retired_extents_max, client_puts_max, .. } = self.config;
+        let retired = writer.dir.segments.retired_extents();
+        if retired >= retired_extents_max {
+            return Err(CallRefused::at_bound(Bound::RetiredExtents, retired, retired_extents_max, BOUND_RETRY_MS));
+        }
+        let client = writer.dir.clients.get(call.client);
+        let under_way = client.map_or(0, |client| client.unfinished.len()) + count;
+        if under_way > client_puts_max {
+            let (have, limit) = (under_way as u64, client_puts_max as u64);
+            return Err(CallRefused::at_bound(Bound::ClientPuts, have, limit, BOUND_RETRY_MS));
         }
         Ok(())
     }
@@ -307,7 +346,7 @@ impl Metadata {
         match writer.dir.tenants.ix_of(call.tenant) {
             Some(ix) => Ok(ix),
             None if C::MAKES_TENANT && self.takes_any(writer, call, method, items) => {
-                self.make_tenant(writer, call.tenant, 0, call.now, Some(bytes))
+                self.make_tenant_for(writer, call, bytes)
             }
             None => Ok(NO_TENANT),
         }
@@ -336,29 +375,6 @@ impl Metadata {
             };
             method.decide(&mut decide, ItemId::new(next_seq, at), item).is_ok()
         })
-    }
-
-    /// `then_bytes`: of an entry that must find room in the log behind it.
-    pub(crate) fn make_tenant(
-        &self,
-        writer: &mut WriterGuard<'_>,
-        name: &str,
-        quota_bytes: u64,
-        now: Now,
-        then_bytes: Option<usize>,
-    ) -> Result<TenantIx, CallRefused> {
-        let count = writer.dir.tenants.len();
-        if count >= self.config.tenants_max {
-            let what = format!("{count} tenants are known, the limit is {}", self.config.tenants_max);
-            return Err(CallRefused::Overloaded { what, retry_after_ms: 1000 });
-        }
-        if let Some(bytes) = then_bytes {
-            let log = writer.log.as_mut().ok_or(CallRefused::NotPrimary)?;
-            log.make_room(&[ITEM_BYTES + name.len(), bytes])?;
-        }
-        let tenant = count as TenantIx;
-        writer.commit_op(OpType::Tenant, &TenantOp { tenant, name: name.to_owned(), quota_bytes }, now)?;
-        Ok(tenant)
     }
 }
 

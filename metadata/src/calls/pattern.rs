@@ -89,5 +89,5 @@ impl<'a> Matching<'a> {
 
 /// For a call whose caller has gone.
 pub(crate) fn caller_is_gone() -> CallRefused {
-    CallRefused::Overloaded { what: "the caller has gone".to_owned(), retry_after_ms: 0 }
+    CallRefused::Overloaded { what: "the caller has gone".to_owned(), at: None, retry_after_ms: 0 }
 }

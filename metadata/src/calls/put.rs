@@ -9,8 +9,8 @@ use crate::op::{OpType, PutEnded, PutKind, PutRevoked, PutStarted, ReplicaMask, 
 use crate::segments::SegmentState;
 use crate::state::Metadata;
 use crate::types::{
-    Answer, Call, CallRefused, ItemId, OBJECT_BYTES_MAX, Outcome, Pin, Places, REPLICAS_MAX, Refusal, Scope, SegmentIx,
-    SegmentKind, extent,
+    Answer, Bound, Call, CallRefused, ItemId, OBJECT_BYTES_MAX, Outcome, Pin, Places, REPLICAS_MAX, Refusal, Scope,
+    SegmentIx, SegmentKind, extent,
 };
 
 /// A place in an entry takes at most this.
@@ -101,6 +101,7 @@ fn check_placement(placement: &Placement<'_>) -> Result<(), CallRefused> {
 impl ItemCall for PutStart<'_> {
     const OP: OpType = OpType::PutStart;
     const MAKES_TENANT: bool = true;
+    const BEGINS_WORK: bool = true;
     type Item<'a> = PutStartItem<'a>;
     type Done<'a> = PutStarted<'a>;
     type Result = PutStartedAt;
@@ -149,8 +150,8 @@ impl ItemCall for PutStart<'_> {
         if let Start::InPlace(places) = kind {
             return Ok(started(PutKind::InPlace, places));
         }
-        if matches!(kind, Start::Fresh) && cx.dir.objects >= cx.config.objects_max {
-            return Err(Refusal::Overloaded);
+        if matches!(kind, Start::Fresh) {
+            cx.check_bound(Bound::Objects, cx.dir.objects, cx.config.objects_max)?;
         }
         let replicas = u64::from(self.placement.memory_replicas + self.placement.disk_replicas);
         if !cx.dir.tenants.has_room(cx.who.tenant, extent(item.size).saturating_mul(replicas)) {

@@ -9,12 +9,13 @@ use oplog::{DecodeError, RequestStamp};
 
 use crate::apply::{Apply, Inconsistent};
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
-use crate::calls::{Decide, Fingerprint, NO_TENANT, Who, check_call, unreadable};
+use crate::calls::{Decide, Fingerprint, Who, check_call, unreadable};
 use crate::clients::{AnswerRecord, Known};
 use crate::hash::{KeyHash, RequestBody};
 use crate::op::{OpType, RemoveManyOp, Removed, Retire};
 use crate::state::{Metadata, WriterGuard};
 use crate::steps::STEP_OBJECTS_MAX;
+use crate::tenants::NO_TENANT;
 use crate::types::{Answer, Call, CallRefused, TenantIx};
 
 /// An entry holds no more than this of keys.
@@ -165,6 +166,7 @@ impl Metadata {
             Ok(())
         })?;
         run.sum.removed += op.removed.len() as u64;
+        writer.dir.clients.came_from(run.call.client, run.call.address);
         writer.hand_over();
         Ok(None)
     }
@@ -182,6 +184,7 @@ impl Metadata {
         if let Some(stamp) = self.stamp_many(&writer, run) {
             let op = RemoveManyOp { refused: results.refused, finished: true, ..run.op(Vec::new(), removed) };
             writer.commit_stamped(OpType::RemoveMany, &op, run.call.now, Some(stamp), 1)?;
+            writer.dir.clients.came_from(run.call.client, run.call.address);
         }
         Ok(Answer { results, position: writer.applied })
     }

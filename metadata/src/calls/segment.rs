@@ -1,7 +1,7 @@
 //! Segments and the liveness of their clients.
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::ops;
 use std::sync::Arc;
 
 use crate::apply::{Apply, Inconsistent};
@@ -15,8 +15,8 @@ use crate::segments::{SegmentInfo, SegmentState};
 use crate::state::Metadata;
 use crate::tasks::TaskState;
 use crate::types::{
-    Answer, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SPACE_UNIT, SegmentId, SegmentIx,
-    SegmentKind, TaskId,
+    Answer, AtBound, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SPACE_UNIT, SegmentId,
+    SegmentIx, SegmentKind, TaskId,
 };
 
 /// Largest segment: 1 EiB. How large all together may be, `Segments::have_room` says.
@@ -68,6 +68,7 @@ impl Metadata {
             return Err(CallRefused::NotPrimary);
         }
         let known = writer.dir.clients.heard(call.client, call.now.ttl_ms);
+        writer.dir.clients.came_from(call.client, call.address);
         let mut tasks_waiting = false;
         if let Some(client) = writer.dir.clients.get_mut(call.client).filter(|client| client.host != host)
             && !host.is_empty()
@@ -114,7 +115,7 @@ impl Metadata {
     ) -> Result<u64, CallRefused> {
         let named: BTreeSet<SegmentId> = items.iter().map(|item| item.id).collect();
         let mut writer = self.write();
-        let (mut unmounted, mut looked_at) = (0, Bound::Unbounded);
+        let (mut unmounted, mut looked_at) = (0, ops::Bound::Unbounded);
         writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
         if matches!(self.known(&writer, call, body)?, Known::New) {
             // What would refuse the request does so before anything goes.
@@ -128,9 +129,9 @@ impl Metadata {
             }
             let Some(client) = writer.dir.clients.get(call.client) else { return Ok(unmounted) };
             let next: Vec<SegmentIx> =
-                client.living.range((looked_at, Bound::Unbounded)).take(ENTRY_ITEMS_MAX).copied().collect();
+                client.living.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX).copied().collect();
             let Some(last) = next.last() else { return Ok(unmounted) };
-            looked_at = Bound::Excluded(*last);
+            looked_at = ops::Bound::Excluded(*last);
             let is_named = |ix: &SegmentIx| writer.dir.segments.get(*ix).is_some_and(|s| named.contains(&s.info.id));
             let others = next.into_iter().filter(|ix| !is_named(ix));
             let others: Vec<Outcome<Unmounted>> = others.map(|ix| Ok(Unmounted { ix, grace_ms: 0 })).collect();
@@ -154,7 +155,9 @@ impl Metadata {
             self.make_answer_room(&mut writer, call)?;
             let Config { answers_max, answer_bytes_max, .. } = self.config;
             let stamp = writer.dir.clients.stamp(call, body.hash, answers_max, answer_bytes_max);
-            return writer.commit_stamped(OpType::RemountSegments, &nothing, call.now, Some(stamp), 0);
+            writer.commit_stamped(OpType::RemountSegments, &nothing, call.now, Some(stamp), 0)?;
+            writer.dir.clients.came_from(call.client, call.address);
+            return Ok(());
         }
         if !writer.dir.clients.heard(call.client, call.now.ttl_ms) {
             // There was no item, or this is a retry of what was said before the client expired: the log has nothing yet
@@ -162,6 +165,7 @@ impl Metadata {
             self.check_client_bound(&writer, call)?;
             writer.commit_op(OpType::RemountSegments, &nothing, call.now)?;
         }
+        writer.dir.clients.came_from(call.client, call.address);
         Ok(())
     }
 
@@ -177,9 +181,9 @@ impl Metadata {
     /// In steps: it is no picture of one moment where segments come and go meanwhile.
     pub fn segments(&self, wanted: impl Fn(&SegmentInfo) -> bool) -> Answer<Vec<SegmentUsage>> {
         let mut writer = self.write();
-        let (mut results, mut looked_at) = (Vec::new(), Bound::Unbounded);
+        let (mut results, mut looked_at) = (Vec::new(), ops::Bound::Unbounded);
         loop {
-            let segments = writer.dir.segments.range((looked_at, Bound::Unbounded)).take(ENTRY_ITEMS_MAX);
+            let segments = writer.dir.segments.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX);
             let mut last = None;
             for segment in segments {
                 last = Some(segment.info.ix);
@@ -193,7 +197,7 @@ impl Metadata {
                 }
             }
             let Some(last) = last else { return Answer { results, position: writer.applied } };
-            looked_at = Bound::Excluded(last);
+            looked_at = ops::Bound::Excluded(last);
             writer.step_aside();
         }
     }
@@ -274,8 +278,17 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
                 SegmentState::Mounted | SegmentState::Draining { .. } => Ok(Mounted::Kept { ix: info.ix }),
             };
         }
-        if segments.len() >= cx.config.segments_max || !segments.have_room(item.size) {
-            return Err(Refusal::Overloaded);
+        cx.check_bound(Bound::Segments, segments.len() as u64, cx.config.segments_max as u64)?;
+        if !segments.have_room(item.size) {
+            let have = segments.all_bytes().saturating_add(item.size);
+            return Err(Refusal::Overloaded(AtBound { bound: Bound::SegmentBytes, have, limit: u64::MAX }));
+        }
+        let client = cx.dir.clients.get(cx.who.client);
+        let (count, bytes) = client.map_or((0, 0), |client| (client.segments.len(), client.segment_bytes));
+        cx.check_bound(Bound::ClientSegments, count as u64, cx.config.client_segments_max as u64)?;
+        let (bytes, limit) = (bytes.saturating_add(item.size), cx.config.client_segment_bytes_max);
+        if bytes > limit {
+            return Err(Refusal::Overloaded(AtBound { bound: Bound::ClientSegmentBytes, have: bytes, limit }));
         }
         check_shared(cx, item)?;
         Ok(Mounted::New { ix: segments.next_ix(), record })

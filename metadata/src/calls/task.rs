@@ -11,8 +11,11 @@ use crate::op::{OpType, TaskAssigned, TaskCompleted, TaskCreated};
 use crate::state::Metadata;
 use crate::tasks::{Task, TaskState};
 use crate::types::{
-    Answer, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SegmentIx, TaskId,
+    Answer, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SegmentIx, TaskId,
 };
+
+/// The tenant of a finished task that it has outlived.
+const DELETED: &str = "(deleted)";
 
 #[derive(Clone, Debug)]
 pub struct TaskSpec<'a> {
@@ -92,7 +95,7 @@ impl Metadata {
             };
             let Some(last) = next.last().map(|task| task.id) else { break };
             for task in next {
-                let name = dir.tenants.get(task.tenant).map_or("", |tenant| tenant.name.as_str());
+                let name = dir.tenants.get(task.tenant).map_or(DELETED, |tenant| tenant.name.as_str());
                 bytes += task.bytes() + name.len();
                 if !page.tasks.is_empty() && (bytes > bytes_max || page.tasks.len() == CALL_ITEMS_MAX) {
                     page.next_after = page.tasks.last().map(|info| info.task.id);
@@ -143,9 +146,9 @@ impl ItemCall for CreateTask {
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
         let TaskSpec { kind, transfer } = item;
-        if cx.dir.tasks.len() >= cx.config.tasks_max || cx.dir.tasks.next_id() == TaskId::MAX {
-            return Err(Refusal::Overloaded);
-        }
+        // Nobody lives to see the last id.
+        let limit = if cx.dir.tasks.next_id() == TaskId::MAX { 0 } else { cx.config.tasks_max };
+        cx.check_bound(Bound::Tasks, cx.dir.tasks.len() as u64, limit as u64)?;
         let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, transfer.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, transfer.key).ok_or(Refusal::NotFound)?;

@@ -3,12 +3,14 @@
 use crate::apply::{Apply, Inconsistent};
 use crate::calls::place::NAMED_MAX;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key, check_text};
+use crate::fit::PLACES_MAX;
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica, TransferKind};
 use crate::op::{OpType, Retire, TransferFinished, TransferStarted};
 use crate::state::Metadata;
 use crate::types::{
-    Answer, Call, CallRefused, ItemId, Outcome, Place, Places, REPLICAS_MAX, Refusal, SegmentKind, extent,
+    Answer, AtBound, Bound, Call, CallRefused, ItemId, Outcome, Place, Places, REPLICAS_MAX, Refusal, SegmentKind,
+    extent,
 };
 
 #[derive(Clone, Debug)]
@@ -120,6 +122,7 @@ pub(crate) struct TransferStart(TransferKind);
 
 impl ItemCall for TransferStart {
     const OP: OpType = OpType::TransferStart;
+    const BEGINS_WORK: bool = true;
     type Item<'a> = TransferItem<'a>;
     type Done<'a> = TransferStarted<'a>;
     type Result = TransferStartedAt;
@@ -145,8 +148,10 @@ impl ItemCall for TransferStart {
             return Err(Refusal::WriteInProgress);
         }
         let source = cx.source_of(object, item.source)?;
-        if object.replicas.len() + item.targets.len() > 2 * REPLICAS_MAX as usize {
-            return Err(Refusal::Overloaded);
+        let replicas = object.replicas.len() + item.targets.len();
+        if replicas > PLACES_MAX {
+            let (have, limit) = (replicas as u64, PLACES_MAX as u64);
+            return Err(Refusal::Overloaded(AtBound { bound: Bound::Replicas, have, limit }));
         }
         let bytes = extent(object.size).saturating_mul(item.targets.len() as u64);
         if !cx.dir.tenants.has_room(cx.who.tenant, bytes) {

@@ -3,6 +3,8 @@
 //!
 //! Deliberately absent: whether soft pins are last and the oldest first: eviction draws, so that is a matter of chance.
 
+use std::collections::BTreeMap;
+
 use oplog::{ClientId, Entry};
 
 use super::expect::same;
@@ -13,6 +15,7 @@ use crate::op::{
     TaskUpdateOp,
 };
 use crate::settings::SettingsOp;
+use crate::types::TenantIx;
 use crate::*;
 
 type Checked = Result<(), String>;
@@ -23,9 +26,8 @@ fn require(holds: bool, what: impl FnOnce() -> String) -> Checked {
 
 impl Model {
     /// An entry that a step has logged. `tenants`: their names by number.
-    pub(super) fn audit(&mut self, entry: &Entry, tenants: &[String]) -> Checked {
-        let name =
-            |tenant: u32, key: &[u8]| (tenants[tenant as usize].clone(), String::from_utf8_lossy(key).into_owned());
+    pub(super) fn audit(&mut self, entry: &Entry, tenants: &BTreeMap<TenantIx, String>) -> Checked {
+        let name = |tenant: TenantIx, key: &[u8]| (tenants[&tenant].clone(), String::from_utf8_lossy(key).into_owned());
         fn decode<'a, T: bincode::BorrowDecode<'a, ()>>(entry: &'a Entry) -> T {
             oplog::decode_payload(&entry.payload).expect("the primary wrote it")
         }
@@ -278,7 +280,8 @@ impl Model {
         id: Option<&TaskId>,
     ) -> Outcome<()> {
         if self.tasks.len() >= self.config.tasks_max {
-            return Err(Refusal::Overloaded);
+            let (have, limit) = (self.tasks.len() as u64, self.config.tasks_max as u64);
+            return Err(Refusal::Overloaded(AtBound { bound: Bound::Tasks, have, limit }));
         }
         let object = self.objects.get(&(tenant.to_owned(), key.to_owned())).ok_or(Refusal::NotFound)?;
         let fits = |place: &&Place| source.is_empty() || self.segments[&place.segment].spec().name == source;
@@ -292,7 +295,10 @@ impl Model {
         }
         if let Some(id) = id {
             let assignee = self.segments[&from.segment].client;
-            self.tasks.insert(*id, TaskRow { assignee, state: TaskState::Waiting, since_ms: self.now_ms });
+            self.tasks.insert(
+                *id,
+                TaskRow { tenant: tenant.to_owned(), assignee, state: TaskState::Waiting, since_ms: self.now_ms },
+            );
         }
         Ok(())
     }
@@ -337,6 +343,6 @@ impl Model {
     }
 }
 
-fn is_open(task: &TaskRow) -> bool {
+pub(super) fn is_open(task: &TaskRow) -> bool {
     matches!(task.state, TaskState::Waiting | TaskState::Assigned)
 }

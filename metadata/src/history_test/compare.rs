@@ -8,6 +8,7 @@ use super::expect::same;
 use super::model::{Name, Object};
 use super::world::{Checked, World};
 use crate::op::Retire;
+use crate::types::TenantIx;
 use crate::*;
 
 impl World {
@@ -20,13 +21,16 @@ impl World {
         self.state.check()?;
         self.follower.check().map_err(|why| format!("follower: {why}"))?;
         same("digest of the follower", self.state.digest(), self.follower.digest())?;
-        let names: Vec<String> = self.state.tenants().1.into_iter().map(|tenant| tenant.name).collect();
+        let writer = self.state.write();
+        let names: std::collections::BTreeMap<TenantIx, String> =
+            writer.dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.clone())).collect();
+        drop(writer);
         let mut found = std::collections::BTreeMap::new();
         for shard in &self.state.shards {
             let shard = shard.lock();
             let row = |object: &crate::object::Object| {
                 let key = String::from_utf8_lossy(&object.key).into_owned();
-                ((names[object.tenant as usize].clone(), key), row_of(object))
+                ((names[&object.tenant].clone(), key), row_of(object))
             };
             found.extend(shard.iter().map(row));
         }

@@ -82,6 +82,11 @@ pub(super) fn draw(number: u64, model: &Model) -> Event {
             let (name, values) = CHANGES[dice.below(CHANGES.len())];
             Event::Settings(name, values[dice.below(2)])
         }
+        34 => {
+            let (client, name) = (dice.client(), dice.empty_tenant());
+            let from = From { client, tenant: "", number: 0, answered_below: dice.below(4) as u64 };
+            Event::Call(from, dice.one_in(2), Request::DeleteTenant { name })
+        }
         _ => {
             let (client, tenant) = (dice.client(), dice.tenant());
             let (numbered, answered) = (dice.one_in(2), dice.below(4) as u64);
@@ -107,6 +112,13 @@ impl Dice<'_> {
 
     fn tenant(&mut self) -> &'static str {
         TENANTS[[0, 0, 0, 1, 2][self.below(5)]]
+    }
+
+    /// Mostly; never the default one, which nobody may delete.
+    fn empty_tenant(&mut self) -> &'static str {
+        let is_empty = |name: &&str| self.model.objects.keys().all(|(tenant, _)| tenant != name);
+        let empty = TENANTS[1..].iter().copied().find(is_empty).filter(|_| !self.one_in(4));
+        empty.unwrap_or_else(|| TENANTS[1 + self.below(2)])
     }
 
     fn key(&mut self) -> String {

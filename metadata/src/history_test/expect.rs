@@ -4,6 +4,7 @@
 
 use oplog::ClientId;
 
+use super::audit::is_open;
 use super::model::{Model, Name, Segment, Transfer};
 use super::request::{From, Reply, Request, SEGMENTS, client};
 use crate::op::Retire;
@@ -89,6 +90,9 @@ impl Model {
             }
             (Request::CreateTasks { .. } | Request::FetchTasks { .. } | Request::CompleteTasks { .. }, _) => {
                 self.expect_tasks(from, request, reply)?;
+            }
+            (Request::DeleteTenant { name }, Reply::Done(results)) => {
+                same_refusal(&format!("deletion of {name}"), self.delete_tenant(name), &results[0])?;
             }
             _ => return Err(format!("{reply:?} to {request:?}")),
         }
@@ -193,6 +197,19 @@ impl Model {
             }
         }
         sum
+    }
+
+    fn delete_tenant(&mut self, name: &str) -> Outcome<()> {
+        if !self.tenants.contains_key(name) {
+            return Err(Refusal::TenantNotFound);
+        }
+        let objects = self.objects.keys().filter(|(tenant, _)| tenant == name).count() as u64;
+        let tasks = self.tasks.values().filter(|task| task.tenant == name && is_open(task)).count() as u64;
+        if objects + tasks > 0 {
+            return Err(Refusal::TenantNotEmpty { objects, tasks });
+        }
+        self.tenants.remove(name);
+        Ok(())
     }
 
     fn transfer_start(

@@ -38,7 +38,9 @@ impl Model {
         }
         if !in_place {
             if !self.objects.contains_key(name) && self.objects.len() as u64 >= self.config.objects_max {
-                return same_refusal(&what, Err(Refusal::Overloaded), result);
+                let (have, limit) = (self.objects.len() as u64, self.config.objects_max);
+                let full = Refusal::Overloaded(AtBound { bound: Bound::Objects, have, limit });
+                return same_refusal(&what, Err(full), result);
             }
             if !self.has_quota(&name.0, extent(size) * (in_memory + on_disk) as u64) {
                 return same_refusal(&what, Err(Refusal::QuotaExceeded), result);

@@ -96,6 +96,7 @@ pub(super) struct Client {
 
 #[derive(Clone, Debug)]
 pub(super) struct TaskRow {
+    pub(super) tenant: String,
     pub(super) assignee: ClientId,
     pub(super) state: TaskState,
     pub(super) since_ms: u64,

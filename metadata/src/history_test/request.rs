@@ -45,7 +45,14 @@ pub(super) struct From {
 impl From {
     pub(super) fn call(self, now_ms: u64) -> Call<'static> {
         let From { client: who, tenant, number, answered_below } = self;
-        Call { client: client(who), number, answered_below, tenant, now: Now { ttl_ms: now_ms, wall_ms: now_ms } }
+        Call {
+            client: client(who),
+            number,
+            answered_below,
+            address: None,
+            tenant,
+            now: Now { ttl_ms: now_ms, wall_ms: now_ms },
+        }
     }
 }
 
@@ -64,6 +71,7 @@ pub(super) enum Request {
     CreateTasks { items: Vec<(String, &'static str, &'static str)> },
     FetchTasks { limit: u32 },
     CompleteTasks { items: Vec<(TaskId, bool)> },
+    DeleteTenant { name: &'static str },
 }
 
 /// Id, size, source, targets.
@@ -168,6 +176,7 @@ pub(super) fn send(
             let items = items.iter().map(|(id, failed)| TaskDone { id: *id, failed: *failed, message: "done" });
             done(state.complete_tasks(call, &items.collect::<Vec<_>>()))
         }
+        Request::DeleteTenant { name } => done(state.delete_tenant(call, name)),
     }
 }
 

@@ -255,7 +255,9 @@ impl World {
         let known = self.log.len();
         let done = self.state.step(self.now()).map_err(|why| why.to_string())?;
         self.read_log()?;
-        let tenants: Vec<String> = self.state.tenants().1.into_iter().map(|tenant| tenant.name).collect();
+        let writer = self.state.write();
+        let tenants = writer.dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.clone())).collect();
+        drop(writer);
         for entry in &self.log[known..] {
             self.model.audit(entry, &tenants)?;
         }

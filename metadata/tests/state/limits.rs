@@ -2,12 +2,12 @@
 
 use oplog::{ClientId, TailConfig};
 use understudy_metadata::{
-    CALL_ITEMS_MAX, Call, CallRefused, Config, KEY_BYTES_MAX, ListKeys, OBJECT_BYTES_MAX, Placement, PutEndItem,
+    Bound, CALL_ITEMS_MAX, Call, CallRefused, Config, KEY_BYTES_MAX, ListKeys, OBJECT_BYTES_MAX, Placement, PutEndItem,
     PutRevokeItem, PutStart, PutStartItem, REPLICAS_MAX, Refusal, Scope, SegmentId, SegmentSpec, Settings, Strategy,
     TEXT_BYTES_MAX, TransferFinishItem, TransferItem, TransferKind,
 };
 
-use crate::support::{Primary, config, disk, field_of, memory, placed, refusal};
+use crate::support::{Primary, bound_of, config, disk, field_of, memory, placed, refusal};
 
 /// A field of each check, seen from a state that must be the same afterwards.
 fn refused(check: impl Fn(&Primary) -> String) -> String {
@@ -197,7 +197,9 @@ fn a_long_call_that_meets_a_full_log_tells_what_it_did() {
     let results = primary.state.put_start(&primary.call(1), &placed(1, 0), &items).unwrap().results;
     assert_eq!(results.len(), 1000);
     assert!(results[..512].iter().all(Result::is_ok));
-    assert!(results[512..].iter().all(|result| matches!(result, Err(Refusal::Overloaded))));
+    assert!(
+        results[512..].iter().all(|result| matches!(result, Err(refused) if bound_of(*refused) == Bound::TailEntries))
+    );
 }
 
 /// With a number it is refused, and the retry goes on from there.
@@ -234,7 +236,7 @@ fn objects_are_bounded() {
     primary.mount(1, memory(1, "m1", 65536)).unwrap();
     primary.put(1, "a", 1);
     primary.put(1, "b", 1);
-    assert_eq!(refusal(primary.start(1, "c", 1)), Refusal::Overloaded);
+    assert_eq!(bound_of(refusal(primary.start(1, "c", 1))), Bound::Objects);
     let put = primary.start_over(1, "b", 2).unwrap().put;
     primary.end(1, "b", put).unwrap();
     primary.remove("a").unwrap();

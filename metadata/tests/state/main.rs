@@ -9,6 +9,7 @@
 
 mod support;
 
+mod bounds;
 mod clients;
 mod eviction;
 mod failover;

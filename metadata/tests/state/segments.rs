@@ -1,9 +1,9 @@
 //! Segments: mounting, keeping, draining and going.
 
 use oplog::{ApplyError, Entry, Position, ReplicatedState as _};
-use understudy_metadata::{Config, ItemId, Metadata, Refusal, SegmentSpec, SegmentState};
+use understudy_metadata::{AtBound, Bound, Config, ItemId, Metadata, Refusal, SegmentSpec, SegmentState};
 
-use crate::support::{Primary, config, disk, memory, one, placed, refusal, segment_id};
+use crate::support::{Primary, bound_of, config, disk, memory, one, placed, refusal, segment_id};
 
 fn state_of(primary: &Primary, n: u8) -> Option<SegmentState> {
     let found = primary.state.segments(|info| info.id == segment_id(n)).results;
@@ -318,13 +318,13 @@ fn a_lookup_that_an_unmount_empties_waits_for_the_unmount() {
 
 #[test]
 fn the_bytes_of_all_segments_stay_countable() {
-    let primary = Primary::with(Config { segments_max: 100, ..config() });
+    let primary = Primary::with(Config { segments_max: 100, client_segment_bytes_max: u64::MAX, ..config() });
     let huge = 1 << 60;
     let mut taken = 0;
     for n in 1..=40 {
         match primary.mount(n, SegmentSpec { base: 0, ..memory(n, "m", huge) }) {
             Ok(_) => taken += 1,
-            Err(refused) => assert_eq!(refused, Refusal::Overloaded),
+            Err(refused) => assert_eq!(bound_of(refused), Bound::SegmentBytes),
         }
         let _ = primary.mount(n, disk(n + 100, "d", huge));
     }
@@ -340,10 +340,11 @@ fn the_number_of_segments_is_bounded() {
     let primary = Primary::with(Config { segments_max: 2, ..config() });
     primary.mount(1, memory(1, "m", 4096)).unwrap();
     primary.mount(1, memory(2, "m", 4096)).unwrap();
-    assert_eq!(primary.mount(1, memory(3, "m", 4096)), Err(Refusal::Overloaded));
+    let full = Refusal::Overloaded(AtBound { bound: Bound::Segments, have: 2, limit: 2 });
+    assert_eq!(primary.mount(1, memory(3, "m", 4096)), Err(full));
     assert_eq!(primary.mount(1, memory(2, "m", 4096)), Ok(true));
     let remounted = one(primary.state.remount(&primary.call(1), &[memory(3, "m", 4096)]));
-    assert_eq!(remounted.unwrap_err(), Refusal::Overloaded);
+    assert_eq!(remounted.unwrap_err(), full);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use oplog::{
     TailConfig,
 };
 use understudy_metadata::{
-    Answer, Call, CallRefused, Config, ItemId, ListKeys, Metadata, Now, Outcome, Pin, Place, Placement, PutEndItem,
-    PutRevokeItem, PutStart, PutStartItem, PutStartedAt, Refusal, Scope, SegmentId, SegmentKind, SegmentSpec, Settings,
-    Steps, TransferFinishItem, TransferItem, TransferKind, TransferStartedAt,
+    Answer, Bound, Call, CallRefused, Config, ItemId, ListKeys, Metadata, Now, Outcome, Pin, Place, Placement,
+    PutEndItem, PutRevokeItem, PutStart, PutStartItem, PutStartedAt, Refusal, Scope, SegmentId, SegmentKind,
+    SegmentSpec, Settings, Steps, TransferFinishItem, TransferItem, TransferKind, TransferStartedAt,
 };
 
 /// Times that are easy to add up; clients live for good unless a test is about that.
@@ -132,7 +132,7 @@ impl Primary {
     }
 
     pub(crate) fn call(&self, who: u8) -> Call<'static> {
-        Call { client: client(who), number: 0, answered_below: 0, tenant: "", now: self.now() }
+        Call { client: client(who), number: 0, answered_below: 0, address: None, tenant: "", now: self.now() }
     }
 
     pub(crate) fn numbered(&self, who: u8, number: u64) -> Call<'static> {
@@ -355,6 +355,14 @@ pub(crate) fn field_of<T: std::fmt::Debug>(answer: Result<T, CallRefused>) -> St
 }
 
 /// For `unwrap_err` on answers that can't be printed.
+/// Of an item that was refused at one.
+pub(crate) fn bound_of(refusal: Refusal) -> Bound {
+    match refusal {
+        Refusal::Overloaded(at) => at.bound,
+        other => panic!("{other}"),
+    }
+}
+
 pub(crate) fn refusal<T>(outcome: Outcome<T>) -> Refusal {
     outcome.err().expect("it must be refused")
 }

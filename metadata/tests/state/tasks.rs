@@ -2,10 +2,10 @@
 
 use oplog::ClientId;
 use understudy_metadata::{
-    Call, Config, Refusal, Settings, TaskDone, TaskId, TaskInfo, TaskSpec, TaskState, TransferItem, TransferKind,
+    Bound, Call, Config, Refusal, Settings, TaskDone, TaskId, TaskInfo, TaskSpec, TaskState, TransferItem, TransferKind,
 };
 
-use crate::support::{Primary, client, config, field_of, memory, one, placed, refusal};
+use crate::support::{Primary, bound_of, client, config, field_of, memory, one, placed, refusal};
 
 fn spec<'a>(key: &'a str, targets: &[&'a str]) -> TaskSpec<'a> {
     let transfer = TransferItem { key: key.as_bytes(), source: "m1", targets: targets.to_vec() };
@@ -223,7 +223,7 @@ fn tasks_of_a_client_that_is_gone_fail() {
 fn finished_tasks_are_forgotten_oldest_first() {
     let primary = two_objects(Config { tasks_max: 5, finished_tasks_max: 2, ..config() });
     let ids: Vec<TaskId> = (0..5).map(|_| create(&primary, "a").unwrap()).collect();
-    assert_eq!(refusal(create(&primary, "b")), Refusal::Overloaded);
+    assert_eq!(bound_of(refusal(create(&primary, "b"))), Bound::Tasks);
     fetch(&primary, 1, 10);
     for id in [ids[3], ids[0], ids[4], ids[1]] {
         complete(&primary, 1, id, false).unwrap();

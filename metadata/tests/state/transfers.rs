@@ -1,8 +1,8 @@
 //! Copies and moves.
 
-use understudy_metadata::{ItemId, PutStart, Refusal, TransferKind, TransferStartedAt};
+use understudy_metadata::{Bound, ItemId, PutStart, Refusal, TransferKind, TransferStartedAt};
 
-use crate::support::{Primary, disk, memory, placed, refusal};
+use crate::support::{Primary, bound_of, disk, memory, placed, refusal};
 
 const COPY: TransferKind = TransferKind::Copy;
 const MOVE: TransferKind = TransferKind::Move;
@@ -204,7 +204,7 @@ fn an_object_has_a_bounded_number_of_replicas() {
     let started = primary.transfer(1, COPY, "a", "", &free[..16]).unwrap();
     primary.end_transfer(1, COPY, "a", started.id).unwrap();
     assert_eq!(primary.lookup("a").unwrap().places.len(), 32);
-    assert_eq!(refusal(primary.transfer(1, COPY, "a", "", &free[16..17])), Refusal::Overloaded);
+    assert_eq!(bound_of(refusal(primary.transfer(1, COPY, "a", "", &free[16..17]))), Bound::Replicas);
     primary.pass(10_000);
     primary.remove("a").unwrap();
     assert_eq!(primary.bytes(), (0, 0));

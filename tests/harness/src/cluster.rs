@@ -129,6 +129,8 @@ impl Cluster {
         command.args(["serve", "--node-name", name, "--listen", &member.port.addr().to_string()]);
         command.args(&self.spec.args).args(&member.args);
         command.env("UNDERSTUDY_FOUND_AFTER_MS", FOUND_AFTER_MS);
+        // Places change hands as often as a test asks for; what the pause is for has a test of its own.
+        command.env("UNDERSTUDY_TRANSFER_PAUSE_MS", "0");
         command
     }
 

@@ -1,5 +1,6 @@
 //! What breaks, and what is kept whole enough that somebody can go on from it.
 
+use ::member::Occasion;
 use election::{ConfigRecord, Incarnation};
 
 use crate::member::Member;
@@ -190,7 +191,7 @@ impl World {
         let hurries = self.cx.options.hide > 0 && self.cx.rng.below(2) == 0;
         self.members[at].retire(&mut self.cx);
         if !hurries {
-            self.members[at].transfer(&mut self.cx, None);
+            self.members[at].transfer(&mut self.cx, None, Occasion::Ends);
         }
         self.members[at].stops_at = Some(self.cx.now + self.cx.rng.below(1_500));
         self.cx.tally.stops += 1;
@@ -206,7 +207,7 @@ impl World {
         }
         let to = self.any();
         let to = Some(self.members[to].me).filter(|_| self.cx.rng.below(2) == 0);
-        self.members[at].transfer(&mut self.cx, to);
+        self.members[at].transfer(&mut self.cx, to, Occasion::Asked);
     }
 
     /// All members are to go by something else; at times right before the primary is cut off, so that not all know it yet.

@@ -47,6 +47,7 @@ pub(crate) struct Options {
     lag_ops_max: u64,
     /// A primary is asked to leave its place to another member.
     pub(crate) transfer: u64,
+    pub(crate) transfer_pause_ms: u64,
     pub(crate) pause: u64,
     /// A link, in one direction, goes silent.
     pub(crate) cut_link: u64,
@@ -149,6 +150,7 @@ impl Options {
         let slews = (0..members).map(|_| slew()).collect();
         // One of the two clocks is right.
         let suspends = !slewed && aside.below(4) == 0;
+        let transfer_pause_ms = [0, 0, 500][aside.below(3) as usize];
         Options {
             members,
             clients,
@@ -167,6 +169,7 @@ impl Options {
             change,
             lag_ops_max,
             transfer,
+            transfer_pause_ms,
             pause,
             cut_link,
             stop,
@@ -265,6 +268,7 @@ impl Options {
     pub(crate) fn member(&self, shards: u32) -> Settings {
         Settings {
             ask_again_ms: Pace::default().ask_again_ms,
+            transfer_pause_ms: self.transfer_pause_ms,
             window_entries: self.window_entries,
             window_bytes: self.window_bytes,
             batch: BatchLimits { entries: self.batch_entries, bytes: 64 << 10 },

@@ -139,8 +139,14 @@ impl Ask {
 
 impl Request {
     pub(crate) fn run(&self, state: &Metadata, now: Now) -> Result<Ran, CallRefused> {
-        let call =
-            &Call { client: self.client, number: self.number, answered_below: self.answered_below, tenant: "", now };
+        let call = &Call {
+            client: self.client,
+            number: self.number,
+            answered_below: self.answered_below,
+            address: None,
+            tenant: "",
+            now,
+        };
         let done = |answer: metadata::Answer<Vec<Outcome<()>>>| Ran {
             told: Told::Done(one(answer.results)),
             wait_seq: answer.position.seq,

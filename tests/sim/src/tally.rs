@@ -28,6 +28,7 @@ tally! {
     /// Places that were given away, and that were not after all.
     transfers
     not_transferred
+    transfers_too_soon
     /// Times that an operator changed what all members go by.
     settings_changed
     /// Times that the coordinator lost what it held, or was rolled back,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::member::{Action, Life, Role};
+use ::member::{Action, Life, NotTransferred, Occasion, Role};
 use election::{Event, Incarnation, Timing};
 use metadata::{COLLIDING, Metadata, Now, Settings};
 use oplog::{Appender, Position, ReplicatedState as _, Secret, Tail, TailConfig};
@@ -231,11 +231,15 @@ impl Member {
     }
 
     /// The place of the primary is to go to that member, or to any that can take it.
-    pub(crate) fn transfer(&mut self, cx: &mut Cx, to: Option<Incarnation>) {
+    pub(crate) fn transfer(&mut self, cx: &mut Cx, to: Option<Incarnation>, occasion: Occasion) {
         let heir = to.or_else(|| self.core.best_heir(self.clock(cx.now)));
         if let Some(heir) = heir.filter(|heir| *heir != self.me) {
-            // Another one may be under way.
-            let _ = self.with(cx, |member, now| member.transfer(heir, now));
+            // Another one may be under way, or have been a moment ago.
+            let begun = self.with(cx, |member, now| member.transfer(heir, occasion, now));
+            if matches!(begun, Err(NotTransferred::TooSoon { .. })) {
+                assert_eq!(occasion, Occasion::Asked, "a member that ends waits for no pause");
+                cx.tally.transfers_too_soon += 1;
+            }
         }
     }
 }

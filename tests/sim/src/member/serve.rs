@@ -182,7 +182,7 @@ impl Member {
 fn error_of(refused: CallRefused, epoch: u64) -> CallError {
     match refused {
         CallRefused::Invalid { field, what } => panic!("no client asks this: {field}: {what}"),
-        CallRefused::Overloaded { what, retry_after_ms } => {
+        CallRefused::Overloaded { what, retry_after_ms, .. } => {
             CallError { retry_after_ms, ..status::call_error(Reason::Overloaded, what) }
         }
         CallRefused::InPart { done, why } => status::outcome_unknown(format_args!("{done} items, and then: {why}")),

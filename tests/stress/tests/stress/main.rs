@@ -229,6 +229,7 @@ const EVERY_KIND: &[&str] = &[
     "CopyRevoke",
     "CopyStart",
     "CreateTask",
+    "DeleteTenant",
     "Exists",
     "FetchTasks",
     "GetReplicas",

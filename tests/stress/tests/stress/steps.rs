@@ -232,9 +232,13 @@ impl<'a> Steps<'a> {
     }
 
     async fn operators(&self, dice: &mut Dice, tally: &mut Tally) {
-        match dice.below(3) {
+        match dice.below(4) {
             0 => drop(count("Status", self.client.status().await, tally)),
             1 => drop(count("ListTenants", self.client.list_tenants().await, tally)),
+            2 => {
+                let name = if self.which.is_multiple_of(2) { "quota" } else { dice.pick(&TENANTS[1..]) };
+                count("DeleteTenant", self.client.delete_tenant(name).await, tally);
+            }
             _ => {
                 let name = if self.which.is_multiple_of(2) { "quota" } else { dice.pick(&TENANTS) };
                 let quota = dice.once_in(3).then(|| 1 << (16 + dice.below(10)));
