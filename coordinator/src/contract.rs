@@ -113,7 +113,7 @@ pub enum Error {
     #[error("{place} holds something that is not ours or is damaged: {why}")]
     Damaged { place: String, why: String },
     /// Another living process is this member.
-    #[error("member {name:?} runs already ({who:?} at {address}): stop that one, or give this one another --node-name")]
+    #[error("member {name:?} runs already, at {address}: stop that one, or give this one another --node-name")]
     Taken { name: String, who: Incarnation, address: String },
     /// The coordinator does not let this member in.
     #[error("{place} refused {what}: {why}")]

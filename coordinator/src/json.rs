@@ -300,7 +300,7 @@ mod tests {
             ("\"tenure_ms\":500", "\"tenure\":500", "there is no \"tenure\""),
             ("\"lag_ms_max\":1000,", "", "lag_ms_max is missing"),
             ("\"tenure_ms\":500", "\"tenure_ms\":200", "drop_after_ms < tenure_ms must hold"),
-            ("\"beacon_ms\":50", "\"beacon_ms\":18446744073709551615", "must hold"),
+            ("\"beacon_ms\":50", "\"beacon_ms\":18446744073709551615", "must be 1 to 60000"),
         ] {
             let damaged = text.replace(from, to);
             assert_ne!(damaged, text);

@@ -69,11 +69,25 @@ impl Default for Timing {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{rule} must hold: {left} and {right}")]
-pub struct TimingError {
-    rule: &'static str,
-    left: u64,
-    right: u64,
+pub enum TimingError {
+    #[error("{name} is {value}, must be {min} to {max}")]
+    Bounds { name: &'static str, value: u64, min: u64, max: u64 },
+    #[error("{rule} must hold: {left} and {right}")]
+    Relation { rule: &'static str, left: u64, right: u64 },
+}
+
+impl TimingError {
+    /// The setting that is to be changed first.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TimingError::Bounds { name, .. } => name,
+            // Each names it last in its left side.
+            TimingError::Relation { rule, .. } => {
+                let left = rule.split(" < ").next().unwrap_or(rule);
+                left.trim_start_matches("3 × ")
+            }
+        }
+    }
 }
 
 impl Timing {
@@ -122,30 +136,47 @@ impl Timing {
         outlasts_ms(self.tenure_ms)
     }
 
-    pub fn validate(&self) -> Result<(), TimingError> {
-        let Timing { tenure_ms, slow_pause_ms, lag_ms_max, silence_ms, lag_ops_max, .. } = *self;
-        let bounds = [
-            ("tenure_ms ≤ 60000", tenure_ms, Timing::TENURE_MS_MAX),
-            ("silence_ms ≤ 3600000", silence_ms, Timing::MS_MAX),
-            ("lag_ms_max ≤ 3600000", lag_ms_max, Timing::MS_MAX),
-            ("slow_pause_ms ≤ 3600000", slow_pause_ms, Timing::MS_MAX),
-            ("lag_ops_max ≤ 1099511627776", lag_ops_max, Timing::OPS_MAX),
-        ];
-        if let Some((rule, left, right)) = bounds.into_iter().find(|(_, value, bound)| value > bound) {
-            return Err(TimingError { rule, left, right });
-        }
-        let rules = [
-            ("3 × beacon_ms < drop_after_ms", self.beacon_ms.saturating_mul(3), self.drop_after_ms),
-            ("reconnect_within_ms < drop_after_ms", self.reconnect_within_ms, self.drop_after_ms),
-            ("drop_after_ms < tenure_ms", self.drop_after_ms, self.tenure_ms),
-            ("3 × beacon_ms < silence_ms", self.beacon_ms.saturating_mul(3), self.silence_ms),
-            ("0 < beacon_ms", 0, self.beacon_ms),
-            ("50 ≤ tenure_ms", Timing::TENURE_MS_MIN - 1, self.tenure_ms),
+    /// What one setting may be, whatever the others are: the least and the most. `None`: there is no such setting.
+    pub fn bounds(name: &str) -> Option<(u64, u64)> {
+        let bounds = match name {
+            "tenure_ms" => (Timing::TENURE_MS_MIN, Timing::TENURE_MS_MAX),
+            "beacon_ms" => (1, Timing::TENURE_MS_MAX),
+            "drop_after_ms" | "reconnect_within_ms" => (0, Timing::TENURE_MS_MAX),
+            "silence_ms" | "lag_ms_max" | "slow_pause_ms" => (0, Timing::MS_MAX),
+            "join_lag_ops" | "lag_ops_max" => (0, Timing::OPS_MAX),
+            _ => return None,
+        };
+        Some(bounds)
+    }
+
+    /// What must hold between them: the left one below the right one.
+    fn relations(&self) -> [(&'static str, u64, u64); 6] {
+        let Timing { beacon_ms, drop_after_ms, silence_ms, .. } = *self;
+        let beacons_ms = beacon_ms.saturating_mul(3);
+        [
+            ("3 × beacon_ms < drop_after_ms", beacons_ms, drop_after_ms),
+            ("reconnect_within_ms < drop_after_ms", self.reconnect_within_ms, drop_after_ms),
+            ("drop_after_ms < tenure_ms", drop_after_ms, self.tenure_ms),
+            ("3 × beacon_ms < silence_ms", beacons_ms, silence_ms),
             ("join_lag_ops < lag_ops_max", self.join_lag_ops, self.lag_ops_max),
-            ("beacon_ms < lag_ms_max", self.beacon_ms, self.lag_ms_max),
-        ];
-        match rules.into_iter().find(|(_, left, right)| left >= right) {
-            Some((rule, left, right)) => Err(TimingError { rule, left, right }),
+            ("beacon_ms < lag_ms_max", beacon_ms, self.lag_ms_max),
+        ]
+    }
+
+    /// The same in words, for people.
+    pub fn rules() -> [&'static str; 6] {
+        Timing::default().relations().map(|(rule, ..)| rule)
+    }
+
+    pub fn validate(&self) -> Result<(), TimingError> {
+        for (name, value) in self.named() {
+            let (min, max) = Timing::bounds(name).expect("each of them has some");
+            if !(min..=max).contains(&value) {
+                return Err(TimingError::Bounds { name, value, min, max });
+            }
+        }
+        match self.relations().into_iter().find(|(_, left, right)| left >= right) {
+            Some((rule, left, right)) => Err(TimingError::Relation { rule, left, right }),
             None => Ok(()),
         }
     }
@@ -154,6 +185,32 @@ impl Timing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_beyond_their_bounds_are_refused_by_name_and_those_at_them_are_not() {
+        for (name, _) in Timing::default().named() {
+            let (min, max) = Timing::bounds(name).expect("it has some");
+            let refused = |value| Timing::default().with(name, value).expect("it is a name").validate().err();
+            for value in [min.checked_sub(1), Some(max + 1), Some(u64::MAX)].into_iter().flatten() {
+                assert_eq!(refused(value), Some(TimingError::Bounds { name, value, min, max }));
+            }
+            let is_bounds = |error: &TimingError| matches!(error, TimingError::Bounds { .. });
+            assert!(![min, max].into_iter().filter_map(refused).any(|error| is_bounds(&error)), "{name}");
+        }
+    }
+
+    #[test]
+    fn rules_between_settings_are_broken_by_name() {
+        let broken = |name, value| {
+            let error = Timing::default().with(name, value).expect("it is a name").validate().expect_err("broken");
+            (error.name(), error.to_string())
+        };
+        let says = |name: &'static str, text: &str| (name, text.to_owned());
+        let expected = says("drop_after_ms", "drop_after_ms < tenure_ms must hold: 300 and 300");
+        assert_eq!(broken("tenure_ms", 300), expected);
+        assert_eq!(broken("beacon_ms", 100), says("beacon_ms", "3 × beacon_ms < drop_after_ms must hold: 300 and 300"));
+        assert_eq!(broken("join_lag_ops", 100_000).0, "join_lag_ops");
+    }
 
     #[test]
     fn wait_outlasts_a_stretch_by_clocks_that_are_both_as_wrong_as_they_may_be() {

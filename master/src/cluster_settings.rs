@@ -96,7 +96,7 @@ pub(crate) fn change(node: &Node, wanted: &[NewSetting]) -> Result<Change, CallE
         change.timing.push((name.clone(), number));
     }
     match timing.validate() {
-        Err(rule) => Err(status::invalid("settings", rule)),
+        Err(rule) => Err(status::invalid(rule.name(), rule)),
         Ok(()) => Ok(change),
     }
 }

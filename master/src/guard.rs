@@ -73,9 +73,9 @@ async fn guard(config: &Config) -> anyhow::Result<ExitCode> {
     let status = child.wait().context("the member has ended, and the kernel does not say how")?;
     drop(held);
     if timeout(REPORT_WITHIN, report(&*coordinator, who)).await.is_err() {
-        tracing::warn!(?who, %status, "the member has ended, and its end could not be reported: a takeover waits for the tenure");
+        tracing::warn!(%status, "the member has ended, and its end could not be reported: a takeover waits for the tenure");
     } else {
-        tracing::info!(?who, %status, "the member has ended, and the coordinator knows");
+        tracing::info!(%status, "the member has ended, and the coordinator knows");
     }
     Ok(code(status))
 }

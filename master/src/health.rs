@@ -71,6 +71,8 @@ pub(crate) struct Reason {
 pub(crate) struct Health {
     pub(crate) verdict: Verdict,
     pub(crate) reasons: Vec<Reason>,
+    /// What is no reason for a worse verdict, and should be known.
+    pub(crate) notes: Vec<Reason>,
 }
 
 /// A member that was asked. `said`: nothing, where it has not answered.
@@ -92,6 +94,13 @@ pub(crate) struct Said {
     pub(crate) cluster: Option<InCluster>,
     /// Why its state is not what its log says; empty: it is.
     pub(crate) unsound: String,
+    /// In which settings it was started with other values than the cluster goes by: see [`difference`].
+    pub(crate) started_otherwise: Vec<String>,
+}
+
+/// Of a setting of the cluster, and of one member's start.
+pub(crate) fn difference(name: &str, value: &str, started_with: &str) -> String {
+    format!("{name} {value}, not {started_with}")
 }
 
 /// What a member of a cluster says of it.
@@ -119,7 +128,7 @@ pub(crate) struct Peer {
     pub(crate) sound: bool,
 }
 
-const RECOVER: &str =
+pub(crate) const RECOVER: &str =
     "Start the members that are down. If they are gone for good, `understudy recover` says what is left";
 const LOOK_AT_COORDINATOR: &str = "Bring the coordinator back, or the way to it; its own log says more";
 
@@ -140,7 +149,38 @@ pub(crate) fn judge(asked: &[Asked]) -> Health {
             heirs(&answers, &mut found);
         }
     }
-    found.into_health()
+    Health { notes: notes(&answers), ..found.into_health() }
+}
+
+/// A member that was started with other values goes by the cluster's: nothing is wrong until it is to begin a cluster.
+fn notes(answers: &[(&str, &Said)]) -> Vec<Reason> {
+    let differ = answers.iter().filter(|(_, said)| !said.started_otherwise.is_empty());
+    let note = |(name, said): &(&str, &Said)| Reason {
+        what: format!(
+            "{name} was started with other values than the cluster goes by: {}",
+            said.started_otherwise.join("; ")
+        ),
+        next: "Start it with the cluster's when it is convenient; `understudy config diff` lists them".to_owned(),
+    };
+    differ.map(note).collect()
+}
+
+/// The verdict where members were looked for in a directory. `trouble`: why that may not have named all of them. Where no member
+/// is known, the directory is all that an operator can look at.
+pub(crate) fn judge_found(trouble: Option<Reason>, asked: &[Asked]) -> Health {
+    match trouble {
+        Some(reason) if asked.is_empty() => {
+            Health { verdict: Verdict::NoPrimary, reasons: vec![reason], notes: Vec::new() }
+        }
+        trouble => {
+            let mut health = judge(asked);
+            if let Some(reason) = trouble {
+                health.verdict = health.verdict.max(Verdict::Degraded);
+                health.reasons.push(reason);
+            }
+            health
+        }
+    }
 }
 
 #[derive(Default)]
@@ -154,7 +194,7 @@ impl Found {
     fn into_health(mut self) -> Health {
         self.0.sort_by_key(|(verdict, _)| std::cmp::Reverse(*verdict));
         let verdict = self.0.first().map_or(Verdict::Ok, |(verdict, _)| *verdict);
-        Health { verdict, reasons: self.0.into_iter().map(|(_, reason)| reason).collect() }
+        Health { verdict, reasons: self.0.into_iter().map(|(_, reason)| reason).collect(), notes: Vec::new() }
     }
 }
 

@@ -140,9 +140,30 @@ fn each_fault_has_its_verdict_its_reason_and_what_to_do() {
 
 #[test]
 fn sound_pair_and_node_that_is_alone_are_ok() {
-    assert_eq!(judge(&pair()), Health { verdict: Verdict::Ok, reasons: Vec::new() });
+    assert_eq!(judge(&pair()), Health { verdict: Verdict::Ok, reasons: Vec::new(), notes: Vec::new() });
     let alone = Asked { name: "n".to_owned(), said: Some(Said { leads: true, ..Said::default() }) };
     assert_eq!(judge(&[alone]).verdict, Verdict::Ok);
+}
+
+#[test]
+fn member_that_was_started_with_other_settings_is_noted_and_no_reason_for_a_worse_verdict() {
+    let mut asked = pair();
+    said(&mut asked, 1).started_otherwise = vec![difference("tenure_ms", "800", "500")];
+    let health = judge(&asked);
+    assert_eq!((health.verdict, health.reasons.len()), (Verdict::Ok, 0));
+    let what = "b was started with other values than the cluster goes by: tenure_ms 800, not 500";
+    assert_eq!(health.notes[0].what, what);
+}
+
+#[test]
+fn directory_that_cannot_be_asked_is_a_verdict_where_it_names_no_member_and_no_more_than_a_doubt_elsewhere() {
+    let trouble = || Some(Reason { what: "etcd is away".to_owned(), next: "Bring it back".to_owned() });
+    let health = judge_found(trouble(), &[]);
+    assert_eq!((health.verdict, health.reasons[0].what.as_str()), (Verdict::NoPrimary, "etcd is away"));
+    let health = judge_found(trouble(), &pair());
+    assert_eq!((health.verdict, health.reasons.len()), (Verdict::Degraded, 1));
+    assert_eq!(judge_found(None, &pair()), judge(&pair()));
+    assert_eq!(judge_found(None, &[]).verdict, Verdict::NoPrimary);
 }
 
 #[test]

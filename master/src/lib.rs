@@ -21,6 +21,7 @@
 //! | `background` | how much of a CPU bulk work takes |
 //! | `reload` | settings that change in a running process |
 //! | `cluster_settings` | those that belong to the cluster, as one list |
+//! | `plain` | text from elsewhere, without what steers a terminal |
 //! | `cli` | the commands |
 //!
 //! *Invariant:* nothing here decides what a call means; it is carried to `metadata` and its answer back.
@@ -47,6 +48,7 @@ mod memory;
 mod metrics;
 mod node;
 mod pair;
+mod plain;
 mod process;
 mod reload;
 mod scrub;

@@ -13,7 +13,7 @@ use oplog::Appender;
 use tokio::net::TcpListener;
 
 use crate::clock;
-use crate::config::Cluster;
+use crate::config::{Cluster, ConfigError, read_password};
 use crate::grpc::server;
 use crate::node::Node;
 use crate::pair::{Start, random};
@@ -68,21 +68,32 @@ fn advertised(flag: &str, said: &str, listens: SocketAddr) -> anyhow::Result<Str
     Ok(listens.to_string())
 }
 
-fn etcd_options(settings: &Cluster, endpoints: &str) -> EtcdOptions {
+fn etcd_options(settings: &Cluster, endpoints: &str) -> anyhow::Result<EtcdOptions> {
     let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
-    let Cluster { etcd_user, etcd_password, etcd_ca_file, etcd_cert_file, etcd_key_file, .. } = settings;
-    EtcdOptions {
+    let Cluster { etcd_user, etcd_ca_file, etcd_cert_file, etcd_key_file, .. } = settings;
+    let user = match etcd_user.is_empty() {
+        true => None,
+        false => Some(EtcdUser { name: etcd_user.clone(), password: password(settings)? }),
+    };
+    Ok(EtcdOptions {
         endpoints: endpoints.split(',').map(str::to_owned).collect(),
         cluster: settings.cluster_name.clone(),
         request_timeout_ms: settings.coordinator_timeout_ms,
         lease_ttl_s: u32::try_from(settings.etcd_lease_ttl_s).unwrap_or(u32::MAX),
-        user: (!etcd_user.is_empty()).then(|| EtcdUser { name: etcd_user.clone(), password: etcd_password.clone() }),
+        user,
         tls: file(etcd_ca_file).map(|ca_file| EtcdTls {
             ca_file,
             cert_file: file(etcd_cert_file),
             key_file: file(etcd_key_file),
             ..EtcdTls::default()
         }),
+    })
+}
+
+fn password(settings: &Cluster) -> Result<String, ConfigError> {
+    match settings.etcd_password_file.as_str() {
+        "" => Ok(settings.etcd_password.clone()),
+        path => read_password(Path::new(path)).map_err(|rule| ConfigError::Rule { field: "etcd_password_file", rule }),
     }
 }
 
@@ -93,7 +104,7 @@ pub(crate) async fn open_coordinator(settings: &Cluster) -> anyhow::Result<Arc<d
             let dir = Path::new(dir).join(&settings.cluster_name);
             Ok(Arc::new(FileCoordinator::open(&dir, timeout)?))
         }
-        Some(("etcd", endpoints)) => Ok(Arc::new(EtcdCoordinator::connect(etcd_options(settings, endpoints)).await?)),
+        Some(("etcd", endpoints)) => Ok(Arc::new(EtcdCoordinator::connect(etcd_options(settings, endpoints)?).await?)),
         _ => anyhow::bail!("coordinator: {:?} names none", settings.coordinator),
     }
 }

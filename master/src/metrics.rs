@@ -21,7 +21,9 @@ use crate::health::Verdict;
 use crate::http::Facts;
 pub(crate) use page::metrics_markdown;
 pub(crate) use requests::{Counted, Method, Requests, Taken};
-pub(crate) use text::{CONTENT_TYPE, render};
+pub(crate) use text::Format;
+#[cfg(test)]
+use text::render;
 use text::{Samples, flag, seconds};
 
 /// Of every name.
@@ -188,6 +190,11 @@ static METRICS: &[Metric] = &[
         |facts, out| out.peers(facts, |peer| peer.lag_ops),
     ),
     of_peer(
+        "peer_apply_lag_ops",
+        "Entries that this peer has received and not applied yet. Absent: nothing fresh is known.",
+        |facts, out| out.peers(facts, |peer| peer.apply_lag_ops),
+    ),
+    of_peer(
         "peer_lag_seconds",
         "For how long it has lacked the oldest of them. Absent: nothing fresh is known.",
         |facts, out| out.peers(facts, |peer| peer.lag_ms.map(seconds)),
@@ -232,6 +239,17 @@ static METRICS: &[Metric] = &[
     counter("coordinator_errors", "Questions to the coordinator that it did not answer.", |facts, out| {
         out.some(facts.status.cluster.as_ref().map(|cluster| cluster.coordinator_errors))
     }),
+    gauge(
+        "coordinator_reachable",
+        "1: the coordinator answered this node's last question. 0: it did not, and until it does no role changes here.",
+        |facts, out| out.some(facts.status.cluster.as_ref().map(|cluster| flag(cluster.coordinator_trouble.is_none()))),
+    ),
+    gauge(
+        "settings_differ",
+        "Settings of the cluster that this node was started with other values of; it goes by the cluster's. `understudy config \
+         diff` names them.",
+        |facts, out| out.one(facts.status.settings.iter().filter(|setting| setting.differs()).count() as u64),
+    ),
     counter("coordinator_lost_data", "Looks at the coordinator that found it to have lost data.", |facts, out| {
         out.some(facts.mine.as_ref().map(|mine| mine.lost_data))
     }),
@@ -397,6 +415,11 @@ impl Metric {
         }
     }
 
+    /// As OpenMetrics calls it.
+    fn family(&self) -> String {
+        format!("{PREFIX}_{}", self.name)
+    }
+
     /// As one asks for it.
     fn full_name(&self) -> String {
         let end = match self.kind {
@@ -404,7 +427,7 @@ impl Metric {
             Kind::Counter => "_total",
             Kind::Gauge | Kind::Histogram => "",
         };
-        format!("{PREFIX}_{}{end}", self.name)
+        format!("{}{end}", self.family())
     }
 }
 

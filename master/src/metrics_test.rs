@@ -9,7 +9,7 @@ use proto::v1::session_request::Call;
 use super::*;
 use crate::config::Serving;
 use crate::http::Member;
-use crate::http::{Cluster, HealthOf, Limits, Mine, PeerWindow, Place, Reign, Status, Verification};
+use crate::http::{Cluster, HealthOf, Limits, Mine, PeerWindow, Place, Reign, Setting, Status, Verification};
 use crate::listen::{Links, Ports};
 
 fn member(name: &str, state: &str) -> Member {
@@ -23,6 +23,7 @@ fn member(name: &str, state: &str) -> Member {
         applied: None,
         lag_ops: None,
         lag_ms: None,
+        apply_lag_ops: None,
         sync_shards_done: None,
         sync_shards: None,
         verified: None,
@@ -38,6 +39,7 @@ pub(crate) fn example() -> Facts {
         applied: Some(80),
         lag_ops: Some(10),
         lag_ms: Some(1500),
+        apply_lag_ops: Some(10),
         ..member("b", "in sync")
     };
     let syncing = Member { sync_shards_done: Some(3), sync_shards: Some(64), ..member("c \"\\", "full sync") };
@@ -64,7 +66,7 @@ pub(crate) fn example() -> Facts {
     requests.refused(Method::PutStart, &status::overloaded(5));
     Facts {
         status: Status {
-            health: HealthOf { verdict: "degraded", title: "DEGRADED", reasons: Vec::new() },
+            health: HealthOf { verdict: "degraded", title: "DEGRADED", reasons: Vec::new(), notes: Vec::new() },
             node: "<a> \"1\"".to_owned(),
             version: "0.1.0".to_owned(),
             role: "primary".to_owned(),
@@ -94,7 +96,12 @@ pub(crate) fn example() -> Facts {
             lock_held_us_max: 250,
             memory_resident_bytes: 1 << 24,
             verification: Verification { condition: "sound".to_owned(), ..Verification::default() },
-            settings: Vec::new(),
+            settings: vec![Setting {
+                name: "tenure_ms".to_owned(),
+                value: Some("800".to_owned()),
+                started_with: "500".to_owned(),
+                still_kept: None,
+            }],
             cluster: Some(cluster),
         },
         role: Role::Primary,
@@ -158,6 +165,9 @@ fn text_says_what_is_known() {
         ("peer_in_sync{peer=\"d\"}", 0.0),
         ("peer_lag_ops{peer=\"b\"}", 10.0),
         ("peer_lag_seconds{peer=\"b\"}", 1.5),
+        ("peer_apply_lag_ops{peer=\"b\"}", 10.0),
+        ("coordinator_reachable", 1.0),
+        ("settings_differ", 1.0),
         ("peer_window_entries{peer=\"b\"}", 4.0),
         ("peer_window_bytes{peer=\"b\"}", 800.0),
         ("peer_full_sync_shards_done{peer=\"c \\\"\\\\\"}", 3.0),
@@ -179,6 +189,57 @@ fn text_says_what_is_known() {
     for (name, value) in expected {
         assert_eq!(samples.get(&format!("understudy_{name}")), Some(&value), "{name} in {samples:#?}");
     }
+}
+
+/// What `promtool check metrics` looks at, too.
+#[test]
+fn older_format_has_the_same_samples_under_their_own_names() {
+    let facts = example();
+    let (new, old) = (render(facts.clone()), Format::Prometheus.render(facts));
+    let samples = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(samples(&new), samples(&old));
+    assert!(!old.contains("# EOF") && !old.contains(" info\n"), "{old}");
+    let mut family = String::new();
+    let mut kind = String::new();
+    for line in old.lines() {
+        if let Some(type_of) = line.strip_prefix("# TYPE ") {
+            let (name, of) = type_of.split_once(' ').expect("a type is named");
+            assert_eq!(name, family, "HELP comes first");
+            kind = of.to_owned();
+        } else if let Some(help) = line.strip_prefix("# HELP ") {
+            family = help.split(' ').next().expect("a help has a name").to_owned();
+        } else {
+            let bare = line.split(['{', ' ']).next().expect("there is a first part");
+            let ends: &[&str] = if kind == "histogram" { &["_bucket", "_count", "_sum"] } else { &[""] };
+            assert!(ends.iter().any(|end| bare == format!("{family}{end}")), "{line} stands under {family}");
+            assert_eq!(kind == "counter", bare.ends_with("_total"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn openmetrics_comes_where_it_is_asked_for() {
+    for accept in ["application/openmetrics-text", "text/plain;q=0.5,application/openmetrics-text; version=1.0.0;q=0.8"]
+    {
+        assert_eq!(Format::asked_for(accept), Format::OpenMetrics, "{accept}");
+    }
+    for accept in ["", "*/*", "text/plain", "application/openmetrics-text;q=0", "application/openmetrics-textual"] {
+        assert_eq!(Format::asked_for(accept), Format::Prometheus, "{accept}");
+    }
+}
+
+#[test]
+fn control_characters_are_in_no_label() {
+    let mut facts = example();
+    facts.status.node = "a\u{1b}[2J\u{7}\nb".to_owned();
+    facts.rate_errors = vec![("\0\r".to_owned(), 1)];
+    let text = render(facts);
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+    assert!(text.contains(r"a\\u{1b}[2J\\u{7}\\nb"), "{text}");
+    parse(&text);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Invariant: a stop is over within five seconds in all cases; a second signal ends the process at once.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,6 +21,7 @@ use crate::logging;
 use crate::membership::Membership;
 use crate::node::Node;
 use crate::pair::Pair;
+use crate::pair::transfer::NotHandedOver;
 use crate::scrub;
 use crate::upkeep;
 
@@ -177,6 +178,17 @@ impl StopSignals {
     }
 }
 
+/// What was started, and how it differs from one that nothing was said to.
+fn tell_start(config: &Config) {
+    let differ = Config::default().differences(config);
+    let told: Vec<String> = differ.iter().map(|one| format!("{} = {}", one.name, one.to)).collect();
+    let settings = match told.is_empty() {
+        true => "all settings have their defaults".to_owned(),
+        false => format!("settings that differ from the defaults: {}", told.join(", ")),
+    };
+    tracing::info!("understudy {} starts, pid {}; {settings}", env!("CARGO_PKG_VERSION"), std::process::id());
+}
+
 /// What the pair has beside the runtime that serves clients: beacons must not wait for them.
 fn pair_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -192,6 +204,7 @@ fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Serve
         let (node, log) = Node::member(config);
         logging::follow(node.gate_shared());
         let server = Server::bind(Arc::clone(&node)).await?;
+        tell_start(&node.config);
         let listens = server.local_addr();
         // Sockets and tasks of the pair belong to its own runtime.
         let starting = pairs.spawn(async move {
@@ -207,18 +220,20 @@ fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Serve
             running = starting => running.context("the pair could not be started")??,
         };
         on_listening(&server);
-        let pair = Arc::clone(&running.pair);
+        let (pair, kept) = (Arc::clone(&running.pair), OnceLock::new());
         server
-            .run(async move {
+            .run(async {
                 let asked_at = signals.stop().await;
-                if timeout(HAND_OVER_WITHIN, pair.hand_over()).await.is_err() {
-                    tracing::warn!("not handed over before the stop: it took too long");
+                let late = |_| Err(NotHandedOver { why: format!("it took longer than {HAND_OVER_WITHIN:?}") });
+                if let Err(why) = timeout(HAND_OVER_WITHIN, pair.hand_over()).await.unwrap_or_else(late) {
+                    tracing::warn!("{why}");
+                    let _ = kept.set(why);
                 }
                 asked_at
             })
             .await;
         drop(running);
-        Ok(())
+        kept.into_inner().map_or(Ok(()), |why| Err(why.into()))
     });
     // The presence has gone with its tasks; removals on long threads need not be waited for.
     pairs.shutdown_background();
@@ -235,7 +250,9 @@ pub fn run_process(mut config: Config, started: Started, on_listening: impl FnOn
     let runtime = runtime(&config)?;
     let served = runtime.block_on(async {
         let signals = StopSignals::catch()?.or(started.stops_at);
-        let server = Server::bind(Node::alone(config)).await?;
+        let node = Node::alone(config);
+        let server = Server::bind(Arc::clone(&node)).await?;
+        tell_start(&node.config);
         on_listening(&server);
         server.run(signals.stop()).await;
         Ok(())

@@ -28,7 +28,7 @@ use crate::types::{ItemId, Place, TenantIx};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Inconsistent {
-    #[error("{what}: no object {key:?} of tenant {tenant} in that state")]
+    #[error("{what}: no object \"{}\" of tenant {tenant} in that state", key.escape_ascii())]
     Object { what: &'static str, tenant: TenantIx, key: Vec<u8> },
     #[error(transparent)]
     Segment(#[from] SegmentError),

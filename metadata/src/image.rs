@@ -150,13 +150,16 @@ pub(crate) fn read_parts(image: &PartsImage) -> Result<(Option<Secret>, Vec<Vec<
     let mut parts = Vec::with_capacity(image.parts.len());
     for part in &image.parts {
         let is_one = part.shard < DIRECTORY_SHARD && (part.bucket as usize) < SHARD_BUCKETS;
-        require(is_one, || format!("there is no {part:?}")).map_err(inconsistent)?;
+        require(is_one, || format!("there is no bucket {} of shard {}", part.bucket, part.shard))
+            .map_err(inconsistent)?;
         let mut objects = Vec::new();
         read_list(&mut reader, |object: ObjectImage<'_>| {
             let object = object.into_object(secret.unwrap_or_default());
             let is_here = (object.hash.shard(), object.hash.bucket()) == (part.shard as usize, part.bucket as usize);
-            require(is_here || secret.is_none(), || format!("{part:?} holds a key of another one"))
-                .map_err(inconsistent)?;
+            require(is_here || secret.is_none(), || {
+                format!("bucket {} of shard {} holds a key of another one", part.bucket, part.shard)
+            })
+            .map_err(inconsistent)?;
             check_object(&object, image.digests.at.seq).map_err(inconsistent)?;
             objects.push(object);
             Ok(())

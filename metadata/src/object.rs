@@ -176,19 +176,21 @@ impl Object {
             ("size", self.size.to_string()),
             ("seq", self.seq.to_string()),
             ("owner", self.owner.to_string()),
-            ("put", format!("{:?}", self.put)),
-            ("checksum", format!("{:?}", self.checksum)),
-            ("pin", format!("{:?}", self.pin)),
-            ("replicas", format!("{:?}", places_of(&self.replicas))),
+            ("put", item(self.put)),
+            ("checksum", self.checksum.map_or_else(|| "none".to_owned(), |checksum| format!("{checksum:#x}"))),
+            ("pin", pinned(self.pin)),
+            ("replicas", places(&self.replicas)),
         ]);
         if let Some(new) = self.replacement() {
             let Replacement { put, owner, size, pin, replicas } = new;
-            let text = format!("{put:?} of {owner}, {size} bytes, pin {pin:?}, at {:?}", places_of(replicas));
+            let (put, pin, places) = (item(*put), pinned(*pin), places(replicas));
+            let text = format!("{put} of {owner}, {size} bytes, pin {pin}, at {places}");
             fields.insert("replacement", text);
         }
         if let Some(transfer) = self.transfer() {
             let Transfer { id, owner, kind, source, targets } = transfer;
-            let text = format!("{kind:?} {id:?} by {owner} from segment {source} to {:?}", places_of(targets));
+            let (id, places) = (item(*id), places(targets));
+            let text = format!("{kind:?} {id} by {owner} from segment {source} to {places}");
             fields.insert("transfer", text);
         }
         fields
@@ -317,6 +319,29 @@ struct TransferImage {
     kind: TransferKind,
     source: SegmentIx,
     targets: Vec<(Place, bool)>,
+}
+
+/// For people.
+fn item(id: ItemId) -> String {
+    if id.is_none() { "none".to_owned() } else { id.0.to_string() }
+}
+
+/// For people.
+fn pinned(pin: Pin) -> String {
+    match pin {
+        Pin::None => "none".to_owned(),
+        Pin::Soft { ttl_ms } => format!("soft, {ttl_ms} ms"),
+        Pin::Hard => "hard".to_owned(),
+    }
+}
+
+/// For people.
+fn places(replicas: &Replicas) -> String {
+    let place = |(Place { segment, address }, complete): (Place, bool)| {
+        format!("{address:#x} of segment {segment}{}", if complete { "" } else { " (not complete)" })
+    };
+    let places: Vec<String> = places_of(replicas).into_iter().map(place).collect();
+    if places.is_empty() { "nowhere".to_owned() } else { places.join(", ") }
 }
 
 fn places_of(replicas: &Replicas) -> Vec<(Place, bool)> {

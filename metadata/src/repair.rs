@@ -159,7 +159,9 @@ fn compare(
     for object in theirs {
         let key = (object.tenant, object.key.clone());
         if theirs_by_key.insert(key, object).is_some() {
-            return Err(RepairError::Inconsistent { what: format!("{part:?} holds a key twice") });
+            return Err(RepairError::Inconsistent {
+                what: format!("bucket {} of shard {} holds a key twice", part.bucket, part.shard),
+            });
         }
     }
     let (mut found, mut wrong, mut missing) = (Vec::new(), Vec::new(), Vec::new());
@@ -229,7 +231,10 @@ fn replace_directory(
     for plan in &plans {
         let taken = state.shards[plan.part.shard as usize].lock().take_out(&plan.wrong);
         if taken != plan.wrong.len() {
-            return Err(format!("{} records of {:?} are wrong, {taken} were found again", plan.wrong.len(), plan.part));
+            let (wrong, Part { shard, bucket }) = (plan.wrong.len(), plan.part);
+            return Err(format!(
+                "{wrong} records of bucket {bucket} of shard {shard} are wrong, {taken} were found again"
+            ));
         }
     }
     for object in plans.into_iter().flat_map(|plan| plan.missing) {

@@ -27,6 +27,8 @@ use crate::types::CallRefused;
 const WAIT_MS_MAX: u64 = 60 * 60 * 1000;
 /// Clients that are gone take about 100 bytes each.
 pub(crate) const TOMBSTONES_LIMIT: usize = 1 << 20;
+/// A share that is not 0: a smaller one stands for nothing that an eviction could aim at.
+const SHARE_MIN: f64 = 0.001;
 
 /// What the type of a setting must be able to do.
 trait Value: Copy + std::fmt::Display + std::str::FromStr {
@@ -166,40 +168,61 @@ impl Settings {
         Settings::names().iter().filter_map(values).filter(|(_, here, there)| here != there).collect()
     }
 
+    /// What one setting may be, whatever the others are, in words. `None`: there is no such setting.
+    pub fn bounds(name: &str) -> Option<String> {
+        let bounds = match name {
+            "client_ttl_ms"
+            | "object_lease_ms"
+            | "put_start_timeout_ms"
+            | "put_release_timeout_ms"
+            | "task_timeout_ms" => format!("1 to {WAIT_MS_MAX}"),
+            "soft_pin_ttl_ms" => format!("0 to {}", u32::MAX),
+            "eviction_high_watermark" => format!("{SHARE_MIN} to 1"),
+            "eviction_ratio" => format!("0, or {SHARE_MIN} to 1"),
+            "tombstones_max" => format!("1 to {TOMBSTONES_LIMIT}"),
+            _ => return None,
+        };
+        Some(bounds)
+    }
+
+    /// What must hold between them, in words.
+    pub const RULES: [&str; 2] =
+        ["object_lease_ms ≤ put_release_timeout_ms", "eviction_ratio < eviction_high_watermark"];
+
     /// Names the setting, its value and the rule that is broken.
     pub fn validate(&self) -> Result<(), CallRefused> {
         let is_wait = |wait_ms: u64| (1..=WAIT_MS_MAX).contains(&wait_ms);
-        let wait = || format!("must be above 0 and at most {WAIT_MS_MAX}");
-        let (lease_ms, watermark) = (self.object_lease_ms, self.eviction_high_watermark);
-        let is_ratio = self.eviction_ratio >= 0.0 && self.eviction_ratio.is_sign_positive();
-        let rules = [
-            (is_wait(self.client_ttl_ms), "client_ttl_ms", wait()),
-            (is_wait(lease_ms), "object_lease_ms", wait()),
-            (is_wait(self.put_start_timeout_ms), "put_start_timeout_ms", wait()),
-            (is_wait(self.put_release_timeout_ms), "put_release_timeout_ms", wait()),
+        let (lease_ms, watermark, ratio) = (self.object_lease_ms, self.eviction_high_watermark, self.eviction_ratio);
+        let is_share = |share: f64| (SHARE_MIN..=1.0).contains(&share);
+        // Equal values must have equal bytes: there is one 0.
+        let is_none = ratio.to_bits() == 0;
+        let within = [
+            (is_wait(self.client_ttl_ms), "client_ttl_ms"),
+            (is_wait(lease_ms), "object_lease_ms"),
+            (is_wait(self.put_start_timeout_ms), "put_start_timeout_ms"),
+            (is_wait(self.put_release_timeout_ms), "put_release_timeout_ms"),
+            (is_wait(self.task_timeout_ms), "task_timeout_ms"),
+            (is_share(watermark), "eviction_high_watermark"),
+            (is_none || is_share(ratio), "eviction_ratio"),
+            ((1..=TOMBSTONES_LIMIT).contains(&self.tombstones_max), "tombstones_max"),
+        ];
+        let within = within.map(|(holds, name)| {
+            let bounds = Settings::bounds(name).expect("it is one of them");
+            (holds, name, format!("must be {bounds}"))
+        });
+        let between = [
             (
                 self.put_release_timeout_ms >= lease_ms,
                 "put_release_timeout_ms",
                 format!("must not be below object_lease_ms, which is {lease_ms}"),
             ),
-            (is_wait(self.task_timeout_ms), "task_timeout_ms", wait()),
             (
-                watermark > 0.0 && watermark <= 1.0,
-                "eviction_high_watermark",
-                "must be above 0 and at most 1".to_owned(),
-            ),
-            (
-                is_ratio && self.eviction_ratio < watermark,
+                ratio < watermark,
                 "eviction_ratio",
-                format!("must be at least 0 and below eviction_high_watermark, which is {watermark}"),
-            ),
-            (
-                (1..=TOMBSTONES_LIMIT).contains(&self.tombstones_max),
-                "tombstones_max",
-                format!("must be above 0 and at most {TOMBSTONES_LIMIT}"),
+                format!("must be below eviction_high_watermark, which is {watermark}"),
             ),
         ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
+        match within.into_iter().chain(between).find(|(holds, ..)| !holds) {
             Some((_, name, rule)) => {
                 let value = self.get(name).unwrap_or_default();
                 Err(CallRefused::invalid(name, format!("{value} {rule}")))
@@ -265,7 +288,12 @@ impl InForce {
         let Some(owed) = &self.owed else { return Ok(()) };
         owed.validate().map_err(invalid)?;
         let fits = *owed == self.settings.waiting_as_long_as(owed) && *owed != self.settings;
-        require(fits, || format!("what is owed, {owed:?}, does not go with {:?}", self.settings))
+        require(fits, || {
+            let differences = self.settings.differences(owed);
+            let told: Vec<String> =
+                differences.iter().map(|(name, now, owed)| format!("{name} {owed} beside {now}")).collect();
+            format!("what is owed does not go with the settings: {}", told.join(", "))
+        })
     }
 
     fn digest(&self) -> Digest {
@@ -320,7 +348,12 @@ impl ClusterSettings {
         let next = InForce { settings, owed, changed_seq };
         next.check()?;
         let fits = before.is_none_or(|before| before.change_to(settings) == op || before.settled() == op);
-        require(fits, || format!("{settings:?} with {owed:?} owed do not follow on {before:?}"))?;
+        require(fits, || {
+            format!(
+                "the settings of seq {seq} do not follow on those of seq {}",
+                before.map_or(0, |before| before.changed_seq)
+            )
+        })?;
         self.replace(next);
         Ok(())
     }

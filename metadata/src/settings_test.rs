@@ -32,26 +32,31 @@ fn every_setting_is_read_and_set_by_its_name() {
 #[test]
 fn a_refused_value_is_named_with_its_setting_and_the_rule() {
     let with = |name, value| refused(Settings::default().with(name, value));
-    assert_eq!(with("client_ttl_ms", "0"), "client_ttl_ms: 0 must be above 0 and at most 3600000");
+    assert_eq!(with("client_ttl_ms", "0"), "client_ttl_ms: 0 must be 1 to 3600000");
     assert_eq!(with("client_ttl_ms", "-1"), "client_ttl_ms: \"-1\" is not a whole number");
     assert_eq!(with("object_lease_ms", "600001"), PUT_RELEASE);
     assert_eq!(with("put_start_timeout_ms", "3600001"), format!("put_start_timeout_ms: 3600001 {WAIT}"));
     assert_eq!(with("task_timeout_ms", "0"), format!("task_timeout_ms: 0 {WAIT}"));
     let limit = "\"4294967296\" is not a whole number of at most 4294967295";
     assert_eq!(with("soft_pin_ttl_ms", "4294967296"), format!("soft_pin_ttl_ms: {limit}"));
-    for value in ["NaN", "inf", "0", "1.1"] {
-        let rule = "must be above 0 and at most 1";
+    for value in ["NaN", "inf", "0", "1.1", "0.0009", "-1"] {
+        let rule = "must be 0.001 to 1";
         assert_eq!(with("eviction_high_watermark", value), format!("eviction_high_watermark: {value} {rule}"));
     }
-    for value in ["NaN", "-0.1", "-0", "0.9"] {
-        let rule = "must be at least 0 and below eviction_high_watermark, which is 0.9";
+    for value in ["NaN", "-0.1", "-0", "0.0009", "1.1"] {
+        let rule = "must be 0, or 0.001 to 1";
         assert_eq!(with("eviction_ratio", value), format!("eviction_ratio: {value} {rule}"));
     }
+    let tiny = with("eviction_ratio", "1e-300");
+    assert!(tiny.starts_with("eviction_ratio: 0.000") && tiny.ends_with("must be 0, or 0.001 to 1"), "{tiny}");
+    let rule = "0.9 must be below eviction_high_watermark, which is 0.9";
+    assert_eq!(with("eviction_ratio", "0.9"), format!("eviction_ratio: {rule}"));
+    assert!(
+        Settings::default().with("eviction_ratio", "0").is_ok()
+            && Settings::default().with("eviction_ratio", "0.001").is_ok()
+    );
     for value in ["0", "1048577"] {
-        assert_eq!(
-            with("tombstones_max", value),
-            format!("tombstones_max: {value} must be above 0 and at most 1048576")
-        );
+        assert_eq!(with("tombstones_max", value), format!("tombstones_max: {value} must be 1 to 1048576"));
     }
     let names = "client_ttl_ms, object_lease_ms, soft_pin_ttl_ms, put_start_timeout_ms, put_release_timeout_ms, \
                  task_timeout_ms, eviction_high_watermark, eviction_ratio, tombstones_max";
@@ -59,7 +64,7 @@ fn a_refused_value_is_named_with_its_setting_and_the_rule() {
     assert_eq!(with("objects_max", "7"), unknown);
 }
 
-const WAIT: &str = "must be above 0 and at most 3600000";
+const WAIT: &str = "must be 1 to 3600000";
 const PUT_RELEASE: &str = "put_release_timeout_ms: 600000 must not be below object_lease_ms, which is 600001";
 
 #[test]

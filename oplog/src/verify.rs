@@ -211,7 +211,7 @@ pub enum RepairError {
     TooMany { found: usize, max: usize },
     /// What differs takes other space, or does not say which: the shard without parts is needed as well, and what the records
     /// imply is built anew.
-    #[error("{part:?} cannot be repaired alone: {why}")]
+    #[error("bucket {} of shard {} cannot be repaired alone: {why}", part.bucket, part.shard)]
     NeedsWhole { part: Part, why: &'static str },
     /// In the middle of it: what the records imply is not what was kept of it.
     #[error("the repair broke off: {what}")]

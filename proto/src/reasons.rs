@@ -97,7 +97,8 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
         Reason::NoSpace => (
             Code::ResourceExhausted,
             NewNumber,
-            "Wait for an eviction, ask for fewer replicas or `best_effort`, remove something, or mount more segments.",
+            "Ask for less, for fewer replicas or `best_effort`, remove something, or mount more segments. Where segments are large \
+             enough for it, an eviction makes room in a moment.",
         ),
         Reason::Leased => (
             Code::FailedPrecondition,

@@ -10,18 +10,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Client, ClientId, EtcdDiscovery, EtcdOptions, Heartbeat, Numbering, Options, Transport};
+use client::{Client, ClientId, EtcdDiscovery, Heartbeat, Numbering, Options, Transport};
 
+use crate::cli::etcd::{EtcdArgs, Shown};
 use crate::cli::fault::{Fault, Verdict, note};
 use crate::cli::health;
 use crate::cli::output::{Form, Output, waiting};
 use crate::cli::words::shell;
-use crate::health::Verdict as Judged;
+use crate::health::{Reason, Verdict as Judged};
 use crate::process::node_name;
 
 /// What `serve` and `dev` listen on where nothing else is said.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7400";
-const DEFAULT_CLUSTER: &str = "default";
 const ADDRESS_VARIABLE: &str = "UNDERSTUDY_ADDRESS";
 const TENANT_VARIABLE: &str = "UNDERSTUDY_TENANT";
 const CLIENT_ID_VARIABLE: &str = "UNDERSTUDY_CLIENT_ID";
@@ -37,6 +37,15 @@ const PROBE: &str = "understudy: is a primary here?";
 /// Until one of the addresses must have taken the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The members that are known before any of them is asked.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    /// Address and, where it is known, name.
+    pub(crate) members: Vec<(String, Option<String>)>,
+    /// Why it may not have all of them.
+    pub(crate) trouble: Option<Reason>,
+}
+
 /// In every command that talks to a master.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
@@ -45,12 +54,8 @@ pub(crate) struct Connect {
     #[arg(long, global = true, env = ADDRESS_VARIABLE, value_name = "HOST:PORT", value_delimiter = ',')]
     #[arg(default_value = DEFAULT_ADDRESS)]
     address: Vec<String>,
-    /// Find the primary in the etcd that is the cluster's coordinator, instead of by --address: its members, separated by commas.
-    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
-    etcd: Vec<String>,
-    /// With --etcd: which cluster.
-    #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_CLUSTER, hide_default_value = true)]
-    cluster_name: String,
+    #[command(flatten)]
+    etcd: EtcdArgs,
     /// Tenant that the keys live in; "" is the default one.
     #[arg(long, global = true, env = TENANT_VARIABLE, value_name = "NAME", default_value = "", hide_default_value = true)]
     tenant: String,
@@ -75,8 +80,8 @@ impl Connect {
     /// As if this address had been said, and nothing else.
     pub(crate) fn to(address: &str) -> Connect {
         let address = vec![address.to_owned()];
-        let (etcd, cluster_name) = (Vec::new(), DEFAULT_CLUSTER.to_owned());
-        Connect { address, etcd, cluster_name, tenant: String::new(), client_id: None, timeout_ms: None, json: false }
+        let etcd = EtcdArgs::default();
+        Connect { address, etcd, tenant: String::new(), client_id: None, timeout_ms: None, json: false }
     }
 
     /// A command from its arguments to its exit code.
@@ -139,26 +144,28 @@ impl Connect {
         Ok(waiting("connecting", Client::connect(options)).await?)
     }
 
-    /// By etcd, if that was said.
+    /// By etcd, if that was said: any of its members, and the primary that is announced there later.
     async fn discover(&self, options: &mut Options) -> Result<(), Fault> {
-        if self.etcd.is_empty() {
-            return Ok(());
+        let Some(etcd) = self.etcd.options()? else { return Ok(()) };
+        let Shown { members, trouble } = self.etcd.show(etcd.clone()).await?;
+        if let Some(trouble) = trouble {
+            return Err(Fault::new("COORDINATOR", trouble.what, &format!("{}.", trouble.next)));
         }
-        let endpoints = self.etcd.iter().map(|url| url.trim().to_owned()).collect();
-        let etcd = EtcdOptions { endpoints, cluster: self.cluster_name.clone(), ..EtcdOptions::default() };
-        options.addresses.clear();
+        options.addresses = members.into_iter().map(|info| info.address).collect();
         options.discovery = Some(Arc::new(EtcdDiscovery::connect(etcd).await?));
         Ok(())
     }
 
-    /// Of every member that was named, or that the coordinator names.
-    pub(crate) async fn every_address(&self) -> Result<Vec<String>, Fault> {
-        if self.etcd.is_empty() {
-            return Ok(self.address.iter().map(|address| address.trim().to_owned()).collect());
-        }
-        let status = self.client().await?.status().await?;
-        let members = status.cluster.into_iter().flat_map(|cluster| cluster.members);
-        Ok(members.map(|member| member.address).collect())
+    /// Where members are to be asked: those that were named, and those that etcd names.
+    pub(crate) async fn directory(&self) -> Result<Directory, Fault> {
+        let said = || self.address.iter().map(|address| (address.trim().to_owned(), None));
+        let Some(etcd) = self.etcd.options()? else {
+            return Ok(Directory { members: said().collect(), trouble: None });
+        };
+        let Shown { members, trouble } = self.etcd.show(etcd).await?;
+        let shown = members.into_iter().map(|info| (info.address, Some(info.name)));
+        let said = said().filter(|(address, _)| address != DEFAULT_ADDRESS);
+        Ok(Directory { members: shown.chain(said).collect(), trouble })
     }
 
     fn options(&self) -> Options {
@@ -201,11 +208,8 @@ impl Connect {
         let mut line = format!("{} {command}", program());
         let addresses = self.address.join(",");
         let without = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| DEFAULT_ADDRESS.to_owned());
-        if !self.etcd.is_empty() {
-            line.push_str(&format!(" --etcd {}", shell(&self.etcd.join(","))));
-            if self.cluster_name != DEFAULT_CLUSTER {
-                line.push_str(&format!(" --cluster-name {}", shell(&self.cluster_name)));
-            }
+        if self.etcd.is_used() {
+            line.push_str(&self.etcd.words());
         } else if addresses != without {
             line.push_str(&format!(" --address {}", shell(&addresses)));
         }

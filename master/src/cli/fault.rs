@@ -22,6 +22,11 @@ use crate::config::ConfigError;
 use crate::grpc::server::BindError;
 use crate::health;
 use crate::logging;
+use crate::pair::transfer::NotHandedOver;
+
+const COORDINATOR: &str = "Look at the coordinator and the way to it, and at where the command looks for it.";
+
+const USAGE: &str = "Correct the command: `--help` behind it says how. Nothing was sent.";
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +85,7 @@ impl Told {
             Reason::Unspecified => {
                 Told::new("NOT_UNDERSTOOD", message, "Is this a master, of this version? Check --address.")
             }
-            reason => Told::new(reason.as_str_name(), message, refused.what_to_do()),
+            reason => Told::new(reason.as_str_name(), message, &in_flags(refused.what_to_do())),
         }
     }
 
@@ -95,6 +100,17 @@ impl Told {
         let Told { reason, message, what_to_do, .. } = self;
         json!({ "reason": reason, "message": message, "what_to_do": what_to_do })
     }
+}
+
+/// What the contract calls its fields is a flag or a command here.
+fn in_flags(what_to_do: &str) -> String {
+    const CALLED: [(&str, &str); 4] = [
+        ("`force`", "--force"),
+        ("`best_effort`", "--best-effort"),
+        ("`if_exists = REPLACE`", "--replace"),
+        ("`ListSegments`", "`understudy segments`"),
+    ];
+    CALLED.iter().fold(what_to_do.to_owned(), |text, (field, flag)| text.replace(field, flag))
 }
 
 impl Fault {
@@ -130,6 +146,26 @@ pub(crate) fn tell_error(error: &anyhow::Error, as_json: bool) -> ExitCode {
     ExitCode::from(told.exit)
 }
 
+/// What the command line is not understood for, or the help that it asks for.
+pub(crate) fn tell_usage(error: &clap::Error, as_json: bool) -> ExitCode {
+    if !as_json || !error.use_stderr() {
+        // A reader that has gone is no fault.
+        let _ = error.print();
+        return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        tell(&Told::new("USAGE", "the command is not complete: a word is missing behind it", USAGE), true);
+        return ExitCode::from(2);
+    }
+    let rendered = error.render().to_string();
+    // Behind the first paragraph stands how the command is used.
+    let said = rendered.split("\n\n").next().unwrap_or_default();
+    let said: Vec<&str> = said.trim_start_matches("error: ").lines().map(str::trim).collect();
+    let told = Told::new("USAGE", said.join(" "), USAGE);
+    tell(&told, true);
+    ExitCode::from(2)
+}
+
 fn told(error: &anyhow::Error) -> Told {
     let message = format!("{error:#}");
     let is_about = |kind: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(kind);
@@ -139,8 +175,11 @@ fn told(error: &anyhow::Error) -> Told {
     if is_about(|cause| cause.is::<BindError>()) {
         return Told::new("CANNOT_LISTEN", message, "Choose another address or port, or stop what listens there.");
     }
+    if is_about(|cause| cause.is::<NotHandedOver>()) {
+        return Told::new("NOT_HANDED_OVER", message, "See with `understudy health` who leads now.");
+    }
     if is_about(|cause| cause.is::<coordinator::Error>()) {
-        return Told::new("COORDINATOR", message, "Look at the coordinator and at --coordinator.");
+        return Told::new("COORDINATOR", message, COORDINATOR);
     }
     Told::new("FAILED", message, "See to what the message names, then start it again.")
 }
@@ -171,6 +210,12 @@ impl From<Told> for Fault {
 impl From<Refused> for Fault {
     fn from(refused: Refused) -> Fault {
         Fault::Told(Told::refused("", &refused))
+    }
+}
+
+impl From<coordinator::Error> for Fault {
+    fn from(error: coordinator::Error) -> Fault {
+        Fault::new("COORDINATOR", error.to_string(), COORDINATOR)
     }
 }
 
@@ -223,6 +268,24 @@ mod tests {
         );
         assert_eq!(told.json()["reason"], "NOT_FOUND");
         assert_eq!(told.json()["what_to_do"], proto::status::what_to_do(Reason::NotFound));
+    }
+
+    #[test]
+    fn hints_name_flags_as_they_are() {
+        for (reason, flag) in [
+            (Reason::Leased, "--force"),
+            (Reason::Pinned, "--force"),
+            (Reason::NoSpace, "--best-effort"),
+            (Reason::AlreadyExists, "--replace"),
+            (Reason::SegmentNotFound, "understudy segments"),
+        ] {
+            let line = Told::refused("k", &Refused { reason, message: "no".to_owned() }).line();
+            assert!(line.contains(flag), "{line}");
+            assert!(
+                !["`force`", "best_effort", "if_exists", "ListSegments"].iter().any(|field| line.contains(field)),
+                "{line}"
+            );
+        }
     }
 
     #[test]

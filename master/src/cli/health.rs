@@ -14,17 +14,19 @@ use client::{Client, Heartbeat, Options, Status, Transport};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::cli::connect::Connect;
+use crate::cli::connect::{Connect, Directory};
 use crate::cli::fault::{Fault, Verdict as Went};
 use crate::cli::output::Output;
 use crate::cli::status::parse_interval;
-use crate::cli::words;
+use crate::cli::{config, words};
 use crate::config::check_host_port;
-use crate::health::{Asked, Health, InCluster, Peer, Said, Verdict, judge};
+use crate::health::{Asked, Health, InCluster, Peer, Reason, Said, Verdict, difference, judge_found};
 use crate::serve::StopSignals;
 
 /// One member, for its connection and its answer.
 const ASK_WITHIN: Duration = Duration::from_millis(800);
+/// Longer than the moments in which a sound cluster has no primary that may answer, but for a takeover that nobody can prove.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Addresses that were said, and those that members tell.
 const ASKED_MAX: usize = 64;
 
@@ -75,11 +77,27 @@ async fn watch(connect: &Connect, interval: Duration, out: &mut Output) -> Resul
     }
 }
 
-/// All members are asked: those that were named, and those that these name.
+/// All members are asked. A takeover, and a change of the tenure, leave a moment without a primary: that is none that serves
+/// nobody, so where no primary is seen, and a member answers, all are asked once more.
 pub(super) async fn look(connect: &Connect) -> Result<Health, Fault> {
+    let health = look_once(connect).await?;
+    if health.verdict != Verdict::NoPrimary {
+        return Ok(health);
+    }
+    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    look_once(connect).await
+}
+
+/// Those that were named, and those that these name.
+async fn look_once(connect: &Connect) -> Result<Health, Fault> {
     let mut answers: BTreeMap<String, Option<Status>> = BTreeMap::new();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
-    let mut next = connect.every_address().await?;
+    let Directory { members, trouble } = connect.directory().await?;
+    let mut next: Vec<String> = Vec::new();
+    for (address, name) in members {
+        names.extend(name.map(|name| (address.clone(), name)));
+        next.push(address);
+    }
     for address in &next {
         check_host_port(address).map_err(|wrong| Fault::usage(wrong, "Say where members listen for clients."))?;
     }
@@ -108,7 +126,7 @@ pub(super) async fn look(connect: &Connect) -> Result<Health, Fault> {
         }
     }
     asked.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(judge(&asked))
+    Ok(judge_found(trouble, &asked))
 }
 
 async fn ask(address: &str) -> Option<Status> {
@@ -129,6 +147,8 @@ pub(super) fn said(status: Status) -> Said {
         "sound" | "" => String::new(),
         condition => format!("{condition}: {}", status.verification.what),
     };
+    let differ = status.settings.iter().filter_map(config::difference);
+    let started_otherwise = differ.map(|(value, one)| difference(&one.name, value, &one.started_with)).collect();
     let cluster = status.cluster.map(|cluster| InCluster {
         id: words::hex(&cluster.id),
         epoch: cluster.epoch,
@@ -138,7 +158,7 @@ pub(super) fn said(status: Status) -> Said {
         not_promotable: cluster.not_promotable.unwrap_or_default(),
         members: cluster.members.into_iter().map(peer).collect(),
     });
-    Said { leads, is_mute, cluster, unsound }
+    Said { leads, is_mute, cluster, unsound, started_otherwise }
 }
 
 fn peer(member: client::Member) -> Peer {
@@ -149,10 +169,16 @@ fn peer(member: client::Member) -> Peer {
 /// For people: the verdict, and under it each reason with what to do.
 pub(super) fn lines(health: &Health) -> Vec<String> {
     let title = health.verdict.title();
-    let Some((first, rest)) = health.reasons.split_first() else { return vec![title.to_owned()] };
-    let first = [format!("{title}: {}.", first.what), format!("  {}.", first.next)];
-    let rest = rest.iter().flat_map(|reason| [format!("also: {}.", reason.what), format!("  {}.", reason.next)]);
-    first.into_iter().chain(rest).map(|line| words::plain(&line).into_owned()).collect()
+    let told = |before: &str, reason: &Reason| [format!("{before}: {}.", reason.what), format!("  {}.", reason.next)];
+    let reasons = match health.reasons.split_first() {
+        None => vec![title.to_owned()],
+        Some((first, rest)) => {
+            let rest = rest.iter().flat_map(|reason| told("also", reason));
+            told(title, first).into_iter().chain(rest).collect()
+        }
+    };
+    let notes = health.notes.iter().flat_map(|note| told("note", note));
+    reasons.into_iter().chain(notes).map(|line| words::plain(&line).into_owned()).collect()
 }
 
 /// The same in one line, for errors and hints.
@@ -162,8 +188,8 @@ pub(super) fn line(health: &Health) -> String {
 }
 
 pub(super) fn document(health: &Health) -> Value {
-    let Health { verdict, reasons } = health;
-    json!({ "verdict": verdict.name(), "exit_code": verdict.exit_code(), "reasons": reasons })
+    let Health { verdict, reasons, notes } = health;
+    json!({ "verdict": verdict.name(), "exit_code": verdict.exit_code(), "reasons": reasons, "notes": notes })
 }
 
 impl From<Verdict> for ExitCode {

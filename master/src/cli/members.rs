@@ -119,7 +119,8 @@ pub(super) fn table(cluster: &Cluster, out: &mut Output) -> Result<(), Fault> {
         left("IN SYNC"),
         right("RECEIVED"),
         right("APPLIED"),
-        right("LAG"),
+        right("NOT RECEIVED"),
+        right("NOT APPLIED"),
         left("ADDRESS"),
     ]);
     let mut members: Vec<&Member> = cluster.members.iter().collect();
@@ -133,6 +134,7 @@ pub(super) fn table(cluster: &Cluster, out: &mut Output) -> Result<(), Fault> {
             number(member.received),
             number(member.applied),
             lag(member),
+            apply_lag(member),
             member.address.clone(),
         ]);
     }
@@ -159,6 +161,19 @@ fn lag(member: &Member) -> String {
         (_, Some(ops), None) => format!("{} ops", words::count(ops)),
         (_, Some(ops), Some(lag)) => format!("{} ops, {}", words::count(ops), words::time(lag)),
     }
+}
+
+/// Of what it has received. A promotion applies that first.
+fn apply_lag(member: &Member) -> String {
+    match (member.role.as_str(), apply_lag_ops(member)) {
+        ("primary", _) => "-".to_owned(),
+        (_, None) => "?".to_owned(),
+        (_, Some(ops)) => format!("{} ops", words::count(ops)),
+    }
+}
+
+fn apply_lag_ops(member: &Member) -> Option<u64> {
+    member.received.zip(member.applied).map(|(received, applied)| received.saturating_sub(applied))
 }
 
 pub(super) fn cluster_json(cluster: &Cluster) -> Value {
@@ -189,6 +204,7 @@ fn member_json(member: &Member) -> Value {
         "received": member.received,
         "applied": member.applied,
         "lag_ops": member.lag_ops,
+        "apply_lag_ops": apply_lag_ops(member),
         "lag_ms": member.lag.map(|lag| lag.as_millis() as u64),
         "sync_shards_done": member.sync_shards.map(|(done, _)| done),
         "sync_shards": member.sync_shards.map(|(_, shards)| shards),

@@ -8,6 +8,7 @@ mod connect;
 mod dev;
 mod diff;
 mod docs;
+mod etcd;
 mod fault;
 mod health;
 mod json;
@@ -60,7 +61,7 @@ enum Command {
     Diff(diff::Args),
     /// Keeps what a member holds in a file, to be compared later.
     Snapshot(snapshot::Args),
-    /// Declares members dead that nobody saw end, after all of the in-sync set are lost.
+    /// Where no member can go on by itself: says what is left; declares members dead, or names the one that goes on.
     Recover(Box<recover::Args>),
     /// The space that storage clients offer: list, mount, unmount.
     Segments(segments::Args),
@@ -83,7 +84,11 @@ enum Command {
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
-    match Args::parse().command {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return fault::tell_usage(&error, std::env::args_os().any(|word| word == "--json")),
+    };
+    match args.command {
         Command::Dev(args) => or_told(dev::run(&args), args.json),
         Command::Serve(args) => or_told(serve::run(&args), args.json),
         Command::Health(args) => health::run(&args),

@@ -7,28 +7,37 @@
 //! | the coordinator has no record, an older one, or one of another store or cluster, and a member holds more | the record is written anew, with the survivor that the operator names as its only member |
 //!
 //! Invariants: a member that can be seen is not declared dead; what is written is newer than what any member that can be seen
-//! has seen.
+//! has seen; whom an operator is to declare dead is named. The record has numbers of members only, which are made from their
+//! names: running members know the names of those that were there with them.
 //!
 //! Deliberately absent: choosing the survivor. Which one holds what counts is shown, and the operator says.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use client::Status;
 use coordinator::{Coordinator, MemberInfo, Stored, Swap};
-use election::{ConfigRecord, Incarnation, Versioned};
+use election::{ConfigRecord, Incarnation, MemberId, Versioned};
 use serde_json::{Value, json};
 
 use crate::cli::connect::Connect;
-use crate::cli::json;
 use crate::cli::output::print;
-use crate::config::{ConfigError, Flags, Logging};
+use crate::cli::{json, words};
+use crate::clock;
+use crate::config::{Cluster, ConfigError, CoordinatorFlags, Logging};
 use crate::logging;
-use crate::membership::open_coordinator;
+use crate::membership::{incarnation, open_coordinator};
+use crate::pair::named;
+
+/// One member, for what it says of itself.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = WHEN)]
 pub(super) struct Args {
-    /// Do it. Without this it only says what would be done.
+    /// Do it. Without this the command changes nothing: it says what it has found and what it would do.
     #[arg(long)]
     yes: bool,
     /// Where the coordinator has lost data: the member that goes on with what it holds [default: the only one that holds anything]
@@ -38,24 +47,34 @@ pub(super) struct Args {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    flags: Flags,
+    coordinator: CoordinatorFlags,
 }
 
+/// The end of `--help`.
+const WHEN: &str = "Begin without --yes, and as often as you like: that changes nothing. It finds one of these:\n\
+- A member that holds every acknowledged write is running. Then there is nothing to recover; see `understudy health`.\n\
+- All of those are gone, and not provably. With --yes they are declared dead, and a member that was started with `--unclean cold` \
+begins anew with NO objects. Look first for one that still runs and cannot reach the coordinator: it may hold everything.\n\
+- The coordinator has lost data, and members hold more than it shows. With --survivor MEMBER --yes that member goes on with what it \
+holds; the others follow it, and drop what it lacks.\n\
+Exit code 0: it was done, or nothing is to be done. 1: an operator must decide, or it could not be done. 2: the command is wrong.";
+
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
-    let config = args.flags.load()?;
+    let settings = args.coordinator.load()?;
     logging::start(&Logging { log_level: "error".to_owned(), ..Logging::default() }, "")?;
-    if !config.cluster.is_on() {
-        let rule = "none is named. Say the same --coordinator that the members were started with".to_owned();
+    if !settings.is_on() {
+        let rule =
+            "none is named. Say the same --coordinator that the members were started with, or --etcd URL".to_owned();
         return Err(ConfigError::Rule { field: "coordinator", rule }.into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let coordinator = open_coordinator(&config.cluster).await?;
-        recover(&*coordinator, args).await
+        let coordinator = open_coordinator(&settings).await?;
+        recover(&*coordinator, &settings, args).await
     })
 }
 
-async fn recover(coordinator: &dyn Coordinator, args: &Args) -> Result<ExitCode> {
+async fn recover(coordinator: &dyn Coordinator, settings: &Cluster, args: &Args) -> Result<ExitCode> {
     // In this order: what members have seen by then is no newer than what a sound coordinator shows after that.
     let members = coordinator.members().await?;
     let stored = coordinator.read().await?;
@@ -63,7 +82,17 @@ async fn recover(coordinator: &dyn Coordinator, args: &Args) -> Result<ExitCode>
         return go_on(coordinator, &stored, &members, args).await;
     }
     let Some(known) = stored.record else {
-        bail!("there is no record of roles, and no member holds anything: nothing is lost here");
+        bail!(
+            "{} has no record of the cluster {:?}, and {}. Nothing can be recovered from here. If there is such a cluster, check \
+             --coordinator and --cluster-name; and a member that runs and cannot reach the coordinator may hold everything: bring it \
+             back before another one begins with nothing",
+            settings.coordinator,
+            settings.cluster_name,
+            match members.len() {
+                0 => "no member is there".to_owned(),
+                _ => format!("none of the members that are there holds anything ({})", all_named(members.iter())),
+            }
+        );
     };
     declare_dead(coordinator, &known, &members, args).await
 }
@@ -104,9 +133,12 @@ async fn go_on(
         print(&format!("{:#}", survivors_json(stored, &survivors, &positions, written.as_ref())))?;
     } else if let Some(record) = &written {
         let name = args.survivor_name(&survivors);
-        print(&format!("The record is written anew, in epoch {}: {name} goes on.", record.epoch))?;
+        print(&format!(
+            "The record is written anew, in epoch {}: {name} goes on, the others follow it.",
+            record.epoch
+        ))?;
     } else {
-        print("Nothing was done. To go on with what one of them holds: --survivor MEMBER --yes")?;
+        print("Nothing was done. To go on with what one of them holds, say this again with --survivor MEMBER --yes")?;
     }
     Ok(if written.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -168,12 +200,21 @@ async fn write(coordinator: &dyn Coordinator, stored: &Stored, to: ConfigRecord)
 
 /// Up to where its log reaches, as it says itself.
 async fn position(info: &MemberInfo) -> Option<(u64, bool)> {
-    let asked = async {
-        let status = Connect::to(&info.address).client().await.ok()?.status().await.ok()?;
-        let mine = status.cluster?.members.into_iter().find(|member| member.name == info.name)?;
-        Some((mine.received?, mine.in_sync))
-    };
-    tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
+    position_in(&status(info).await?, info)
+}
+
+fn position_in(status: &Status, info: &MemberInfo) -> Option<(u64, bool)> {
+    let mine = status.cluster.as_ref()?.members.iter().find(|member| member.name == info.name)?;
+    Some((mine.received?, mine.in_sync))
+}
+
+async fn status(info: &MemberInfo) -> Option<Status> {
+    let asked = async { Connect::to(&info.address).client().await.ok()?.status().await.ok() };
+    tokio::time::timeout(ASK_WITHIN, asked).await.ok().flatten()
+}
+
+fn all_named<'a>(members: impl Iterator<Item = &'a MemberInfo>) -> String {
+    members.map(named).collect::<Vec<_>>().join(", ")
 }
 
 fn survivors_text(stored: &Stored, survivors: &[&MemberInfo], positions: &[Option<(u64, bool)>]) -> String {
@@ -232,81 +273,172 @@ fn survivors_json(
     })
 }
 
+/// A member of the in-sync set that is not there.
+struct Gone {
+    who: Incarnation,
+    /// And where it was; `None`: no member that is running knows.
+    name: Option<(String, String)>,
+    is_primary: bool,
+    has_ended: bool,
+}
+
+impl Gone {
+    /// For people.
+    fn named(&self) -> String {
+        match &self.name {
+            Some((name, address)) if address.is_empty() => name.clone(),
+            Some((name, address)) => format!("{name} ({address})"),
+            None => format!("a member whose name no running member knows (number {:#x})", self.who.member.0),
+        }
+    }
+
+    fn line(&self, epoch: u64) -> String {
+        let role = if self.is_primary { format!(", the primary of epoch {epoch}") } else { String::new() };
+        // An incarnation counts from the moment that it began.
+        let age_ns = clock::wall_ns().saturating_sub(self.who.number);
+        let ended = if self.has_ended { "known to have ended" } else { "NOT known to have ended" };
+        format!("  {}{role}, started {} ago: {ended}", self.named(), words::time(Duration::from_nanos(age_ns)))
+    }
+
+    fn document(&self) -> Value {
+        json!({
+            // Both take all 64 bits.
+            "member": json::wide(self.who.member.0),
+            "incarnation": json::wide(self.who.number),
+            "name": self.name.as_ref().map(|(name, _)| name),
+            "address": self.name.as_ref().map(|(_, address)| address),
+            "primary": self.is_primary,
+            "known_to_have_ended": self.has_ended,
+        })
+    }
+}
+
+/// What was found where no member of the in-sync set is there.
+struct Found<'a> {
+    epoch: u64,
+    gone: Vec<Gone>,
+    /// With what each of them says of itself.
+    running: Vec<(&'a MemberInfo, Option<Status>)>,
+}
+
 async fn declare_dead(
     coordinator: &dyn Coordinator,
     known: &Versioned,
     members: &[MemberInfo],
     args: &Args,
 ) -> Result<ExitCode> {
-    let mut unknown = Vec::new();
-    for &who in &known.record.insync {
-        if let Some(info) = members.iter().find(|info| info.who == who) {
-            bail!(
-                "member {:?} of the in-sync set is running, at {}, for all that the coordinator shows: there is nothing to recover. If \
-                 it has just ended without a word, etcd shows it for one lease more (5 s): say this again then",
-                info.name,
-                info.address
-            );
-        }
-        if !coordinator.is_dead(who).await? {
-            unknown.push(who);
-        }
+    let record = &known.record;
+    if let Some(info) = members.iter().find(|info| record.insync.contains(&info.who)) {
+        bail!(
+            "{}, which holds every acknowledged write, is running, for all that the coordinator shows: there is nothing to recover. If \
+             it has just ended without a word, etcd shows it for one lease more (5 s): say this again then",
+            named(info)
+        );
     }
+    let mut running = Vec::new();
+    for info in members {
+        running.push((info, status(info).await));
+    }
+    let names = names(&running);
+    let mut gone = Vec::new();
+    for &who in &record.insync {
+        let (name, has_ended) = (names.get(&who.member).cloned(), coordinator.is_dead(who).await?);
+        gone.push(Gone { who, name, is_primary: record.primary == who, has_ended });
+    }
+    let found = Found { epoch: record.epoch, gone, running };
+    let unknown: Vec<&Gone> = found.gone.iter().filter(|gone| !gone.has_ended).collect();
     let declares = args.yes && !unknown.is_empty();
     if declares {
-        for &who in &unknown {
-            coordinator.report_dead(who).await?;
+        for gone in &unknown {
+            coordinator.report_dead(gone.who).await?;
         }
     }
     if args.json {
-        print(&format!("{:#}", document(known, members, &unknown, declares)))?;
+        print(&format!("{:#}", document(&found, declares)))?;
     } else {
-        print(&situation(known, members, &unknown))?;
+        print(&situation(&found))?;
+        let whom = unknown.iter().map(|gone| gone.named()).collect::<Vec<_>>().join(", ");
         match (unknown.is_empty(), declares) {
-            (true, _) => {}
-            (false, true) => print("They are declared dead.")?,
-            (false, false) => {
-                print("Nothing was done. If you are sure that they will not be back with their state: --yes")?;
-            }
+            (true, _) => print("All of them are known to have ended: there is nobody to be declared dead.")?,
+            (false, true) => print(&format!("Declared dead: {whom}."))?,
+            (false, false) => print(&format!(
+                "Nothing was done. With --yes this is declared dead: {whom}. Be sure that it will not come back with its state."
+            ))?,
         }
     }
     Ok(if unknown.is_empty() || declares { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn document(known: &Versioned, members: &[MemberInfo], unknown: &[Incarnation], declared: bool) -> Value {
-    // Both take all 64 bits.
-    let who = |who: &Incarnation| json!({ "member": json::wide(who.member.0), "incarnation": json::wide(who.number) });
+/// Names and addresses by number: of those that are running, and of those that they remember.
+fn names(running: &[(&MemberInfo, Option<Status>)]) -> BTreeMap<MemberId, (String, String)> {
+    let remembered = running.iter().filter_map(|(_, status)| status.as_ref()?.cluster.as_ref());
+    let remembered = remembered.flat_map(|cluster| &cluster.members).map(|one| (one.name.clone(), one.address.clone()));
+    let shown = running.iter().map(|(info, _)| (info.name.clone(), info.address.clone()));
+    remembered.chain(shown).map(|(name, address)| (incarnation(&name).member, (name, address))).collect()
+}
+
+fn document(found: &Found<'_>, declared: bool) -> Value {
+    let running = |(info, status): &(&MemberInfo, Option<Status>)| {
+        let position = status.as_ref().and_then(|status| position_in(status, info));
+        let received = position.map(|(received, _)| received);
+        json!({ "name": info.name, "address": info.address, "received": received })
+    };
+    let unknown = found.gone.iter().filter(|gone| !gone.has_ended);
     json!({
         "lost_data": false,
-        "epoch": known.record.epoch,
-        "insync": known.record.insync.iter().map(who).collect::<Vec<_>>(),
-        "not_known_to_have_ended": unknown.iter().map(who).collect::<Vec<_>>(),
+        "epoch": found.epoch,
+        "insync": found.gone.iter().map(Gone::document).collect::<Vec<_>>(),
+        "not_known_to_have_ended": unknown.map(Gone::document).collect::<Vec<_>>(),
         "declared_dead": declared,
-        "running": members.iter().map(|info| json!({ "name": info.name, "address": info.address })).collect::<Vec<_>>(),
+        "running": found.running.iter().map(running).collect::<Vec<_>>(),
     })
 }
 
-fn situation(known: &Versioned, members: &[MemberInfo], unknown: &[Incarnation]) -> String {
-    let here: Vec<&str> = members.iter().map(|info| info.name.as_str()).collect();
-    let here =
-        if here.is_empty() { "no member is running".to_owned() } else { format!("running: {}", here.join(", ")) };
-    let lost = format!(
-        "Epoch {}: of the {} members that held every acknowledged write none is running, and {} of them are not known to have \
-         ended; {here}.",
-        known.record.epoch,
-        known.record.insync.len(),
-        unknown.len(),
+fn situation(found: &Found<'_>) -> String {
+    let mut lines = vec![format!("Of epoch {}, each member that holds every acknowledged write is gone:", found.epoch)];
+    lines.extend(found.gone.iter().map(|gone| gone.line(found.epoch)));
+    lines.push(
+        if found.running.is_empty() { "No member is running." } else { "Running, and short of some of it:" }.to_owned(),
     );
-    format!(
-        "{lost}\nOnce all of them are known to have ended, a member with `unclean = cold` begins anew with NO objects."
-    )
+    lines.extend(found.running.iter().map(|(info, status)| {
+        let position = status.as_ref().and_then(|status| position_in(status, info));
+        let holds = position.map_or_else(
+            || "did not answer".to_owned(),
+            |(received, _)| match received {
+                0 => "holds nothing".to_owned(),
+                received => format!("holds entries up to {received}"),
+            },
+        );
+        format!("  {}: {holds}", named(info))
+    }));
+    lines.push(
+        "Once all that are gone are known to have ended, a member that was started with `--unclean cold` begins anew with NO objects."
+            .to_owned(),
+    );
+    lines.iter().map(|line| words::plain(line)).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use election::{MemberId, Seen};
+    use election::Seen;
 
     use super::*;
+
+    #[test]
+    fn who_is_gone_is_named_with_what_is_known() {
+        let gone = Gone { who: incarnation("a"), name: None, is_primary: true, has_ended: false };
+        assert!(
+            gone.line(7).starts_with("  a member whose name no running member knows (number 0x"),
+            "{}",
+            gone.line(7)
+        );
+        let gone = Gone { name: Some(("a".to_owned(), "h:1".to_owned())), ..gone };
+        assert!(gone.line(7).starts_with("  a (h:1), the primary of epoch 7, started "), "{}", gone.line(7));
+        assert!(gone.line(7).ends_with("NOT known to have ended"));
+        assert!(Gone { has_ended: true, ..gone }.line(7).ends_with(": known to have ended"));
+        let info = MemberInfo { name: "b".to_owned(), address: "h:2".to_owned(), ..info(1, None) };
+        assert_eq!(names(&[(&info, None)])[&incarnation("b").member], ("b".to_owned(), "h:2".to_owned()));
+    }
 
     fn info(member: u64, seen: Option<(u128, u64, u64)>) -> MemberInfo {
         MemberInfo {

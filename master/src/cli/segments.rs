@@ -73,7 +73,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn list(connect: &Connect, args: &ListArgs, out: &mut Output) -> Result<Verdict, Fault> {
     let client = connect.client().await?;
-    let list = client.list_segments(args.client, &args.name).await?;
+    let mut list = client.list_segments(args.client, &args.name).await?;
+    list.segments
+        .sort_by(|one, other| (&one.segment.name, one.segment.id).cmp(&(&other.segment.name, other.segment.id)));
     if out.is_json() {
         let segments: Value = list.segments.iter().map(segment_json).collect();
         out.document(&json!({ "position": json::position(list.position), "segments": segments }))?;

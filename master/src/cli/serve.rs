@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::output::print;
-use crate::config::Flags;
+use crate::config::{Flags, check_name, refuse_secrets};
 use crate::process::node_name;
 use crate::serve::{Server, Started, StopsAt};
 use crate::{guard, logging, reload, serve};
@@ -36,7 +36,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    refuse_secrets(std::env::args_os())?;
     let config = args.flags.load()?;
+    // Of the host, where none is set: that may be none either.
+    check_name("node_name", &node_name(&config.serving.node_name))?;
     logging::start(&config.logging, &node_name(&config.serving.node_name))?;
     reload::start(args.flags.clone(), config.clone())?;
     let has_guard = args.incarnation.is_some();

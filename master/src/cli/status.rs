@@ -10,7 +10,7 @@ use crate::cli::connect::Connect;
 use crate::cli::fault::{Fault, Told, Verdict, tell};
 use crate::cli::output::Output;
 use crate::cli::{config, health, json, members, words};
-use crate::health::Health;
+use crate::health::{Health, difference as health_difference};
 use crate::serve::StopSignals;
 
 const BAR_CELLS: usize = 30;
@@ -145,7 +145,7 @@ fn lines(status: &Status) -> Vec<String> {
 fn settings(status: &Status) -> String {
     let differ = status.settings.iter().filter_map(config::difference);
     let told: Vec<String> =
-        differ.map(|(value, setting)| format!("{} {value}, not {}", setting.name, setting.started_with)).collect();
+        differ.map(|(value, setting)| health_difference(&setting.name, value, &setting.started_with)).collect();
     match told.is_empty() {
         true if status.settings.iter().any(|setting| setting.value.is_none()) => {
             "this member does not know yet what the cluster goes by".to_owned()

@@ -54,7 +54,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn list(connect: &Connect, out: &mut Output) -> Result<Verdict, Fault> {
-    let tenants = connect.client().await?.list_tenants().await?;
+    let mut tenants = connect.client().await?.list_tenants().await?;
+    tenants.sort_by(|one, other| one.name.cmp(&other.name));
     if out.is_json() {
         out.document(&json!({ "tenants": tenants.iter().map(tenant_json).collect::<Value>() }))?;
         return Ok(Verdict::Yes);

@@ -5,9 +5,11 @@
 //!
 //! Deliberately absent: JSON, which has plain numbers (see `json`).
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use crate::plain::is_plain;
+pub(crate) use crate::plain::plain;
 
 /// Longest first, so that no suffix hides behind a shorter one.
 const SIZE_UNITS: [(&str, u64); 17] = [
@@ -120,30 +122,6 @@ pub(crate) fn key(bytes: &[u8]) -> String {
         Ok(text) if is_plain(text) => text.to_owned(),
         _ => bytes.escape_ascii().to_string(),
     }
-}
-
-/// Text from elsewhere as it may stand on a terminal.
-pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    if is_plain(text) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match is_plain_char(c) {
-            true => escaped.push(c),
-            false => write!(escaped, "{}", c.escape_default()).expect("a string takes what is written"),
-        }
-    }
-    Cow::Owned(escaped)
-}
-
-fn is_plain(text: &str) -> bool {
-    text.chars().all(is_plain_char)
-}
-
-/// Control characters move the cursor; the others turn the order of the text around them.
-fn is_plain_char(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes from hex digits.

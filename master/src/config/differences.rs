@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Config;
 
-const SECRETS: [&str; 1] = ["etcd_password"];
+pub(super) const SECRETS: [&str; 1] = ["etcd_password"];
 
 /// Values as JSON writes them.
 #[derive(Clone, PartialEq, Eq, Debug)]

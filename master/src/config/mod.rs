@@ -17,11 +17,13 @@ mod validate;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-pub(crate) use address::check_host_port;
+pub(crate) use address::{check_host_port, check_url};
 use component::component;
 
 pub use load::{ConfigError, Flags};
+pub(crate) use load::{CoordinatorFlags, read_password, refuse_secrets};
 pub use pages::{page_markdown, sample_toml};
+pub(crate) use validate::check_name;
 
 /// How the segments of a put are chosen, after those that the caller prefers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -44,7 +46,7 @@ component! {
     Serving, ServingFlags {
         /// Address and port on which gRPC is served. Port 0: any free port, which is printed at the start.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)), "UNDERSTUDY_LISTEN";
-        /// Name of this node in `status` and in the log. Empty: the name of the host.
+        /// Name of this member in all that it says, another one for each of a cluster. Empty: the name of the host.
         node_name: String = String::new(), "UNDERSTUDY_NODE_NAME";
         /// Threads that serve calls. 0: one for each CPU.
         worker_threads: usize = 0, "UNDERSTUDY_WORKER_THREADS";
@@ -161,8 +163,11 @@ component! {
         coordinator_timeout_ms: u64 = 1000, "UNDERSTUDY_COORDINATOR_TIMEOUT_MS";
         /// User at etcd. Empty: none.
         etcd_user: String = String::new(), "UNDERSTUDY_ETCD_USER";
-        /// Its password. Better in the environment than on the command line.
-        etcd_password: String = String::new(), "UNDERSTUDY_ETCD_PASSWORD";
+        /// Its password, in the settings' file or the environment. On the command line it is refused: other users of the host
+        /// could read it there.
+        etcd_password: String = String::new(), "UNDERSTUDY_ETCD_PASSWORD", (hide = true);
+        /// File whose first line is that password. Empty: none.
+        etcd_password_file: String = String::new(), "UNDERSTUDY_ETCD_PASSWORD_FILE";
         /// File with the certificates (PEM) that etcd's is checked against. Empty: no TLS.
         etcd_ca_file: String = String::new(), "UNDERSTUDY_ETCD_CA_FILE";
         /// File with this member's own certificate (PEM) for etcd. Empty: none.
@@ -266,7 +271,7 @@ component! {
         put_release_timeout_ms: u64 = 10 * 60_000, "UNDERSTUDY_PUT_RELEASE_TIMEOUT_MS";
         /// Milliseconds after which a task that a client has fetched and not completed waits for a client again.
         task_timeout_ms: u64 = 5 * 60_000, "UNDERSTUDY_TASK_TIMEOUT_MS";
-        /// Share of the memory (0 to 1) at which eviction starts.
+        /// Share of the memory at which eviction starts.
         eviction_high_watermark: f64 = 0.90, "UNDERSTUDY_EVICTION_HIGH_WATERMARK";
         /// Share of the memory that an eviction makes free below the watermark.
         eviction_ratio: f64 = 0.05, "UNDERSTUDY_EVICTION_RATIO";
@@ -318,7 +323,7 @@ component! {
         /// Milliseconds that a round may be late. Beyond that this process stood still, and every time-out is extended
         /// by the rest.
         stall_ms: u64 = 500, "UNDERSTUDY_STALL_MS";
-        /// Share of one CPU (above 0, at most 1) that bulk work takes while clients call: eviction, expiry, unmounts, lists of keys,
+        /// Share of one CPU that bulk work takes while clients call: eviction, expiry, unmounts, lists of keys,
         /// removals by pattern and of all, the scrub. Without calls, and where puts wait for space, it takes all it needs.
         background_cpu_ratio: f64 = 0.25, "UNDERSTUDY_BACKGROUND_CPU_RATIO";
     }
@@ -331,7 +336,7 @@ component! {
         digest_interval_ms: u64 = 1000, "UNDERSTUDY_DIGEST_INTERVAL_MS";
         /// Milliseconds between two rounds in which a standby has samples of its records compared. 0: none.
         verify_interval_ms: u64 = 30_000, "UNDERSTUDY_VERIFY_INTERVAL_MS";
-        /// Share of the shards (0 to 1) that one round samples: all have had their turn after 1 / `sample_ratio` rounds.
+        /// Share of the shards that one round samples: all have had their turn after 1 / `sample_ratio` rounds.
         sample_ratio: f64 = 0.1, "UNDERSTUDY_SAMPLE_RATIO";
         /// Records of a shard in one sample, at most.
         entries_per_shard: usize = 100, "UNDERSTUDY_ENTRIES_PER_SHARD";

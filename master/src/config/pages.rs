@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::component::{Field, Section};
+use super::validate::{bounds, rules};
 use super::{AdminHttp, Cluster, Logging, Serving, StateSettings, TailSettings, Upkeep, Verification};
 use crate::cluster_settings;
 
@@ -26,13 +27,19 @@ pub(crate) fn sections() -> Vec<Section> {
 pub fn page_markdown() -> String {
     let mut page = format!("<!-- {REGENERATE} -->\n\n{PAGE_HEAD}");
     for Section { heading, fields } in sections() {
-        write!(page, "\n## {heading}\n\n| setting | default | whose | effect |\n|---|---|---|---|\n")
+        write!(page, "\n## {heading}\n\n| setting | default | may be | whose | effect |\n|---|---|---|---|---|\n")
             .expect(INTO_STRING);
         for field in fields {
             let doc = text(&field).replace('|', "\\|");
             let whose = if cluster_settings::is_named(field.name) { "cluster" } else { "member" };
-            writeln!(page, "| `{}` | `{}` | {whose} | {doc} |", field.name, field.default).expect(INTO_STRING);
+            let bounds = bounds(field.name).unwrap_or_default();
+            writeln!(page, "| `{}` | `{}` | {bounds} | {whose} | {doc} |", field.name, field.default)
+                .expect(INTO_STRING);
         }
+    }
+    page.push_str(RULES_HEAD);
+    for rule in rules() {
+        writeln!(page, "- {rule}").expect(INTO_STRING);
     }
     page
 }
@@ -46,6 +53,9 @@ pub fn sample_toml() -> String {
             sample.push('\n');
             for line in field.doc {
                 writeln!(sample, "# {}", line.trim()).expect(INTO_STRING);
+            }
+            if let Some(bounds) = bounds(field.name) {
+                writeln!(sample, "# May be: {bounds}.").expect(INTO_STRING);
             }
             if cluster_settings::is_named(field.name) {
                 writeln!(
@@ -79,7 +89,14 @@ The later one wins. A setting of the *cluster* is different: all members go by o
 takes from its own file, environment and command line. Later `understudy config set tenure_ms=800` changes it for all members at \
 once. A member that is started with another value says so in its log and goes by the cluster's; `understudy config diff` lists such \
 members. A key of the file that does not exist is an error, and so is a value that does not fit the others: \
-the message names the setting and the rule. [understudy.toml](understudy.toml) has them all with their defaults.
+the message names the setting and the rule, and the file and the line where it stands in one. [understudy.toml](understudy.toml) has them all with their defaults.
+";
+
+const RULES_HEAD: &str = "
+## What must hold between settings
+
+A member that is started against one of these, and a `config set` that would come to it, are refused with the names and both values.
+
 ";
 
 const SAMPLE_HEAD: &str = "\

@@ -9,20 +9,117 @@ use super::{
 use crate::logging::check_level;
 
 /// HTTP/2 knows no larger window.
-const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
-const WINDOW_BYTES_MIN: u32 = 65_535;
-const WORKER_THREADS_MAX: usize = 1024;
+const WINDOW_BYTES_MAX: u64 = (1 << 31) - 1;
+const WINDOW_BYTES_MIN: u64 = 65_535;
 /// A leader key that somebody has deleted is there again after three seconds.
 const COLD_AFTER_MS_MIN: u64 = 5000;
 /// The largest message, and what stands in front of it.
 const FRAMED_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 5;
 /// A stop is over within 5 s in all cases.
 const STOP_MS_MAX: u64 = 4500;
+/// Names stand in keys of the coordinator, in logs, labels and commands.
+const NAME_BYTES_MAX: usize = 128;
+/// A smaller share of a CPU would never end what it is for.
+const CPU_RATIO_MIN: f64 = 0.01;
+/// One shard of 1,024.
+const SAMPLE_RATIO_MIN: f64 = 0.001;
+
+/// What a member's own settings may be, whatever the others are: the least and the most.
+const BOUNDS: [(&str, u64, u64); 29] = [
+    ("worker_threads", 0, 1024),
+    ("long_calls_max", 1, u64::MAX),
+    ("connections_max", 1, u64::MAX),
+    ("connections_per_address_max", 1, u64::MAX),
+    ("first_bytes_ms_max", 1, u64::MAX),
+    ("connection_streams_max", 1, u64::MAX),
+    ("stream_window_bytes", WINDOW_BYTES_MIN, WINDOW_BYTES_MAX),
+    ("connection_window_bytes", WINDOW_BYTES_MIN, WINDOW_BYTES_MAX),
+    ("request_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
+    ("connection_request_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
+    ("request_ms_max", 1, u64::MAX),
+    ("unread_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
+    ("connection_unread_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
+    ("unread_ms_max", 1, u64::MAX),
+    ("pattern_ms_max", 1, u64::MAX),
+    ("session_answers_max", 1, u64::MAX),
+    ("session_answer_bytes_max", 1, u64::MAX),
+    ("keepalive_interval_ms", 1, u64::MAX),
+    ("keepalive_timeout_ms", 1, u64::MAX),
+    ("stop_timeout_ms", 0, STOP_MS_MAX),
+    ("coordinator_timeout_ms", 1, u64::MAX),
+    ("etcd_lease_ttl_s", 1, u64::MAX),
+    ("ask_again_ms", 1, u64::MAX),
+    ("batch_entries", 1, u64::MAX),
+    ("batch_bytes", 1, u64::MAX),
+    ("window_entries", 1, u64::MAX),
+    ("window_bytes", 1, u64::MAX),
+    ("upkeep_interval_ms", 1, u64::MAX),
+    ("entries_per_shard", 1, VERIFY_RECORDS_MAX as u64),
+];
+
+/// What must hold between a member's own settings, in words. Those of the cluster have theirs where they are defined.
+const RULES: [&str; 13] = [
+    "stream_window_bytes ≤ connection_window_bytes",
+    "stop_linger_ms < stop_timeout_ms",
+    "admin_listen ≠ listen",
+    "window_entries + join_lag_ops < tail_entries, where a coordinator is set",
+    "upkeep_interval_ms + stall_ms < client_ttl_ms",
+    "finished_tasks_max < tasks_max",
+    "etcd_cert_file and etcd_key_file are set together",
+    "etcd_password and etcd_password_file are not both set",
+    "guarded needs a coordinator",
+    "cold_after_ms needs `unclean = cold` and a coordinator in etcd, and is at least 5000 and 2 × etcd_lease_ttl_s",
+    "safety_window_ms + 1.5 × etcd_lease_ttl_s < cold_after_ms, where that is set",
+    "4 × (ask_again_ms + 2 × coordinator_timeout_ms) < cold_after_ms, where that is set",
+    "look_every_ms + ask_again_ms + 2 × coordinator_timeout_ms < etcd_lease_ttl_s, where cold_after_ms is set",
+];
+
+/// For the pages: what a setting may be, whatever the others are. `None`: there is no bound.
+pub(super) fn bounds(name: &str) -> Option<String> {
+    let between = |(min, max): (u64, u64)| match max {
+        u64::MAX => format!("at least {min}"),
+        max => format!("{min} to {max}"),
+    };
+    let own = BOUNDS.iter().find(|(known, ..)| *known == name).map(|(_, min, max)| between((*min, *max)));
+    own.or_else(|| election::Timing::bounds(name).map(between)).or_else(|| metadata::Settings::bounds(name)).or_else(
+        || match name {
+            "background_cpu_ratio" => Some(format!("{CPU_RATIO_MIN} to 1")),
+            "sample_ratio" => Some(format!("0, or {SAMPLE_RATIO_MIN} to 1")),
+            "client_answers_max" => Some(format!("at least {REQUEST_SPAN_MAX}")),
+            "node_name" => Some(format!("up to {NAME_BYTES_MAX} letters, digits, '-', '_' and '.'")),
+            "cluster_name" => Some("letters, digits, '-', '_' and '.'".to_owned()),
+            _ => None,
+        },
+    )
+}
+
+/// For the pages: what must hold between settings.
+pub(super) fn rules() -> impl Iterator<Item = &'static str> {
+    election::Timing::rules().into_iter().chain(metadata::Settings::RULES).chain(RULES)
+}
 
 type Checked = Result<(), ConfigError>;
 
 fn rule(holds: bool, field: &'static str, rule: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(ConfigError::Rule { field, rule: rule() }) }
+}
+
+/// As [`BOUNDS`] has it.
+fn within(field: &'static str, value: u64) -> Checked {
+    let (_, min, max) = BOUNDS.iter().find(|(known, ..)| *known == field).expect("it has bounds");
+    rule((*min..=*max).contains(&value), field, || match *max {
+        u64::MAX => format!("{value}, must be at least {min}"),
+        max => format!("{value}, must be {min} to {max}"),
+    })
+}
+
+/// What can be the name of a member.
+pub(crate) fn check_name(field: &'static str, name: &str) -> Checked {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    rule(name.len() <= NAME_BYTES_MAX, field, || format!("{} bytes, the limit is {NAME_BYTES_MAX}", name.len()))?;
+    rule(!name.is_empty() && name.chars().all(is_letter), field, || {
+        format!("{name:?}, must be letters, digits, '-', '_' and '.'")
+    })
 }
 
 fn rule_of(field: &'static str, checked: Result<(), String>) -> Checked {
@@ -51,43 +148,38 @@ impl Config {
 
 impl Verification {
     fn validate(&self) -> Checked {
-        rule((0.0..=1.0).contains(&self.sample_ratio), "sample_ratio", || {
-            format!("{}, must be 0 to 1", self.sample_ratio)
+        let ratio = self.sample_ratio;
+        rule(ratio == 0.0 || (SAMPLE_RATIO_MIN..=1.0).contains(&ratio), "sample_ratio", || {
+            format!("{ratio}, must be 0, or {SAMPLE_RATIO_MIN} to 1")
         })?;
-        rule((1..=VERIFY_RECORDS_MAX).contains(&self.entries_per_shard), "entries_per_shard", || {
-            format!("{}, must be 1 to {VERIFY_RECORDS_MAX}", self.entries_per_shard)
-        })
+        within("entries_per_shard", self.entries_per_shard as u64)
     }
 }
 
 impl Serving {
     fn validate(&self) -> Checked {
-        rule(self.worker_threads <= WORKER_THREADS_MAX, "worker_threads", || {
-            format!("{}, the limit is {WORKER_THREADS_MAX}", self.worker_threads)
-        })?;
-        let at_least_one = [
-            ("long_calls_max", self.long_calls_max),
-            ("connections_max", self.connections_max),
-            ("connections_per_address_max", self.connections_per_address_max),
-            ("first_bytes_ms_max", self.first_bytes_ms_max as usize),
-            ("request_ms_max", self.request_ms_max as usize),
-            ("unread_ms_max", self.unread_ms_max as usize),
-            ("pattern_ms_max", self.pattern_ms_max as usize),
-            ("connection_streams_max", self.connection_streams_max as usize),
-            ("session_answers_max", self.session_answers_max),
-            ("session_answer_bytes_max", self.session_answer_bytes_max),
-        ];
-        for (field, value) in at_least_one {
-            rule(value >= 1, field, || "must be at least 1".to_owned())?;
+        if !self.node_name.is_empty() {
+            check_name("node_name", &self.node_name)?;
         }
-        let windows = [
-            ("stream_window_bytes", self.stream_window_bytes),
-            ("connection_window_bytes", self.connection_window_bytes),
-        ];
-        for (field, bytes) in windows {
-            rule((WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX).contains(&bytes), field, || {
-                format!("{bytes}, must be {WINDOW_BYTES_MIN} to {WINDOW_BYTES_MAX}")
-            })?;
+        for (field, value) in [
+            ("worker_threads", self.worker_threads as u64),
+            ("long_calls_max", self.long_calls_max as u64),
+            ("connections_max", self.connections_max as u64),
+            ("connections_per_address_max", self.connections_per_address_max as u64),
+            ("first_bytes_ms_max", self.first_bytes_ms_max),
+            ("request_ms_max", self.request_ms_max),
+            ("unread_ms_max", self.unread_ms_max),
+            ("pattern_ms_max", self.pattern_ms_max),
+            ("connection_streams_max", self.connection_streams_max.into()),
+            ("session_answers_max", self.session_answers_max as u64),
+            ("session_answer_bytes_max", self.session_answer_bytes_max as u64),
+            ("stream_window_bytes", self.stream_window_bytes.into()),
+            ("connection_window_bytes", self.connection_window_bytes.into()),
+            ("keepalive_interval_ms", self.keepalive_interval_ms),
+            ("keepalive_timeout_ms", self.keepalive_timeout_ms),
+            ("stop_timeout_ms", self.stop_timeout_ms),
+        ] {
+            within(field, value)?;
         }
         rule(self.stream_window_bytes <= self.connection_window_bytes, "stream_window_bytes", || {
             let Serving { stream_window_bytes, connection_window_bytes, .. } = self;
@@ -104,14 +196,6 @@ impl Serving {
                 format!("{have} must hold the largest {what}, {FRAMED_BYTES_MAX}")
             })?;
         }
-        for (field, value) in
-            [("keepalive_interval_ms", self.keepalive_interval_ms), ("keepalive_timeout_ms", self.keepalive_timeout_ms)]
-        {
-            rule(value >= 1, field, || "must be above 0".to_owned())?;
-        }
-        rule(self.stop_timeout_ms <= STOP_MS_MAX, "stop_timeout_ms", || {
-            format!("{}, the limit is {STOP_MS_MAX}", self.stop_timeout_ms)
-        })?;
         rule(self.stop_linger_ms < self.stop_timeout_ms, "stop_linger_ms", || {
             format!("{} must be below stop_timeout_ms, which is {}", self.stop_linger_ms, self.stop_timeout_ms)
         })
@@ -150,24 +234,21 @@ impl Cluster {
         rule(known, "coordinator", || {
             format!("{:?}, must be file:DIR, etcd:http://HOST:PORT[,...] or empty", self.coordinator)
         })?;
-        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        rule(!self.cluster_name.is_empty() && self.cluster_name.chars().all(is_word), "cluster_name", || {
-            format!("{:?}, must be letters, digits, '-', '_' and '.'", self.cluster_name)
-        })?;
+        check_name("cluster_name", &self.cluster_name)?;
         let key_and_cert = self.etcd_cert_file.is_empty() == self.etcd_key_file.is_empty();
         rule(key_and_cert, "etcd_cert_file", || "must be set together with etcd_key_file".to_owned())?;
-        let at_least_one = [
+        let one_password = self.etcd_password.is_empty() || self.etcd_password_file.is_empty();
+        rule(one_password, "etcd_password", || "must not be set together with etcd_password_file".to_owned())?;
+        for (field, value) in [
             ("coordinator_timeout_ms", self.coordinator_timeout_ms),
             ("etcd_lease_ttl_s", self.etcd_lease_ttl_s),
             ("ask_again_ms", self.ask_again_ms),
-            ("beacon_ms", self.beacon_ms),
             ("batch_entries", self.batch_entries as u64),
             ("batch_bytes", self.batch_bytes as u64),
             ("window_entries", self.window_entries),
             ("window_bytes", self.window_bytes as u64),
-        ];
-        for (field, value) in at_least_one {
-            rule(value >= 1, field, || "must be at least 1".to_owned())?;
+        ] {
+            within(field, value)?;
         }
         rule(!self.guarded || self.is_on(), "guarded", || {
             "needs other members that are to be told: set coordinator".to_owned()
@@ -176,8 +257,8 @@ impl Cluster {
             rule_of(field, if address.is_empty() { Ok(()) } else { check_host_port(address) })?;
         }
         self.validate_cold_after()?;
-        // The rule names the settings: they have the same names there.
-        self.timing().validate().map_err(|error| ConfigError::Rule { field: "tenure_ms", rule: error.to_string() })
+        // The settings have the same names there.
+        self.timing().validate().map_err(|error| ConfigError::Rule { field: error.name(), rule: error.to_string() })
     }
 }
 
@@ -221,9 +302,10 @@ impl Cluster {
 
 impl Upkeep {
     fn validate(&self, state: &StateSettings) -> Checked {
-        rule(self.upkeep_interval_ms >= 1, "upkeep_interval_ms", || "must be above 0".to_owned())?;
-        rule(self.background_cpu_ratio > 0.0 && self.background_cpu_ratio <= 1.0, "background_cpu_ratio", || {
-            format!("{} must be above 0 and at most 1", self.background_cpu_ratio)
+        within("upkeep_interval_ms", self.upkeep_interval_ms)?;
+        let ratio = self.background_cpu_ratio;
+        rule((CPU_RATIO_MIN..=1.0).contains(&ratio), "background_cpu_ratio", || {
+            format!("{ratio}, must be {CPU_RATIO_MIN} to 1")
         })?;
         let step_ms = self.upkeep_interval_ms.saturating_add(self.stall_ms);
         rule(step_ms < state.client_ttl_ms, "stall_ms", || {

@@ -264,7 +264,7 @@ fn part(wire: &v1::Part) -> Part {
 fn not_retimed(why: &NotRetimed) -> CallError {
     match why {
         NotRetimed::NotPrimary { epoch } => status::not_primary("", *epoch),
-        NotRetimed::Rule(rule) => status::invalid("settings", rule),
+        NotRetimed::Rule(rule) => status::invalid(rule.name(), rule),
         NotRetimed::Unknown => status::outcome_unknown(why),
     }
 }
@@ -283,7 +283,9 @@ fn not_transferred(why: &NotTransferred) -> CallError {
         | NotTransferred::HeirLeaves { .. }
         | NotTransferred::NotDrained(_)
         | NotTransferred::NotCompared { .. }
-        | NotTransferred::Differs { .. } => status::not_in_sync(why),
+        | NotTransferred::Differs { .. } => {
+            status::not_in_sync(format_args!("{why}. This member goes on as the primary"))
+        }
         NotTransferred::NotTaken { .. } => status::outcome_unknown(why),
     }
 }

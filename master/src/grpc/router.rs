@@ -12,11 +12,12 @@ use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use proto::STANDBY_READ_METADATA;
+use proto::status::invalid;
 use proto::v1::Reason;
 use proto::v1::admin_server::{self, AdminServer};
 use proto::v1::metadata_server;
-use tonic::Status;
 use tonic::codegen::Service;
+use tonic::{Code, Status};
 use tonic_health::pb::health_server::{self, HealthServer};
 use tonic_health::server::{HealthReporter, HealthService};
 
@@ -73,7 +74,7 @@ impl Router {
             metadata_server::SERVICE_NAME => unary::answer(&self.node, shares, method, request).await,
             admin_server::SERVICE_NAME => {
                 request.extensions_mut().insert(Arc::clone(shares));
-                foreign((self.admin)(request), shares).await
+                too_long_named(foreign((self.admin)(request), shares).await)
             }
             health_server::SERVICE_NAME => foreign((self.health)(request), shares).await,
             REFLECTION_V1 => foreign((self.reflection)(request), shares).await,
@@ -120,6 +121,16 @@ where
 
 async fn foreign(answer: Answering, shares: &Shares) -> Response<Body> {
     respond_foreign(answer.await, shares.answers.share())
+}
+
+/// What a service of tonic turns away before it looks at it has a reason like any other refusal.
+fn too_long_named(response: Response<Body>) -> Response<Body> {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() == Code::OutOfRange => {
+            respond_error(invalid("request", status.message().trim_start_matches("Error, ")))
+        }
+        _ => response,
+    }
 }
 
 fn unknown(path: &str) -> Response<Body> {

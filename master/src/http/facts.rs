@@ -159,6 +159,8 @@ pub(crate) struct HealthOf {
     #[serde(skip)]
     pub(crate) title: &'static str,
     pub(crate) reasons: Vec<Reason>,
+    /// What is no reason for a worse verdict, and should be known.
+    pub(crate) notes: Vec<Reason>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -204,6 +206,7 @@ pub(crate) struct Member {
     pub(crate) applied: Option<u64>,
     pub(crate) lag_ops: Option<u64>,
     pub(crate) lag_ms: Option<u64>,
+    pub(crate) apply_lag_ops: Option<u64>,
     pub(crate) sync_shards_done: Option<u32>,
     pub(crate) sync_shards: Option<u32>,
     pub(crate) verified: Option<u64>,
@@ -305,7 +308,8 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
     let Position { epoch, seq } = applied.unwrap_or_default();
     let cluster = cluster.map(self::cluster);
     let verification = verification.map(self::verification).unwrap_or_default();
-    let health = health(&node, &role, &verification, cluster.as_ref(), &promotable);
+    let settings: Vec<Setting> = settings.into_iter().map(setting).collect();
+    let health = health(&node, &role, (&verification, &settings), cluster.as_ref(), &promotable);
     Status {
         health,
         node,
@@ -338,7 +342,20 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         memory_resident_bytes,
         cluster,
         verification,
-        settings: settings.into_iter().map(setting).collect(),
+        settings,
+    }
+}
+
+impl Setting {
+    /// This member was started with another value than the cluster goes by.
+    pub(crate) fn differs(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| *value != self.started_with)
+    }
+
+    /// The same in words.
+    pub(crate) fn difference(&self) -> Option<String> {
+        let Setting { name, value, started_with, .. } = self;
+        value.as_ref().filter(|_| self.differs()).map(|value| health::difference(name, value, started_with))
     }
 }
 
@@ -352,7 +369,7 @@ fn setting(told: v1::Setting) -> Setting {
 fn health(
     node: &str,
     role: &str,
-    verification: &Verification,
+    (verification, settings): (&Verification, &[Setting]),
     cluster: Option<&Cluster>,
     promotable: &Verdict,
 ) -> HealthOf {
@@ -375,14 +392,15 @@ fn health(
         not_promotable: promotable.as_ref().err().cloned().unwrap_or_default(),
         members: cluster.members.iter().map(peer).collect(),
     });
-    let said = Said { leads, is_mute: leads && !has_primary, cluster: own, unsound };
+    let started_otherwise = settings.iter().filter_map(Setting::difference).collect();
+    let said = Said { leads, is_mute: leads && !has_primary, cluster: own, unsound, started_otherwise };
     let mut asked = vec![Asked { name: node.to_owned(), said: Some(said) }];
     if let Some(cluster) = cluster.filter(|_| !leads && has_primary) {
         // It was heard, and was not asked.
         asked.push(Asked { name: cluster.primary.clone(), said: Some(Said { leads: true, ..Said::default() }) });
     }
-    let Health { verdict, reasons } = judge(&asked);
-    HealthOf { verdict: verdict.name(), title: verdict.title(), reasons }
+    let Health { verdict, reasons, notes } = judge(&asked);
+    HealthOf { verdict: verdict.name(), title: verdict.title(), reasons, notes }
 }
 
 fn verification(told: VerificationStatus) -> Verification {
@@ -446,7 +464,8 @@ fn cluster(told: ClusterStatus) -> Cluster {
         has_primary,
     } = told;
     let lost_data = Some(lost_data).filter(|lost| !lost.is_empty());
-    let members = members.into_iter().map(member).collect();
+    let mut members: Vec<Member> = members.into_iter().map(member).collect();
+    members.sort_by(|one, other| one.name.cmp(&other.name));
     let id = hex(&cluster_id);
     Cluster {
         id,
@@ -492,6 +511,7 @@ fn member(told: MemberStatus) -> Member {
         applied,
         lag_ops,
         lag_ms,
+        apply_lag_ops: received.zip(applied).map(|(received, applied)| received.saturating_sub(applied)),
         sync_shards_done: sync.map(|(done, _)| done),
         sync_shards: sync.map(|(_, shards)| shards),
         verified,

@@ -1,17 +1,18 @@
 //! The status as a page for people. It loads itself again every two seconds, and nothing else.
 //!
-//! Invariant: every text that comes from anywhere is escaped.
+//! Invariant: every text that comes from anywhere is escaped, and carries no control character.
 
 use std::fmt::{self, Display, Write as _};
 
-use crate::http::facts::{Cluster, Facts, Member, Status};
+use crate::http::facts::{Cluster, Facts, Member, Setting, Status};
+use crate::plain::plain;
 
 /// As text of a page.
 struct Text<T>(T);
 
 impl<T: Display> Display for Text<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.to_string().chars().try_for_each(|c| match c {
+        plain(&self.0.to_string()).chars().try_for_each(|c| match c {
             '<' => f.write_str("&lt;"),
             '>' => f.write_str("&gt;"),
             '&' => f.write_str("&amp;"),
@@ -52,7 +53,7 @@ fn write(page: &mut String, facts: &Facts) -> fmt::Result {
     let (node, role) = (Text(&status.node), Text(&status.role));
     write!(page, "<title>{node}: {role}</title></head><body><h1>{node}: {role}</h1>")?;
     write!(page, "<p><b>{}</b>, by what this member knows.</p>", Text(status.health.title))?;
-    for reason in &status.health.reasons {
+    for reason in status.health.reasons.iter().chain(&status.health.notes) {
         write!(page, "<p>{}. {}.</p>", Text(&reason.what), Text(&reason.next))?;
     }
     page.push_str("<table>");
@@ -100,6 +101,7 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
             format!("{entries} entries, {}, from seq {first}", bytes(status.tail_bytes))
         }),
         ("digest", status.digest.clone()),
+        ("settings", settings(&status.settings)),
         ("longest lock", format!("{} µs", status.lock_held_us_max)),
         ("memory", bytes(status.memory_resident_bytes)),
     ];
@@ -110,10 +112,19 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
     rows
 }
 
+/// Where this member was started with other values than the cluster goes by.
+fn settings(settings: &[Setting]) -> String {
+    let told: Vec<String> = settings.iter().filter_map(Setting::difference).collect();
+    match told.is_empty() {
+        true => "as this member was started".to_owned(),
+        false => format!("the cluster goes by {}", told.join("; ")),
+    }
+}
+
 fn write_cluster(page: &mut String, cluster: &Cluster) -> fmt::Result {
     page.push_str(
         "<h2>Members</h2><table><tr><th>name</th><th>address</th><th>role</th><th>in sync</th><th>state</th>\
-         <th>received</th><th>applied</th><th>lag, entries</th><th>lag, ms</th></tr>",
+         <th>received</th><th>applied</th><th>not received</th><th>not received, ms</th><th>not applied</th></tr>",
     );
     for member in &cluster.members {
         write_member(page, member)?;
@@ -137,10 +148,10 @@ fn write_member(page: &mut String, member: &Member) -> fmt::Result {
         write!(page, "<td>{}</td>", Text(text))?;
     }
     write!(page, "<td>{}</td><td>{}</td>", known(member.received), known(member.applied))?;
-    let lags = [member.lag_ops, member.lag_ms];
+    let lags = [member.lag_ops, member.lag_ms, member.apply_lag_ops];
     // A primary lags behind nobody.
     let lags = lags.map(|lag| if member.role == "primary" { String::new() } else { known(lag) });
-    write!(page, "<td>{}</td><td>{}</td>", lags[0], lags[1])?;
+    lags.iter().try_for_each(|lag| write!(page, "<td>{lag}</td>"))?;
     page.write_str("</tr>")
 }
 
@@ -162,6 +173,7 @@ mod tests {
     fn texts_cannot_leave_their_place() {
         let text = Text("<b onclick=\"x\" & 'y'>").to_string();
         assert_eq!(text, "&lt;b onclick=&quot;x&quot; &amp; &#39;y&#39;&gt;");
+        assert_eq!(Text("a\u{1b}[2J\u{202e}b\0").to_string(), r"a\u{1b}[2J\u{202e}b\u{0}");
     }
 
     #[test]

@@ -19,6 +19,6 @@ pub(crate) mod probes;
 mod server;
 
 #[cfg(test)]
-pub(crate) use facts::{Cluster, HealthOf, Limits, Mine, PeerWindow, Place, Reign, Status, Verification};
+pub(crate) use facts::{Cluster, HealthOf, Limits, Mine, PeerWindow, Place, Reign, Setting, Status, Verification};
 pub(crate) use facts::{Facts, Member};
 pub(crate) use server::{AdminServer, bind};

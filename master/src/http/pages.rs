@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::runtime::Handle;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::http::facts::Facts;
 use crate::http::html;
 use crate::http::probes::{self, Verdict};
-use crate::metrics;
+use crate::metrics::Format;
 use crate::node::Node;
 
 /// How many may look at the same time. Each takes locks of the state for a moment.
@@ -53,7 +53,11 @@ impl Pages {
             "/livez" => verdict(probes::alive(&self.node, &self.serving).await),
             "/readyz" => verdict(probes::ready(&self.node)),
             "/promotable" => verdict(probes::promotable(&self.node)),
-            "/metrics" => self.look(metrics::CONTENT_TYPE, metrics::render).await,
+            "/metrics" => {
+                let accepts = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+                let format = Format::asked_for(&accepts.collect::<Vec<_>>().join(","));
+                self.look(format.content_type(), move |facts| format.render(facts)).await
+            }
             "/status" => self.look(JSON, json).await,
             "/" => self.look(HTML, |facts| html::page(&facts)).await,
             #[cfg(feature = "faults")]
@@ -62,7 +66,7 @@ impl Pages {
         }
     }
 
-    async fn look(&self, kind: &'static str, write: fn(Facts) -> String) -> Page {
+    async fn look(&self, kind: &'static str, write: impl FnOnce(Facts) -> String + Send + 'static) -> Page {
         let (node, looks) = (Arc::clone(&self.node), Arc::clone(&self.looks));
         let look = async {
             let place = looks.acquire_owned().await.ok()?;

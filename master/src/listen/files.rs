@@ -48,7 +48,9 @@ fn fitting(files_max: usize) -> usize {
 fn raise() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(?current, ?maximum, "the limit of open files cannot be raised: {why}");
+        let shown = |limit: Option<u64>| limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+        let (current, maximum) = (shown(current), shown(maximum));
+        tracing::warn!("the limit of open files stays at {current}, it cannot be raised to {maximum}: {why}");
     }
     let limit = getrlimit(Resource::Nofile).current;
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)

@@ -39,8 +39,8 @@ const PAGE_HEAD: &str = "\
 
 # Metrics
 
-`/metrics` is served on `admin_listen` ([configuration.md](configuration.md)), in the text format of OpenMetrics. What \
-is not known, or not freshly, has no sample: a lag that nobody knows is not 0. Alert on what is absent, too.
+`/metrics` is served on `admin_listen` ([configuration.md](configuration.md)), in the text format of Prometheus, or in that of \
+OpenMetrics where the request accepts it. What is not known, or not freshly, has no sample: a lag that nobody knows is not 0. Alert on what is absent, too.
 
 Beside it:
 

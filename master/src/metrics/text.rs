@@ -1,7 +1,11 @@
 //! The table of metrics as text, from what was read of a node.
 //!
-//! Invariant: every metric has its HELP and its TYPE, also while it has no sample.
+//! Two formats: OpenMetrics for who asks for it, the older one of Prometheus for all others. They differ in what stands behind
+//! `# HELP` and `# TYPE`: the family in the one, the name of its samples in the other, which knows no `info`.
+//!
+//! Invariants: every metric has its HELP and its TYPE, also while it has no sample; no label carries a control character.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -12,9 +16,67 @@ use proto::status::REASONS;
 use crate::http::{Facts, Member};
 use crate::metrics::requests::{BOUNDS_NS, Counted};
 use crate::metrics::{Kind, METRICS, OK, PREFIX};
+use crate::plain::plain;
 
-/// What [`render`] writes.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+/// How the table is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    OpenMetrics,
+    Prometheus,
+}
+
+impl Format {
+    /// `accept`: the header of the request; empty: it has none.
+    pub(crate) fn asked_for(accept: &str) -> Format {
+        let is_meant = |part: &str| {
+            let mut words = part.split(';').map(str::trim);
+            let is_it = words.next().is_some_and(|kind| kind.eq_ignore_ascii_case(OPEN_METRICS));
+            is_it && !words.any(|word| word.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0)))
+        };
+        if accept.split(',').any(is_meant) { Format::OpenMetrics } else { Format::Prometheus }
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// All metrics.
+    pub(crate) fn render(self, facts: Facts) -> String {
+        let text = render(facts);
+        match self {
+            Format::OpenMetrics => text,
+            Format::Prometheus => older(&text),
+        }
+    }
+}
+
+/// The same samples under the heads of the older format.
+fn older(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let head = ["# HELP ", "# TYPE "].into_iter().find_map(|head| Some((head, line.strip_prefix(head)?)));
+        let named = head.and_then(|(head, rest)| Some((head, rest.split_once(' ')?)));
+        let metric = |family: &str| METRICS.iter().find(|metric| metric.family() == family);
+        match named.and_then(|(head, (family, rest))| Some((head, metric(family)?, rest))) {
+            Some(("# TYPE ", metric, _)) => {
+                let own = metric.kind();
+                let kind = if metric.kind == Kind::Info { "gauge" } else { own.as_str() };
+                out.push_str(&format!("# TYPE {} {kind}\n", metric.full_name()));
+            }
+            Some((head, metric, rest)) => out.push_str(&format!("{head}{} {rest}\n", metric.full_name())),
+            None => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
 
 #[derive(Debug)]
 struct Scrape(Facts);
@@ -29,8 +91,8 @@ impl Collector for Scrape {
     }
 }
 
-/// All metrics in the text format of OpenMetrics, which Prometheus reads.
-pub(crate) fn render(facts: Facts) -> String {
+/// In the format of OpenMetrics.
+pub(super) fn render(facts: Facts) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(Scrape(facts)));
     let mut out = String::new();
@@ -86,11 +148,11 @@ impl Samples<'_> {
     }
 
     pub(super) fn of(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) -> fmt::Result {
-        put(&mut self.encoder.encode_family(&labels)?, self.kind, value.into())
+        put(&mut self.encoder.encode_family(&escaped(labels))?, self.kind, value.into())
     }
 
     pub(super) fn info(&mut self, labels: &[(&str, &str)]) -> fmt::Result {
-        self.encoder.encode_info(&labels)
+        self.encoder.encode_info(&escaped(labels))
     }
 
     pub(super) fn peers<T: Into<Value>>(&mut self, facts: &Facts, value: impl Fn(&Member) -> Option<T>) -> fmt::Result {
@@ -123,6 +185,10 @@ impl Samples<'_> {
         let mut family = self.encoder.encode_family(&labels)?;
         family.encode_histogram::<NoLabelSet>(counted.timed_ns as f64 / 1e9, timed, &buckets, None)
     }
+}
+
+fn escaped<'a>(labels: &[(&'a str, &'a str)]) -> Vec<(&'a str, Cow<'a, str>)> {
+    labels.iter().map(|(name, value)| (*name, plain(value))).collect()
 }
 
 fn put(encoder: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Result {

@@ -180,7 +180,8 @@ pub(crate) async fn follow(pair: &Arc<Pair>, standby: &mut Standby<Metadata>, ap
         let end = ride.run().await;
         let (primary, epoch, text) = (ride.primary, ride.epoch, end.to_string());
         if text != last {
-            tracing::info!(?primary, epoch, "not connected to the primary: {text}");
+            let primary = pair.roll.named(primary);
+            tracing::info!(primary, epoch, "not connected to the primary: {text}");
             last = text;
         }
         let pause_ms = tell(&end, pair.settings.ask_again_ms);
@@ -326,7 +327,19 @@ impl<'a> Ride<'a> {
         let brought = match &message.message {
             Some(Down::Welcome(welcome)) => {
                 if let Some(start) = &welcome.start {
-                    tracing::info!(primary = ?self.primary, epoch = self.epoch, ?start, "connected to the primary");
+                    let (primary, epoch) = (self.pair.roll.named(self.primary), self.epoch);
+                    match start {
+                        v1::welcome::Start::ForkSeq(seq) => {
+                            tracing::info!(
+                                primary,
+                                epoch,
+                                "connected to the primary, whose log goes on behind seq {seq}"
+                            );
+                        }
+                        v1::welcome::Start::FullSync(_) => {
+                            tracing::info!(primary, epoch, "connected to the primary, for a full sync")
+                        }
+                    }
                 }
                 self.on_welcome(&mut message).await?
             }

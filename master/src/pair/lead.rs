@@ -103,8 +103,21 @@ async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life<Metad
     if pair.seat.with(|member, now| member.open(epoch, Arc::clone(&tail), now)) {
         pair.seat.counts.takeovers.fetch_add(1, Ordering::Relaxed);
         tracing::info!(epoch, at = %tail.last(), "this member is the primary");
+        tell_of_being_alone(pair, epoch);
     }
     life
+}
+
+/// The first member of a cluster has lost nobody.
+fn tell_of_being_alone(pair: &Pair, epoch: u64) {
+    let is_alone = pair.seat.known().is_some_and(|known| known.record.insync.len() == 1);
+    if is_alone && epoch > 1 {
+        tracing::warn!(
+            epoch,
+            "no standby is in sync with this member yet: it alone holds what is acknowledged from now on, until another one joins. Where \
+             none does: start the one that is down, or look at its log"
+        );
+    }
 }
 
 /// What was received and is committed by the promotion itself.

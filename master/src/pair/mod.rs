@@ -57,6 +57,7 @@ pub(crate) use crate::pair::door::random;
 use crate::pair::door::{Door, secret_of};
 use crate::pair::peers::PeerCalls;
 use crate::pair::presence::Roll;
+pub(crate) use crate::pair::presence::named;
 pub(crate) use crate::pair::seat::Seat;
 
 /// The member hears the time this often.
@@ -76,7 +77,7 @@ pub(crate) struct Pair {
     pub(crate) seat: Arc<Seat>,
     pub(crate) settings: Cluster,
     coordinator: Arc<dyn Coordinator>,
-    roll: Roll,
+    pub(crate) roll: Arc<Roll>,
     door: Door,
     /// What this incarnation proves itself by.
     secret: Secret,
@@ -110,14 +111,15 @@ impl Pair {
         let election = election::Member::new(me.who, cluster_id, settings.start(), now_ms());
         let settings_of_member = node.config.to_member(node.state().shards());
         let member = Member::new(me.who, election, settings_of_member, node.gate.core());
-        let (seat, asked) = Seat::new(member, node.gate_shared(), Arc::clone(&node.verify));
+        let roll = Arc::new(Roll::default());
+        let (seat, asked) = Seat::new(member, node.gate_shared(), Arc::clone(&node.verify), Arc::clone(&roll));
         node.take_seat(Arc::clone(&seat));
         let pair = Arc::new(Pair {
             node: Arc::clone(&node),
             seat: Arc::clone(&seat),
             settings: settings.clone(),
             coordinator: Arc::clone(&coordinator),
-            roll: Roll::default(),
+            roll,
             door: Door::default(),
             secret: secret_of(&me).expect("a member is started with a secret"),
         });

@@ -163,7 +163,7 @@ fn open(pair: &Pair, admitted: Admitted, proof: &v1::Proof, out: Out) -> Result<
         Ok((id, epoch, Arc::clone(&held.tail), outgoing))
     });
     let (id, epoch, tail, outgoing) = opened.map_err(|why: NotServed| not_served(&why))?;
-    tracing::info!(peer = name, ?who, epoch, "a peer is connected");
+    tracing::info!(peer = pair.roll.named(who), epoch, "a peer is connected");
     let seat = Arc::clone(&pair.seat);
     Ok((Stream { seat, tail, id, epoch, name, moved: Notify::new(), out }, outgoing))
 }
@@ -341,7 +341,8 @@ impl Stream {
             (Some(_), None) => {
                 *began = Some(Instant::now());
                 self.seat.counts.full_syncs.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(peer, start = ?outgoing.start(), "full sync begins");
+                let first_shard = outgoing.syncing().map_or(0, |(shard, _)| shard);
+                tracing::info!(peer, first_shard, "full sync begins: the peer cannot go on from this member's log");
             }
             (None, Some(at)) => {
                 *began = None;

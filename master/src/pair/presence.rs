@@ -31,6 +31,11 @@ const FORGET_AFTER_MS: u64 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Roll(Mutex<replication::Roll<MemberInfo>>);
 
+/// For people: `b (10.0.0.8:7400)`.
+pub(crate) fn named(info: &MemberInfo) -> String {
+    format!("{} ({})", info.name, info.address)
+}
+
 impl Default for Roll {
     fn default() -> Roll {
         Roll(Mutex::new(replication::Roll::new(FORGET_AFTER_MS)))
@@ -51,6 +56,14 @@ impl Roll {
 
     pub(crate) fn find(&self, who: Incarnation) -> Option<MemberInfo> {
         self.0.lock().find(incarnation_to_wire(who)).cloned()
+    }
+
+    /// For people: `b (10.0.0.8:7400)`.
+    pub(crate) fn named(&self, who: Incarnation) -> String {
+        match self.find(who) {
+            Some(info) => named(&info),
+            None => format!("a member that is not known here (number {:#x})", who.member.0),
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<MemberInfo> {
@@ -101,7 +114,7 @@ async fn bury(coordinator: &dyn Coordinator, who: Incarnation) -> bool {
     let left = members.into_iter().find(|info| info.who == who);
     let proven = left.is_some_and(|info| process::has_ended(&info.process));
     if proven {
-        tracing::info!(?who, "this member's last process has ended: its place is free");
+        tracing::info!("this member's last process has ended: its place is free");
     }
     proven && coordinator.report_dead(who).await.is_ok()
 }
@@ -162,11 +175,22 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
 
 pub(crate) async fn follow_members(pair: Arc<Pair>) {
     let mut changes = pair.coordinator.changes();
+    // Here alone a standby that follows its primary asks the coordinator anything.
+    let mut is_troubled = false;
     loop {
         changes.borrow_and_update();
         match pair.coordinator.members().await {
-            Ok(members) => pair.learn(members),
-            Err(error) => tracing::debug!("members are not known anew: {error}"),
+            Ok(members) => {
+                pair.learn(members);
+                if std::mem::take(&mut is_troubled) {
+                    *pair.seat.counts.coordinator_trouble.lock() = None;
+                }
+            }
+            Err(error) => {
+                tracing::debug!("members are not known anew: {error}");
+                *pair.seat.counts.coordinator_trouble.lock() = Some(error.to_string());
+                is_troubled = true;
+            }
         }
         match timeout(LOOK_AT_LEAST, changes.changed()).await {
             Ok(Ok(())) => pair.seat.event(Event::Hint),

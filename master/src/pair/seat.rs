@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::clock::{moment, now_ms};
 use crate::cluster_settings;
 use crate::gate::Gate;
+use crate::pair::presence::Roll;
 use crate::verify::Verify;
 
 /// What the coordinator is to be asked.
@@ -38,6 +39,8 @@ pub(crate) struct Seat {
     member: Mutex<Member>,
     gate: Arc<Gate>,
     verify: Arc<Verify>,
+    /// Names, for people.
+    roll: Arc<Roll>,
     asks: mpsc::Sender<Ask>,
     roles: watch::Sender<Role>,
     /// What this member knows of its cluster, for its presence.
@@ -65,13 +68,19 @@ pub(crate) struct Counts {
 const ASKS_MAX: usize = 4;
 
 impl Seat {
-    pub(crate) fn new(member: Member, gate: Arc<Gate>, verify: Arc<Verify>) -> (Arc<Seat>, mpsc::Receiver<Ask>) {
+    pub(crate) fn new(
+        member: Member,
+        gate: Arc<Gate>,
+        verify: Arc<Verify>,
+        roll: Arc<Roll>,
+    ) -> (Arc<Seat>, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let seat = Seat {
             me: member.me(),
             member: Mutex::new(member),
             gate,
             verify,
+            roll,
             asks,
             roles: watch::channel(Role::Starting).0,
             seen: watch::channel(None).0,
@@ -170,10 +179,7 @@ impl Seat {
                 }
             }
             Action::Doubt(doubt) => self.verify.on_doubt(&doubt, member.verified()),
-            Action::SetChanged { before, now } => {
-                let (set, revision) = (&now.record.insync, now.revision);
-                tracing::info!(?set, revision, "the in-sync set has changed: it was {:?}", before.record.insync);
-            }
+            Action::SetChanged { before, now } => self.tell_set(member, &before.record, &now.record),
             Action::Retimed { from, to, is_first } => {
                 tell_timing(&from, &to, is_first);
                 self.moved();
@@ -183,7 +189,7 @@ impl Seat {
                 "the coordinator has not confirmed for too long that this member leads: it makes way for the others of its set"
             ),
             Action::WrongClock { who, error } => tracing::warn!(
-                peer = ?who,
+                peer = self.roll.named(who),
                 ppm = error.ppm,
                 "the clocks of this host and of another member's run at rates that differ by more than the protocol allows (25 per \
                  mille each way). Look at NTP (slewing) on both hosts, and for a virtual machine that was stopped or moved; see \
@@ -193,6 +199,60 @@ impl Seat {
             Action::Restores { epoch } => {
                 tracing::warn!(epoch, "this primary writes its record again, in place of what the coordinator shows");
             }
+        }
+    }
+
+    /// The primary warns where a failure more may cost what is acknowledged; its standbys say the same as news.
+    fn tell_set(&self, member: &Member, before: &ConfigRecord, now: &ConfigRecord) {
+        let holders = format!("held by {}", self.names(now.insync.iter()));
+        let gone = self.names(before.insync.difference(&now.insync));
+        let come = self.names(now.insync.difference(&before.insync));
+        if !come.is_empty() {
+            tracing::info!(epoch = now.epoch, "{come}: in the in-sync set now. Acknowledged writes are {holders}");
+        }
+        if gone.is_empty() {
+            return;
+        }
+        let whys = before.insync.difference(&now.insync).map(|who| self.why_gone(member, *who));
+        let whys = whys.collect::<Vec<_>>().join("; ");
+        let leads = now.primary == self.me;
+        match (leads, now.insync.len()) {
+            (true, 1) => tracing::warn!(
+                epoch = now.epoch,
+                "{gone}: no longer in the in-sync set ({whys}). This member alone holds what is acknowledged from now on, until \
+                 another one joins: start the one that is down, or look at its log"
+            ),
+            (true, _) => tracing::warn!(
+                epoch = now.epoch,
+                "{gone}: no longer in the in-sync set ({whys}). Acknowledged writes are {holders}. It joins again by itself: \
+                 start it if it is down, or look at its log"
+            ),
+            (false, _) => {
+                tracing::info!(
+                    epoch = now.epoch,
+                    "{gone}: no longer in the in-sync set. Acknowledged writes are {holders}"
+                );
+            }
+        }
+    }
+
+    fn names<'a>(&self, set: impl Iterator<Item = &'a Incarnation>) -> String {
+        let mut names: Vec<String> = set.map(|who| self.roll.named(*who)).collect();
+        names.sort();
+        names.join(", ")
+    }
+
+    /// For all that this member knows of it as the primary.
+    fn why_gone(&self, member: &Member, who: Incarnation) -> String {
+        let Some(peer) = member.peers().find(|peer| peer.who == who) else { return "it is not connected".to_owned() };
+        let behind = peer.sent.saturating_sub(peer.received);
+        match peer.heard_ms.map(|at| now_ms().saturating_sub(at)) {
+            _ if !peer.sound => "it differs from this member, and is repaired".to_owned(),
+            None => "it has answered nothing yet".to_owned(),
+            Some(silent_ms) if silent_ms >= member.election().timing().drop_after_ms => {
+                format!("it has answered nothing for {silent_ms} ms")
+            }
+            Some(_) => format!("it was too slow: {behind} entries are on their way to it"),
         }
     }
 

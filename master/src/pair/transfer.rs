@@ -55,16 +55,26 @@ pub(crate) enum NotTransferred {
     Unknown { name: String, insync: String },
     #[error("no other member is in sync: nobody could take over without loss")]
     NobodyInSync,
-    #[error("{to:?} may be leaving the in-sync set; this member goes on as the primary")]
+    #[error("{to:?} may be leaving the in-sync set")]
     HeirLeaves { to: String },
-    #[error("what was taken was not committed within {0:?}; this member goes on as the primary")]
+    #[error("what was taken was not committed within {0:?}")]
     NotDrained(Duration),
-    #[error("{to:?} has not compared itself within {waited:?} with this member, which goes on as the primary")]
+    #[error("{to:?} has not compared itself within {waited:?} with this member")]
     NotCompared { to: String, waited: Duration },
-    #[error("{to:?} is not the same as this member, which goes on as the primary: see `understudy verify`")]
+    #[error("{to:?} is not the same as this member: see `understudy verify`")]
     Differs { to: String },
     #[error("{to:?} has not taken over within {waited:?}; the members of the set elect a primary in the usual way")]
     NotTaken { to: String, waited: Duration },
+}
+
+/// A member ends as the primary, though there are others.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "not handed over before the stop: {why}. This member has ended as the primary: a member of the in-sync set takes over once the \
+     tenure is over; where there is none, what this member held is lost"
+)]
+pub(crate) struct NotHandedOver {
+    pub(crate) why: String,
 }
 
 impl NotTransferred {
@@ -159,7 +169,7 @@ impl Pair {
 
     /// Before this process ends: so that nobody has to wait, and nothing is lost that another member could have held. Best
     /// effort; whoever calls it bounds its time.
-    pub(crate) async fn hand_over(&self) {
+    pub(crate) async fn hand_over(&self) -> Result<(), NotHandedOver> {
         loop {
             self.seat.event(Event::Retire);
             if self.seat.look(|member, _| member.election().claims()) {
@@ -168,25 +178,30 @@ impl Pair {
                 continue;
             }
             if self.seat.leads().is_none() {
-                return;
+                return Ok(());
             }
             let given = match self.heir(None) {
                 Ok((heir, info)) => self.give_to(heir, info, Occasion::Ends).await,
                 Err(why) => Err(why),
             };
             match given {
-                Ok(Transferred { to, epoch, .. }) => tracing::info!(to, epoch, "handed over before the stop"),
+                Ok(Transferred { to, epoch, .. }) => {
+                    tracing::info!(to, epoch, "handed over before the stop");
+                    return Ok(());
+                }
                 // It needs a moment, and is all there will be.
                 Err(why) if why.may_pass() && self.somebody_comes() => {
                     sleep(LOOK_AGAIN).await;
                     continue;
                 }
                 Err(NotTransferred::NobodyInSync) => {
-                    tracing::info!("there is no other member: nobody takes over before the stop");
+                    tracing::info!(
+                        "there is no other member to take over before the stop: what this one holds ends with it"
+                    );
+                    return Ok(());
                 }
-                Err(error) => tracing::warn!("not handed over before the stop: {error}"),
+                Err(error) => return Err(NotHandedOver { why: error.to_string() }),
             }
-            return;
         }
     }
 

@@ -42,6 +42,31 @@ fn wrong_commands_exit_with_2() {
         let ran = world.run(words);
         assert!(ran.code == Some(2) && !ran.stderr.is_empty() && ran.stdout.is_empty(), "{words:?}: {ran:#?}");
     }
+    // For programs, too.
+    for words in wrong {
+        world.run(&[words, &["--json"]].concat()).fails_json(2, "USAGE");
+    }
+    for words in [
+        &["--json"][..],
+        &["nonsense", "--json"],
+        &["serve", "--json", "--listen", "x"],
+        &["recover", "--json", "--nonsense"],
+    ] {
+        run(program(words)).fails_json(2, "USAGE");
+    }
+    for (words, what) in [
+        (&["status", "--etcd", "h:1"][..], "--etcd: \"h:1\" has no http:// or https:// in front"),
+        (&["status", "--etcd", "https://h:1"], "https:// needs a CA file"),
+        (
+            &["status", "--etcd", "http://h:1", "--etcd-user", "u", "--etcd-password-file", "/no/such"],
+            "cannot read /no/such",
+        ),
+        (&["status", "--etcd", "http://h:1", "--etcd-cert-file", "/c"], "needs --etcd-ca-file"),
+    ] {
+        let ran = run(program(&[words, &["--json"]].concat())).fails_json(2, "USAGE");
+        let told: Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert!(told["error"]["message"].as_str().unwrap().contains(what), "{words:?}: {}", ran.stderr);
+    }
     let mut command = program(&["kv", "ls", "--address", "host"]);
     command.args(["--json"]);
     let ran = run(command).fails_json(2, "USAGE");

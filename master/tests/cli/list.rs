@@ -79,3 +79,25 @@ fn reader_that_has_enough_is_no_fault() {
         assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""), "{form}");
     }
 }
+
+#[test]
+fn lists_are_sorted_whatever_the_order_in_which_things_came() {
+    let world = World::with(&["zoo", "ark", "pen"]);
+    let keys = ["m", "b", "z", "a", "k", "c", "y"];
+    keys.iter().for_each(|key| world.put(key));
+    for tenant in ["z", "b", "a"] {
+        world.ok(&["tenants", "set-quota", tenant, "1GiB"]);
+    }
+    let names = |document: &serde_json::Value, list: &str, name: &str| -> Vec<String> {
+        document[list].as_array().unwrap().iter().map(|one| one[name].as_str().unwrap().to_owned()).collect()
+    };
+    for (words, list, name) in
+        [(&["kv", "ls"][..], "keys", "key"), (&["segments"], "segments", "name"), (&["tenants"], "tenants", "name")]
+    {
+        let names = names(&world.json(words), list, name);
+        assert!(names.len() >= 3 && names.is_sorted(), "{words:?}: {names:?}");
+    }
+    let table = world.ok(&["segments"]);
+    let at = |name: &str| table.find(name).unwrap();
+    assert!(at("ark") < at("pen") && at("pen") < at("zoo"), "{table}");
+}

@@ -278,8 +278,19 @@ async fn members_that_nobody_saw_end_are_declared_dead_by_a_person() {
         sleep(Duration::from_millis(200)).await;
     };
     assert!(code == Some(1) && said.contains("NO objects") && said.contains("--yes"), "{said}");
+    // By name: who would be declared dead, and who is there with what it holds. Of its own last process a member knows by the
+    // kernel's word that it has ended.
+    let (of_a, of_b) = (cluster.address("a"), cluster.address("b"));
+    let says =
+        |start: &str, end: &str| said.lines().any(|line| line.trim_start().starts_with(start) && line.ends_with(end));
+    assert!(says(&format!("b ({of_b})"), ": NOT known to have ended"), "{said}");
+    assert!(
+        says(&format!("a ({of_a})"), ": known to have ended") && says(&format!("a ({of_a}): "), "nothing"),
+        "{said}"
+    );
+    assert!(said.contains(", the primary of epoch"), "{said}");
     let (code, said) = recover(&["--yes"]);
-    assert_eq!(code, Some(0), "{said}");
+    assert!(code == Some(0) && said.contains(&format!("Declared dead: b ({of_b}).")), "{said}");
     let leads =
         |view: &View| view["a"].as_ref().is_some_and(|status| status.role == "primary" && epoch(status) > before);
     cluster.wait_until("a begins anew", leads).await;

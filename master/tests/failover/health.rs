@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, PATIENCE, understudy};
+use crate::cluster::{Cluster, PATIENCE, Spec, understudy};
+use crate::etcd::Etcd;
 use crate::etcd_faults::pair;
 
 fn command(cluster: &Cluster, words: &[&str]) -> Command {
@@ -96,4 +97,119 @@ async fn lost_record_is_lost_data() {
     health_says(&cluster, "OK", 0, "").await;
     let (now, epoch) = cluster.in_sync().await;
     assert!(now == primary && epoch > before, "{now} leads {epoch}");
+}
+
+fn health_by(etcd: &Etcd, words: &[&str]) -> Output {
+    understudy().args(["health", "--etcd", &etcd.url()]).args(words).output().expect("it can be started")
+}
+
+/// Each of these ended with exit code 1 and no verdict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_its_reason() {
+    let says = |output: &Output, verdict: &str, code: i32, why: &str| {
+        let said = text(&output.stdout);
+        assert!(output.status.code() == Some(code) && said.starts_with(verdict), "{verdict}: {output:?}");
+        assert!(said.contains(why) && output.stderr.is_empty(), "{why}: {output:?}");
+    };
+    let (etcd, mut cluster) = pair(&[]).await;
+    let (primary, _) = cluster.in_sync().await;
+    let standby = cluster.names_but(&primary).remove(0);
+    says(&health_by(&etcd, &[]), "OK", 0, "");
+    let output = health_by(&etcd, &["--cluster-name", "other"]);
+    says(&output, "NO PRIMARY", 4, "has no cluster \"other\": neither a record of roles nor a member");
+    cluster.kill(&standby);
+    cluster.kill(&primary);
+    // Until their leases are over etcd shows them.
+    let began = Instant::now();
+    while !text(&health_by(&etcd, &[]).stdout)
+        .contains("shows no member of the cluster \"default\", whose record is of epoch")
+    {
+        assert!(began.elapsed() < PATIENCE, "{:?}", health_by(&etcd, &[]));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // A member is there, and none is announced.
+    cluster.restart(&primary);
+    cluster.wait_until("it answers", |view| view[&primary].is_some()).await;
+    says(&health_by(&etcd, &[]), "NO PRIMARY", 4, &format!("({primary}: "));
+    etcd.signal(Signal::STOP);
+    says(&health_by(&etcd, &[]), "NO PRIMARY", 4, "the members cannot be found: ");
+    says(&health_by(&etcd, &[]), "NO PRIMARY", 4, &etcd.url());
+    // Those that are named are asked all the same.
+    let output = health_by(&etcd, &["--address", &cluster.address(&primary)]);
+    says(&output, "NO PRIMARY", 4, &format!("({primary}: "));
+    // Other commands name etcd in their error.
+    let output = understudy().args(["status", "--json", "--etcd", &etcd.url()]).output().expect("it can be started");
+    let told: Value = serde_json::from_slice(&output.stderr).expect("JSON");
+    assert_eq!((output.status.code(), told["error"]["reason"].as_str()), (Some(1), Some("COORDINATOR")), "{told}");
+    assert!(told["error"]["message"].as_str().is_some_and(|text| text.contains(&etcd.url())), "{told}");
+}
+
+/// Looked at by those who watch a member: a gauge for the coordinator, and for settings that it was not started with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coordinator_that_cannot_be_reached_and_settings_that_differ_are_on_the_page_in_health_and_in_metrics() {
+    let etcd = Etcd::start().await;
+    let mut cluster = Cluster::empty(Spec { coordinator: etcd.coordinator(), ..Spec::default() });
+    let ports: Vec<_> = ["a", "b"].map(|_| test_ports::free_port()).into();
+    for (name, port) in ["a", "b"].into_iter().zip(&ports) {
+        let own = if name == "b" { "--object-lease-ms=77" } else { "--object-lease-ms=10000" };
+        cluster.plan(name, &["--admin-listen", &port.addr().to_string(), own]);
+        cluster.restart(name);
+        cluster.wait_until("it is in sync", |view| crate::view::says_in_sync(view, name)).await;
+    }
+    let gauge = async |name: &str| crate::throttle::metric(&ports[1], name).await;
+    assert_eq!(gauge("understudy_coordinator_reachable").await, Some(1));
+    assert_eq!(gauge("understudy_settings_differ").await, Some(1));
+    let note = "note: b was started with other values than the cluster goes by: object_lease_ms 10000, not 77.";
+    health_says(&cluster, "OK", 0, note).await;
+    etcd.signal(Signal::STOP);
+    let began = Instant::now();
+    while gauge("understudy_coordinator_reachable").await != Some(0) {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    etcd.signal(Signal::CONT);
+    while gauge("understudy_coordinator_reachable").await != Some(1) {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Members and commands go into an etcd that asks who they are; what they prove it by is in no command line, no log and no error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_that_asks_for_a_password_is_used_and_nothing_shows_the_password() {
+    const SECRET: &str = "correct-horse";
+    let etcd = Etcd::start().await;
+    for words in
+        [&["user", "add", &format!("root:{SECRET}")][..], &["user", "grant-role", "root", "root"], &["auth", "enable"]]
+    {
+        etcd.ctl(words).expect("etcd does as it is told");
+    }
+    let dir = tempfile::tempdir().expect("there is room");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name).to_str().expect("it is text").to_owned();
+        std::fs::write(&path, text).expect("there is room");
+        path
+    };
+    let (right, wrong) = (file("right", &format!("{SECRET}\n")), file("wrong", "battery-staple\n"));
+    let args = ["--etcd-user", "root", "--etcd-password-file", &right];
+    let cluster = Cluster::start(&["a", "b"], Spec { coordinator: etcd.coordinator(), ..Spec::with(&args) }).await;
+    for words in [&["health"][..], &["status"], &["members"], &["config", "get"], &["kv", "ls"]] {
+        let output = understudy().args(words).args(["--etcd", &etcd.url()]).args(args).output().expect("it runs");
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
+    let recover = understudy().args(["recover", "--etcd", &etcd.url()]).args(args).output().expect("it runs");
+    assert!(text(&recover.stderr).contains("there is nothing to recover"), "{recover:?}");
+    for words in [&["health"][..], &["status"], &["recover"]] {
+        let args = ["--json", "--etcd", &etcd.url(), "--etcd-user", "root", "--etcd-password-file", &wrong];
+        let output = understudy().args(words).args(args).output().expect("it runs");
+        let (code, said) = (output.status.code(), text(&output.stderr));
+        assert!(code == Some(1) && said.contains("COORDINATOR") && said.contains(&etcd.url()), "{words:?}: {output:?}");
+        assert!(!said.contains("battery-staple"), "{said}");
+    }
+    for name in cluster.names() {
+        let pid = cluster.pid(&name).expect("it runs");
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
+        assert!(!line.contains(SECRET) && !cluster.log(&name).contains(SECRET), "{line}");
+        assert!(cluster.log(&name).contains("etcd_password_file = "), "{}", cluster.log(&name));
+    }
 }

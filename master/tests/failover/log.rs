@@ -1,4 +1,5 @@
-//! A log that cannot be written costs no member its life, and no client an answer.
+//! A log that cannot be written costs no member its life, and no client an answer. One that can be written names members, and warns
+//! where redundancy is lost.
 
 use std::time::Duration;
 
@@ -33,4 +34,50 @@ async fn pair_whose_disk_is_full_under_its_logs_goes_on() {
     load.runs(CHANGES_BETWEEN).await;
     let history = load.stop().await;
     check(&cluster, &history).await;
+}
+
+/// Debug output of Rust, which is nothing to a reader who does not know the code.
+fn is_debug(line: &str) -> bool {
+    ["Some(", "None)", "=None", " None,", "Ok(", "Err(", "Incarnation", "MemberId"].iter().any(|word| line.contains(word))
+        // A struct: a name in capitals, and fields in braces.
+        || line.split(" { ").skip(1).any(|rest| rest.split('}').next().is_some_and(|fields| fields.contains(": ")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redundancy_that_is_lost_is_a_warning_that_names_the_member_and_its_return_is_news() {
+    let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;
+    let (primary, epoch) = cluster.in_sync().await;
+    let other = cluster.names_but(&primary).remove(0);
+    let named = format!("{other} ({})", cluster.address(&other));
+    cluster.kill(&other);
+    let left = format!("{named}: no longer in the in-sync set (it is not connected). This member alone holds");
+    let line = cluster.says(&primary, &left).await;
+    assert!(line.contains(" WARN ") && line.contains("start the one that is down"), "{line}");
+    cluster.restart(&other);
+    cluster.in_sync().await;
+    let line =
+        cluster.says(&primary, &format!("{named}: in the in-sync set now. Acknowledged writes are held by a (")).await;
+    assert!(line.contains(" INFO ") && line.contains("), b ("), "{line}");
+    // Who takes over alone says the same.
+    cluster.kill(&primary);
+    cluster.led_by_one_of(std::slice::from_ref(&other)).await;
+    assert!(cluster.says(&other, "no standby is in sync with this member yet").await.contains(" WARN "));
+    cluster.restart(&primary);
+    let (_, later) = cluster.in_sync().await;
+    assert!(later > epoch);
+    cluster.transfer(&other, &primary).await.expect("both are in sync");
+    cluster.in_sync().await;
+    let logs = cluster.logs();
+    assert!(logs.len() >= 4, "each process has one");
+    for (file, log) in logs {
+        let start = log.lines().find(|line| line.contains(" starts, pid "));
+        let start = start.unwrap_or_else(|| panic!("{file} does not say what was started: {log}"));
+        assert!(start.contains(&format!("understudy {}", env!("CARGO_PKG_VERSION"))), "{start}");
+        assert!(
+            start.contains("settings that differ from the defaults: ") && start.contains("found_after_ms = 200"),
+            "{start}"
+        );
+        let debug: Vec<&str> = log.lines().filter(|line| is_debug(line)).collect();
+        assert!(debug.is_empty(), "{file}: {debug:#?}");
+    }
 }

@@ -88,6 +88,8 @@ async fn operator_changes_what_all_members_go_by_and_what_makes_no_sense_changes
         (&["set", "tenure_ms=soon"], "\"soon\" is not a whole number"),
         (&["set", "object_lease_ms=1", "object_lease_ms=2"], "twice"),
         (&["set", "eviction_ratio=2"], "eviction_ratio"),
+        (&["set", "eviction_ratio=1e-300"], "must be 0, or 0.001 to 1"),
+        (&["set", "tenure_ms=49"], "tenure_ms is 49, must be 50 to 60000"),
         (&["set", "tail_entries=5"], "tail_entries"),
         (&["get", "tail_entries"], "is no setting of the cluster"),
         // One of them breaks a rule: neither is changed.
@@ -140,4 +142,29 @@ async fn members_forget_the_same_clients_whatever_they_were_started_with() {
     let verified =
         understudy().args(["verify", "--full", "--address", &cluster.addresses().join(",")]).output().unwrap();
     assert!(verified.status.success(), "{verified:?}");
+}
+
+/// To set a value twice is to set it: so the next member is asked where the first one does not answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_are_changed_though_the_member_that_is_named_first_stands_still() {
+    let mut cluster = Cluster::start(&["a", "b", "c"], Spec::default()).await;
+    let (primary, _) = cluster.in_sync().await;
+    let stopped = cluster.names_but(&primary).remove(0);
+    cluster.signal(&stopped, Signal::STOP);
+    let addresses = [cluster.address(&stopped), cluster.address(&primary)].join(",");
+    let output = understudy()
+        .args(["config", "set", "object_lease_ms=4000", "slow_pause_ms=1500", "--address", &addresses])
+        .output()
+        .expect("it can be started");
+    assert!(output.status.success() && said(&output).contains("object_lease_ms is 4000 for all members"), "{output:?}");
+    cluster.signal(&stopped, Signal::CONT);
+    cluster.in_sync().await;
+    all_go_by(&cluster, "object_lease_ms", "4000").await;
+    all_go_by(&cluster, "slow_pause_ms", "1500").await;
+    // What is too much for the transport is refused with a reason, too.
+    let client = Client::connect(Options::new([cluster.address(&primary)])).await.expect("it serves");
+    let much = [("object_lease_ms".to_owned(), "1".repeat(5 << 20))];
+    let refused = client.set_settings(&much).await.expect_err("it is too much");
+    assert_eq!(refused.reason(), Some(proto::v1::Reason::InvalidArgument), "{refused}");
+    assert!(refused.to_string().contains("the limit is"), "{refused}");
 }

@@ -93,7 +93,7 @@ async fn standby_that_is_far_away_stays_in_the_set() {
 }
 
 /// A figure of a member's `/metrics`, by the beginning of its line. `None`: it is not there.
-async fn metric(admin: &Port, named: &str) -> Option<u64> {
+pub(crate) async fn metric(admin: &Port, named: &str) -> Option<u64> {
     let mut stream = TcpStream::connect(admin.addr()).await.expect("admin HTTP is served");
     let request = b"GET /metrics HTTP/1.1\r\nhost: member\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.expect("it is taken");

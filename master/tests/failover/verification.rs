@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use client::{Client, Force, Pin, PutOptions, Segment};
 use proto::v1::{StatusResponse, VerificationStatus};
+use rustix::process::Signal;
 use serde_json::Value;
 use test_ports::Port;
 
@@ -217,12 +218,25 @@ async fn standby_that_differs_gets_the_place_of_the_primary_only_once_it_is_repa
     // What cannot be repaired in so short a time comes anew; until then the other one stays the primary.
     (0..40).for_each(|_| drop(verified.inflict("a", "RecordLost")));
     let refused = verified.cluster.transfer("b", "a").await.expect_err("a has lost too much");
-    assert!(refused.message().contains("which goes on as the primary"), "{refused}");
+    assert!(refused.message().contains("This member goes on as the primary"), "{refused}");
     verified.cluster.wait_until("a has taken a full sync", |view| of(view, "a").full_syncs == 1).await;
     assert_eq!(verified.cluster.in_sync().await.0, "b");
     verified.cluster.transfer("b", "a").await.expect("a is the same");
     verified.cluster.converged().await;
     assert_eq!(crate::check::all_keys(&verified.client).await.len(), OBJECTS);
+}
+
+/// It ends all the same, and neither its log nor its exit code says that it goes on, or that all is well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_that_ends_without_having_handed_over_says_so_with_its_exit_code() {
+    let mut verified = Verified::start(&RARELY).await;
+    (0..40).for_each(|_| drop(verified.inflict("b", "RecordLost")));
+    verified.cluster.signal("a", Signal::TERM);
+    let status = verified.cluster.ended("a").await;
+    let log = verified.cluster.log("a");
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("error: not handed over before the stop: \"b\" "), "{log}");
+    assert!(log.contains("This member has ended as the primary") && !log.contains("goes on as the primary"), "{log}");
 }
 
 /// Standing for a support engineer who gets two files.

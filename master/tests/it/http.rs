@@ -45,7 +45,10 @@ fn says(address: SocketAddr, path: &str) -> (u16, String) {
 
 /// The samples, by name and labels, without the prefix.
 fn metrics(address: SocketAddr) -> BTreeMap<String, f64> {
-    let page = get(address, "/metrics");
+    let page = exchange(
+        address,
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n\r\n",
+    );
     assert_eq!(page.code, 200, "{page:?}");
     assert!(page.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", page.head);
     assert!(page.body.ends_with("# EOF\n"));
@@ -132,6 +135,10 @@ async fn lone_node_tells_all_it_knows() {
     for (name, value) in expected {
         assert_eq!(metrics.get(name), Some(&value), "{name} in {metrics:#?}");
     }
+    // Who does not ask for OpenMetrics gets the older format.
+    let older = get(address, "/metrics");
+    assert!(older.head.contains("content-type: text/plain; version=0.0.4"), "{}", older.head);
+    assert!(older.body.contains("\n# TYPE understudy_requests_total counter\n") && !older.body.contains("# EOF"));
     let timed = metrics["request_seconds_count{method=\"Exists\"}"];
     assert!((5.0..=20.0).contains(&timed), "{timed} of 40 calls on a few threads");
     assert!(metrics["memory_resident_bytes"] > 1e6 && metrics["uptime_seconds"] < 60.0);
@@ -250,6 +257,48 @@ async fn pages_come_while_no_call_can_be_served() {
     done.wait();
     assert!(code == 503 && why.contains("nothing new was run for 5 s"), "{code} {why}");
     assert_eq!(says(address, "/livez").0, 200);
+}
+
+/// Probes that wait for their answer take the places: those beyond the bound are told so, the others get theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_beyond_the_bound_are_told_503_and_the_others_are_answered() {
+    let Admin { node: _node, address, _port } = start().await;
+    let (busy, done) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
+    for _ in 0..2 {
+        let (busy, done) = (Arc::clone(&busy), Arc::clone(&done));
+        tokio::spawn(async move {
+            busy.wait();
+            done.wait();
+        });
+    }
+    busy.wait();
+    let mut probes: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is taken");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it can be set");
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(1));
+    done.wait();
+    let mut counts = (0, 0);
+    for stream in &mut probes {
+        let mut text = String::new();
+        // One that had said nothing yet may have made room for another.
+        let _ = stream.read_to_string(&mut text);
+        match text.split(' ').nth(1) {
+            Some("200") => counts.0 += 1,
+            Some("503") => {
+                assert!(text.ends_with("\r\n\r\ntoo many connections are being answered now\n"), "{text}");
+                assert!(text.contains("\r\nretry-after: 1\r\n"), "{text}");
+                counts.1 += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(counts.0 >= 40 && counts.1 >= 40, "{counts:?}: answered, told 503");
+    assert_eq!(says(address, "/readyz"), (200, "primary".to_owned()));
 }
 
 /// Whoever opens connections and says nothing keeps nobody out, and is gone after a while.

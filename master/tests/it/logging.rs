@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::process::command;
 use crate::support::requests::exists;
-use crate::support::wire::Wire;
+use crate::support::wire::{Wire, answer};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -181,9 +181,23 @@ async fn hangup_takes_a_new_log_level_over_and_ends_nothing() {
     member.signal("HUP");
     let log = says("tail_entries is 500000 in the settings now").await;
     assert!(log.contains("SIGHUP: log_level is \"debug\" from now on, it was \"info\""), "{log}");
+    // Fewer connections than there are: each is kept, and a new one is let in, until the next start.
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut wire = Wire::unary(member.address).await;
+        answer!(Exists, wire.call(exists(&["k"])));
+        held.push(wire);
+    }
+    write("log_level = \"debug\"\nconnections_max = 1\n");
+    member.signal("HUP");
+    says("connections_max is 1 in the settings now; that holds once this member is started again").await;
+    for wire in &mut held {
+        answer!(Exists, wire.call(exists(&["k"])));
+    }
+    member.serves().await;
     write("log_level = \"loud\"\n");
     member.signal("HUP");
-    says("SIGHUP: nothing has changed: log_level: \"loud\" is not understood").await;
+    says("u.toml:1: log_level: \"loud\" is not understood").await;
     // A connection has something to say at that level; a node at rest may say nothing.
     member.serves().await;
     says("DEBUG").await;

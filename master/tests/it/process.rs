@@ -94,7 +94,7 @@ fn bad_settings_are_named() {
     let file = path.to_str().expect("it is text");
     let text = error_with(&run(&["serve", "--config", file]), 2);
     assert!(
-        text.contains(&format!("error: {file}: unknown key \"tail_entrys\", did you mean \"tail_entries\"?")),
+        text.contains(&format!("error: {file}:1: unknown key \"tail_entrys\", did you mean \"tail_entries\"?")),
         "{text}"
     );
     let text = error_with(&run(&["serve", "--config", "/no/such.toml"]), 2);
@@ -103,6 +103,24 @@ fn bad_settings_are_named() {
     assert!(text.contains("error: tail_bytes: "), "{text}");
     let text = error_with(&run(&["serve", "--log-level", "loud,,="]), 2);
     assert!(text.contains("log_level"), "{text}");
+
+    let text = error_with(&run(&["serve", "--node-name", "a/b c"]), 2);
+    assert!(text.contains("error: node_name: \"a/b c\", must be letters"), "{text}");
+    let text = error_with(&run(&["serve", "--etcd-password", "271828"]), 2);
+    assert!(text.contains("error: etcd_password: other users of this host") && !text.contains("271828"), "{text}");
+    let text = error_with(
+        &run(&[
+            "serve",
+            "--coordinator",
+            "etcd:http://127.0.0.1:1",
+            "--etcd-user",
+            "u",
+            "--etcd-password-file",
+            "/no/such",
+        ]),
+        2,
+    );
+    assert!(text.contains("etcd_password_file: cannot read /no/such"), "{text}");
 
     let text = error_with(&run(&["serve", "--guarded"]), 2);
     assert!(text.contains("error: guarded: needs other members"), "{text}");

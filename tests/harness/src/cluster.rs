@@ -302,6 +302,19 @@ impl Cluster {
         log.lines().filter(|line| line.contains(what)).map(|line| of(line).unwrap_or(1)).sum()
     }
 
+    /// The first line of a member's log that says so, once it does.
+    pub async fn says(&self, name: &str, what: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log(name);
+            if let Some(line) = log.lines().find(|line| line.contains(what)) {
+                return line.to_owned();
+            }
+            assert!(began.elapsed() < PATIENCE, "{name} does not say {what:?}:\n{log}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// All logs, by the name of their file.
     pub fn logs(&self) -> BTreeMap<String, String> {
         let files = std::fs::read_dir(&self.dir.path).expect("it is ours").map(|file| file.expect("it is ours").path());

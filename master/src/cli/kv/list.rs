@@ -1,4 +1,4 @@
-//! `kv ls`: keys, page by page, so that a list of any length takes no more memory than a page.
+//! `kv ls`: keys, page by page, so that a list of any length takes no more memory than a page. Those of a page are sorted.
 //!
 //! Invariant: what is left out by the limit is said, never left out silently.
 
@@ -64,7 +64,8 @@ impl Pages {
             return Ok(None);
         }
         self.ask.limit = self.left.min(PAGE_KEYS) as u32;
-        let page = waiting("listing", client.list_keys(self.ask.clone())).await?;
+        let mut page = waiting("listing", client.list_keys(self.ask.clone())).await?;
+        page.keys.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         self.left = self.left.saturating_sub(page.keys.len() as u64);
         match &page.next_page_token {
             Some(token) => self.ask.page_token = token.clone(),
