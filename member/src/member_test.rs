@@ -243,6 +243,26 @@ fn transfer_that_is_asked_for_waits_for_a_pause_and_one_of_a_member_that_ends_do
 }
 
 #[test]
+fn peer_in_a_full_sync_is_let_in_by_nothing_that_it_said_before() {
+    let mut primary = Primary::alone();
+    primary.append();
+    let (stream, _) = primary.open().expect("it leads");
+    primary.sends(stream).expect("it leads");
+    primary.receives(stream, v1::Receipt::default());
+    primary.member.on_tick(primary.now);
+    assert_eq!(primary.member.take_actions(), [], "it is to join, and has not answered since");
+    primary.receives(stream, v1::Receipt { syncing: true, ..v1::Receipt::default() });
+    primary.member.on_tick(primary.now);
+    assert_eq!(primary.member.take_actions(), [], "it has given up what it held");
+    for _ in 0..2 {
+        primary.receives(stream, v1::Receipt::default());
+        primary.member.on_tick(primary.now);
+    }
+    let actions = primary.member.take_actions();
+    assert!(matches!(&actions[..], [Action::Swap { to, .. }] if to.insync.contains(&PEER)), "{actions:?}");
+}
+
+#[test]
 fn peer_is_silent_when_it_owes_an_answer_for_long_and_not_when_nothing_was_sent() {
     let (mut primary, stream) = Primary::with_peer();
     primary.now += 10 * SILENT_MS_MAX;

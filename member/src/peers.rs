@@ -254,10 +254,12 @@ impl Member {
             let news = peer.clock.see(sight).map(|error| Action::WrongClock { who: from, error });
             self.out.extend(news);
         }
-        if is_member {
-            let applied = receipt.applied;
-            self.on(Event::Answered { from, epoch, received, applied, echo_ms, sound }, now);
-        }
+        let answered = match is_member {
+            true => Event::Answered { from, epoch, received, applied: receipt.applied, echo_ms, sound },
+            // In a full sync it has given up what it held. It answers no message, and is let into no set by what it said before.
+            false => Event::Answered { from, epoch, received: 0, applied: 0, echo_ms: 0, sound: false },
+        };
+        self.on(answered, now);
         self.go_on_with_transfer(now);
         Ok(())
     }
