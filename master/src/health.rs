@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | OK | one leads, all others are in sync with it, all members say the same | 0 |
 //! | DEGRADED | it serves, and one more failure may cost service | 3 |
+//! | UNKNOWN | the coordinator cannot be asked where the members are: a primary may serve, and it is not known | 6 |
 //! | NO PRIMARY | nothing is served | 4 |
 //! | LOST DATA | the coordinator has forgotten what members have seen, or there are two clusters | 5 |
 //!
@@ -21,11 +22,14 @@ use std::collections::BTreeSet;
 pub(crate) enum Verdict {
     Ok,
     Degraded,
+    /// Of commands alone: a member knows.
+    Unknown,
     NoPrimary,
     LostData,
 }
 
 impl Verdict {
+    /// What a member may say of itself.
     pub(crate) const ALL: [Verdict; 4] = [Verdict::Ok, Verdict::Degraded, Verdict::NoPrimary, Verdict::LostData];
 
     /// For people.
@@ -33,6 +37,7 @@ impl Verdict {
         match self {
             Verdict::Ok => "OK",
             Verdict::Degraded => "DEGRADED",
+            Verdict::Unknown => "UNKNOWN",
             Verdict::NoPrimary => "NO PRIMARY",
             Verdict::LostData => "LOST DATA",
         }
@@ -43,6 +48,7 @@ impl Verdict {
         match self {
             Verdict::Ok => "ok",
             Verdict::Degraded => "degraded",
+            Verdict::Unknown => "unknown",
             Verdict::NoPrimary => "no_primary",
             Verdict::LostData => "lost_data",
         }
@@ -55,6 +61,7 @@ impl Verdict {
             Verdict::Degraded => 3,
             Verdict::NoPrimary => 4,
             Verdict::LostData => 5,
+            Verdict::Unknown => 6,
         }
     }
 }
@@ -165,16 +172,22 @@ fn notes(answers: &[(&str, &Said)]) -> Vec<Reason> {
     differ.map(note).collect()
 }
 
-/// The verdict where members were looked for in a directory. `trouble`: why that may not have named all of them. Where no member
-/// is known, the directory is all that an operator can look at.
-pub(crate) fn judge_found(trouble: Option<Reason>, asked: &[Asked]) -> Health {
+/// Why a directory may not have named all members, and the verdict where it has named none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Trouble {
+    pub(crate) alone: Verdict,
+    pub(crate) reason: Reason,
+}
+
+/// The verdict where members were looked for in a directory.
+pub(crate) fn judge_found(trouble: Option<Trouble>, asked: &[Asked]) -> Health {
     match trouble {
-        Some(reason) if asked.is_empty() => {
-            Health { verdict: Verdict::NoPrimary, reasons: vec![reason], notes: Vec::new() }
+        Some(Trouble { alone, reason }) if asked.is_empty() => {
+            Health { verdict: alone, reasons: vec![reason], notes: Vec::new() }
         }
         trouble => {
             let mut health = judge(asked);
-            if let Some(reason) = trouble {
+            if let Some(Trouble { reason, .. }) = trouble {
                 health.verdict = health.verdict.max(Verdict::Degraded);
                 health.reasons.push(reason);
             }

@@ -157,10 +157,15 @@ fn member_that_was_started_with_other_settings_is_noted_and_no_reason_for_a_wors
 
 #[test]
 fn directory_that_cannot_be_asked_is_a_verdict_where_it_names_no_member_and_no_more_than_a_doubt_elsewhere() {
-    let trouble = || Some(Reason { what: "etcd is away".to_owned(), next: "Bring it back".to_owned() });
-    let health = judge_found(trouble(), &[]);
-    assert_eq!((health.verdict, health.reasons[0].what.as_str()), (Verdict::NoPrimary, "etcd is away"));
-    let health = judge_found(trouble(), &pair());
+    let trouble = |alone| {
+        let reason = Reason { what: "etcd is away".to_owned(), next: "Bring it back".to_owned() };
+        Some(Trouble { alone, reason })
+    };
+    for alone in [Verdict::Unknown, Verdict::NoPrimary] {
+        let health = judge_found(trouble(alone), &[]);
+        assert_eq!((health.verdict, health.reasons[0].what.as_str()), (alone, "etcd is away"));
+    }
+    let health = judge_found(trouble(Verdict::Unknown), &pair());
     assert_eq!((health.verdict, health.reasons.len()), (Verdict::Degraded, 1));
     assert_eq!(judge_found(None, &pair()), judge(&pair()));
     assert_eq!(judge_found(None, &[]).verdict, Verdict::NoPrimary);
@@ -200,7 +205,8 @@ fn nothing_that_serves_nobody_is_ok() {
 
 #[test]
 fn exit_codes_tell_verdicts_apart_from_failed_commands() {
-    let codes: BTreeSet<_> = Verdict::ALL.iter().map(|verdict| verdict.exit_code()).collect();
-    assert_eq!(codes, BTreeSet::from([0, 3, 4, 5]));
+    let all = Verdict::ALL.iter().chain(&[Verdict::Unknown]);
+    let codes: BTreeSet<_> = all.map(|verdict| verdict.exit_code()).collect();
+    assert_eq!(codes, BTreeSet::from([0, 3, 4, 5, 6]));
     assert!(Verdict::ALL.is_sorted());
 }

@@ -47,7 +47,7 @@ pub(crate) fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
     }
     same("unfinished work", &seen.unfinished, &listed)?;
     check_directory(&writer.dir)?;
-    let fresh = View::of(&writer.dir, state.view().seq());
+    let fresh = View::of(&writer.dir, state.view().seq()).since(&state.view());
     same("the view of readers", format!("{fresh:?}"), format!("{:?}", state.view()))?;
     for (ix, tenant) in writer.dir.tenants.iter() {
         let (objects, bytes) = seen.tenants.remove(&ix).unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::settings::InForce;
 use crate::state::Metadata;
-use crate::tenants::NO_TENANT;
+use crate::tenants::{DEFAULT_TENANT, NO_TENANT};
 use crate::types::{CALL_ITEMS_MAX, CallRefused, Now, OBJECT_SHARDS, Pin, Place};
 use crate::view::View;
 
@@ -168,11 +168,13 @@ impl Metadata {
         for (at, key) in keys.clone().enumerate() {
             check_key(key, &|_| format!("keys[{at}]"))?;
         }
-        let (tenant, mut wait_seq) = match view.tenant(tenant) {
-            Some(tenant) => (tenant, 0),
-            // It may have been deleted, and its objects removed before, by entries that are not committed.
-            None => (NO_TENANT, view.seq()),
+        // A tenant of this name may have been deleted, its objects removed before, and the name given to a new one, by entries that are
+        // not committed. The default one stays.
+        let (tenant, absent_seq) = match view.tenant(tenant) {
+            Some(DEFAULT_TENANT) => (DEFAULT_TENANT, 0),
+            found => (found.unwrap_or(NO_TENANT), view.tenants_seq()),
         };
+        let mut wait_seq = 0;
         for key in keys {
             let hash = KeyHash::of(view.secret(), tenant, key);
             let mut shard = self.shards[hash.shard()].lock();
@@ -196,7 +198,7 @@ impl Metadata {
                     found(Some(Found { object, view: &view }));
                 }
                 None => {
-                    wait_seq = wait_seq.max(last_seq);
+                    wait_seq = wait_seq.max(last_seq).max(absent_seq);
                     found(None);
                 }
             }

@@ -18,7 +18,7 @@ use crate::types::{Address, TenantIx};
 
 /// Stands for a tenant that does not exist: no object is in it.
 pub(crate) const NO_TENANT: TenantIx = TenantIx::MAX;
-const DEFAULT: TenantIx = 0;
+pub(crate) const DEFAULT_TENANT: TenantIx = 0;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Tenant {
@@ -64,10 +64,10 @@ impl Tenants {
             by_name: BTreeMap::new(),
             idle: BTreeSet::new(),
             by_address: BTreeMap::new(),
-            next_ix: DEFAULT,
+            next_ix: DEFAULT_TENANT,
             digest: Digest::default(),
         };
-        tenants.set(DEFAULT, "", 0);
+        tenants.set(DEFAULT_TENANT, "", 0);
         tenants
     }
 
@@ -102,7 +102,7 @@ impl Tenants {
     }
 
     pub(crate) fn ix_of(&self, name: &str) -> Option<TenantIx> {
-        if name.is_empty() { Some(DEFAULT) } else { self.by_name.get(name).copied() }
+        if name.is_empty() { Some(DEFAULT_TENANT) } else { self.by_name.get(name).copied() }
     }
 
     pub(crate) fn get(&self, ix: TenantIx) -> Option<&Tenant> {
@@ -117,6 +117,10 @@ impl Tenants {
     /// The oldest one that nobody would miss.
     pub(crate) fn first_idle(&self) -> Option<TenantIx> {
         self.idle.first().copied()
+    }
+
+    pub(crate) fn is_idle(&self, ix: TenantIx) -> bool {
+        self.idle.contains(&ix)
     }
 
     /// `false`: the number is neither there nor the next one, or the name is another one's.
@@ -144,8 +148,8 @@ impl Tenants {
 
     /// From an image: rising numbers, the default one first. `false`: they are not, or the name is another one's.
     pub(crate) fn install(&mut self, ix: TenantIx, name: &str, quota_bytes: u64) -> bool {
-        if ix == DEFAULT {
-            return self.next_ix == DEFAULT + 1 && self.set(ix, name, quota_bytes);
+        if ix == DEFAULT_TENANT {
+            return self.next_ix == DEFAULT_TENANT + 1 && self.set(ix, name, quota_bytes);
         }
         if ix < self.next_ix || ix == NO_TENANT {
             return false;
@@ -159,7 +163,7 @@ impl Tenants {
     }
 
     pub(crate) fn remove(&mut self, ix: TenantIx) -> Result<(), Inconsistent> {
-        let tenant = self.by_ix.get(&ix).filter(|_| ix != DEFAULT);
+        let tenant = self.by_ix.get(&ix).filter(|_| ix != DEFAULT_TENANT);
         let Some(tenant) = tenant else { return Err(Inconsistent::Other(format!("no tenant {ix} that can go"))) };
         require(tenant.is_empty(), || format!("tenant {ix} goes with {tenant:?}"))?;
         self.digest -= tenant.digest(ix);
@@ -204,7 +208,7 @@ impl Tenants {
         addresses.for_each(|address| *by_address.entry(address).or_default() += 1);
         same("busy tenants by address", &by_address, &self.by_address)?;
         same("a tenant with a number to come", self.by_ix.range(self.next_ix..).next().is_some(), false)?;
-        same("the default tenant", self.by_name.get(""), Some(&DEFAULT))
+        same("the default tenant", self.by_name.get(""), Some(&DEFAULT_TENANT))
     }
 
     pub(crate) fn usage_mut(&mut self, ix: TenantIx) -> Option<&mut u64> {
@@ -259,5 +263,5 @@ impl Tenants {
 
 /// Objects say whether there are bytes, too: those of an object that goes are counted down right after it.
 fn is_idle(ix: TenantIx, tenant: &Tenant) -> bool {
-    ix != DEFAULT && tenant.quota_bytes == 0 && tenant.objects == 0 && tenant.tasks == 0
+    ix != DEFAULT_TENANT && tenant.quota_bytes == 0 && tenant.objects == 0 && tenant.tasks == 0
 }

@@ -24,6 +24,8 @@ pub struct View {
     /// Sorted by number, none is empty.
     chunks: Vec<(u32, Chunk)>,
     tenants: Arc<BTreeMap<String, TenantIx>>,
+    /// They have been the same since.
+    tenants_seq: u64,
     /// Of the next one that is made.
     next_tenant: TenantIx,
     secret: Secret,
@@ -53,17 +55,22 @@ impl View {
         }
         // A tenant keeps its name and its number. Where none has come, as many are the same ones.
         let next_tenant = dir.tenants.next_ix();
-        let tenants = match (self.tenants.len(), self.next_tenant) == (dir.tenants.len(), next_tenant) {
-            true => Arc::clone(&self.tenants),
-            false => Arc::new(dir.tenants.iter().map(|(ix, tenant)| (tenant.name.clone(), ix)).collect()),
+        let (tenants, tenants_seq) = match (self.tenants.len(), self.next_tenant) == (dir.tenants.len(), next_tenant) {
+            true => (Arc::clone(&self.tenants), self.tenants_seq),
+            false => (Arc::new(dir.tenants.iter().map(|(ix, tenant)| (tenant.name.clone(), ix)).collect()), seq),
         };
-        View { chunks, tenants, next_tenant, secret: dir.secret, in_force: dir.settings.get(), seq }
+        View { chunks, tenants, tenants_seq, next_tenant, secret: dir.secret, in_force: dir.settings.get(), seq }
     }
 
     /// From nothing.
     pub(crate) fn of(dir: &Directory, seq: u64) -> View {
         let chunks: std::collections::BTreeSet<u32> = dir.segments.iter().map(|s| chunk_of(s.info.ix)).collect();
         View::default().next(dir, chunks, seq)
+    }
+
+    /// As if the tenants were the same for as long as in `other`: what they are does not tell.
+    pub(crate) fn since(self, other: &View) -> View {
+        View { tenants_seq: other.tenants_seq, ..self }
     }
 
     pub(crate) fn secret(&self) -> Secret {
@@ -77,6 +84,11 @@ impl View {
     /// Whoever tells what a segment's state hides must wait for this.
     pub(crate) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Whoever tells that a tenant holds no such object must wait for this: the name may have been another tenant's before.
+    pub(crate) fn tenants_seq(&self) -> u64 {
+        self.tenants_seq
     }
 
     pub fn segment(&self, ix: SegmentIx) -> Option<&Arc<SegmentInfo>> {

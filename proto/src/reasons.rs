@@ -123,7 +123,9 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
             "The segment is draining or being unmounted. Wait until it is gone, or use another one.",
         ),
         Reason::Overloaded => {
-            (Code::Unavailable, SameNumber, "It did not run: a bound was reached. Try again after `retry_after_ms`.")
+            let what = "It did not run: a bound was reached. Try again after `retry_after_ms`. As the refusal of one item it is the \
+                        answer to this number: try that item again with a new one.";
+            (Code::Unavailable, SameNumber, what)
         }
         Reason::NotPrimary => (
             Code::Unavailable,

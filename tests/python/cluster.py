@@ -15,6 +15,8 @@ PATIENCE_S = 30
 # defaults. A put has longer than a silent client, so that a put that is gone shows which of the two it was.
 SETTINGS = {
     "found_after_ms": 200,
+    # The rules move the place as often as they like.
+    "transfer_pause_ms": 0,
     "tenure_ms": 1000,
     "client_ttl_ms": 2000,
     "object_lease_ms": 800,

@@ -39,12 +39,15 @@ impl Client {
         Ok(Transferred { to, address, epoch, took: Duration::from_micros(took_us) })
     }
 
-    /// Changes what all members go by, by name; all of it, or nothing where one of them is refused. Sent again, to the next
-    /// member, where an outcome is unknown: to set a value twice is to set it.
+    /// Changes what all members go by, by name; all of it, or nothing where one of them is refused. Not sent again when its outcome
+    /// is unknown: by then another operator may have set another value, which a retry would undo.
     pub async fn set_settings(&self, settings: &[(String, String)]) -> Result<Position, Error> {
         let new = |(name, value): &(String, String)| v1::NewSetting { name: name.clone(), value: value.clone() };
         let request = v1::SetSettingsRequest { settings: settings.iter().map(new).collect() };
-        let trip = Trip::new("SetSettings", true, self.deadline());
+        // A call that can be sent again finds the primary first, past members that stand still.
+        self.list_tenants().await?;
+        let mut trip = Trip::new("SetSettings", true, self.deadline());
+        trip.on_loss = OnLoss::GivesUp;
         let send = |channel| {
             let request = request.clone();
             async move { admin(channel).set_settings(request).await }

@@ -17,7 +17,7 @@ use crate::cli::fault::{Fault, Verdict, note};
 use crate::cli::health;
 use crate::cli::output::{Form, Output, waiting};
 use crate::cli::words::shell;
-use crate::health::{Reason, Verdict as Judged};
+use crate::health::{Trouble, Verdict as Judged};
 use crate::process::node_name;
 
 /// What `serve` and `dev` listen on where nothing else is said.
@@ -43,7 +43,7 @@ pub(crate) struct Directory {
     /// Address and, where it is known, name.
     pub(crate) members: Vec<(String, Option<String>)>,
     /// Why it may not have all of them.
-    pub(crate) trouble: Option<Reason>,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// In every command that talks to a master.
@@ -148,8 +148,8 @@ impl Connect {
     async fn discover(&self, options: &mut Options) -> Result<(), Fault> {
         let Some(etcd) = self.etcd.options()? else { return Ok(()) };
         let Shown { members, trouble } = self.etcd.show(etcd.clone()).await?;
-        if let Some(trouble) = trouble {
-            return Err(Fault::new("COORDINATOR", trouble.what, &format!("{}.", trouble.next)));
+        if let Some(Trouble { reason, .. }) = trouble {
+            return Err(Fault::new("COORDINATOR", reason.what, &format!("{}.", reason.next)));
         }
         options.addresses = members.into_iter().map(|info| info.address).collect();
         options.discovery = Some(Arc::new(EtcdDiscovery::connect(etcd).await?));

@@ -12,7 +12,7 @@ use coordinator::{Coordinator as _, Error, EtcdCoordinator, MemberInfo};
 use crate::cli::fault::Fault;
 use crate::cli::words::shell;
 use crate::config::{check_url, read_password};
-use crate::health::{RECOVER, Reason};
+use crate::health::{RECOVER, Reason, Trouble, Verdict};
 
 const DEFAULT_CLUSTER: &str = "default";
 const PASSWORD_VARIABLE: &str = "UNDERSTUDY_ETCD_PASSWORD";
@@ -47,7 +47,7 @@ pub(crate) struct EtcdArgs {
 pub(crate) struct Shown {
     pub(crate) members: Vec<MemberInfo>,
     /// Why there are none, or why that is not known.
-    pub(crate) trouble: Option<Reason>,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 impl EtcdArgs {
@@ -99,11 +99,15 @@ impl EtcdArgs {
         let (mut members, announced, record) = match looked.await {
             Ok(looked) => looked,
             Err(error @ Error::Denied { .. }) => return Err(error.into()),
-            Err(error) => return Ok(Shown { members: Vec::new(), trouble: Some(unseen(&error)) }),
+            Err(error) => {
+                let trouble = Trouble { alone: Verdict::Unknown, reason: unseen(&error) };
+                return Ok(Shown { members: Vec::new(), trouble: Some(trouble) });
+            }
         };
         members.sort_by_key(|info| Some(info.who) != announced);
         let epoch = record.map(|known| known.record.epoch);
-        let trouble = members.is_empty().then(|| self.nobody(&place, epoch));
+        let nobody = || Trouble { alone: Verdict::NoPrimary, reason: self.nobody(&place, epoch) };
+        let trouble = members.is_empty().then(nobody);
         Ok(Shown { members, trouble })
     }
 

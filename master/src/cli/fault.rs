@@ -4,7 +4,7 @@
 //!   0  done, also when nobody reads the output any more
 //!   1  refused, not found, nobody answers
 //!   2  the command itself is wrong: nothing was sent
-//!   3, 4, 5  of `health` alone: DEGRADED, NO PRIMARY, LOST DATA
+//!   3 to 6   of `health` alone: DEGRADED, NO PRIMARY, LOST DATA, UNKNOWN
 //! ```
 //!
 //! Invariant: every fault says what to do next.

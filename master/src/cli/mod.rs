@@ -45,7 +45,8 @@ enum Command {
     Dev(dev::Args),
     /// Runs a node.
     Serve(Box<serve::Args>),
-    /// One verdict on the cluster, with the reason and what to do; exits with 0 OK, 3 DEGRADED, 4 NO PRIMARY, 5 LOST DATA.
+    /// One verdict on the cluster, with the reason and what to do; exits with 0 OK, 3 DEGRADED, 4 NO PRIMARY, 5 LOST DATA,
+    /// 6 UNKNOWN (the coordinator cannot be asked where the members are).
     Health(health::Args),
     /// How the master is.
     Status(status::Args),

@@ -57,7 +57,8 @@ const WHEN: &str = "Begin without --yes, and as often as you like: that changes 
 begins anew with NO objects. Look first for one that still runs and cannot reach the coordinator: it may hold everything.\n\
 - The coordinator has lost data, and members hold more than it shows. With --survivor MEMBER --yes that member goes on with what it \
 holds; the others follow it, and drop what it lacks.\n\
-Exit code 0: it was done, or nothing is to be done. 1: an operator must decide, or it could not be done. 2: the command is wrong.";
+Exit code 0: it was done, or all of them are known to have ended. 1: there is nothing to recover, an operator must decide, or it could \
+not be done. 2: the command is wrong.";
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let settings = args.coordinator.load()?;

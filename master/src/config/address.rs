@@ -17,6 +17,10 @@ pub(crate) fn check_host_port(text: &str) -> Result<(), String> {
 
 /// Likewise; the port may be missing.
 pub(crate) fn check_url(text: &str) -> Result<(), String> {
+    if text.contains('@') {
+        // It is not repeated: there may be a password in it.
+        return Err("a URL has a user in it: say that one apart, and its password by a file".to_owned());
+    }
     let wrong = |why: &str| Err(format!("{text:?} {why}, must be http://HOST:PORT or https://HOST:PORT"));
     let Some(bare) = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)) else {
         return wrong("has no http:// or https:// in front");

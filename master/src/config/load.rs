@@ -46,9 +46,9 @@ pub struct Flags {
 #[command(next_help_heading = "Coordinator")]
 pub(crate) struct CoordinatorFlags {
     /// Where the members keep their record, as they were started: file:DIR or etcd:http://HOST:PORT,...
-    #[arg(long, env = "UNDERSTUDY_COORDINATOR", value_name = "WHERE", conflicts_with = "etcd")]
+    #[arg(long, env = "UNDERSTUDY_COORDINATOR", value_name = "WHERE")]
     coordinator: Option<String>,
-    /// The same as --coordinator etcd:URL, as other commands say it.
+    /// The same as --coordinator etcd:URL, as other commands say it. It comes before --coordinator.
     #[arg(long, value_name = "URL")]
     etcd: Option<String>,
     /// Which cluster, where the coordinator has several [default: default]

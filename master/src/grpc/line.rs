@@ -11,7 +11,8 @@
 //! other connection, and with 64 clients whose windows are full such a round takes tens of milliseconds; shorter turns only spend more of
 //! the time on sockets. Here a connection waits on its bell, and is woken once there is a thread for it. What its turns took
 //! counts against it while others wait. A connection that comes back has as much as the one that was called last: silence earns
-//! nothing. (Start-time fair queueing; the scheduler of Linux did the same with threads.)
+//! nothing, and a new one has a turn more: nor does a new connection. (Start-time fair queueing; the scheduler of Linux did the
+//! same with threads.)
 //!
 //! Invariants: a bell that was rung is called, or its connection is being polled; no more are called than there are places; a place is
 //! given back when the poll ends, or its connection goes.
@@ -22,7 +23,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use parking_lot::Mutex;
@@ -117,8 +118,9 @@ impl Line {
     }
 
     fn push(&self, queue: &mut Queue, bell: &Arc<Bell>) {
-        let taken_ns = bell.taken_ns.load(Ordering::Relaxed).max(queue.taken_ns);
-        bell.taken_ns.store(taken_ns, Ordering::Relaxed);
+        // Another thread may be counting: what it adds is not lost.
+        let least_ns = queue.taken_ns + if bell.is_new.swap(false, Ordering::Relaxed) { TURN_NS_SHARED } else { 0 };
+        let taken_ns = bell.taken_ns.fetch_max(least_ns, Ordering::Relaxed).max(least_ns);
         queue.arrivals += 1;
         queue.waiting.push(Reverse(Waiting { taken_ns, arrival: queue.arrivals, bell: Arc::clone(bell) }));
         self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
@@ -159,6 +161,8 @@ pub(crate) struct Bell {
     line: Arc<Line>,
     /// CPU time of the turns that others waited for.
     taken_ns: AtomicU64,
+    /// It has never been in line.
+    is_new: AtomicBool,
 }
 
 /// A poll of a connection, from its begin to its end.
@@ -172,8 +176,13 @@ pub(crate) struct Turn {
 
 impl Bell {
     pub(crate) fn new(line: &Arc<Line>) -> Arc<Bell> {
-        let (state, task) = (AtomicU8::new(QUIET), Mutex::default());
-        Arc::new(Bell { state, task, line: Arc::clone(line), taken_ns: AtomicU64::new(0) })
+        Arc::new(Bell {
+            state: AtomicU8::new(QUIET),
+            task: Mutex::default(),
+            line: Arc::clone(line),
+            taken_ns: AtomicU64::new(0),
+            is_new: AtomicBool::new(true),
+        })
     }
 
     /// Tells when the turn is over, too.

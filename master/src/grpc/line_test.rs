@@ -1,7 +1,5 @@
 //! Who is called, in which order, and that no place is lost.
 
-use std::sync::atomic::AtomicBool;
-
 use super::*;
 
 /// Tells that it was woken.
@@ -25,6 +23,7 @@ impl Rung {
         let rung = Rung { bell: Bell::new(line), woken: Arc::default() };
         let turn = rung.begin();
         rung.quiet(&turn);
+        rung.bell.is_new.store(false, Ordering::SeqCst);
         rung
     }
 
@@ -79,6 +78,21 @@ fn silence_earns_nothing() {
     // It is 1000 in arrears, and what it has is lifted to that of the one that was called.
     silent.ring();
     assert_eq!(silent.bell.taken_ns.load(Ordering::SeqCst), 1000);
+}
+
+#[test]
+fn a_new_connection_is_not_called_before_those_that_wait() {
+    let line = Line::new(1);
+    let [running, polite, new] = [(); 3].map(|()| Rung::new(&line));
+    new.bell.is_new.store(true, Ordering::SeqCst);
+    polite.has_taken(TURN_NS_SHARED - 1);
+    running.ring();
+    new.ring();
+    polite.ring();
+    running.quiet(&running.begin());
+    assert!(polite.is_called() && !new.is_called());
+    polite.quiet(&polite.begin());
+    assert!(new.is_called());
 }
 
 #[test]

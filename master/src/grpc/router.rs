@@ -133,7 +133,17 @@ fn too_long_named(response: Response<Body>) -> Response<Body> {
     }
 }
 
+/// A path that comes from outside, for a message in the trailers: they are bounded.
+pub(crate) fn cut(path: &str) -> &str {
+    const BYTES_MAX: usize = 200;
+    path.char_indices()
+        .take_while(|(at, char)| at + char.len_utf8() <= BYTES_MAX)
+        .last()
+        .map_or("", |(at, char)| &path[..at + char.len_utf8()])
+}
+
 fn unknown(path: &str) -> Response<Body> {
+    let path = cut(path);
     Status::unimplemented(format!("there is nothing at {path:?}")).into_http()
 }
 

@@ -24,6 +24,7 @@ use crate::grpc::framing::{Framing, Inbound};
 use crate::grpc::long::{Waited, Waiting};
 use crate::grpc::outgoing::{self, Chunk, Shares};
 use crate::grpc::reply::Reply;
+use crate::grpc::router::cut;
 use crate::grpc::{commit, long, standby_read};
 use crate::metrics::{Method, Taken};
 use crate::node::Node;
@@ -58,7 +59,7 @@ fn begin(node: &Arc<Node>, shares: &Arc<Shares>, method: &str, inbound: Inbound)
         }
         None => {
             node.requests.refused(Method::Unknown, &CallError::default());
-            return Begun::Answered(Status::unimplemented(format!("there is no method {method}")).into_http());
+            return Begun::Answered(Status::unimplemented(format!("there is no method {}", cut(method))).into_http());
         }
     };
     let taken = node.requests.take(&call);

@@ -175,21 +175,17 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
 
 pub(crate) async fn follow_members(pair: Arc<Pair>) {
     let mut changes = pair.coordinator.changes();
-    // Here alone a standby that follows its primary asks the coordinator anything.
-    let mut is_troubled = false;
+    // Here alone a standby that follows its primary asks the coordinator anything: so also what `ask` was told is over with an answer.
     loop {
         changes.borrow_and_update();
         match pair.coordinator.members().await {
             Ok(members) => {
                 pair.learn(members);
-                if std::mem::take(&mut is_troubled) {
-                    *pair.seat.counts.coordinator_trouble.lock() = None;
-                }
+                *pair.seat.counts.coordinator_trouble.lock() = None;
             }
             Err(error) => {
                 tracing::debug!("members are not known anew: {error}");
                 *pair.seat.counts.coordinator_trouble.lock() = Some(error.to_string());
-                is_troubled = true;
             }
         }
         match timeout(LOOK_AT_LEAST, changes.changed()).await {

@@ -194,6 +194,8 @@ impl Pair {
                     sleep(LOOK_AGAIN).await;
                     continue;
                 }
+                // Another one has taken it, or takes it at this moment: the next round sees which.
+                Err(NotTransferred::NotPrimary) => sleep(LOOK_AGAIN).await,
                 Err(NotTransferred::NobodyInSync) => {
                     tracing::info!(
                         "there is no other member to take over before the stop: what this one holds ends with it"

@@ -117,6 +117,11 @@ async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_i
     says(&health_by(&etcd, &[]), "OK", 0, "");
     let output = health_by(&etcd, &["--cluster-name", "other"]);
     says(&output, "NO PRIMARY", 4, "has no cluster \"other\": neither a record of roles nor a member");
+    // The pair serves on.
+    etcd.signal(Signal::STOP);
+    says(&health_by(&etcd, &[]), "UNKNOWN", 6, "the members cannot be found: ");
+    says(&health_by(&etcd, &["--address", &cluster.address(&primary)]), "DEGRADED", 3, &etcd.url());
+    etcd.signal(Signal::CONT);
     cluster.kill(&standby);
     cluster.kill(&primary);
     // Until their leases are over etcd shows them.
@@ -132,8 +137,7 @@ async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_i
     cluster.wait_until("it answers", |view| view[&primary].is_some()).await;
     says(&health_by(&etcd, &[]), "NO PRIMARY", 4, &format!("({primary}: "));
     etcd.signal(Signal::STOP);
-    says(&health_by(&etcd, &[]), "NO PRIMARY", 4, "the members cannot be found: ");
-    says(&health_by(&etcd, &[]), "NO PRIMARY", 4, &etcd.url());
+    says(&health_by(&etcd, &[]), "UNKNOWN", 6, &etcd.url());
     // Those that are named are asked all the same.
     let output = health_by(&etcd, &["--address", &cluster.address(&primary)]);
     says(&output, "NO PRIMARY", 4, &format!("({primary}: "));

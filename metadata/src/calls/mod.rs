@@ -344,6 +344,9 @@ impl Metadata {
         bytes: usize,
     ) -> Result<TenantIx, CallRefused> {
         match writer.dir.tenants.ix_of(call.tenant) {
+            Some(ix) if C::MAKES_TENANT && writer.dir.tenants.is_idle(ix) => {
+                self.take_up_tenant(writer, call, ix).map(|()| ix)
+            }
             Some(ix) => Ok(ix),
             None if C::MAKES_TENANT && self.takes_any(writer, call, method, items) => {
                 self.make_tenant_for(writer, call, bytes)

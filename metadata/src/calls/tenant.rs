@@ -40,11 +40,27 @@ impl Metadata {
         call: &Call<'_>,
         then_bytes: usize,
     ) -> Result<TenantIx, CallRefused> {
-        let count = call.address.map_or(0, |address| writer.dir.tenants.count_from(address));
-        check_bound(Bound::TenantsPerAddress, count, self.config.tenants_per_address_max)?;
+        self.check_tenants_from(writer, call)?;
         let tenant = self.make_tenant(writer, call.tenant, 0, call.now, Some(then_bytes))?;
         writer.dir.tenants.made_from(tenant, call.address);
         Ok(tenant)
+    }
+
+    /// One that is empty is to hold something again: it counts for the address that does this.
+    pub(crate) fn take_up_tenant(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        call: &Call<'_>,
+        tenant: TenantIx,
+    ) -> Result<(), CallRefused> {
+        self.check_tenants_from(writer, call)?;
+        writer.dir.tenants.made_from(tenant, call.address);
+        Ok(())
+    }
+
+    fn check_tenants_from(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
+        let count = call.address.map_or(0, |address| writer.dir.tenants.count_from(address));
+        check_bound(Bound::TenantsPerAddress, count, self.config.tenants_per_address_max)
     }
 
     /// `then_bytes`: of an entry that must find room in the log behind it.
@@ -60,7 +76,7 @@ impl Metadata {
         let (count, limit, tenant) = (tenants.len(), self.config.tenants_max, tenants.next_ix());
         let goes = if count >= limit && tenant != NO_TENANT { tenants.first_idle() } else { None };
         if goes.is_none() {
-            // Nobody lives to see the last number.
+            // The numbers are used up after as many tenants as a u32 counts.
             check_bound(Bound::Tenants, count, if tenant == NO_TENANT { 0 } else { limit })?;
         }
         let made = TenantOp { tenant, name: name.to_owned(), quota_bytes };

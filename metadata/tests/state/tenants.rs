@@ -250,6 +250,15 @@ fn a_read_in_a_deleted_tenant_waits_for_the_deletion() {
     }
     let blue = ListKeys { tenant: "blue", prefix: b"", regex: "", limit: 10 };
     assert!(primary.state.list_keys(&blue, None).unwrap().wait_seq >= deleted);
+    // A new tenant of that name: its shards know nothing of what was removed.
+    put(&primary, "blue", "other", 1).unwrap();
+    for key in ["a", "b", "c", "d"] {
+        let (found, wait_seq) = primary.lookup_in("blue", key);
+        assert_eq!(found, None);
+        assert!(wait_seq > deleted, "{wait_seq} is not behind {deleted}");
+    }
+    let (found, wait_seq) = primary.lookup_in("", "not there");
+    assert!(found.is_none() && wait_seq <= deleted, "the default tenant waits for no other: {wait_seq}");
 }
 
 #[test]

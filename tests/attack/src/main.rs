@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use attack::report::{self, Row};
 use attack::{Attack, Measured, Target, measure};
 use clap::Parser;
@@ -21,7 +21,7 @@ struct Options {
     /// The program of an earlier build: each attack is made on it, too, right before.
     #[arg(long)]
     before: Option<PathBuf>,
-    /// Only the attacks whose names contain this.
+    /// Only the attacks whose names contain this; no report is written then.
     #[arg(long, default_value = "")]
     only: String,
     /// Settings of the member, as flags of `understudy serve`.
@@ -41,6 +41,10 @@ async fn main() -> Result<()> {
             None => None,
         };
         rows.push(Row { before, after: make(attack, None, &settings, lasts).await });
+    }
+    ensure!(!rows.is_empty(), "no attack has {:?} in its name", options.only);
+    if !options.only.is_empty() {
+        return Ok(());
     }
     let profile = if cfg!(debug_assertions) { "with all checks" } else { "release" };
     std::fs::write(&options.report, report::page(&rows, lasts, profile))
