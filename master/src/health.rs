@@ -107,7 +107,7 @@ pub(crate) struct Said {
 
 /// Of a setting of the cluster, and of one member's start.
 pub(crate) fn difference(name: &str, value: &str, started_with: &str) -> String {
-    format!("{name} {value}, not {started_with}")
+    format!("{name} {started_with}, the cluster's is {value}")
 }
 
 /// What a member of a cluster says of it.
@@ -164,7 +164,7 @@ fn notes(answers: &[(&str, &Said)]) -> Vec<Reason> {
     let differ = answers.iter().filter(|(_, said)| !said.started_otherwise.is_empty());
     let note = |(name, said): &(&str, &Said)| Reason {
         what: format!(
-            "{name} was started with other values than the cluster goes by: {}",
+            "{name} was started with values other than those that the cluster goes by: {}",
             said.started_otherwise.join("; ")
         ),
         next: "Start it with the cluster's when it is convenient; `understudy config diff` lists them".to_owned(),

@@ -151,7 +151,8 @@ fn member_that_was_started_with_other_settings_is_noted_and_no_reason_for_a_wors
     said(&mut asked, 1).started_otherwise = vec![difference("tenure_ms", "800", "500")];
     let health = judge(&asked);
     assert_eq!((health.verdict, health.reasons.len()), (Verdict::Ok, 0));
-    let what = "b was started with other values than the cluster goes by: tenure_ms 800, not 500";
+    let what =
+        "b was started with values other than those that the cluster goes by: tenure_ms 500, the cluster's is 800";
     assert_eq!(health.notes[0].what, what);
 }
 

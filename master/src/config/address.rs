@@ -15,12 +15,17 @@ pub(crate) fn check_host_port(text: &str) -> Result<(), String> {
     if is_host(host) { Ok(()) } else { wrong(&format!("has {host:?} in the place of a host")) }
 }
 
-/// Likewise; the port may be missing.
-pub(crate) fn check_url(text: &str) -> Result<(), String> {
-    if text.contains('@') {
-        // It is not repeated: there may be a password in it.
-        return Err("a URL has a user in it: say that one apart, and its password by a file".to_owned());
+/// A URL may carry a password: then it is not repeated in an error.
+pub(crate) fn check_no_user(text: &str) -> Result<(), String> {
+    match text.contains('@') {
+        true => Err("a URL has a user in it: say the user apart, and its password by a file".to_owned()),
+        false => Ok(()),
     }
+}
+
+/// As [`check_host_port`]; the port may be missing.
+pub(crate) fn check_url(text: &str) -> Result<(), String> {
+    check_no_user(text)?;
     let wrong = |why: &str| Err(format!("{text:?} {why}, must be http://HOST:PORT or https://HOST:PORT"));
     let Some(bare) = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)) else {
         return wrong("has no http:// or https:// in front");

@@ -78,6 +78,8 @@ fn secrets_are_in_no_error_and_on_no_command_line() {
         "etcd_password = \"271828",
         "etcd_password = 271828x",
         "a = 1\netcd_password = \"271828\"",
+        "coordinator = \"etcd:http://root:271828@h:2379\"",
+        "coordinator = \"http://root:271828@h:2379\"",
     ] {
         let text = refused(file);
         assert!(text.contains("u.toml:") && !text.contains("271828"), "{file}: {text}");

@@ -2,7 +2,7 @@
 
 use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX, VERIFY_RECORDS_MAX};
 
-use super::address::{check_host_port, check_url};
+use super::address::{check_host_port, check_no_user, check_url};
 use super::{
     AdminHttp, Cluster, Config, ConfigError, Serving, StateSettings, TailSettings, UncleanStart, Upkeep, Verification,
 };
@@ -229,7 +229,10 @@ impl Cluster {
                 rest.split(',').try_for_each(|url| rule_of("coordinator", check_url(url)))?;
                 true
             }
-            _ => self.coordinator.is_empty(),
+            _ => {
+                rule_of("coordinator", check_no_user(&self.coordinator))?;
+                self.coordinator.is_empty()
+            }
         };
         rule(known, "coordinator", || {
             format!("{:?}, must be file:DIR, etcd:http://HOST:PORT[,...] or empty", self.coordinator)

@@ -279,6 +279,7 @@ fn not_transferred(why: &NotTransferred) -> CallError {
         }
         NotTransferred::Already { .. } => status::invalid("to", why),
         NotTransferred::Unknown { .. }
+        | NotTransferred::NoCoordinator { .. }
         | NotTransferred::NobodyInSync
         | NotTransferred::HeirLeaves { .. }
         | NotTransferred::NotDrained(_)

@@ -67,8 +67,6 @@ impl Health {
 /// Watchers have seen the last word: their streams end.
 pub(crate) async fn close(mut reporter: HealthReporter) {
     for service in [NODE, metadata_server::SERVICE_NAME, admin_server::SERVICE_NAME] {
-        // Also where `follow` has not come to it.
-        reporter.set_service_status(service, ServingStatus::NotServing).await;
         reporter.clear_service_status(service).await;
     }
 }

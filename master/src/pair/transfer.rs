@@ -55,6 +55,11 @@ pub(crate) enum NotTransferred {
     Unknown { name: String, insync: String },
     #[error("no other member is in sync: nobody could take over without loss")]
     NobodyInSync,
+    #[error(
+        "the coordinator does not answer, and without it no member can take over: {why}. This member goes on as the primary; bring the \
+         coordinator back first"
+    )]
+    NoCoordinator { why: String },
     #[error("{to:?} may be leaving the in-sync set")]
     HeirLeaves { to: String },
     #[error("what was taken was not committed within {0:?}")]
@@ -122,6 +127,9 @@ impl Pair {
     /// To the member of this name, or to any, as soon as it is in sync.
     pub(crate) async fn transfer(&self, to: Option<&str>) -> Result<Transferred, NotTransferred> {
         let began = Instant::now();
+        // The heir takes over by a swap: while the coordinator is away, the place would be nobody's.
+        let answer = self.coordinator.read().await;
+        answer.map_err(|error| NotTransferred::NoCoordinator { why: error.to_string() })?;
         loop {
             let given = match self.heir(to) {
                 Ok((heir, info)) => self.give_to(heir, info, Occasion::Asked).await,

@@ -120,6 +120,10 @@ async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_i
     // The pair serves on.
     etcd.signal(Signal::STOP);
     says(&health_by(&etcd, &[]), "UNKNOWN", 6, "the members cannot be found: ");
+    // And no operator can give its place to a member that could not take it.
+    let output =
+        understudy().args(["transfer", "--address", &cluster.address(&primary)]).output().expect("it can be started");
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("goes on as the primary"), "{output:?}");
     says(&health_by(&etcd, &["--address", &cluster.address(&primary)]), "DEGRADED", 3, &etcd.url());
     etcd.signal(Signal::CONT);
     cluster.kill(&standby);
@@ -163,7 +167,7 @@ async fn coordinator_that_cannot_be_reached_and_settings_that_differ_are_on_the_
     let gauge = async |name: &str| crate::throttle::metric(&ports[1], name).await;
     assert_eq!(gauge("understudy_coordinator_reachable").await, Some(1));
     assert_eq!(gauge("understudy_settings_differ").await, Some(1));
-    let note = "note: b was started with other values than the cluster goes by: object_lease_ms 10000, not 77.";
+    let note = "note: b was started with values other than those that the cluster goes by: object_lease_ms 77, the cluster's is 10000.";
     health_says(&cluster, "OK", 0, note).await;
     etcd.signal(Signal::STOP);
     let began = Instant::now();

@@ -179,7 +179,7 @@ fn what_differs_is_told_field_by_field() {
     follower.inflict(Fault::PinReset).unwrap();
     let shards = difference(&primary, &follower).shards;
     let found = repaired(&primary, &follower, &shards);
-    let pin = ("pin".to_owned(), "None".to_owned(), "Hard".to_owned());
+    let pin = ("pin".to_owned(), "none".to_owned(), "hard".to_owned());
     assert_eq!(found.iter().map(|found| found.fields.clone()).collect::<Vec<_>>(), [vec![pin]]);
     assert!(found[0].record.contains("tenant-a/model/7"), "{found:?}");
 }
