@@ -299,3 +299,18 @@ proptest! {
         prop_assert_eq!(last, expected);
     }
 }
+
+/// The other end of a stream that was left may keep it open: then only its writer can end it, and with it the connection.
+#[test]
+fn writer_of_a_stream_that_was_left_is_woken_and_ends_when_the_next_one_begins() {
+    let flight = Flight::default();
+    let left = flight.begin_stream();
+    flight.end_stream(Ran::Maybe);
+    let (woken, mut batch) = (Arc::new(Wakes::default()), VecDeque::new());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    assert!(flight.poll_take(left, &mut batch, &mut context).is_pending());
+    flight.begin_stream();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert!(flight.poll_take(left, &mut batch, &mut context).is_ready() && batch.is_empty());
+}

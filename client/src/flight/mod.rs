@@ -95,7 +95,9 @@ impl Flight {
     /// A new stream: the earlier one takes nothing any more, and this one gets all that has no answer.
     pub(crate) fn begin_stream(&self) -> u64 {
         let mut table = self.table.lock();
-        let wakers = table.requeue(Ran::Maybe);
+        let mut wakers = table.requeue(Ran::Maybe);
+        // The writer of the stream before: it ends its stream, and with that the connection, also where the other end keeps it open.
+        wakers.extend(table.writer.take());
         table.stream += 1;
         table.draining = false;
         table.counts.streams += 1;

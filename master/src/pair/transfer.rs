@@ -127,7 +127,7 @@ impl Pair {
     /// To the member of this name, or to any, as soon as it is in sync.
     pub(crate) async fn transfer(&self, to: Option<&str>) -> Result<Transferred, NotTransferred> {
         let began = Instant::now();
-        // The heir takes over by a swap: while the coordinator is away, the place would be nobody's.
+        // The heir takes over by a swap: while the coordinator is away, no member could lead.
         let answer = self.coordinator.read().await;
         answer.map_err(|error| NotTransferred::NoCoordinator { why: error.to_string() })?;
         loop {
