@@ -372,6 +372,9 @@ pub struct Cluster {
     pub coordinator_trouble: Option<String>,
     /// The member hears the primary freshly; or it is the primary, and may answer at this moment.
     pub has_primary: bool,
+    /// The epoch in which the cluster began with no objects: 1, or a later one where every member of its set had ended. 0: the member has
+    /// seen no record.
+    pub born: u64,
 }
 
 /// One member. What is not known, or not freshly, is None.

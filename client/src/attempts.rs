@@ -8,7 +8,7 @@
 //!     └──────► it is the answer
 //! ```
 //!
-//! Invariants: no answer and no redirect of an epoch lower than the highest seen counts; a call that may have run stays so
+//! Invariants: no answer and no redirect of an epoch lower than the highest seen counts, nor one of another cluster (`way`); a call that may have run stays so
 //! marked, however its later attempts end; one that would run twice is not made again.
 //!
 //! Deliberately absent: connections, timers, request numbers. All attempts of a call carry the same bytes.
@@ -19,7 +19,9 @@ use proto::v1::{CallError, Reason};
 use tonic::Code;
 
 use crate::backoff::Backoff;
-use crate::route::{Redirect, Route, Target};
+use crate::ids::ClusterId;
+use crate::route::Target;
+pub use crate::way::Way;
 
 /// Whether an attempt has run at the master.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -79,7 +81,7 @@ pub fn meaning(error: &CallError) -> Meaning {
     }
 }
 
-/// Why an answer does not count. `None`: it does.
+/// Why an answer of the client's own cluster does not count. `None`: it does.
 pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
     (epoch < epoch_floor).then(|| {
         format!(
@@ -88,58 +90,13 @@ pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
     })
 }
 
-/// Where the primary is thought to be: of all calls of a client.
-#[derive(Clone, Debug)]
-pub struct Way {
-    pub(crate) route: Route,
-    epoch_seen: u64,
-}
-
-impl Way {
-    /// By these addresses.
-    pub fn new(addresses: Vec<String>) -> Way {
-        Way { route: Route::new(addresses), epoch_seen: 0 }
-    }
-
-    /// Whom to ask now.
-    pub fn target(&self) -> Target {
-        self.route.target()
-    }
-
-    /// The highest one.
-    pub fn epoch_seen(&self) -> u64 {
-        self.epoch_seen
-    }
-
-    /// An answer, a redirect or a directory has named it.
-    pub fn saw_epoch(&mut self, epoch: u64) {
-        self.epoch_seen = self.epoch_seen.max(epoch);
-    }
-
-    /// The target of this turn serves.
-    pub fn on_answer(&mut self, turn: u64) {
-        self.route.on_answer(turn);
-    }
-
-    /// It does not. True: time to pause before the next one.
-    pub fn on_failure(&mut self, turn: u64) -> bool {
-        self.route.on_failure(turn);
-        // Also for those that come late: else each of many calls would try a member that is down once more.
-        self.route.round_is_over()
-    }
-
-    /// It names another one. True: time to pause before going there.
-    pub fn on_redirect(&mut self, turn: u64, error: &CallError) -> (Redirect, bool) {
-        let redirect = self.route.on_redirect(turn, &error.primary_address, error.epoch, self.epoch_seen);
-        self.saw_epoch(error.epoch);
-        (redirect, self.route.round_is_over())
-    }
-
-    /// A directory names it. True: it is asked next.
-    pub fn on_announced(&mut self, address: &str, epoch: u64) -> bool {
-        let followed = self.route.on_announced(address, epoch, self.epoch_seen);
-        self.saw_epoch(epoch);
-        followed
+/// What a member of another cluster has said is no answer, whatever it was; `why` comes from [`Way::meets`].
+pub fn foreign(answered: Result<(), &CallError>, why: String) -> CallError {
+    match answered.map_err(meaning) {
+        Err(Meaning::Again(Ran::No, _)) => {
+            CallError { code: Code::Unavailable as i32, message: why, ..CallError::default() }
+        }
+        Err(_) | Ok(()) => proto::status::outcome_unknown(why),
     }
 }
 
@@ -173,6 +130,8 @@ pub struct GivenUp {
     pub ran: Ran,
     /// In words.
     pub why: String,
+    /// Why the last attempt was refused, if it was.
+    pub reason: Reason,
 }
 
 /// An attempt that is under way.
@@ -180,8 +139,17 @@ pub struct GivenUp {
 pub struct Attempt {
     /// Whom it asks.
     pub target: Target,
-    /// Answers of lower epochs do not count.
+    /// The cluster that the client knew of.
+    pub cluster: Option<ClusterId>,
+    /// Answers of lower epochs of it do not count.
     pub epoch_floor: u64,
+}
+
+impl Attempt {
+    /// Of the epochs of the cluster that the client means by now.
+    fn floor(&self, way: &Way) -> u64 {
+        if way.is_other(self.cluster) { 0 } else { self.epoch_floor }
+    }
 }
 
 /// The attempts of one call, one after the other.
@@ -206,7 +174,7 @@ impl Attempts {
 
     /// The next one.
     pub fn begin(&self, way: &Way) -> Attempt {
-        Attempt { target: way.target(), epoch_floor: way.epoch_seen() }
+        Attempt { target: way.target(), cluster: way.cluster(), epoch_floor: way.epoch_seen() }
     }
 
     /// `elapsed`: since the call's begin.
@@ -214,7 +182,7 @@ impl Attempts {
         let turn = attempt.target.turn;
         let error = match end {
             End::Error(error) => error,
-            End::Answer(epoch) => match epoch.and_then(|epoch| stale(epoch, attempt.epoch_floor)) {
+            End::Answer(epoch) => match epoch.and_then(|epoch| stale(epoch, attempt.floor(way))) {
                 None => {
                     way.saw_epoch(epoch.unwrap_or(0));
                     way.on_answer(turn);
@@ -231,7 +199,7 @@ impl Attempts {
             Go::Redirected => way.on_redirect(turn, error).1,
         };
         let why = || format!("{}: {}", attempt.target.address, error.message);
-        let given_up = || Next::GivenUp(GivenUp { ran: self.ran, why: why() });
+        let given_up = || Next::GivenUp(GivenUp { ran: self.ran, why: why(), reason: error.reason() });
         if ran == Ran::Maybe && self.on_loss == OnLoss::GivesUp {
             return given_up();
         }
@@ -245,7 +213,8 @@ impl Attempts {
     /// The deadline has come, and an attempt has no answer yet.
     pub fn on_deadline(&mut self, attempt: &Attempt) -> GivenUp {
         self.ran = Ran::Maybe;
-        GivenUp { ran: self.ran, why: format!("{}: no answer in time", attempt.target.address) }
+        let why = format!("{}: no answer in time", attempt.target.address);
+        GivenUp { ran: self.ran, why, reason: Reason::Unspecified }
     }
 }
 

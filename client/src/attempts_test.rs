@@ -106,3 +106,24 @@ fn deadline_without_an_answer_leaves_the_outcome_unknown() {
     let attempt = attempts.begin(&way());
     assert_eq!(attempts.on_deadline(&attempt).ran, Ran::Maybe);
 }
+
+#[test]
+fn answer_of_a_cluster_that_was_founded_anew_counts_although_its_epochs_begin_anew() {
+    let (mut attempts, mut way) = (attempts(OnLoss::SendsAgain), Way::new(vec!["a:1".into()]));
+    let (old, new) = (Some(ClusterId(1)), Some(ClusterId(2)));
+    way.meets(&way.target(), old).expect("the first one");
+    way.saw_epoch(12);
+    let begun_before = attempts.begin(&way);
+    way.meets(&way.target(), new).expect("there is no other address");
+    assert_eq!(end(&mut attempts, &mut way, End::Answer(Some(1))), Next::Done);
+    assert_eq!(attempts.on_end(&begun_before, End::Answer(Some(1)), Duration::ZERO, 0, &mut way), Next::Done);
+}
+
+#[test]
+fn what_a_member_of_another_cluster_has_refused_unseen_did_not_run() {
+    let refused = foreign(Err(&not_primary("b:1", 1)), "another cluster".into());
+    assert_eq!(meaning(&refused), Meaning::Again(Ran::No, Go::Elsewhere));
+    assert_eq!(meaning(&foreign(Ok(()), String::new())), Meaning::Again(Ran::Maybe, Go::Elsewhere));
+    let answered = foreign(Err(&call_error(Reason::InvalidArgument, "key")), String::new());
+    assert_eq!(meaning(&answered), Meaning::Again(Ran::Maybe, Go::Elsewhere));
+}

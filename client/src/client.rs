@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use crate::backoff::Backoff;
 use crate::calls::{Call, Read};
 use crate::error::Error;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ClusterId};
 use crate::link::{Link, ask};
 use crate::mounts::ClientState;
 use crate::options::{Heartbeat, Options, ReadOptions, Transport, check_tenant, normalised};
@@ -132,7 +132,13 @@ impl Client {
         }
     }
 
-    /// The highest epoch that an answer or a redirect has named. Lower ones are not followed.
+    /// The cluster that answers count of, once a member has said which it is. Another one counts only after all addresses were asked, and
+    /// none spoke for this one: then it was founded anew, and nothing that was stored before is left.
+    pub fn cluster_seen(&self) -> Option<ClusterId> {
+        self.link().way.lock().cluster()
+    }
+
+    /// The highest epoch of it that an answer or a redirect has named. Lower ones are not followed.
     pub fn epoch_seen(&self) -> u64 {
         self.link().epoch_seen()
     }

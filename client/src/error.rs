@@ -68,6 +68,8 @@ pub enum Error {
         waited: Duration,
         /// What stood in the way last.
         last: String,
+        /// Why a member has refused it, where one did.
+        reason: Reason,
     },
     /// Time is up and the call may have run, or may still be on its way. Look at the state before calling again.
     #[error("{call}: no answer within {} ms, it may have run ({last})", .waited.as_millis())]

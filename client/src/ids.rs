@@ -1,9 +1,11 @@
-//! Who and where: ids of clients and segments, positions in the log.
+//! Who and where: ids of clusters, clients and segments, positions in the log.
 
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use proto::CLUSTER_METADATA;
+use tonic::metadata::MetadataMap;
 
 use crate::error::Error;
 
@@ -19,6 +21,30 @@ pub struct Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.epoch, self.seq)
+    }
+}
+
+/// Which cluster: drawn by the member that founds it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u128);
+
+impl ClusterId {
+    /// `None`: the member does not know it yet.
+    pub(crate) fn of_answer(metadata: &MetadataMap) -> Option<ClusterId> {
+        let text = metadata.get(CLUSTER_METADATA)?.to_str().ok()?;
+        u128::from_str_radix(text, 16).ok().map(ClusterId)
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -101,6 +101,7 @@ mod starting;
 mod trip;
 mod types;
 mod unary;
+mod way;
 
 pub use answers::{
     Cluster, Existing, Heard, Items, KeyInfo, KeyPage, Lookup, Lookups, Member, Mounted, Object, PutStarted,
@@ -112,7 +113,7 @@ pub use discovery::{Announced, Discovered, Discovery};
 pub use error::{Error, Refused};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdDiscovery, EtcdOptions, EtcdTls, EtcdUser};
-pub use ids::{ClientId, Position, SegmentId};
+pub use ids::{ClientId, ClusterId, Position, SegmentId};
 pub use items::{
     CopyStartItem, Force, ListKeys, MoveStartItem, NewTask, PutEndItem, PutOptions, PutRevokeItem, PutStartItem,
     TaskResult, TransferFinishItem,

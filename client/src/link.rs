@@ -4,7 +4,7 @@
 //! Invariants:
 //! - all attempts of a call carry the same request number, which stays open until the call ends;
 //! - a call that may have run never ends as [`Error::Deadline`];
-//! - no answer and no redirect of an epoch lower than the highest seen counts.
+//! - no answer and no redirect of an epoch lower than the highest seen counts, nor one of another cluster.
 //!
 //! Deliberately absent: what calls mean.
 
@@ -20,6 +20,7 @@ use proto::v1::metadata_client::MetadataClient;
 use proto::v1::session_response::Answer;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
 use crate::attempts::{Attempts, Meaning, OnLoss, Ran, Way, meaning};
@@ -29,7 +30,7 @@ use crate::codec::ID_BYTES_MAX;
 use crate::discovery::{Announced, Discovery};
 use crate::error::{Error, Refused};
 use crate::flight::{Flight, Outcome};
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ClusterId};
 use crate::mounts::Mounts;
 use crate::numbers::{Numbers, OpenNumber};
 use crate::options::{Numbering, Options, Transport};
@@ -193,7 +194,8 @@ impl Link {
             };
             let given_up = ran == Ran::Maybe && trip.on_loss == OnLoss::GivesUp;
             if given_up || !self.pause(trip, &mut backoff, &error).await {
-                return Err(trip.gave_up(ran.or(ticket.ran()), Refused::from(error).to_string()));
+                let reason = error.reason();
+                return Err(trip.gave_up_by(ran.or(ticket.ran()), Refused::from(error).to_string(), reason));
             }
             ticket.again(ran);
         }
@@ -225,6 +227,19 @@ impl Link {
 
     pub(crate) fn saw_epoch(&self, epoch: u64) {
         self.way.lock().saw_epoch(epoch);
+    }
+
+    /// What a member answers counts only if it is of this client's cluster. Says so once, where that has changed.
+    pub(crate) fn meets(&self, target: &Target, metadata: &MetadataMap) -> Result<(), String> {
+        let mut way = self.way.lock();
+        let (before, met) = (way.cluster(), ClusterId::of_answer(metadata));
+        let counts = way.meets(target, met);
+        if let (Some(before), Some(now)) = (before, way.cluster())
+            && before != now
+        {
+            tracing::warn!(%before, %now, "another cluster answers at all addresses: nothing of the one before is left");
+        }
+        counts
     }
 
     pub(crate) fn trouble(&self) -> String {
@@ -261,9 +276,9 @@ impl Link {
         // Many calls may fail at once; one question is enough.
         let Ok(_asking) = self.discovering.try_lock() else { return };
         match ask(&**discovery, self.options.connect_timeout).await {
-            Ok(Some(Announced { address, epoch })) => {
-                let followed = self.way.lock().on_announced(&address, epoch);
-                tracing::debug!(address, epoch, followed, "announced as the primary");
+            Ok(Some(Announced { address, epoch, cluster })) => {
+                let followed = self.way.lock().on_announced(&address, cluster, epoch);
+                tracing::debug!(address, epoch, ?cluster, followed, "announced as the primary");
             }
             Ok(None) => tracing::debug!("no primary is announced"),
             Err(why) => tracing::debug!("discovery: {why}"),

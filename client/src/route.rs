@@ -58,6 +58,11 @@ impl Route {
         Target { address: self.address().to_owned(), turn: self.turn }
     }
 
+    /// All that are asked in a round.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.listed.iter().chain(&self.guest).map(String::as_str)
+    }
+
     /// All that are listed, but for the one that is asked now.
     pub(crate) fn others(&self) -> Vec<String> {
         self.listed.iter().filter(|listed| *listed != self.address()).cloned().collect()

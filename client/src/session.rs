@@ -4,7 +4,7 @@
 //! Invariants:
 //! - one stream at a time; what has no answer when it ends is sent again on the next one, with the same bytes;
 //! - beside its connection there is at most one more, to the member that would be asked next;
-//! - an answer of an epoch that was over before the stream began does not count, and ends the stream;
+//! - an answer of an epoch that was over when the stream was open does not count, and ends the stream;
 //! - a member that refuses as `NOT_PRIMARY` or `SHUTTING_DOWN` gets nothing more, but what it still answers counts.
 //!
 //! Deliberately absent: retries of single calls (their callers do that), deadlines (`flight` keeps them).
@@ -117,15 +117,16 @@ fn leave(link: &Link, target: &Target, why: &Why) -> bool {
 async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool) {
     // Kept until the stream is left: then the connection is closed, and nothing of it arrives later.
     let _connection = channel.clone();
+    let answers = match open(link, target, channel).await {
+        Ok(answers) => answers,
+        Err(end) => return (end, false),
+    };
     let epoch_floor = link.epoch_seen();
     let mut reader = Reader { link, target, epoch_floor, epoch_told: epoch_floor, served: false, leaving: None };
-    let end = match open(link, channel).await {
-        Ok(answers) => tokio::select! {
-            biased;
-            end = reader.run(answers) => end,
-            never = keep_spare(link) => never,
-        },
-        Err(end) => end,
+    let end = tokio::select! {
+        biased;
+        end = reader.run(answers) => end,
+        never = keep_spare(link) => never,
     };
     (end, reader.served)
 }
@@ -146,15 +147,25 @@ async fn keep_spare<T>(link: &Link) -> T {
     }
 }
 
-async fn open(link: &Arc<Link>, channel: Channel) -> Result<Streaming<SessionResponse>, End> {
+async fn open(link: &Arc<Link>, target: &Target, channel: Channel) -> Result<Streaming<SessionResponse>, End> {
     let outgoing = Outgoing { link: Arc::clone(link), stream: link.flight.begin_stream(), batch: VecDeque::new() };
     let path = PathAndQuery::try_from(format!("/{SERVICE_NAME}/Session")).expect("a name of the contract is a path");
     let mut grpc =
         Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
     let opening = async {
         grpc.ready().await.map_err(|error| End::unreached(chain(&error)))?;
-        let opened = grpc.streaming(Request::new(outgoing), path, SessionCodec).await;
-        opened.map(|response| response.into_inner()).map_err(|status| refused(&status, Moment::Opening))
+        match grpc.streaming(Request::new(outgoing), path, SessionCodec).await {
+            Ok(response) => {
+                link.meets(target, response.metadata()).map_err(End::lost)?;
+                Ok(response.into_inner())
+            }
+            Err(status) => {
+                let end = refused(&status, Moment::Opening);
+                let foreign = |why| End { why: Why::Broken(why), ran: end.ran };
+                link.meets(target, status.metadata()).map_err(foreign)?;
+                Err(end)
+            }
+        }
     };
     let within = link.options.connect_timeout;
     let late = |_| Err(End::lost(format!("no session within {} ms", within.as_millis())));

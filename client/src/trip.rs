@@ -5,6 +5,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use proto::v1::Reason;
 use tokio::time::Instant;
 
 use crate::attempts::{OnLoss, Ran};
@@ -49,10 +50,15 @@ impl Trip {
     }
 
     pub(crate) fn gave_up(&self, ran: Ran, last: impl Into<String>) -> Error {
+        self.gave_up_by(ran, last, Reason::Unspecified)
+    }
+
+    /// `reason`: of the last refusal.
+    pub(crate) fn gave_up_by(&self, ran: Ran, last: impl Into<String>, reason: Reason) -> Error {
         let (call, waited, last) = (self.call, self.began.elapsed(), last.into());
         match self.mutates && ran == Ran::Maybe {
             true => Error::OutcomeUnknown { call, waited, last },
-            false => Error::Deadline { call, waited, last },
+            false => Error::Deadline { call, waited, last, reason },
         }
     }
 

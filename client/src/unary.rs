@@ -6,14 +6,16 @@
 //! Deliberately absent: what an attempt's end means, and where the next one goes (`attempts`).
 
 use proto::status::from_status;
+use proto::v1::CallError;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use crate::attempts::{End, GivenUp, Next};
+use crate::attempts::{End, GivenUp, Next, foreign};
 use crate::calls::Positioned;
 use crate::error::{Error, Refused};
 use crate::link::Link;
+use crate::route::Target;
 use crate::trip::Trip;
 
 impl Link {
@@ -27,9 +29,9 @@ impl Link {
             let attempt = attempts.begin(&self.way.lock());
             let channel = self.channel(&attempt.target)?;
             let answered = match timeout_at(trip.deadline, send(channel)).await {
-                Ok(answered) => answered.map(Response::into_inner).map_err(|status| from_status(&status)),
+                Ok(answered) => self.of_own_cluster(&attempt.target, answered),
                 Err(_) => {
-                    let GivenUp { ran, why } = attempts.on_deadline(&attempt);
+                    let GivenUp { ran, why, .. } = attempts.on_deadline(&attempt);
                     return Err(trip.gave_up(ran, why));
                 }
             };
@@ -53,8 +55,22 @@ impl Link {
                     tokio::time::sleep_until(Instant::now() + pause).await;
                     self.discover().await;
                 }
-                Next::GivenUp(GivenUp { ran, why }) => return Err(trip.gave_up(ran, why)),
+                Next::GivenUp(GivenUp { ran, why, reason }) => return Err(trip.gave_up_by(ran, why, reason)),
             }
+        }
+    }
+
+    /// What a member of another cluster answers is no answer.
+    fn of_own_cluster<A>(&self, target: &Target, answered: Result<Response<A>, Status>) -> Result<A, CallError> {
+        let metadata = match &answered {
+            Ok(response) => response.metadata(),
+            Err(status) => status.metadata(),
+        };
+        let counts = self.meets(target, metadata);
+        let answered = answered.map(Response::into_inner).map_err(|status| from_status(&status));
+        match counts {
+            Ok(()) => answered,
+            Err(why) => Err(foreign(answered.as_ref().map(drop), why)),
         }
     }
 }

@@ -88,6 +88,14 @@ pub(crate) struct Asked {
     /// Its name, or its address where that is not known.
     pub(crate) name: String,
     pub(crate) said: Option<Said>,
+    /// What it answered to being asked; empty: it did not say that it takes no more connections.
+    pub(crate) turned_away: String,
+}
+
+impl Asked {
+    pub(crate) fn said(name: &str, said: Said) -> Asked {
+        Asked { name: name.to_owned(), said: Some(said), turned_away: String::new() }
+    }
 }
 
 /// What one member says.
@@ -116,6 +124,8 @@ pub(crate) struct InCluster {
     /// In hex; empty: it has seen no record yet.
     pub(crate) id: String,
     pub(crate) epoch: u64,
+    /// In which it began with no objects; 0: not known.
+    pub(crate) born: u64,
     /// By name; empty: it is not here.
     pub(crate) primary: String,
     pub(crate) lost_data: Option<String>,
@@ -144,7 +154,8 @@ pub(crate) fn judge(asked: &[Asked]) -> Health {
     let answers: Vec<_> = asked.iter().filter_map(|one| Some((one.name.as_str(), one.said.as_ref()?))).collect();
     let mut found = Found::default();
     lost_data(&answers, &mut found);
-    let primary = primary(&answers, &mut found);
+    let turns_away = asked.iter().any(|one| !one.turned_away.is_empty());
+    let primary = primary(&answers, turns_away, &mut found);
     silent(asked, &mut found);
     for (name, said) in &answers {
         coordinator(name, said, &mut found);
@@ -159,8 +170,25 @@ pub(crate) fn judge(asked: &[Asked]) -> Health {
     Health { notes: notes(&answers), ..found.into_health() }
 }
 
-/// A member that was started with other values goes by the cluster's: nothing is wrong until it is to begin a cluster.
 fn notes(answers: &[(&str, &Said)]) -> Vec<Reason> {
+    born_again(answers).into_iter().chain(differences(answers)).collect()
+}
+
+/// The cluster is well, and its clients may miss what was there before.
+fn born_again(answers: &[(&str, &Said)]) -> Option<Reason> {
+    let newest = clusters(answers).map(|(_, cluster)| cluster).max_by_key(|cluster| cluster.epoch)?;
+    (newest.born > 1).then(|| Reason {
+        what: format!(
+            "the cluster began anew with no objects in epoch {}: every member of its set had ended by then",
+            newest.born
+        ),
+        next: "Clients store again what they miss. `understudy events` and the log of that time say what had ended"
+            .to_owned(),
+    })
+}
+
+/// A member that was started with other values goes by the cluster's: nothing is wrong until it is to begin a cluster.
+fn differences(answers: &[(&str, &Said)]) -> Vec<Reason> {
     let differ = answers.iter().filter(|(_, said)| !said.started_otherwise.is_empty());
     let note = |(name, said): &(&str, &Said)| Reason {
         what: format!(
@@ -241,8 +269,8 @@ fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
-/// The one that serves, by its own word: of several the one of the latest epoch.
-fn primary<'a>(answers: &[(&'a str, &'a Said)], found: &mut Found) -> Option<(&'a str, &'a Said)> {
+/// The one that serves, by its own word: of several the one of the latest epoch. A member that turns a command away may be the primary.
+fn primary<'a>(answers: &[(&'a str, &'a Said)], turns_away: bool, found: &mut Found) -> Option<(&'a str, &'a Said)> {
     let epoch = |said: &Said| said.cluster.as_ref().map_or(0, |cluster| cluster.epoch);
     let leads: Vec<_> = answers.iter().copied().filter(|(_, said)| said.leads).collect();
     let serves = leads.iter().copied().filter(|(_, said)| !said.is_mute).max_by_key(|(_, said)| epoch(said));
@@ -274,17 +302,24 @@ fn primary<'a>(answers: &[(&'a str, &'a Said)], found: &mut Found) -> Option<(&'
         (false, true) => "no member that answers leads".to_owned(),
         (false, false) => format!("no member that answers leads ({})", whys.join("; ")),
     };
-    found.add(Verdict::NoPrimary, what, RECOVER);
+    match turns_away {
+        false => found.add(Verdict::NoPrimary, what, RECOVER),
+        true => found.add(Verdict::Unknown, what, "Ask again once all members take this command's connection"),
+    }
     None
 }
 
 fn silent(asked: &[Asked], found: &mut Found) {
     for one in asked.iter().filter(|one| one.said.is_none()) {
-        found.add(
-            Verdict::Degraded,
-            format!("{} does not answer", one.name),
-            "Start it, or look at its log and the way to it",
-        );
+        let Asked { name, turned_away, .. } = one;
+        let (what, next) = match turned_away.as_str() {
+            "" => (format!("{name} does not answer"), "Start it, or look at its log and the way to it"),
+            why => (
+                format!("{name} turns this command away: {why}"),
+                "Ask from another host, or end connections of this one; its admin port (`/status`) has limits of its own",
+            ),
+        };
+        found.add(Verdict::Degraded, what, next);
     }
 }
 

@@ -16,7 +16,7 @@ fn pair() -> Vec<Asked> {
     ["a", "b"]
         .map(|name| {
             let said = Said { leads: name == "a", cluster: Some(cluster()), ..Said::default() };
-            Asked { name: name.to_owned(), said: Some(said) }
+            Asked::said(name, said)
         })
         .into()
 }
@@ -42,6 +42,15 @@ const TABLE: &[Row] = &[
         },
         Verdict::NoPrimary,
         "no member that answers leads (b: nothing fresh was heard)",
+    ),
+    (
+        "primary turns the command away",
+        |pair| {
+            pair[0].said = None;
+            pair[0].turned_away = "connections_per_address_max: the limit of 8 is met".to_owned();
+        },
+        Verdict::Unknown,
+        "a turns this command away: connections_per_address_max: the limit of 8 is met",
     ),
     ("all are silent", |pair| pair.iter_mut().for_each(|one| one.said = None), Verdict::NoPrimary, "no member answers"),
     (
@@ -141,7 +150,7 @@ fn each_fault_has_its_verdict_its_reason_and_what_to_do() {
 #[test]
 fn sound_pair_and_node_that_is_alone_are_ok() {
     assert_eq!(judge(&pair()), Health { verdict: Verdict::Ok, reasons: Vec::new(), notes: Vec::new() });
-    let alone = Asked { name: "n".to_owned(), said: Some(Said { leads: true, ..Said::default() }) };
+    let alone = Asked::said("n", Said { leads: true, ..Said::default() });
     assert_eq!(judge(&[alone]).verdict, Verdict::Ok);
 }
 
@@ -198,7 +207,7 @@ fn nothing_that_serves_nobody_is_ok() {
     for leads in [false, true] {
         for is_mute in [false, true] {
             let said = Said { leads, is_mute, cluster: Some(cluster()), ..Said::default() };
-            let health = judge(&[Asked { name: "a".to_owned(), said: Some(said) }]);
+            let health = judge(&[Asked::said("a", said)]);
             assert!(health.verdict != Verdict::Ok || leads && !is_mute, "{health:?}");
         }
     }

@@ -97,11 +97,27 @@ fn password(settings: &Cluster) -> Result<String, ConfigError> {
     }
 }
 
+/// A directory is made for members alone: a command that finds none was told the wrong one.
+pub(crate) async fn open_what_is_there(settings: &Cluster) -> anyhow::Result<Arc<dyn Coordinator>> {
+    if let Some(dir) = file_dir(settings).filter(|dir| !dir.is_dir()) {
+        anyhow::bail!(
+            "{} is no directory: no member was ever started with it. Check --coordinator and --cluster-name",
+            dir.display()
+        );
+    }
+    open_coordinator(settings).await
+}
+
+fn file_dir(settings: &Cluster) -> Option<PathBuf> {
+    let dir = settings.coordinator.strip_prefix("file:")?;
+    Some(Path::new(dir).join(&settings.cluster_name))
+}
+
 pub(crate) async fn open_coordinator(settings: &Cluster) -> anyhow::Result<Arc<dyn Coordinator>> {
     let timeout = Duration::from_millis(settings.coordinator_timeout_ms);
     match settings.coordinator.split_once(':') {
-        Some(("file", dir)) => {
-            let dir = Path::new(dir).join(&settings.cluster_name);
+        Some(("file", _)) => {
+            let dir = file_dir(settings).expect("it begins with that");
             Ok(Arc::new(FileCoordinator::open(&dir, timeout)?))
         }
         Some(("etcd", endpoints)) => Ok(Arc::new(EtcdCoordinator::connect(etcd_options(settings, endpoints)?).await?)),

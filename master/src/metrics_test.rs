@@ -57,6 +57,7 @@ pub(crate) fn example() -> Facts {
         coordinator_errors: 1,
         coordinator_trouble: None,
         has_primary: true,
+        born: 1,
         members: peers.clone(),
     };
     let window = PeerWindow { peer: "b".to_owned(), entries: 4, bytes: 800 };

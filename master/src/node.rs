@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use election::{LeftOut, Service};
+use http::HeaderValue;
 use metadata::{CallRefused, Metadata, Steps};
 use oplog::{Appender, Position, Tail};
 use tokio::sync::Semaphore;
@@ -154,6 +155,11 @@ impl Node {
 
     pub(crate) fn join_pair(&self, pair: &Arc<Pair>) {
         assert!(self.pair.set(Arc::downgrade(pair)).is_ok(), "a node is in one pair");
+    }
+
+    /// The id of the cluster, for the head of each answer. None: it is not known (yet).
+    pub(crate) fn cluster(&self) -> Option<HeaderValue> {
+        self.seat.get().and_then(|seat| seat.cluster())
     }
 
     pub(crate) fn take_seat(&self, seat: Arc<Seat>) {

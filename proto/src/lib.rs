@@ -23,5 +23,8 @@ pub mod v1 {
 /// Metadata of a session that a standby may open, for reads that carry a `StandbyRead`.
 pub const STANDBY_READ_METADATA: &str = "understudy-standby-read";
 
+/// Metadata of every answer of a member that knows of which cluster it is: the cluster's id, 32 hexadecimal digits.
+pub const CLUSTER_METADATA: &str = "understudy-cluster";
+
 /// The compiled descriptors, for the reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/understudy.v1.bin"));

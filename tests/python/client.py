@@ -57,6 +57,11 @@ def call_error(failed):
     return None
 
 
+def cluster_in(metadata):
+    """C6: the cluster that the member is of. None: it does not say."""
+    return next((value for name, value in metadata or () if name == "understudy-cluster"), None)
+
+
 class Details:
     """E2: what the standard trailer says, decoded by grpcio-status."""
 
@@ -83,7 +88,12 @@ class Wire:
         self.metadata = metadata_pb2_grpc.MetadataStub(self.channel)
 
     def call(self, method, request, timeout=ATTEMPT_S):
-        return getattr(self.metadata, method)(request, timeout=timeout)
+        return self.call_with_head(method, request, timeout)[0]
+
+    def call_with_head(self, method, request, timeout=ATTEMPT_S):
+        """The answer, and its initial metadata."""
+        answer, call = getattr(self.metadata, method).with_call(request, timeout=timeout)
+        return answer, call.initial_metadata()
 
     def refusal(self, method, request):
         """The status of a call that must fail."""
@@ -124,10 +134,12 @@ class Numbers:
 
 
 class Way:
-    """C1, C2: where the primary is thought to be. Shared by the threads of a client."""
+    """C1, C2, C6: where the primary is thought to be. Shared by the threads of a client."""
 
     def __init__(self, addresses):
-        self.addresses, self.epoch_seen = list(addresses), 0
+        self.addresses, self.epoch_seen, self.cluster = list(addresses), 0, None
+        # Asked since a member of another cluster was met; None: none was met since our own has answered.
+        self._asked = None
         self._at, self._excursion, self._lock = 0, None, threading.Lock()
 
     def target(self):
@@ -144,6 +156,21 @@ class Way:
                 self._stay(self._excursion)
             return True
 
+    def meets(self, asked, cluster):
+        """False: it is of another cluster than this client's, and what it says does not count."""
+        with self._lock:
+            if cluster is None:
+                return True
+            self.cluster = self.cluster or cluster
+            if cluster == self.cluster:
+                self._asked = None
+                return True
+            self._asked = (self._asked or set()) | {asked}
+            if not self._asked.issuperset(self.addresses):
+                return False
+            self.cluster, self.epoch_seen, self._asked = cluster, 0, None
+            return True
+
     def begin_at(self, address):
         """Asked first from here on, until it fails."""
         with self._lock:
@@ -156,6 +183,8 @@ class Way:
 
     def on_failure(self, asked):
         with self._lock:
+            if self._asked is not None:
+                self._asked.add(asked)
             if asked == self._excursion:
                 self._excursion = None
             if asked == self.addresses[self._at % len(self.addresses)]:
@@ -204,19 +233,23 @@ class Client:
         while time.monotonic() < until:
             address = self.way.target()
             try:
-                answer = self.wire(address).call(method, request)
+                answer, head = self.wire(address).call_with_head(method, request)
             except grpc.RpcError as failed:
                 seen = f"{failed.code().name} of {address}: {failed.details()}"
                 self._on_failure(address, failed)
                 continue
-            if self.way.on_answer(answer.position.epoch):
+            cluster = cluster_in(head)
+            if self.way.meets(address, cluster) and self.way.on_answer(answer.position.epoch):
                 return answer
-            seen = f"an answer of epoch {answer.position.epoch} of {address}"
+            seen = f"an answer of epoch {answer.position.epoch} of {address}, of cluster {cluster}"
             self.way.on_failure(address)
         raise TimeoutError(f"{method}: no answer within {deadline_s} s; seen last: {seen}")
 
     def _on_failure(self, address, failed):
         """Comes back where another attempt is worth it."""
+        if not self.way.meets(address, cluster_in(failed.trailing_metadata())):
+            self.way.on_failure(address)
+            return
         error = call_error(failed)
         if error is None and failed.code() in NOTHING_RAN:
             raise Refused(error, failed.code())

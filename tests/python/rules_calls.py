@@ -13,10 +13,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 import world as things
-from client import OPTIONS, Details, Wire, call_error, reason
+from client import OPTIONS, Details, Wire, call_error, cluster_in, reason
 from cluster import wait_until
 from page import expect, expect_equal, rule
-from understudy.v1 import common_pb2, metadata_pb2
+from understudy.v1 import admin_pb2, common_pb2, metadata_pb2
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 METADATA, NODE, ADMIN = "understudy.v1.Metadata", "", "understudy.v1.Admin"
@@ -40,8 +40,8 @@ def standby_redirects(world):
 class Fake:
     """A member that says what it is told to. `asked` counts."""
 
-    def __init__(self, port, answers):
-        self.asked, self._answers = 0, answers
+    def __init__(self, port, answers, cluster=None):
+        self.asked, self._answers, self.cluster = 0, answers, cluster
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
         handler = grpc.unary_unary_rpc_method_handler(
             self._answer,
@@ -58,6 +58,8 @@ class Fake:
     def _answer(self, _, context):
         self.asked += 1
         said = self._answers(self)
+        if self.cluster:
+            context.send_initial_metadata([("understudy-cluster", self.cluster)])
         if isinstance(said, common_pb2.CallError):
             context.set_trailing_metadata([("understudy-error-bin", said.SerializeToString())])
             context.abort(grpc.StatusCode.UNAVAILABLE, said.message)
@@ -160,6 +162,34 @@ def health(member):
 
 def check(member, service):
     return health(member).Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+
+
+@rule("C6")
+def another_cluster_counts_only_where_the_own_one_is_gone(world):
+    request = metadata_pb2.ListKeysRequest()
+    promised = world.admin(world.cluster.primary()).Status(admin_pb2.StatusRequest()).cluster.cluster_id.hex()
+    _, head = world.primary_wire().call_with_head("ListKeys", request)
+    refused = world.standby_wire().refusal("ListKeys", request)
+    expect_equal(cluster_in(head), promised, "the cluster in the head of an answer")
+    expect_equal(cluster_in(refused.trailing_metadata()), promised, "the cluster in a refusal")
+
+    def answers(_):
+        return metadata_pb2.ListKeysResponse(position=common_pb2.Position(epoch=1, seq=7))
+
+    other = Fake(world.cluster.free_port, answers, "ab" * 16)
+    client = world.client()
+    epoch = client.call("ListKeys", request).position.epoch
+    client.way.begin_at(other.address)
+    answer = client.call("ListKeys", request)
+    expect_equal((other.asked, answer.position.epoch), (1, epoch), "attempts at the other one, and the answer")
+    expect_equal(client.way.cluster, promised, "the cluster of the client")
+    client.way.addresses = [other.address]
+    client.way.begin_at(other.address)
+    answer = client.call("ListKeys", request)
+    other.stop()
+    client.close()
+    expect_equal((answer.position.epoch, answer.position.seq), (1, 7), "what is left answers")
+    expect_equal((client.way.cluster, client.way.epoch_seen), ("ab" * 16, 1), "what the client goes by now")
 
 
 @rule("H1")

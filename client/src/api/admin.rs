@@ -188,6 +188,7 @@ fn cluster(cluster: v1::ClusterStatus) -> Cluster {
         version: cluster.version,
         coordinator_trouble: Some(cluster.coordinator_trouble).filter(|why| !why.is_empty()),
         has_primary: cluster.has_primary,
+        born: cluster.born,
     }
 }
 

@@ -21,7 +21,7 @@ struct Directory {
 
 impl Directory {
     fn announce(&self, master: &Master, epoch: u64) {
-        *self.says.lock() = Some(Announced { address: master.address(), epoch });
+        *self.says.lock() = Some(Announced { address: master.address(), epoch, cluster: None });
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use client::{Client, Heartbeat, Options, Status, Transport};
+use client::{Client, Error, Heartbeat, Options, Reason, Status, Transport};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::cli::output::Output;
 use crate::cli::status::parse_interval;
 use crate::cli::{config, words};
 use crate::config::check_host_port;
-use crate::health::{Asked, Health, InCluster, Peer, Reason, Said, Verdict, difference, judge_found};
+use crate::health::{self, Asked, Health, InCluster, Peer, Said, Verdict, difference, judge_found};
 use crate::serve::StopSignals;
 
 /// One member, for its connection and its answer.
@@ -90,7 +90,7 @@ pub(super) async fn look(connect: &Connect) -> Result<Health, Fault> {
 
 /// Those that were named, and those that these name.
 async fn look_once(connect: &Connect) -> Result<Health, Fault> {
-    let mut answers: BTreeMap<String, Option<Status>> = BTreeMap::new();
+    let mut answers: BTreeMap<String, Result<Status, Silence>> = BTreeMap::new();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let Directory { members, trouble } = connect.directory().await?;
     let mut next: Vec<String> = Vec::new();
@@ -104,40 +104,58 @@ async fn look_once(connect: &Connect) -> Result<Health, Fault> {
     while !next.is_empty() && answers.len() < ASKED_MAX {
         let asked = join_all(next.iter().map(|address| ask(address))).await;
         answers.extend(next.into_iter().zip(asked));
-        let members = answers.values().flatten().filter_map(|status| status.cluster.as_ref());
+        let members = statuses(&answers).filter_map(|status| status.cluster.as_ref());
         names.extend(members.flat_map(|cluster| &cluster.members).map(|one| (one.address.clone(), one.name.clone())));
         next = names.keys().filter(|address| !answers.contains_key(*address)).cloned().collect();
     }
     // One member may have been named by several addresses, and a name of a host is none that members know.
-    let answered: Vec<String> = answers.values().flatten().map(|status| status.node.clone()).collect();
+    let answered: Vec<String> = statuses(&answers).map(|status| status.node.clone()).collect();
     let mut asked: Vec<Asked> = Vec::new();
     for (address, status) in answers {
         let name = match (&status, names.get(&address)) {
-            (Some(status), _) => status.node.clone(),
-            (None, Some(name)) => format!("{name} ({address})"),
-            (None, None) => address.clone(),
+            (Ok(status), _) => status.node.clone(),
+            (Err(_), Some(name)) => format!("{name} ({address})"),
+            (Err(_), None) => address.clone(),
         };
         let is_known = match &status {
-            Some(_) => asked.iter().any(|one| one.name == name),
-            None => names.get(&address).is_some_and(|name| answered.contains(name)),
+            Ok(_) => asked.iter().any(|one| one.name == name),
+            Err(_) => names.get(&address).is_some_and(|name| answered.contains(name)),
         };
         if !is_known {
-            asked.push(Asked { name, said: status.map(said) });
+            asked.push(match status {
+                Ok(status) => Asked::said(&name, said(status)),
+                Err(Silence { turned_away }) => Asked { name, said: None, turned_away },
+            });
         }
     }
     asked.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(judge_found(trouble, &asked))
 }
 
-async fn ask(address: &str) -> Option<Status> {
+/// Why there is no word from a member.
+#[derive(Default)]
+struct Silence {
+    /// What it has said instead; empty: nothing.
+    turned_away: String,
+}
+
+fn statuses(answers: &BTreeMap<String, Result<Status, Silence>>) -> impl Iterator<Item = &Status> {
+    answers.values().filter_map(|answer| answer.as_ref().ok())
+}
+
+async fn ask(address: &str) -> Result<Status, Silence> {
     let mut options = Options::new([address]);
     options.heartbeat = Heartbeat::Off;
     options.transport = Transport::Unary;
     options.deadline = ASK_WITHIN;
     options.connect_timeout = ASK_WITHIN;
     options.connect_deadline = Duration::ZERO;
-    let asked = async { Client::connect(options).await.ok()?.status().await.ok() };
-    tokio::time::timeout(ASK_WITHIN, asked).await.ok()?
+    let asked = async { Client::connect(options).await?.status().await };
+    match tokio::time::timeout(ASK_WITHIN, asked).await {
+        Ok(Ok(status)) => Ok(status),
+        Ok(Err(Error::Deadline { last, reason: Reason::Overloaded, .. })) => Err(Silence { turned_away: last }),
+        Ok(Err(_)) | Err(_) => Err(Silence::default()),
+    }
 }
 
 pub(super) fn said(status: Status) -> Said {
@@ -152,6 +170,7 @@ pub(super) fn said(status: Status) -> Said {
     let cluster = status.cluster.map(|cluster| InCluster {
         id: words::hex(&cluster.id),
         epoch: cluster.epoch,
+        born: cluster.born,
         primary: cluster.primary,
         lost_data: cluster.lost_data,
         coordinator_trouble: cluster.coordinator_trouble.unwrap_or_default(),
@@ -169,7 +188,8 @@ fn peer(member: client::Member) -> Peer {
 /// For people: the verdict, and under it each reason with what to do.
 pub(super) fn lines(health: &Health) -> Vec<String> {
     let title = health.verdict.title();
-    let told = |before: &str, reason: &Reason| [format!("{before}: {}.", reason.what), format!("  {}.", reason.next)];
+    let told =
+        |before: &str, reason: &health::Reason| [format!("{before}: {}.", reason.what), format!("  {}.", reason.next)];
     let reasons = match health.reasons.split_first() {
         None => vec![title.to_owned()],
         Some((first, rest)) => {

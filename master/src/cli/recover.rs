@@ -28,7 +28,7 @@ use crate::cli::{json, words};
 use crate::clock;
 use crate::config::{Cluster, ConfigError, CoordinatorFlags, Logging};
 use crate::logging;
-use crate::membership::{incarnation, open_coordinator};
+use crate::membership::{incarnation, open_what_is_there};
 use crate::pair::named;
 
 /// One member, for what it says of itself.
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let coordinator = open_coordinator(&settings).await?;
+        let coordinator = open_what_is_there(&settings).await?;
         recover(&*coordinator, &settings, args).await
     })
 }

@@ -9,13 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use proto::STANDBY_READ_METADATA;
 use proto::status::invalid;
 use proto::v1::Reason;
 use proto::v1::admin_server::{self, AdminServer};
 use proto::v1::metadata_server;
+use proto::{CLUSTER_METADATA, STANDBY_READ_METADATA};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 use tonic_health::pb::health_server::{self, HealthServer};
@@ -29,6 +29,7 @@ use crate::grpc::unary;
 use crate::metrics::Method;
 use crate::node::Node;
 
+const CLUSTER: HeaderName = HeaderName::from_static(CLUSTER_METADATA);
 const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_V1_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
@@ -60,7 +61,16 @@ impl Router {
         }
     }
 
-    pub(crate) async fn answer(&self, mut request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
+    /// Every answer says of which cluster it is.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
+        let mut response = self.answer_of_service(request, shares).await;
+        if let Some(cluster) = self.node.cluster() {
+            response.headers_mut().insert(CLUSTER, cluster);
+        }
+        response
+    }
+
+    async fn answer_of_service(&self, mut request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
         if let Some(response) = refuse_what_is_not_grpc(&request) {
             return response;
         }

@@ -68,9 +68,16 @@ pub(crate) struct Session {
     ended: bool,
     /// The turn is over: the next poll is for others to get theirs.
     yields: bool,
+    /// Since the clock was looked at last.
+    work: usize,
     /// While a request has come in part.
     late: Option<Pin<Box<Sleep>>>,
 }
+
+/// A look at the clock is worth a tenth of a small call: there is one for as many of these, or for large ones after each.
+const WORK_PER_LOOK: usize = 16;
+/// Bytes of a request that are as much work as a small call.
+const BYTES_OF_WORK: usize = 256;
 
 /// What a long call gave: the seq that its answer waits for, and the answer.
 type Made = (u64, ParkedAnswer);
@@ -106,6 +113,7 @@ impl Session {
             end: None,
             ended: false,
             yields: false,
+            work: 0,
             late: None,
         }
     }
@@ -154,8 +162,11 @@ impl Session {
 
     fn take_requests(&mut self, cx: &mut Context<'_>) {
         while self.end.is_none() && !self.yields && self.has_room() {
+            // Also an empty frame is work.
+            let mut work = 1;
             match self.framing.next() {
                 Ok(Some(inbound)) => {
+                    work += inbound.bytes.len() / BYTES_OF_WORK;
                     self.late = None;
                     self.on_message(inbound);
                 }
@@ -169,8 +180,11 @@ impl Session {
                     self.end = Some(Err(error));
                 }
             }
-            // Also an empty frame is work.
-            self.yields = self.shares.turn_end.is_over();
+            self.work += work;
+            if self.work >= WORK_PER_LOOK {
+                self.work = 0;
+                self.yields = self.shares.turn_end.is_over();
+            }
         }
     }
 

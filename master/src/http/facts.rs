@@ -192,6 +192,8 @@ pub(crate) struct Cluster {
     pub(crate) coordinator_errors: u64,
     pub(crate) coordinator_trouble: Option<String>,
     pub(crate) has_primary: bool,
+    /// The epoch in which the cluster began with no objects.
+    pub(crate) born: u64,
     pub(crate) members: Vec<Member>,
 }
 
@@ -386,6 +388,7 @@ fn health(
     let own = cluster.map(|cluster| InCluster {
         id: cluster.id.clone(),
         epoch: cluster.epoch,
+        born: cluster.born,
         primary: cluster.primary.clone(),
         lost_data: cluster.lost_data.clone(),
         coordinator_trouble: cluster.coordinator_trouble.clone().unwrap_or_default(),
@@ -394,10 +397,10 @@ fn health(
     });
     let started_otherwise = settings.iter().filter_map(Setting::difference).collect();
     let said = Said { leads, is_mute: leads && !has_primary, cluster: own, unsound, started_otherwise };
-    let mut asked = vec![Asked { name: node.to_owned(), said: Some(said) }];
+    let mut asked = vec![Asked::said(node, said)];
     if let Some(cluster) = cluster.filter(|_| !leads && has_primary) {
         // It was heard, and was not asked.
-        asked.push(Asked { name: cluster.primary.clone(), said: Some(Said { leads: true, ..Said::default() }) });
+        asked.push(Asked::said(&cluster.primary, Said { leads: true, ..Said::default() }));
     }
     let Health { verdict, reasons, notes } = judge(&asked);
     HealthOf { verdict: verdict.name(), title: verdict.title(), reasons, notes }
@@ -462,6 +465,7 @@ fn cluster(told: ClusterStatus) -> Cluster {
         version,
         coordinator_trouble,
         has_primary,
+        born,
     } = told;
     let lost_data = Some(lost_data).filter(|lost| !lost.is_empty());
     let mut members: Vec<Member> = members.into_iter().map(member).collect();
@@ -480,6 +484,7 @@ fn cluster(told: ClusterStatus) -> Cluster {
         lost_data,
         coordinator_trouble: Some(coordinator_trouble).filter(|why| !why.is_empty()),
         has_primary,
+        born,
         members,
     }
 }

@@ -248,7 +248,8 @@ impl Links {
                 }
                 Err(why) => {
                     let limit = self.limit(why);
-                    tracing::warn!(port = self.port.name(), %peer, limit, "a connection is not let in: {}", why.name());
+                    let (port, from) = (self.port.name(), peer.ip());
+                    tracing::warn!(port, %from, limit, "a connection is not let in: {}", why.name());
                     if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
                         return Err(Turned { stream, peer, why, place });
                     }

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use client::{Client, Error, Options, Reason, Transport};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Until `health` says so; then all of it, and what `status`, `members` and each `/status` have on top is the same verdict.
-async fn health_says(cluster: &Cluster, verdict: &str, code: i32, why: &str) {
+pub(crate) async fn health_says(cluster: &Cluster, verdict: &str, code: i32, why: &str) {
     let began = Instant::now();
     let output = loop {
         let output = command(cluster, &["health"]).output().expect("it can be started");
@@ -55,6 +56,31 @@ async fn sound_pair_is_ok_and_one_without_its_standby_is_degraded() {
     cluster.restart(&standby);
     cluster.in_sync().await;
     health_says(&cluster, "OK", 0, "").await;
+}
+
+/// A member that turns the command away may be the primary: it must not be said that there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn member_that_has_no_room_for_the_command_is_not_called_silent() {
+    let cluster = Cluster::start(&["a"], Spec::with(&["--connections-per-address-max", "4"])).await;
+    let mut clients = Vec::new();
+    let is_full = loop {
+        let mut options = Options::new(cluster.addresses());
+        (options.transport, options.deadline) = (Transport::Unary, Duration::from_millis(500));
+        let client = Client::connect(options).await.expect("the port takes it");
+        match client.exists_one("key").await {
+            Ok(_) => clients.push(client),
+            Err(error) => break error,
+        }
+        assert!(clients.len() <= 4, "there is no limit");
+    };
+    assert!(matches!(is_full, Error::Deadline { reason: Reason::Overloaded, .. }), "{is_full}");
+    let output = command(&cluster, &["health"]).output().expect("it can be started");
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.starts_with("UNKNOWN"), "{said}");
+    assert!(said.contains("turns this command away") && said.contains("connections_per_address_max"), "{said}");
+    drop(clients);
+    health_says(&cluster, "DEGRADED", 3, "no standby is in sync").await;
 }
 
 /// Before, each of these looked as ever, with exit code 0, and `kv ls` said nothing for ten minutes.

@@ -1,12 +1,13 @@
 //! Members that start when they should not, or when nobody else is left.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use client::{Client, Options};
+use client::{Client, Options, Transport};
 use tokio::time::sleep;
 
 use crate::check::{all_keys, check};
 use crate::cluster::{Cluster, PATIENCE, Spec};
+use crate::health::health_says;
 use crate::load::{Load, connect};
 use crate::view::epoch;
 
@@ -58,6 +59,8 @@ async fn cluster_whose_members_are_all_killed_begins_anew_with_nothing() {
     for name in cluster.names().into_iter().filter(|name| *name != primary) {
         cluster.restart(&name);
     }
+    let (_, epoch) = cluster.in_sync().await;
+    health_says(&cluster, "OK", 0, &format!("note: the cluster began anew with no objects in epoch {epoch}")).await;
     cluster.in_sync().await;
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     load.runs(200).await;
@@ -86,4 +89,38 @@ async fn cluster_that_waits_stays_down_when_all_are_killed_and_says_so() {
     let client = Client::connect(options).await.expect("they listen");
     let refused = client.get("client-00/00000000").await;
     assert!(refused.is_err(), "somebody answered: {refused:?}");
+}
+
+/// A client of the cluster before has seen higher epochs, and is sent nowhere for it: another cluster counts from 1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_cluster_that_is_gone_use_the_one_that_is_founded_at_its_place() {
+    let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;
+    let mut clients = Vec::new();
+    for transport in [Transport::Session, Transport::Unary] {
+        let mut options = Options::new(cluster.addresses());
+        options.transport = transport;
+        clients.push(Client::connect(options).await.expect("a member can be reached"));
+    }
+    let (primary, _) = cluster.in_sync().await;
+    cluster.kill(&primary);
+    let second = cluster.led_by_one_of(&cluster.names_but(&primary)).await;
+    for client in &clients {
+        client.exists_one("key").await.expect("it answers");
+        assert!(client.epoch_seen() >= 2);
+    }
+    let seen = clients[0].cluster_seen().expect("members say it");
+    assert_eq!(clients[1].cluster_seen(), Some(seen));
+    cluster.kill(&second);
+    std::fs::remove_dir_all(cluster.dir().join("coordinator")).expect("all that is known of the cluster");
+    for name in ["a", "b"] {
+        cluster.restart(name);
+    }
+    cluster.in_sync().await;
+    for client in &clients {
+        let began = Instant::now();
+        client.exists_one("key").await.expect("the new cluster answers it");
+        println!("used after {:.1?}", began.elapsed());
+        assert_ne!(client.cluster_seen(), Some(seen));
+        assert_eq!(client.epoch_seen(), 1);
+    }
 }

@@ -126,6 +126,11 @@ fn bad_settings_are_named() {
     assert!(text.contains("error: guarded: needs other members"), "{text}");
     let text = error_with(&run(&["recover"]), 2);
     assert!(text.contains("error: coordinator: none is named"), "{text}");
+    let dir = tempfile::tempdir().expect("there is a temp dir");
+    let wrong = dir.path().join("wrong");
+    let coordinator = format!("file:{}", wrong.display());
+    let text = error_with(&run(&["recover", "--coordinator", &coordinator]), 1);
+    assert!(text.contains("no member was ever started with it") && !wrong.exists(), "{text}");
 
     let output = command().args(["serve"]).env("UNDERSTUDY_CLIENT_TTL_MS", "soon").output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
