@@ -14,6 +14,12 @@ pub struct Row {
 
 const COLUMNS: &str = "memory at first, MiB | at most, MiB | log, KiB | calls | failed | p99, ms | longest gap, ms |";
 
+/// What a reader of the figures needs to know of what they are bounded by.
+const BOUNDS: &str = "\n\
+    Answers that are not read are bounded by `unread_bytes_max` and `connection_unread_bytes_max`, requests that have come in part by\n\
+    `request_bytes_max` (512 MiB) and `connection_request_bytes_max`: that is what requests that stay half may hold, since memory is\n\
+    claimed as bytes come. A build that claims it as requests announce it holds less there, and 5 KiB of headers lock all batches out.\n";
+
 /// docs/reports/attack.md.
 pub fn page(rows: &[Row], lasts: Duration, profile: &str) -> String {
     let mut out = String::from("# Attacks\n\nMade by `./x attack`. ");
@@ -33,6 +39,7 @@ pub fn page(rows: &[Row], lasts: Duration, profile: &str) -> String {
         }
         let _ = writeln!(out, "| {} {}| {}", after.attack.name(), if both { "| this " } else { "" }, figures(after));
     }
+    out += BOUNDS;
     let mut reasons: Vec<&String> = rows.iter().flat_map(|row| &row.after.failed).collect();
     reasons.sort();
     reasons.dedup();
