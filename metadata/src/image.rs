@@ -220,7 +220,7 @@ struct AnswerImage<'a> {
 pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
     let dir = &writer.dir;
     let mut image = ImageWriter::new();
-    let tenants = dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_str(), tenant.quota_bytes));
+    let tenants = dir.tenants.iter().map(|(ix, tenant)| (ix, &*tenant.name, tenant.quota_bytes));
     let tenants: Vec<(TenantIx, &str, u64)> = tenants.collect();
     let segments: Vec<SegmentImage> = dir.segments.iter().map(segment_image).collect();
     let retired: Vec<RetiredImage> = dir.segments.iter().flat_map(retired_images).collect();

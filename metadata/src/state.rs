@@ -372,8 +372,9 @@ impl WriterGuard<'_> {
 
     pub(crate) fn refresh_view(&mut self) {
         if std::mem::take(&mut self.guard.dir.view_stale) {
-            let changed = std::mem::take(&mut self.guard.dir.segments.changed_chunks);
-            let view = self.state.view().next(&self.guard.dir, changed, self.guard.applied.seq);
+            let chunks = std::mem::take(&mut self.guard.dir.segments.changed_chunks);
+            let names = std::mem::take(&mut self.guard.dir.tenants.changed_names);
+            let view = self.state.view().next(&self.guard.dir, chunks, names, self.guard.applied.seq);
             *self.state.view.write() = Arc::new(view);
         }
     }
@@ -384,6 +385,7 @@ impl WriterGuard<'_> {
         let dir = &mut self.guard.dir;
         dir.view_stale = false;
         dir.segments.changed_chunks.clear();
+        dir.tenants.changed_names.clear();
         *self.state.view.write() = Arc::new(View::of(dir, seq));
     }
 }

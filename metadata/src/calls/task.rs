@@ -95,7 +95,7 @@ impl Metadata {
             };
             let Some(last) = next.last().map(|task| task.id) else { break };
             for task in next {
-                let name = dir.tenants.get(task.tenant).map_or(DELETED, |tenant| tenant.name.as_str());
+                let name = dir.tenants.get(task.tenant).map_or(DELETED, |tenant| &*tenant.name);
                 bytes += task.bytes() + name.len();
                 if !page.tasks.is_empty() && (bytes > bytes_max || page.tasks.len() == CALL_ITEMS_MAX) {
                     page.next_after = page.tasks.last().map(|info| info.task.id);
