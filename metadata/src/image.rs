@@ -19,13 +19,14 @@ use oplog::{
     Secret, ShardImage,
 };
 
+use crate::apply_op::check_answer;
 use crate::clients::{Client, Unfinished};
 use crate::config::Config;
 use crate::directory::{Directory, Mode};
-use crate::fit::{SEQ_MAX, check_answer, check_object, check_segment, require};
+use crate::errors::require;
+use crate::fit::{SEQ_MAX, check_next, check_object, check_segment};
 use crate::object::{Object, ObjectImage};
 use crate::op::{OpType, Retire, SegmentRecord};
-use crate::replicated::check_next;
 use crate::segments::{Segment, SegmentState};
 use crate::settings::{InForce, TOMBSTONES_LIMIT};
 use crate::shard::Shard;

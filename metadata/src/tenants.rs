@@ -10,12 +10,9 @@ use std::sync::Arc;
 
 use oplog::Digest;
 
-use crate::apply::Inconsistent;
-use crate::check::same;
-use crate::clients::forget_one;
-use crate::fit::require;
+use crate::errors::{Inconsistent, require, same};
 use crate::hash::{RecordHash, Table, digest_of_numbers};
-use crate::types::{Address, TenantIx};
+use crate::types::{Address, TenantIx, forget_one};
 
 /// Stands for a tenant that does not exist: no object is in it.
 pub(crate) const NO_TENANT: TenantIx = TenantIx::MAX;

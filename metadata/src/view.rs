@@ -10,13 +10,10 @@ use oplog::Secret;
 
 use crate::directory::Directory;
 use crate::hash::KeyHash;
-use crate::segments::SegmentInfo;
+use crate::segments::{CHUNK, SegmentInfo, chunk_of};
 use crate::settings::InForce;
 use crate::tenants::{DEFAULT_TENANT, NO_TENANT};
 use crate::types::{SegmentIx, TenantIx};
-
-/// Numbers of segments in one chunk.
-const CHUNK: u32 = 256;
 
 /// Sorted by number.
 type Chunk = Arc<[Arc<SegmentInfo>]>;
@@ -32,10 +29,6 @@ pub struct View {
     in_force: Option<InForce>,
     /// What this shows was so at this seq.
     seq: u64,
-}
-
-pub(crate) fn chunk_of(ix: SegmentIx) -> u32 {
-    ix / CHUNK
 }
 
 impl View {
