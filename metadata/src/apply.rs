@@ -18,32 +18,15 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::directory::{Directory, Gone, Mode};
-use crate::fit::{check_size, require};
+use crate::errors::require;
+use crate::errors::{Applied, Inconsistent, no_object};
+use crate::fit::check_size;
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica, Replicas};
 use crate::op::{ReplicaMask, Retire};
-use crate::segments::{Moved, SegmentError};
+use crate::segments::Moved;
 use crate::shard::Shard;
 use crate::types::{ItemId, Place, TenantIx};
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Inconsistent {
-    #[error("{what}: no object \"{}\" of tenant {tenant} in that state", key.escape_ascii())]
-    Object { what: &'static str, tenant: TenantIx, key: Vec<u8> },
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    #[error("{0}")]
-    Other(String),
-    /// Only of an op that was just decided here; nothing has changed.
-    #[error("a reader was promised the object since it was decided about")]
-    PromisedSince,
-}
-
-pub(crate) fn no_object(what: &'static str, tenant: TenantIx, key: &[u8]) -> Inconsistent {
-    Inconsistent::Object { what, tenant, key: key.to_vec() }
-}
-
-pub(crate) type Applied = Result<(), Inconsistent>;
 
 /// Where an op comes from.
 #[derive(Clone, Copy, Debug)]

@@ -6,16 +6,17 @@
 
 use oplog::ClientId;
 
-use crate::apply::{Aftermath, Applied, Apply, Misfit, covers, no_object, replica_bit, split};
+use crate::apply::{Aftermath, Apply, Misfit, covers, replica_bit, split};
 use crate::clients::Unfinished;
+use crate::errors::{Applied, no_object};
 use crate::fit::{PLACES_MAX, check_key};
 use crate::hash::KeyHash;
-use crate::object::{Object, Replacement, Replica, Replicas, Transfer, TransferKind};
+use crate::object::{Object, Replacement, Replica, Replicas, Transfer};
 use crate::op::{
     Evicted, KeyRef, Pinned, PutEnded, PutKind, PutRevoked, PutStarted, Removed, ReplicaMask, Retire, TransferFinished,
     TransferStarted,
 };
-use crate::types::{ItemId, SegmentIx, TenantIx};
+use crate::types::{ItemId, SegmentIx, TenantIx, TransferKind};
 
 impl Apply<'_> {
     pub(crate) fn put_start(

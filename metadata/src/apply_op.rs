@@ -1,8 +1,8 @@
 //! From an entry's payload to [`Apply`]: one arm for each op. An op that is not known is refused, never skipped.
 
-use oplog::{ApplyError, ClientId, DecodeError, Domain, Entry, OP_DIGEST, OP_EPOCH_START, RequestStamp};
+use oplog::{ApplyError, ClientId, Domain, Entry, OP_DIGEST, OP_EPOCH_START, RequestStamp};
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::pin::SetPin;
 use crate::calls::put::{PutEnd, PutRevoke, PutStart};
 use crate::calls::remove::Remove;
@@ -12,7 +12,9 @@ use crate::calls::tenant::DeleteTenant;
 use crate::calls::transfer::{TransferFinish, TransferStart};
 use crate::calls::{ItemCall, Who};
 use crate::directory::Mode;
-use crate::fit::{check_segment, require};
+use crate::errors::OpError;
+use crate::errors::{Inconsistent, require};
+use crate::fit::check_segment;
 use crate::op::{
     ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, Mounted, OpType, ReleaseOp,
     RemoveManyOp, SegmentOp, TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantDeleted,
@@ -22,24 +24,6 @@ use crate::segments::{Segment, SegmentState};
 use crate::settings::SettingsOp;
 use crate::tasks::{Task, TaskState};
 use crate::types::{ENTRY_ITEMS_MAX, ItemId, SegmentIx};
-
-/// Why an op was not applied.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpError {
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    #[error(transparent)]
-    Inconsistent(#[from] Inconsistent),
-}
-
-impl OpError {
-    pub(crate) fn at(self, seq: u64) -> ApplyError {
-        match self {
-            OpError::Decode(error) => ApplyError::Decode(error),
-            OpError::Inconsistent(error) => ApplyError::Inconsistent { seq, what: error.to_string() },
-        }
-    }
-}
 
 /// The op of an entry of this domain, or of the engine's (`None`: it changes nothing here).
 pub(crate) fn op_type_of(entry: &Entry) -> Result<Option<OpType>, ApplyError> {
@@ -348,5 +332,46 @@ impl Apply<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// Part of the kept answer to a request; the result is how many of its items it tells of.
+pub(crate) fn check_answer(op: OpType, payload: &[u8]) -> Result<u64, OpError> {
+    fn items<C: ItemCall>(payload: &[u8]) -> Result<u64, OpError> {
+        let op: ClientOp<C::Done<'_>> = oplog::decode_payload(payload)?;
+        require(op.items.len() <= ENTRY_ITEMS_MAX, || format!("{} items in one answer", op.items.len()))?;
+        Ok(op.items.len() as u64)
+    }
+    match op {
+        OpType::PutStart => items::<PutStart<'_>>(payload),
+        OpType::PutEnd => items::<PutEnd>(payload),
+        OpType::PutRevoke => items::<PutRevoke>(payload),
+        OpType::Remove => items::<Remove>(payload),
+        OpType::Pin => items::<SetPin>(payload),
+        OpType::TransferStart => items::<TransferStart>(payload),
+        OpType::TransferFinish => items::<TransferFinish>(payload),
+        OpType::MountSegment => items::<Mount<false>>(payload),
+        OpType::RemountSegments => items::<Mount<true>>(payload),
+        OpType::UnmountSegment => items::<Unmount>(payload),
+        OpType::TaskCreate => items::<CreateTask>(payload),
+        OpType::TaskAssign => items::<FetchTask>(payload),
+        OpType::TaskComplete => items::<CompleteTask>(payload),
+        OpType::TenantDelete => items::<DeleteTenant>(payload),
+        OpType::RemoveMany => {
+            let op: RemoveManyOp<'_> = oplog::decode_payload(payload)?;
+            Ok(u64::from(op.finished))
+        }
+        OpType::Eviction
+        | OpType::DropReplicas
+        | OpType::SegmentGone
+        | OpType::ClientExpire
+        | OpType::ClientGone
+        | OpType::Discard
+        | OpType::Release
+        | OpType::TaskUpdate
+        | OpType::Tenant
+        | OpType::Drain
+        | OpType::ForgetAnswers
+        | OpType::Settings => Err(Inconsistent::Other(format!("{op:?} is nobody's request")).into()),
     }
 }

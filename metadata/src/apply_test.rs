@@ -9,9 +9,11 @@ use crate::calls::put::{PutEnd, PutStart, PutStartItem};
 use crate::calls::remove::Remove;
 use crate::calls::transfer::{TransferFinish, TransferFinishItem, TransferItem};
 use crate::calls::{Decide, Fingerprint, ItemCall, Who};
-use crate::object::TransferKind;
+use crate::errors::Inconsistent;
 use crate::op::{Evicted, KeyRef, OpType};
-use crate::types::{Call, CallRefused, ItemId, Now, Outcome, Pin, Refusal, Scope, SegmentId, SegmentKind};
+use crate::types::{
+    Call, CallRefused, ItemId, Now, Outcome, Pin, Refusal, Scope, SegmentId, SegmentKind, TransferKind,
+};
 use crate::{Config, Metadata, Placement, PutEndItem, SegmentSpec};
 
 const KEY: &[u8] = b"key";

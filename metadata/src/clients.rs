@@ -12,13 +12,13 @@ use bytes::Bytes;
 use oplog::{ClientId, Digest, RequestStamp};
 use smallvec::SmallVec;
 
-use crate::apply::Inconsistent;
-use crate::check::same;
-use crate::fit::require;
+use crate::errors::{Inconsistent, require, same};
 use crate::hash::{KeyHash, RecordHash, RequestBody, Table};
 use crate::op::OpType;
 use crate::settings::TOMBSTONES_LIMIT;
-use crate::types::{Address, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, SegmentIx, TaskId, TenantIx};
+use crate::types::{
+    Address, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, SegmentIx, TaskId, TenantIx, forget_one,
+};
 
 /// Until a client has said which answers it has.
 const ANSWERS_RETRY_MS: u32 = 50;
@@ -596,14 +596,6 @@ impl Clients {
         let client = Client { kept_from, number_max, introduced, ..Client::default() };
         self.digest += client.digest(id);
         self.by_id.insert(id, client).is_none()
-    }
-}
-
-/// Addresses of which nothing is known any more take no memory.
-pub(crate) fn forget_one(counts: &mut BTreeMap<Address, usize>, address: Address) {
-    match counts.get_mut(&address) {
-        Some(count) if *count > 1 => *count -= 1,
-        _ => drop(counts.remove(&address)),
     }
 }
 

@@ -7,9 +7,9 @@
 
 use oplog::{ClientId, Digest, Secret};
 
-use crate::check::same;
 use crate::clients::{Clients, Unfinished};
 use crate::config::Config;
+use crate::errors::same;
 use crate::hash::{KeyHash, Table, digest_of_numbers, digest_of_secret};
 use crate::op::Retire;
 use crate::segments::{Moved, SegmentError, Segments};

@@ -4,7 +4,7 @@
 //! *Under the digest* changes a record and not what is kept of it: only a look at the records can find that. *Above* it changes
 //! both, as an entry would have: only another member can.
 
-use oplog::{Position, Secret};
+use oplog::Position;
 
 use crate::object::Object;
 use crate::state::Metadata;
@@ -36,9 +36,6 @@ pub enum Fault {
     AnswerLost,
 }
 
-/// Under this secret all requests have the same hash, as if a client had found ones that do.
-pub const COLLIDING: Secret = Secret([0xff; 16]);
-
 impl Fault {
     pub const ALL: [Fault; 11] = [
         Fault::RecordBit,
@@ -62,7 +59,7 @@ impl Fault {
 impl Metadata {
     /// `None`: there is nothing here that it could be done to. Else what was done.
     pub fn inflict(&self, fault: Fault) -> Option<String> {
-        let mut writer = self.writer_for_faults();
+        let mut writer = self.unmeasured();
         match fault {
             Fault::RecordBit => self.with_object(|_| true, |object| object.size ^= 64),
             Fault::KeyBit => {
@@ -86,7 +83,7 @@ impl Metadata {
 
     /// The position moves on; the state does not.
     pub fn skip_to(&self, at: Position) {
-        self.writer_for_faults().applied = at;
+        self.unmeasured().applied = at;
     }
 
     fn find_object(&self, is_it: impl Fn(&Object) -> bool) -> Option<(usize, Object)> {

@@ -79,6 +79,10 @@ pub(crate) fn digest_of_secret(secret: Secret) -> Digest {
     Digest(hasher.finish128().as_u128())
 }
 
+/// Under this secret all requests have the same hash, as if a client had found ones that do.
+#[cfg(feature = "faults")]
+pub const COLLIDING: Secret = Secret([0xff; 16]);
+
 /// The body of a request as one number, which tells a retry from another request under the same
 /// number.
 pub(crate) struct Fingerprint {
@@ -118,7 +122,7 @@ impl Fingerprint {
     pub(crate) fn finish(&self, items: usize) -> RequestBody {
         let hash = self.hasher.finish();
         #[cfg(feature = "faults")]
-        let hash = if self.secret == crate::faults::COLLIDING { 0 } else { hash };
+        let hash = if self.secret == COLLIDING { 0 } else { hash };
         RequestBody { op: self.op, hash, items: items as u64, secret: self.secret }
     }
 }

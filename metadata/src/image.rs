@@ -19,13 +19,14 @@ use oplog::{
     Secret, ShardImage,
 };
 
+use crate::apply_op::check_answer;
 use crate::clients::{Client, Unfinished};
 use crate::config::Config;
 use crate::directory::{Directory, Mode};
-use crate::fit::{SEQ_MAX, check_answer, check_object, check_segment, require};
+use crate::errors::require;
+use crate::fit::{SEQ_MAX, check_next, check_object, check_segment};
 use crate::object::{Object, ObjectImage};
 use crate::op::{OpType, Retire, SegmentRecord};
-use crate::replicated::check_next;
 use crate::segments::{Segment, SegmentState};
 use crate::settings::{InForce, TOMBSTONES_LIMIT};
 use crate::shard::Shard;
@@ -220,7 +221,7 @@ struct AnswerImage<'a> {
 pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
     let dir = &writer.dir;
     let mut image = ImageWriter::new();
-    let tenants = dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_str(), tenant.quota_bytes));
+    let tenants = dir.tenants.iter().map(|(ix, tenant)| (ix, &*tenant.name, tenant.quota_bytes));
     let tenants: Vec<(TenantIx, &str, u64)> = tenants.collect();
     let segments: Vec<SegmentImage> = dir.segments.iter().map(segment_image).collect();
     let retired: Vec<RetiredImage> = dir.segments.iter().flat_map(retired_images).collect();

@@ -3,6 +3,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `types`, `config`, `hash`, `rng` | ids, bounds, hashes, random numbers |
+//! | `errors` | why an op was not applied, and the small checks that tell |
 //! | `settings` | what all members must agree on, and what a change of it owes |
 //! | `object`, `shard` | an object's record and its table, with their digest |
 //! | `space`, `segments`, `holders`, `queue` | free space, segments, who lies in them, what waits to be free |
@@ -16,7 +17,7 @@
 //! | `read` | lookups, lists, totals |
 //! | `state` | the locks, and the way to lead or to follow |
 //! | `replicated`, `image` | the state as the engine sees it; a shard as bytes |
-//! | `verify`, `repair`, `scrub` | digests to compare, a repair of just what differs, records looked at again |
+//! | `verify`, `compare`, `repair`, `scrub` | digests to compare, a repair of just what differs, records looked at again |
 //! | `faults` | what tests do to a state, to see it found (feature `faults`) |
 //! | `check` | everything that is held twice, compared |
 //!
@@ -31,8 +32,10 @@ mod apply_op;
 mod calls;
 mod check;
 mod clients;
+mod compare;
 mod config;
 mod directory;
+mod errors;
 #[cfg(feature = "faults")]
 mod faults;
 mod fit;
@@ -70,11 +73,13 @@ pub use calls::remove_many::RemovedMany;
 pub use calls::segment::{Heartbeat, MountedAt, SegmentSpec, SegmentUsage};
 pub use calls::task::{TaskDone, TaskInfo, TaskPage, TaskSpec};
 pub use calls::transfer::{TransferFinishItem, TransferItem, TransferStartedAt};
+pub use compare::{PartsDifference, compare_parts};
 pub use config::{Config, Strategy};
 #[cfg(feature = "faults")]
-pub use faults::{COLLIDING, Fault};
+pub use faults::Fault;
+#[cfg(feature = "faults")]
+pub use hash::COLLIDING;
 pub use image::MetadataRebuild;
-pub use object::TransferKind;
 pub use op::OpType;
 pub use read::{Found, KeyInfo, ListKeys, Looked, Page, PageStart, TenantUsage, Totals};
 pub use segments::{SegmentInfo, SegmentState};
@@ -85,7 +90,6 @@ pub use tasks::{Task, TaskState};
 pub use types::{
     Address, Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX,
     Outcome, Pin, Place, Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS, Scope, SegmentId, SegmentIx, SegmentKind,
-    TEXT_BYTES_MAX, TaskId,
+    TEXT_BYTES_MAX, TaskId, TransferKind,
 };
-pub use verify::{PartsDifference, compare_parts};
 pub use view::View;

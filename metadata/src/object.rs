@@ -17,7 +17,7 @@ use oplog::{ClientId, Digest, Secret};
 use smallvec::SmallVec;
 
 use crate::hash::KeyHash;
-use crate::types::{ItemId, Pin, Place, SegmentIx, TenantIx};
+use crate::types::{ItemId, Pin, Place, SegmentIx, TenantIx, TransferKind};
 
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -66,12 +66,6 @@ pub(crate) struct Transfer {
     pub(crate) kind: TransferKind,
     pub(crate) source: SegmentIx,
     pub(crate) targets: Replicas,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub enum TransferKind {
-    Copy,
-    Move,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use oplog::{ClientId, Secret};
 use smallvec::smallvec;
 
-use super::{Object, ObjectImage, Replacement, Replica, Transfer, TransferKind};
+use super::{Object, ObjectImage, Replacement, Replica, Transfer};
 use crate::hash::KeyHash;
-use crate::types::{ItemId, Pin, Place};
+use crate::types::{ItemId, Pin, Place, TransferKind};
 
 const SECRET: Secret = Secret([5; 16]);
 

@@ -7,8 +7,7 @@
 use bincode::{BorrowDecode, Decode, Encode};
 use oplog::ClientId;
 
-use crate::object::TransferKind;
-use crate::types::{ItemId, Outcome, Pin, Places, SegmentId, SegmentIx, SegmentKind, TaskId, TenantIx};
+use crate::types::{ItemId, Outcome, Pin, Places, SegmentId, SegmentIx, SegmentKind, TaskId, TenantIx, TransferKind};
 
 macro_rules! op_types {
     ($($name:ident = $number:literal,)*) => {

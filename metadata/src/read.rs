@@ -303,7 +303,7 @@ impl Metadata {
     pub fn tenants(&self) -> (Position, Vec<TenantUsage>) {
         let writer = self.write();
         let usage = writer.dir.tenants.iter().map(|(_, tenant)| TenantUsage {
-            name: tenant.name.clone(),
+            name: tenant.name.as_ref().to_owned(),
             quota_bytes: tenant.quota_bytes,
             used_bytes: tenant.used_bytes,
             objects: tenant.objects,

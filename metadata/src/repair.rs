@@ -21,14 +21,16 @@ use oplog::{
     Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, Position, RepairError, Secret, ShardImage,
 };
 
-use crate::apply::{Apply, Inconsistent, Misfit, Source, no_object};
+use crate::apply::{Apply, Misfit, Source};
+use crate::compare::mismatch;
 use crate::directory::Directory;
+use crate::errors::{Inconsistent, no_object};
 use crate::image::{DIRECTORY_SHARD, check_digest, imply, read_directory, read_parts};
 use crate::object::Object;
 use crate::op::Retire;
+use crate::shard::in_bucket;
 use crate::state::{Metadata, Writer};
 use crate::types::TenantIx;
-use crate::verify::{in_bucket, mismatch};
 
 type Key = (TenantIx, Box<[u8]>);
 

@@ -5,7 +5,7 @@ use oplog::{ApplyError, Digest, Entry, Position, ReplicatedState, Secret, ShardI
 
 use crate::apply::{Apply, Source};
 use crate::apply_op::op_type_of;
-use crate::fit::SEQ_MAX;
+use crate::fit::check_next;
 use crate::image::{DIRECTORY_SHARD, MetadataRebuild, directory_image, object_image};
 use crate::state::{Metadata, Writer};
 use crate::types::OBJECT_SHARDS;
@@ -57,20 +57,6 @@ impl ReplicatedState for Metadata {
     fn rebuild(&self) -> MetadataRebuild {
         MetadataRebuild::new(self.config.clone())
     }
-}
-
-/// Refuses what does not come next.
-pub(crate) fn check_next(applied: Position, entry: &Entry) -> Result<(), ApplyError> {
-    if entry.seq != applied.seq + 1 {
-        return Err(ApplyError::NotNext { expected: applied.seq + 1, got: entry.seq });
-    }
-    if entry.epoch < applied.epoch {
-        return Err(ApplyError::EpochBack { have: applied.epoch, got: entry.epoch });
-    }
-    if entry.seq > SEQ_MAX {
-        return Err(ApplyError::Inconsistent { seq: entry.seq, what: format!("seqs end at {SEQ_MAX}") });
-    }
-    Ok(())
 }
 
 impl Metadata {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use oplog::{ClientId, Digest};
 
-use crate::check::same;
+use crate::errors::{Inconsistent, same};
 use crate::hash::{KeyHash, RecordHash, Table, digest_of_numbers};
 use crate::holders::Holders;
 use crate::op::{Retire, SegmentRecord};
@@ -20,7 +20,6 @@ use crate::queue::Queue;
 use crate::ranges::{Extent, Ranges};
 use crate::space::{RangeError, Space};
 use crate::types::{Place, SegmentId, SegmentIx, SegmentKind, extent};
-use crate::view::chunk_of;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, bincode::Encode, bincode::Decode)]
 pub enum SegmentState {
@@ -248,6 +247,19 @@ pub(crate) enum SegmentError {
     Full { ix: SegmentIx, bytes: u64 },
     #[error("segment {0} never retires space that is free at once")]
     Never(SegmentIx),
+}
+
+impl From<SegmentError> for Inconsistent {
+    fn from(error: SegmentError) -> Inconsistent {
+        Inconsistent::Other(error.to_string())
+    }
+}
+
+/// Segments in one chunk of the readers' view.
+pub(crate) const CHUNK: u32 = 256;
+
+pub(crate) fn chunk_of(ix: SegmentIx) -> u32 {
+    ix / CHUNK
 }
 
 #[derive(Debug, Default)]

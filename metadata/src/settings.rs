@@ -17,9 +17,7 @@
 use bincode::{Decode, Encode};
 use oplog::Digest;
 
-use crate::apply::Inconsistent;
-use crate::check::same;
-use crate::fit::require;
+use crate::errors::{Inconsistent, require, same};
 use crate::hash::{RecordHash, Table};
 use crate::types::CallRefused;
 

@@ -175,6 +175,10 @@ impl Shard {
     }
 }
 
+pub(crate) fn in_bucket(shard: &Shard, bucket: u32) -> impl Iterator<Item = &Object> {
+    shard.iter().filter(move |object| object.hash.bucket() == bucket as usize % SHARD_BUCKETS)
+}
+
 #[cfg(test)]
 mod tests {
     use oplog::ClientId;

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use oplog::{Appender, ApplyError, Digest, Digests, Domain, Draft, Frame, OP_DIGEST, Position, RequestStamp, Slot};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use crate::apply::{Apply, Inconsistent, Source};
+use crate::apply::{Apply, Source};
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::errors::Inconsistent;
 use crate::op::OpType;
 use crate::rng::Rng;
 use crate::settings::InForce;
@@ -146,8 +147,8 @@ impl Metadata {
         WriterGuard { held: Held::begin(self), state: self, guard }
     }
 
-    #[cfg(feature = "faults")]
-    pub(crate) fn writer_for_faults(&self) -> MutexGuard<'_, Writer> {
+    /// Of faults and checks that tests make.
+    pub(crate) fn unmeasured(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock()
     }
 
@@ -212,12 +213,6 @@ impl Metadata {
 
     pub(crate) fn digest_of(&self, writer: &Writer) -> Digest {
         self.shards.iter().map(|shard| shard.lock().digest()).sum::<Digest>() + writer.dir.digest()
-    }
-
-    /// For tests of all kinds: everything that can be derived twice is, and compared. Costs the whole state, under its
-    /// locks; that hold is not one of the state's own, and is not counted as one.
-    pub fn check(&self) -> Result<(), String> {
-        crate::check::check(self, &self.writer.lock())
     }
 }
 
@@ -372,8 +367,9 @@ impl WriterGuard<'_> {
 
     pub(crate) fn refresh_view(&mut self) {
         if std::mem::take(&mut self.guard.dir.view_stale) {
-            let changed = std::mem::take(&mut self.guard.dir.segments.changed_chunks);
-            let view = self.state.view().next(&self.guard.dir, changed, self.guard.applied.seq);
+            let chunks = std::mem::take(&mut self.guard.dir.segments.changed_chunks);
+            let names = std::mem::take(&mut self.guard.dir.tenants.changed_names);
+            let view = self.state.view().next(&self.guard.dir, chunks, names, self.guard.applied.seq);
             *self.state.view.write() = Arc::new(view);
         }
     }
@@ -384,6 +380,7 @@ impl WriterGuard<'_> {
         let dir = &mut self.guard.dir;
         dir.view_stale = false;
         dir.segments.changed_chunks.clear();
+        dir.tenants.changed_names.clear();
         *self.state.view.write() = Arc::new(View::of(dir, seq));
     }
 }

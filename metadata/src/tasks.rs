@@ -6,10 +6,9 @@ use std::ops::Bound;
 use bincode::{Decode, Encode};
 use oplog::{ClientId, Digest};
 
-use crate::check::same;
+use crate::errors::same;
 use crate::hash::{RecordHash, Table, digest_of_numbers};
-use crate::object::TransferKind;
-use crate::types::{SegmentIx, TaskId, TenantIx};
+use crate::types::{SegmentIx, TaskId, TenantIx, TransferKind};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum TaskState {

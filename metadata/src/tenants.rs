@@ -6,15 +6,13 @@
 //! Deliberately absent: when a tenant goes. An operator says so, or the primary makes room for a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use oplog::Digest;
 
-use crate::apply::Inconsistent;
-use crate::check::same;
-use crate::clients::forget_one;
-use crate::fit::require;
+use crate::errors::{Inconsistent, require, same};
 use crate::hash::{RecordHash, Table, digest_of_numbers};
-use crate::types::{Address, TenantIx};
+use crate::types::{Address, TenantIx, forget_one};
 
 /// Stands for a tenant that does not exist: no object is in it.
 pub(crate) const NO_TENANT: TenantIx = TenantIx::MAX;
@@ -22,7 +20,7 @@ pub(crate) const DEFAULT_TENANT: TenantIx = 0;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Tenant {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// 0: none.
     pub(crate) quota_bytes: u64,
     /// Follow from the objects.
@@ -48,13 +46,15 @@ impl Tenant {
 #[derive(Debug)]
 pub(crate) struct Tenants {
     by_ix: BTreeMap<TenantIx, Tenant>,
-    by_name: BTreeMap<String, TenantIx>,
+    by_name: BTreeMap<Arc<str>, TenantIx>,
     /// Empty and without a quota, but for the default one: nobody would miss them.
     idle: BTreeSet<TenantIx>,
     /// How many are not idle of those that were made from each. Volatile.
     by_address: BTreeMap<Address, usize>,
     next_ix: TenantIx,
     digest: Digest,
+    /// Came or went since readers were last told.
+    pub(crate) changed_names: Vec<Arc<str>>,
 }
 
 impl Tenants {
@@ -66,6 +66,7 @@ impl Tenants {
             by_address: BTreeMap::new(),
             next_ix: DEFAULT_TENANT,
             digest: Digest::default(),
+            changed_names: Vec::new(),
         };
         tenants.set(DEFAULT_TENANT, "", 0);
         tenants
@@ -129,16 +130,18 @@ impl Tenants {
             if self.by_name.contains_key(name) {
                 return false;
             }
+            let name: Arc<str> = name.into();
             let tenant =
-                Tenant { name: name.to_owned(), quota_bytes, used_bytes: 0, objects: 0, tasks: 0, made_from: None };
+                Tenant { name: Arc::clone(&name), quota_bytes, used_bytes: 0, objects: 0, tasks: 0, made_from: None };
             self.digest += tenant.digest(ix);
             self.by_ix.insert(ix, tenant);
-            self.by_name.insert(name.to_owned(), ix);
+            self.by_name.insert(Arc::clone(&name), ix);
+            self.changed_names.push(name);
             self.next_ix += 1;
             self.relist(ix);
             return true;
         }
-        let Some(tenant) = self.by_ix.get_mut(&ix).filter(|tenant| tenant.name == name) else { return false };
+        let Some(tenant) = self.by_ix.get_mut(&ix).filter(|tenant| *tenant.name == *name) else { return false };
         self.digest -= tenant.digest(ix);
         tenant.quota_bytes = quota_bytes;
         self.digest += tenant.digest(ix);
@@ -170,6 +173,7 @@ impl Tenants {
         let was_idle = self.idle.remove(&ix);
         if let Some(tenant) = self.by_ix.remove(&ix) {
             self.by_name.remove(&tenant.name);
+            self.changed_names.push(tenant.name);
             if let Some(address) = tenant.made_from.filter(|_| !was_idle) {
                 forget_one(&mut self.by_address, address);
             }

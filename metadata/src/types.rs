@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: wire types. The `master` converts by hand at its edge.
 
+use std::collections::BTreeMap;
+
 use bincode::{BorrowDecode, Decode, Encode};
 use oplog::ClientId;
 use smallvec::SmallVec;
@@ -24,6 +26,9 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 pub const REPLICAS_MAX: u32 = 16;
 /// Largest object: 1 PiB. Anything above is a mistake, and sums of sizes must not overflow.
 pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
+
+/// Largest segment: 1 EiB. How large all together may be, `Segments::have_room` says.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 60;
 
 /// Bits of an [`ItemId`] that count the item within its entry.
 const ITEM_BITS: u32 = 12;
@@ -249,6 +254,14 @@ pub struct Now {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Address(pub u128);
 
+/// Addresses of which nothing is known any more take no memory.
+pub(crate) fn forget_one(counts: &mut BTreeMap<Address, usize>, address: Address) {
+    match counts.get_mut(&address) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => drop(counts.remove(&address)),
+    }
+}
+
 /// Who calls, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -288,6 +301,12 @@ pub enum SegmentKind {
     #[default]
     Memory,
     Disk,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum TransferKind {
+    Copy,
+    Move,
 }
 
 /// Which replicas of a put an end or a revoke speaks of.

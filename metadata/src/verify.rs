@@ -7,15 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oplog::{
-    Buckets, Digest, Digests, InstallError, Mismatch, MismatchKind, Part, PartsImage, RepairError,
-    ReplicatedState as _, Sample, SampleRecord, ScrubCursor, ScrubStep, Secret, Verifiable,
+    Buckets, Digest, Digests, Mismatch, MismatchKind, Part, PartsImage, RepairError, ReplicatedState as _, Sample,
+    SampleRecord, ScrubCursor, ScrubStep, Verifiable,
 };
 
-use crate::image::{DIRECTORY_SHARD, directory_image, join_parts, part_records, read_parts};
-use crate::object::Object;
-use crate::shard::Shard;
+use crate::image::{DIRECTORY_SHARD, directory_image, join_parts, part_records};
+use crate::shard::{Shard, in_bucket};
 use crate::state::{Metadata, Writer};
-use crate::types::{SHARD_BUCKETS, TenantIx};
 
 /// How often parts are captured one by one, until none has changed before the last one was. After that the writers wait.
 const CAPTURE_ROUNDS: usize = 16;
@@ -179,50 +177,6 @@ impl Verifiable for Metadata {
     }
 }
 
-/// What two members' records of the same parts differ in.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PartsDifference {
-    pub records: Vec<Mismatch>,
-    /// Of these nothing can be said: they have changed between the positions of the two images.
-    pub undecided: usize,
-}
-
-type ByKey = BTreeMap<(Part, TenantIx, Box<[u8]>), Object>;
-
-/// Compares two images of the same parts, whose positions may differ.
-pub fn compare_parts(ours: &PartsImage, theirs: &PartsImage) -> Result<PartsDifference, InstallError> {
-    let (mine, others) = (by_key(ours)?, by_key(theirs)?);
-    let (ours_at, theirs_at) = (ours.digests.at.seq, theirs.digests.at.seq);
-    let common = ours_at.min(theirs_at);
-    let mut found = PartsDifference::default();
-    let keys: BTreeSet<_> = mine.keys().chain(others.keys()).collect();
-    for key in keys {
-        let (one, other) = (mine.get(key), others.get(key));
-        // Whoever stands further may have removed since what it lacks.
-        let lacks_later = (one.is_none() && ours_at > common) || (other.is_none() && theirs_at > common);
-        let is_later = |object: &Object| object.seq > common;
-        let Some(mismatch) = mismatch(Secret::default(), key.0, one, other) else { continue };
-        match lacks_later || one.is_some_and(is_later) || other.is_some_and(is_later) {
-            true => found.undecided += 1,
-            false => found.records.push(mismatch),
-        }
-    }
-    Ok(found)
-}
-
-fn by_key(image: &PartsImage) -> Result<ByKey, InstallError> {
-    let (_, parts) = read_parts(image)?;
-    let parts = image.parts.iter().zip(parts);
-    let keyed = parts.flat_map(|(part, objects)| {
-        objects.into_iter().map(|object| ((*part, object.tenant, object.key.clone()), object))
-    });
-    Ok(keyed.collect())
-}
-
-pub(crate) fn in_bucket(shard: &Shard, bucket: u32) -> impl Iterator<Item = &Object> {
-    shard.iter().filter(move |object| object.hash.bucket() == bucket as usize % SHARD_BUCKETS)
-}
-
 /// Of the sorted hashes, the range that begins at or after `around` and holds at most `max` of them. It goes on up to the next one
 /// that is not in it, so that gaps are looked at too.
 fn range_around(hashes: &[u64], around: u64, max: usize) -> (u64, u64) {
@@ -247,26 +201,6 @@ fn sample_records(shard: &Shard, bucket: u32, first: u64, last: u64) -> Vec<(Sam
         .collect();
     records.sort_unstable();
     records
-}
-
-/// One record of one part, as two members have it.
-pub(crate) fn mismatch(secret: Secret, part: Part, ours: Option<&Object>, theirs: Option<&Object>) -> Option<Mismatch> {
-    let (kind, one) = match (ours, theirs) {
-        (Some(ours), Some(theirs)) if ours.counted_digest(secret) == theirs.counted_digest(secret) => return None,
-        (Some(ours), Some(_)) => (MismatchKind::Checksum, ours),
-        (None, Some(theirs)) => (MismatchKind::KeyNotFound, theirs),
-        (Some(ours), None) => (MismatchKind::ExtraKey, ours),
-        (None, None) => return None,
-    };
-    let (ours, theirs) = (ours.map(Object::fields).unwrap_or_default(), theirs.map(Object::fields).unwrap_or_default());
-    let names: BTreeSet<&'static str> = ours.keys().chain(theirs.keys()).copied().collect();
-    let field = |name| (String::from(name), value(&ours, name), value(&theirs, name));
-    let fields = names.into_iter().filter(|name| ours.get(name) != theirs.get(name)).map(field).collect();
-    Some(Mismatch { part, kind, record: one.name(), fields })
-}
-
-fn value(fields: &BTreeMap<&'static str, String>, name: &str) -> String {
-    fields.get(name).cloned().unwrap_or_else(|| "-".to_owned())
 }
 
 #[cfg(test)]

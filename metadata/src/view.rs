@@ -1,20 +1,19 @@
 //! What readers may know of the directory without its lock: segments, tenants and settings, as of the last change.
 //!
 //! A view is made from the one before: what has not changed is shared. So a change of one segment costs a chunk of them,
-//! and a pointer for each other chunk.
+//! and a pointer for each other chunk; a tenant that comes or goes costs a bucket of names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use oplog::Secret;
 
 use crate::directory::Directory;
-use crate::segments::SegmentInfo;
+use crate::hash::KeyHash;
+use crate::segments::{CHUNK, SegmentInfo, chunk_of};
 use crate::settings::InForce;
+use crate::tenants::{DEFAULT_TENANT, NO_TENANT};
 use crate::types::{SegmentIx, TenantIx};
-
-/// Numbers of segments in one chunk.
-const CHUNK: u32 = 256;
 
 /// Sorted by number.
 type Chunk = Arc<[Arc<SegmentInfo>]>;
@@ -23,24 +22,18 @@ type Chunk = Arc<[Arc<SegmentInfo>]>;
 pub struct View {
     /// Sorted by number, none is empty.
     chunks: Vec<(u32, Chunk)>,
-    tenants: Arc<BTreeMap<String, TenantIx>>,
+    tenants: Arc<Names>,
     /// They have been the same since.
     tenants_seq: u64,
-    /// Of the next one that is made.
-    next_tenant: TenantIx,
     secret: Secret,
     in_force: Option<InForce>,
     /// What this shows was so at this seq.
     seq: u64,
 }
 
-pub(crate) fn chunk_of(ix: SegmentIx) -> u32 {
-    ix / CHUNK
-}
-
 impl View {
-    /// The next one, where so much has changed since this one was made.
-    pub(crate) fn next(&self, dir: &Directory, changed: impl IntoIterator<Item = u32>, seq: u64) -> View {
+    /// The next one, where so much has changed since this one was made: chunks of segments, names of tenants.
+    pub(crate) fn next(&self, dir: &Directory, changed: BTreeSet<u32>, names: Vec<Arc<str>>, seq: u64) -> View {
         let mut chunks = self.chunks.clone();
         for number in changed {
             let first = number * CHUNK;
@@ -53,19 +46,26 @@ impl View {
                 (Err(at), false) => chunks.insert(at, (number, chunk)),
             }
         }
-        // A tenant keeps its name and its number. Where none has come, as many are the same ones.
-        let next_tenant = dir.tenants.next_ix();
-        let (tenants, tenants_seq) = match (self.tenants.len(), self.next_tenant) == (dir.tenants.len(), next_tenant) {
-            true => (Arc::clone(&self.tenants), self.tenants_seq),
-            false => (Arc::new(dir.tenants.iter().map(|(ix, tenant)| (tenant.name.clone(), ix)).collect()), seq),
-        };
-        View { chunks, tenants, tenants_seq, next_tenant, secret: dir.secret, in_force: dir.settings.get(), seq }
+        let (mut tenants, mut tenants_seq) = (Arc::clone(&self.tenants), self.tenants_seq);
+        let mut names = names;
+        if dir.secret != self.secret {
+            tenants = Arc::default();
+            names = all_names(dir);
+        }
+        for name in names {
+            let ix = dir.tenants.ix_of(&name);
+            if tenants.get(dir.secret, &name) != ix {
+                Arc::make_mut(&mut tenants).set(dir.secret, name, ix);
+                tenants_seq = seq;
+            }
+        }
+        View { chunks, tenants, tenants_seq, secret: dir.secret, in_force: dir.settings.get(), seq }
     }
 
     /// From nothing.
     pub(crate) fn of(dir: &Directory, seq: u64) -> View {
-        let chunks: std::collections::BTreeSet<u32> = dir.segments.iter().map(|s| chunk_of(s.info.ix)).collect();
-        View::default().next(dir, chunks, seq)
+        let chunks = dir.segments.iter().map(|segment| chunk_of(segment.info.ix)).collect();
+        View::default().next(dir, chunks, all_names(dir), seq)
     }
 
     /// As if the tenants were the same for as long as in `other`: what they are does not tell.
@@ -98,6 +98,42 @@ impl View {
     }
 
     pub(crate) fn tenant(&self, name: &str) -> Option<TenantIx> {
-        if name.is_empty() { Some(0) } else { self.tenants.get(name).copied() }
+        if name.is_empty() { Some(DEFAULT_TENANT) } else { self.tenants.get(self.secret, name) }
+    }
+}
+
+fn all_names(dir: &Directory) -> Vec<Arc<str>> {
+    dir.tenants.iter().map(|(_, tenant)| Arc::clone(&tenant.name)).collect()
+}
+
+/// Buckets of names.
+const BUCKETS: usize = 64;
+
+/// The names of the tenants, in buckets: a change copies one of them, and the pointers to the others. A bucket is chosen under the
+/// cluster's secret, since clients choose the names.
+#[derive(Clone, Debug)]
+struct Names(Vec<Arc<BTreeMap<Arc<str>, TenantIx>>>);
+
+impl Default for Names {
+    fn default() -> Names {
+        Names(vec![Arc::default(); BUCKETS])
+    }
+}
+
+impl Names {
+    fn bucket(secret: Secret, name: &str) -> usize {
+        KeyHash::of(secret, NO_TENANT, name.as_bytes()).shard() % BUCKETS
+    }
+
+    fn get(&self, secret: Secret, name: &str) -> Option<TenantIx> {
+        self.0[Names::bucket(secret, name)].get(name).copied()
+    }
+
+    fn set(&mut self, secret: Secret, name: Arc<str>, ix: Option<TenantIx>) {
+        let bucket = Arc::make_mut(&mut self.0[Names::bucket(secret, &name)]);
+        match ix {
+            Some(ix) => drop(bucket.insert(name, ix)),
+            None => drop(bucket.remove(&name)),
+        }
     }
 }

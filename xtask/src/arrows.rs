@@ -1,4 +1,4 @@
-//! Which crate may import which: the arrows of the code map, checked against what Cargo says.
+//! Which crate may import which: the arrows of the code map, checked against what Cargo says; and no circle of files within one.
 //!
 //! Invariant: a crate that is not in the table is an error, so a new one gets its arrow before it is used.
 //!
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{children, repo};
+use crate::{children, circles, repo};
 
 /// A crate, and what it may import. Whoever stands further down may import what stands above it.
 const ARROWS: [(&str, &[&str]); 12] = [
@@ -62,7 +62,8 @@ pub(crate) fn check() -> Result<()> {
     cargo.args(["--format", "{p}"]);
     let output = children::capture(&mut cargo)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let wrong = wrong(&imports(&String::from_utf8(output.stdout).context("Cargo writes UTF-8")?));
+    let mut wrong = wrong(&imports(&String::from_utf8(output.stdout).context("Cargo writes UTF-8")?));
+    wrong.extend(circles::found()?);
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }

@@ -11,6 +11,7 @@
 mod arrows;
 mod bites;
 mod children;
+mod circles;
 mod contract;
 mod doctor;
 mod failover;

@@ -28,10 +28,11 @@ use bincode::{BorrowDecode, Encode};
 use oplog::{ClientId, DecodeError, Secret};
 use parking_lot::Mutex;
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::clients::{AnswerRecord, Known};
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::errors::Inconsistent;
 pub(crate) use crate::hash::Fingerprint;
 use crate::hash::RequestBody;
 use crate::op::{ClientOp, ForgetAnswersOp, OpType};

@@ -1,7 +1,8 @@
 //! Pins: soft ones are evicted last, hard ones never.
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key};
+use crate::errors::Inconsistent;
 use crate::hash::KeyHash;
 use crate::op::{OpType, Pinned};
 use crate::state::Metadata;

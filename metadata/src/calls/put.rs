@@ -1,8 +1,9 @@
 //! Puts: start, end, revoke.
 
-use crate::apply::{Apply, Inconsistent, replica_bit};
+use crate::apply::{Apply, replica_bit};
 use crate::calls::place::Placement;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key, check_text};
+use crate::errors::Inconsistent;
 use crate::hash::KeyHash;
 use crate::object::{Object, Replicas};
 use crate::op::{OpType, PutEnded, PutKind, PutRevoked, PutStarted, ReplicaMask, Retire};

@@ -1,7 +1,8 @@
 //! Removal of named keys.
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key};
+use crate::errors::Inconsistent;
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{OpType, Removed, Retire};

@@ -7,10 +7,11 @@
 
 use oplog::{DecodeError, RequestStamp};
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
 use crate::calls::{Decide, Fingerprint, Who, check_call, unreadable};
 use crate::clients::{AnswerRecord, Known};
+use crate::errors::Inconsistent;
 use crate::hash::{KeyHash, RequestBody};
 use crate::op::{OpType, RemoveManyOp, Removed, Retire};
 use crate::state::{Metadata, WriterGuard};

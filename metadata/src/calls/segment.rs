@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ops;
 use std::sync::Arc;
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_call, check_request, check_text};
 use crate::clients::Known;
 use crate::config::Config;
+use crate::errors::Inconsistent;
 use crate::hash::RequestBody;
 use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
 use crate::ranges::Extent;
@@ -15,12 +16,9 @@ use crate::segments::{SegmentInfo, SegmentState};
 use crate::state::Metadata;
 use crate::tasks::TaskState;
 use crate::types::{
-    Answer, AtBound, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SPACE_UNIT, SegmentId,
-    SegmentIx, SegmentKind, TaskId,
+    Answer, AtBound, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SEGMENT_BYTES_MAX,
+    SPACE_UNIT, SegmentId, SegmentIx, SegmentKind, TaskId,
 };
-
-/// Largest segment: 1 EiB. How large all together may be, `Segments::have_room` says.
-pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 60;
 
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentSpec<'a> {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::transfer::{TransferItem, check_transfer, fingerprint_transfer};
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_text};
+use crate::errors::Inconsistent;
 use crate::hash::KeyHash;
-use crate::object::{Object, TransferKind};
+use crate::object::Object;
 use crate::op::{OpType, TaskAssigned, TaskCompleted, TaskCreated};
 use crate::state::Metadata;
 use crate::tasks::{Task, TaskState};
 use crate::types::{
     Answer, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SegmentIx, TaskId,
+    TransferKind,
 };
 
 /// The tenant of a finished task that it has outlived.
@@ -95,7 +97,7 @@ impl Metadata {
             };
             let Some(last) = next.last().map(|task| task.id) else { break };
             for task in next {
-                let name = dir.tenants.get(task.tenant).map_or(DELETED, |tenant| tenant.name.as_str());
+                let name = dir.tenants.get(task.tenant).map_or(DELETED, |tenant| &*tenant.name);
                 bytes += task.bytes() + name.len();
                 if !page.tasks.is_empty() && (bytes > bytes_max || page.tasks.len() == CALL_ITEMS_MAX) {
                     page.next_after = page.tasks.last().map(|info| info.task.id);

@@ -6,8 +6,9 @@
 
 use oplog::{ClientId, Position};
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_bound, check_text};
+use crate::errors::Inconsistent;
 use crate::op::{ClientOp, OpType, TenantDeleted, TenantOp};
 use crate::state::{Metadata, WriterGuard};
 use crate::tenants::NO_TENANT;

@@ -1,16 +1,17 @@
 //! Copies and moves of a replica: a client starts one, carries the bytes over, and ends or revokes it.
 
-use crate::apply::{Apply, Inconsistent};
+use crate::apply::Apply;
 use crate::calls::place::NAMED_MAX;
 use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key, check_text};
+use crate::errors::Inconsistent;
 use crate::fit::PLACES_MAX;
 use crate::hash::KeyHash;
-use crate::object::{Object, Replica, TransferKind};
+use crate::object::{Object, Replica};
 use crate::op::{OpType, Retire, TransferFinished, TransferStarted};
 use crate::state::Metadata;
 use crate::types::{
     Answer, AtBound, Bound, Call, CallRefused, ItemId, Outcome, Place, Places, REPLICAS_MAX, Refusal, SegmentKind,
-    extent,
+    TransferKind, extent,
 };
 
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ impl World {
         same("digest of the follower", self.state.digest(), self.follower.digest())?;
         let writer = self.state.write();
         let names: std::collections::BTreeMap<TenantIx, String> =
-            writer.dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.clone())).collect();
+            writer.dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_ref().to_owned())).collect();
         drop(writer);
         let mut found = std::collections::BTreeMap::new();
         for shard in &self.state.shards {

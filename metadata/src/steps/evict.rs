@@ -5,7 +5,8 @@
 //! never taken, and what is soft pinned only when drawing finds nothing else. An object that also lies on disk loses its
 //! memory replicas only.
 
-use crate::apply::{Inconsistent, replica_bit};
+use crate::apply::replica_bit;
+use crate::errors::Inconsistent;
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{Evicted, EvictionOp, KeyRef, OpType, ReplicaMask};
