@@ -17,6 +17,8 @@ pub(crate) const REPAIR_TRIES_MAX: u32 = 5;
 pub(crate) const REPAIR_WITHIN_MS: Millis = 10_000;
 /// After a repair that came to nothing.
 pub const REPAIR_AGAIN_MS: Millis = 200;
+/// After a full sync that could not end: the next one would not either, at once.
+pub(crate) const SYNC_PAUSE_MS: Millis = 5000;
 /// Entries that are applied before others get their turn.
 pub const APPLY_ENTRIES: usize = 256;
 /// For what was taken to be committed, before a place is given away.

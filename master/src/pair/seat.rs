@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use election::{ConfigRecord, Event, Incarnation, Millis, Seen, Timing, Versioned};
-use member::{Action, LostData, Member, NotTransferred, Occasion, Role, Transferred};
+use member::{Action, LostData, Member, NotTransferred, Occasion, Reach, Role, Transferred};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -283,6 +283,12 @@ fn tell_timing(from: &Timing, to: &Timing, is_first: bool) {
     match is_first {
         true => tracing::warn!("the cluster goes by other values than this member was started with: {changes}"),
         false => tracing::info!("the cluster goes by other values from now on: {changes}"),
+    }
+}
+
+impl Reach for &Seat {
+    fn tell<R>(&mut self, happens: impl FnOnce(&mut Member, Millis) -> R) -> R {
+        self.with(happens)
     }
 }
 

@@ -157,7 +157,7 @@ impl Member {
         let Some(ride) = &self.ride else { return stream };
         let question = v1::VerifyQuestion { question: Some(question) }.encode_to_vec().into();
         let (who, token) = (Some(incarnation_to_wire(self.me)), ride.token.clone());
-        let request = v1::VerifyRequest { who, epoch: ride.epoch, token, question };
+        let request = v1::VerifyRequest { who, epoch: ride.riding.epoch(), token, question };
         cx.send(self.at, ride.to(), stream, Body::Ask(request));
         stream
     }

@@ -252,7 +252,7 @@ impl Member {
 
     fn on_closed(&mut self, cx: &mut Cx, stream: u64) {
         if self.ride.as_ref().is_some_and(|ride| ride.stream == stream) {
-            return self.leave_ride(cx);
+            return self.leave_ride(cx, None);
         }
         self.close_stream(cx, stream);
     }
