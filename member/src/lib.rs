@@ -9,7 +9,7 @@
 //! | `news`, `fresh`, `reads` | how far behind a standby is, and whether it may answer a read |
 //! | `clock_rate` | how fast another member's clock runs, for people |
 //! | `applying` | what of the log goes into the state, and the comparison of digests |
-//! | `doubts`, `repairing` | samples, repairs, and what the election hears of them |
+//! | `doubts`, `questions`, `repairing` | samples, repairs, and what the election hears of them |
 //! | `transfer` | giving the place of the primary to another member |
 //! | `life` | log and state, from one role to the next |
 //! | `reach` | how all that runs beside a member tells it what happened |
@@ -18,7 +18,7 @@
 //! A [`Member`] is a machine: it is told what happened and when, and says what is to be done. It
 //! decides about cursors and ranges. Whatever costs what it holds (copying entries out of the log,
 //! capturing a shard, taking in a message, applying) is done beside it, by [`Outgoing`], [`Riding`],
-//! [`Repairing`] and [`Life`], which ask the member before and tell it after ([`Reach`]).
+//! [`Questions`] and [`Life`], which ask the member before and tell it after ([`Reach`]).
 //!
 //! *Invariant:* knows the state through `oplog::ReplicatedState` and `oplog::Verifiable` alone. No
 //! clock, no task, no socket. `master` carries a member; the simulator carries the same one.
@@ -36,6 +36,7 @@ mod news;
 mod outgoing;
 mod pace;
 mod peers;
+mod questions;
 mod reach;
 mod reads;
 mod repairing;
@@ -46,19 +47,17 @@ mod transfer;
 
 pub use applying::{Compared, compare};
 pub use clock_rate::RateError;
-pub use doubts::{Sampled, read_sample};
+pub use doubts::Sampled;
 pub use gate::{Effect, Gate, Standing, deposed};
 pub use life::{Life, Rise, Stock};
 pub use member::{Action, LostData, Member, NotRetimed, Role};
 pub use outgoing::{Next, Outgoing, Turn};
 pub use peers::{NotAsked, NotServed, Peer, Sending, StreamEnd, StreamId, incarnation, incarnation_to_wire};
+pub use questions::{Doing, Questions};
 pub use reach::Reach;
 pub use reads::{Asked, Unmet};
-pub use repairing::{Doing, Ended, Repairing};
+pub use repairing::Ended;
 pub use ride::RideEnd;
 pub use riding::{Riding, Step};
-pub use settings::{
-    APPLY_ENTRIES, COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, PEERS_MAX, REPAIR_AGAIN_MS, SILENT_MS_MAX, Settings,
-    TAKEN_WITHIN_MS,
-};
+pub use settings::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, PEERS_MAX, SILENT_MS_MAX, Settings, TAKEN_WITHIN_MS};
 pub use transfer::{NotTransferred, Occasion, Transferred};

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use member::{RideEnd, Riding, Step, compare};
+use member::{Questions, RideEnd, Riding, Step, compare};
 use metadata::Metadata;
 use oplog::Entry;
 #[cfg(feature = "faults")]
@@ -266,7 +266,11 @@ impl Ride<'_> {
         let (proof, token) = self.riding.prove(challenge, secrets, self.standby, now_ms())?;
         let proof = FromStandby { message: Some(Up::Proof(proof)) };
         out.try_send(proof).map_err(|_| End::Broken("no place for a proof".to_owned()))?;
-        Ok((out, incoming, Verifying { pair: Arc::clone(pair), calls: beside, token, epoch }))
+        Ok((
+            out,
+            incoming,
+            Verifying { pair: Arc::clone(pair), calls: beside, questions: Questions::new(token, epoch) },
+        ))
     }
 
     async fn listen(&mut self, out: Out, mut incoming: Streaming<FromPrimary>) -> End {

@@ -18,26 +18,22 @@ use std::time::Duration;
 use election::Millis;
 use member::{Next, NotAsked, NotServed, Outgoing, Role, StreamEnd, StreamId, Turn, incarnation};
 use metadata::Metadata;
-use oplog::{Buckets, Part, ReplicatedState as _, Tail, TailError, Verifiable as _};
+use oplog::{Tail, TailError};
 use prost::Message as _;
 use proto::status::{not_primary, to_status};
 use proto::v1::from_primary::Message as Down;
 use proto::v1::from_standby::Message as Up;
 use proto::v1::replication_server::Replication;
-use proto::v1::verify_question::Question;
-use proto::v1::verify_response::Answer;
 use proto::v1::{self, FromPrimary, FromStandby, VerifyQuestion, VerifyRequest, VerifyResponse};
 use replication::Admitted;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use verification::{answer_buckets, answer_parts, answer_sample};
 
 use crate::clock::now_ms;
 use crate::grpc::lists;
 use crate::listen::{Link, ProvenLink};
-use crate::node::Node;
 use crate::pair::Pair;
 use crate::pair::door::HELLO_WITHIN;
 use crate::pair::seat::Seat;
@@ -67,7 +63,10 @@ impl Replication for PeerCalls {
             let _asked = asked;
             let decoded = VerifyQuestion::decode(question);
             let question = decoded.map_err(|error| Status::invalid_argument(format!("question: {error}")))?.question;
-            answer(&node, question.ok_or_else(|| Status::invalid_argument("no question"))?)
+            let question = question.ok_or_else(|| Status::invalid_argument("no question"))?;
+            let (state, settings) = (node.state(), &node.config.verification);
+            let answered = verification::answer(&*state, question, (settings.seq_gap_max, settings.repair_max));
+            answered.map_err(|error| Status::invalid_argument(error.to_string()))
         });
         let answer = answered.await.map_err(|fault| Status::internal(fault.to_string()))??;
         Ok(Response::new(VerifyResponse { answer: Some(answer) }))
@@ -111,29 +110,6 @@ fn not_asked(why: NotAsked) -> Status {
         NotAsked::NoStream => Status::unauthenticated(why.to_string()),
         NotAsked::Busy => Status::resource_exhausted(why.to_string()),
         NotAsked::NotPrimary { epoch } => to_status(not_primary("", epoch)),
-    }
-}
-
-/// What the primary says of its own state.
-fn answer(node: &Node, question: Question) -> Result<Answer, Status> {
-    let (state, settings) = (node.state(), &node.config.verification);
-    let invalid = |error: verification::WireError| Status::invalid_argument(error.to_string());
-    match question {
-        Question::Buckets(v1::ShardList { shards }) => {
-            if shards.iter().any(|shard| *shard >= state.shards()) {
-                return Err(Status::invalid_argument("shards that are not there"));
-            }
-            let buckets: Vec<Buckets> = shards.into_iter().map(|shard| state.buckets(shard)).collect();
-            Ok(answer_buckets(&buckets))
-        }
-        Question::Parts(v1::PartList { parts }) => {
-            let parts: Vec<Part> = parts.iter().map(|part| Part { shard: part.shard, bucket: part.bucket }).collect();
-            Ok(answer_parts(state.capture_parts(&parts)))
-        }
-        Question::Sample(sample) => {
-            let limits = (settings.seq_gap_max, settings.repair_max);
-            answer_sample(sample, state.applied(), limits, |sample| state.check_sample(sample)).map_err(invalid)
-        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ::member::{Life, Repairing, RideEnd, Riding, Step, incarnation_to_wire};
-use bytes::Bytes;
+use ::member::{Life, Questions, RideEnd, Riding, Step, incarnation_to_wire};
 use oplog::ReplicatedState as _;
 use proto::v1;
 use standby::StandbyError;
@@ -17,14 +16,11 @@ use crate::net::Body;
 pub(super) struct Ride {
     pub(super) riding: Riding,
     pub(super) stream: u64,
-    /// What questions carry.
-    pub(super) token: Bytes,
     /// Messages that have come and are not taken yet: the log is full of what is not applied.
     waiting: VecDeque<v1::FromPrimary>,
-    /// And the question that has no answer yet.
-    pub(super) repairing: Option<(Repairing, u64)>,
-    /// Stream and shard of the samples that are asked for.
-    pub(super) samples: Vec<(u64, u32)>,
+    /// Since the primary has proven itself; and what the answer to the last one comes over.
+    pub(super) questions: Option<Questions>,
+    pub(super) asked: u64,
 }
 
 impl Ride {
@@ -57,14 +53,7 @@ impl Member {
         let (primary, stream) = (riding.primary(), cx.net.new_stream());
         self.core.hint(&address(primary.member.0 as usize), riding.epoch());
         cx.say(|| format!("{:?}: says hello to {primary:?} of {}: {hello:?}", self.me, riding.epoch()));
-        self.ride = Some(Ride {
-            riding,
-            stream,
-            token: Bytes::new(),
-            waiting: VecDeque::new(),
-            repairing: None,
-            samples: Vec::new(),
-        });
+        self.ride = Some(Ride { riding, stream, waiting: VecDeque::new(), questions: None, asked: 0 });
         self.carry(cx);
         cx.send(self.at, primary.member.0 as usize, stream, Body::Hello(hello));
     }
@@ -112,7 +101,7 @@ impl Member {
         let secret = self.roll.find(incarnation_to_wire(ride.riding.primary())).copied();
         match ride.riding.prove(message, (&self.secret, secret.as_ref()), standby, clock) {
             Ok((proof, token)) => {
-                ride.token = token;
+                ride.questions = Some(Questions::new(token, ride.riding.epoch()));
                 cx.send(self.at, ride.to(), ride.stream, Body::Proof(proof));
             }
             Err(end) => {
