@@ -11,6 +11,7 @@
 //! | `applying` | what of the log goes into the state, and the comparison of digests |
 //! | `doubts`, `questions`, `repairing` | samples, repairs, and what the election hears of them |
 //! | `transfer` | giving the place of the primary to another member |
+//! | `looked` | what is asked of the coordinator in one look, and what the election hears of it |
 //! | `life` | log and state, from one role to the next |
 //! | `reach` | how all that runs beside a member tells it what happened |
 //! | `settings` | what a member is started with, and the bounds of all of this |
@@ -31,6 +32,7 @@ mod doubts;
 mod fresh;
 mod gate;
 mod life;
+mod looked;
 mod member;
 mod news;
 mod outgoing;
@@ -50,6 +52,7 @@ pub use clock_rate::RateError;
 pub use doubts::Sampled;
 pub use gate::{Effect, Gate, Standing, deposed};
 pub use life::{Life, Rise, Stock};
+pub use looked::Looked;
 pub use member::{Action, LostData, Member, NotRetimed, Role};
 pub use outgoing::{Next, Outgoing, Turn};
 pub use peers::{NotAsked, NotServed, Peer, Sending, StreamEnd, StreamId, incarnation, incarnation_to_wire};

@@ -256,6 +256,12 @@ impl Seat {
         }
     }
 
+    /// What became of the last question to the coordinator.
+    pub(crate) fn note_coordinator(&self, error: Option<&coordinator::Error>) {
+        self.counts.coordinator_errors.fetch_add(u64::from(error.is_some()), Ordering::Relaxed);
+        *self.counts.coordinator_trouble.lock() = error.map(ToString::to_string);
+    }
+
     fn ask(&self, ask: Ask) {
         // The member asks one thing at a time, so there is room unless the asking task is gone, and
         // with it the pair.

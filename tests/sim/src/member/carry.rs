@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::member::{Action, Life, NotTransferred, Occasion, Rise, Role};
+use ::member::{Action, Life, Looked, NotTransferred, Occasion, Rise, Role};
 use election::{Event, Incarnation, Timing};
 use metadata::{COLLIDING, Metadata, Now, Settings};
 use oplog::{Appender, Position, ReplicatedState as _, Secret, Tail, TailConfig};
@@ -80,13 +80,27 @@ impl Member {
         }
     }
 
+    /// `ended`: whether a member is known to have ended.
+    pub(crate) fn on_looked(
+        &mut self,
+        cx: &mut Cx,
+        mut looked: Looked,
+        mut ended: impl FnMut(&mut Cx, Incarnation) -> bool,
+    ) {
+        let record = looked.record.as_ref();
+        let asked_about: Vec<Incarnation> = self.core.looks_for_ends(record).collect();
+        looked.announced = looked.announced.filter(|_| self.core.looks_for_a_primary(record));
+        looked.ended = asked_about.into_iter().filter(|who| ended(cx, *who)).collect();
+        self.with(cx, |member, now| member.on_looked(looked, now));
+    }
+
     pub(crate) fn happen(&mut self, cx: &mut Cx, event: Event) -> bool {
         self.with(cx, |member, now| member.on(event, now))
     }
 
     fn act(&mut self, cx: &mut Cx, action: Action) {
         match action {
-            Action::Read => cx.ask(self.at, self.me, Request::Read),
+            Action::Read => cx.ask(self.at, self.me, Request::Read { members: self.core.looks_for_members() }),
             Action::Swap { expect, to } => {
                 sound_leads::claims(self.me, &to, self.core.is_sound());
                 if let Some(known) = self.election().record() {
