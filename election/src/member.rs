@@ -349,6 +349,10 @@ impl Member {
         self.born
     }
 
+    pub fn unclean(&self) -> Unclean {
+        self.unclean
+    }
+
     /// The epoch in which this member leads.
     pub fn leads(&self) -> Option<u64> {
         self.leading().map(Leading::epoch)

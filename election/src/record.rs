@@ -67,6 +67,11 @@ pub struct Seen {
 }
 
 impl ConfigRecord {
+    /// As the primary, or in the set.
+    pub fn names(&self, who: Incarnation) -> bool {
+        self.primary == who || self.insync.contains(&who)
+    }
+
     /// Epochs and versions stay below this, so that counting on never overflows. What a coordinator shows beyond it is damage.
     pub const NUMBER_MAX: u64 = 1 << 62;
 

@@ -49,7 +49,7 @@ pub struct Sampled {
 }
 
 /// `None`: this member lags too far for it to be compared.
-pub fn read_sample(answer: &v1::SampleAnswer) -> Option<Sampled> {
+pub(crate) fn read_sample(answer: &v1::SampleAnswer) -> Option<Sampled> {
     let kind = |mismatch: &v1::SampleMismatch| match mismatch.kind() {
         Kind::ChecksumMismatch => MismatchKind::Checksum,
         Kind::KeyNotFound => MismatchKind::KeyNotFound,
@@ -110,7 +110,7 @@ impl Member {
     }
 
     /// Shards to be repaired now; given once.
-    pub fn take_repair(&mut self, now: Millis) -> Option<BTreeSet<u32>> {
+    pub(crate) fn take_repair(&mut self, now: Millis) -> Option<BTreeSet<u32>> {
         if !self.is_comparable() || now < self.doubts.repair_due_ms {
             return None;
         }
@@ -118,7 +118,7 @@ impl Member {
     }
 
     /// Parts to be sampled now, each with the hash around which to look.
-    pub fn take_samples(&mut self, now: Millis) -> Vec<(Part, u64)> {
+    pub(crate) fn take_samples(&mut self, now: Millis) -> Vec<(Part, u64)> {
         let every_ms = self.settings.verify_interval_ms;
         if every_ms == 0 || !self.is_comparable() || now < self.doubts.sample_due_ms {
             return Vec::new();
@@ -129,7 +129,7 @@ impl Member {
 
     /// Before this nothing is sampled or repaired by [`Member::take_samples`] and
     /// [`Member::take_repair`], but where something new is found.
-    pub fn doubts_due_ms(&self) -> Millis {
+    pub(crate) fn doubts_due_ms(&self) -> Millis {
         let repair_due_ms = self.doubts.repair.as_ref().map_or(Millis::MAX, |_| self.doubts.repair_due_ms);
         let sample_due_ms = if self.settings.verify_interval_ms == 0 { Millis::MAX } else { self.doubts.sample_due_ms };
         repair_due_ms.min(sample_due_ms)

@@ -2,22 +2,24 @@
 //! after the other.
 //!
 //! ```text
-//!   follow ──Lead──► apply what is received ─► begin the epoch in the log ─► lead ─► open the gate
+//!   follow ──Lead──► `Rise`: apply what is received ─► begin the epoch in the log ─► lead ─► `open` the gate
 //!     ▲                                                                               │
-//!     └──────────────── take log and state back ◄── Deposed ──────────────────────────┘
+//!     └──────── `step_down`: take log and state back ◄── Deposed ─────────────────────┘
 //! ```
 //!
 //! Invariants: log and state belong to one of the two at any time; what was held before this member
-//! began an epoch with nothing is dropped, whatever it is next.
+//! began an epoch with nothing is dropped, whatever it is next; calls find the log and the state that
+//! the member leads with before the gate opens.
 //!
 //! Deliberately absent: any cost that grows with the number of objects.
 
 use std::sync::Arc;
 
-use oplog::{Appender, ReplicatedState, Tail, TailConfig};
-use standby::Standby;
+use oplog::{Appender, ReplicatedState, Secret, Tail, TailConfig};
+use standby::{Promotion, Standby, StandbyError};
 
-use crate::member::Member;
+use crate::reach::Reach;
+use crate::settings::APPLY_ENTRIES;
 
 /// What a member needs of its state beside the replication of it.
 pub trait Stock<S: ReplicatedState> {
@@ -31,6 +33,12 @@ pub trait Stock<S: ReplicatedState> {
     fn follow(&self, state: &S) -> Appender;
 
     fn tail_config(&self) -> TailConfig;
+
+    /// Calls find these from here on.
+    fn hold(&self, state: &Arc<S>, tail: &Arc<Tail>);
+
+    /// For the first entry of an epoch: the time of day, and a secret, random and never used before.
+    fn begins(&self, epoch: u64) -> (u64, Secret);
 }
 
 pub enum Life<S: ReplicatedState> {
@@ -59,8 +67,8 @@ impl<S: ReplicatedState> Life<S> {
     }
 
     /// The log is taken back from the calls. A call that is under way has the state meanwhile, so this
-    /// may wait for it: a carrier with threads does it before it has its member.
-    pub fn take_back(self, stock: &impl Stock<S>) -> Standby<S> {
+    /// may wait for it.
+    fn take_back(self, stock: &impl Stock<S>) -> Standby<S> {
         match self {
             Life::Follows(standby) => *standby,
             Life::Leads(state, tail) => {
@@ -71,22 +79,55 @@ impl<S: ReplicatedState> Life<S> {
     }
 
     /// Before any other role is taken up. True: state and log are others now, with nothing in them.
-    pub fn step_down(self, member: &mut Member, stock: &impl Stock<S>, now: u64) -> (Standby<S>, bool) {
+    pub fn step_down(self, mut reach: impl Reach, stock: &impl Stock<S>) -> (Standby<S>, bool) {
+        // Before the member is told: it is needed by the calls that this waits for.
         let standby = self.take_back(stock);
-        // Looked at whatever the role is: the one that began with nothing may be over already.
-        let is_emptied = member.is_to_be_emptied();
-        let standby = if is_emptied { empty(stock) } else { standby };
+        let (standby, is_emptied) = reach.tell(|member, now| {
+            // Looked at whatever the role is: the one that began with nothing may be over already.
+            let is_emptied = member.is_to_be_emptied();
+            let standby = if is_emptied { empty(stock) } else { standby };
+            if is_emptied {
+                member.doubt(verification::Event::Synced, now);
+            }
+            member.doubt(verification::Event::EpochBegins, now);
+            (standby, is_emptied)
+        });
         if is_emptied {
-            member.doubt(verification::Event::Synced, now);
+            stock.hold(standby.state(), standby.tail());
         }
-        member.doubt(verification::Event::EpochBegins, now);
         (standby, is_emptied)
     }
 
-    /// Behind [`standby::Promotion::begin`]: this member leads with them.
-    pub fn leads(stock: &impl Stock<S>, (state, tail, log): (Arc<S>, Arc<Tail>, Appender)) -> Life<S> {
+    /// State and log are whole and in place: calls may come. False: this member leads no more.
+    pub fn open(&self, mut reach: impl Reach, epoch: u64) -> bool {
+        reach.tell(|member, now| member.open(epoch, Arc::clone(self.tail()), now))
+    }
+}
+
+/// From a standby to the primary of an epoch. Nothing else applies beside it.
+#[derive(Debug)]
+pub struct Rise<S> {
+    promotion: Promotion<S>,
+    epoch: u64,
+}
+
+impl<S: ReplicatedState> Rise<S> {
+    pub fn new(standby: Standby<S>, epoch: u64) -> Rise<S> {
+        Rise { promotion: Promotion::new(standby), epoch }
+    }
+
+    /// Some of what is held. False: all of it is applied.
+    pub fn apply(&self) -> Result<bool, StandbyError> {
+        self.promotion.apply(APPLY_ENTRIES).map(|applied| applied.entries > 0)
+    }
+
+    /// Behind the last step: the epoch begins in the log, and calls find what the member leads with.
+    pub fn begin(self, stock: &impl Stock<S>) -> Result<Life<S>, StandbyError> {
+        let (timestamp_ms, drawn) = stock.begins(self.epoch);
+        let (state, tail, log) = self.promotion.begin(self.epoch, timestamp_ms, drawn)?;
         stock.lead(&state, log);
-        Life::Leads(state, tail)
+        stock.hold(&state, &tail);
+        Ok(Life::Leads(state, tail))
     }
 }
 

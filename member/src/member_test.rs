@@ -32,6 +32,9 @@ fn settings() -> Settings {
         digest_interval_ms: 0,
         verify_interval_ms: 0,
         sample_ratio: 0.1,
+        sample_records: 100,
+        repair_records_max: 10,
+        seq_gap_max: 1000,
         shards: 1025,
         buckets: 16,
     }

@@ -1,13 +1,14 @@
 //! The messages of one stream, on the primary's side: what comes next, and when.
 //!
 //! ```text
-//!   turn (asks the member) ─► make (the bytes, asks nobody) ─► stamp (the member) ─► out
+//!   open ─► turn (asks the member) ─► make (the bytes, without the member) ─► stamp (the member) ─► out
 //! ```
 //!
 //! Only `make` costs what a message holds, and it needs no member: so one stream that captures a
 //! shard, or copies megabytes out of the log, holds up no other.
 //!
-//! Invariant: what is sent follows what was sent before.
+//! Invariants: what is sent follows what was sent before; an heir is told that this member has
+//! resigned, as the last message of its stream.
 //!
 //! Deliberately absent: the transport.
 
@@ -18,11 +19,12 @@ use election::{Incarnation, Millis};
 use oplog::{ReplicatedState, Tail, TailError};
 use proto::v1;
 use proto::v1::from_primary::Message as Down;
-use replication::{Feed, PeerLog, Step};
+use replication::{Admitted, Feed, PeerLog, Step};
 
 use crate::member::Member;
 use crate::pace::Pace;
-use crate::peers::{Sending, StreamEnd, StreamId, incarnation_to_wire};
+use crate::peers::{NotServed, Sending, StreamEnd, StreamId, incarnation_to_wire};
+use crate::reach::Reach;
 
 /// What a stream does now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,31 +54,65 @@ pub enum Next {
 pub struct Outgoing<S> {
     stream: StreamId,
     primary: Incarnation,
+    epoch: u64,
     tail: Arc<Tail>,
     feed: Feed<S>,
     pace: Pace,
     window_entries: u64,
     is_welcome: bool,
+    /// The last message was made.
+    is_over: bool,
 }
 
 impl<S: ReplicatedState> Outgoing<S> {
+    /// For a peer that has proven who it is. `held`: with which this member leads.
+    pub fn open(
+        mut reach: impl Reach,
+        admitted: Admitted,
+        proof: &v1::Proof,
+        held: impl FnOnce() -> (Arc<S>, Arc<Tail>),
+    ) -> Result<Outgoing<S>, NotServed> {
+        reach.tell(|member, now| {
+            let (stream, epoch) = member.open_stream(admitted, now)?;
+            // Those of the epoch: they change hands only once it is over here.
+            let (state, tail) = held();
+            Ok(Outgoing::new(member, (stream, epoch), (&state, &tail), &PeerLog::from(proof)))
+        })
+    }
+
     /// For a stream that was just opened, by a peer that holds `peer`. `state` and `tail`: with which
     /// this member leads the epoch that the stream was opened in.
-    pub fn new(member: &Member, stream: StreamId, (state, tail): (&Arc<S>, &Arc<Tail>), peer: &PeerLog) -> Outgoing<S> {
+    fn new(
+        member: &Member,
+        (stream, epoch): (StreamId, u64),
+        (state, tail): (&Arc<S>, &Arc<Tail>),
+        peer: &PeerLog,
+    ) -> Outgoing<S> {
         let settings = &member.settings;
         Outgoing {
             stream,
             primary: member.me,
+            epoch,
             tail: Arc::clone(tail),
             feed: Feed::new(state, tail, peer, settings.batch),
             pace: Pace::new(settings.full_sync_bytes_per_s),
             window_entries: settings.window_entries,
             is_welcome: false,
+            is_over: false,
         }
     }
 
     pub fn stream(&self) -> StreamId {
         self.stream
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// That this sends.
+    pub fn tail(&self) -> &Arc<Tail> {
+        &self.tail
     }
 
     /// Where the peer goes on, as the welcome says it.
@@ -107,7 +143,7 @@ impl<S: ReplicatedState> Outgoing<S> {
     pub fn turn(&self, member: &Member, now: Millis) -> Turn {
         let peer = match member.check_stream(self.stream, now) {
             Ok(peer) => peer,
-            Err(StreamEnd::Resigned) => return Turn::Send(Next::Resigned),
+            Err(StreamEnd::Resigned) if !self.is_over => return Turn::Send(Next::Resigned),
             Err(end) => return Turn::End(end),
         };
         if !self.is_welcome {
@@ -135,7 +171,10 @@ impl<S: ReplicatedState> Outgoing<S> {
                 return Ok(Some(Down::Welcome(v1::Welcome { primary, start })));
             }
             Next::Beacon => return Ok(Some(Down::Entries(v1::Entries { frames: Bytes::new() }))),
-            Next::Resigned => return Ok(Some(Down::Resigned(v1::Resigned {}))),
+            Next::Resigned => {
+                self.is_over = true;
+                return Ok(Some(Down::Resigned(v1::Resigned {})));
+            }
             Next::Feed { received } => received,
         };
         Ok(match self.feed.step(&self.tail, received, self.window_entries)? {
@@ -147,10 +186,17 @@ impl<S: ReplicatedState> Outgoing<S> {
             Step::Idle => None,
         })
     }
+
+    /// A message that was made, right before it goes out.
+    pub fn stamp(&self, mut reach: impl Reach, message: Down) -> Result<v1::FromPrimary, StreamEnd> {
+        let (at, bytes) = (self.sending(), weight(&message));
+        let envelope = reach.tell(|member, now| member.stamp(self.stream, at, bytes, now))?;
+        Ok(envelope.around(message))
+    }
 }
 
 /// Bytes that count for the window.
-pub fn weight(message: &Down) -> usize {
+fn weight(message: &Down) -> usize {
     match message {
         Down::Entries(entries) => entries.frames.len(),
         Down::Image(image) => image.chunk.len(),

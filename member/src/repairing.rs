@@ -4,7 +4,8 @@
 //!   asks ─► applies up to where the answer stands, and no further ─► asks ─► … ─► ended
 //! ```
 //!
-//! Deliberately absent: how questions travel; what follows from the end (`verification`).
+//! Deliberately absent: when it begins, and what its questions travel in (`questions`); what follows
+//! from the end (`verification`).
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ use verification::{Event, Repair, Step};
 use crate::settings::{APPLY_ENTRIES, REPAIR_WITHIN_MS};
 
 #[derive(Debug)]
-pub struct Repairing {
+pub(crate) struct Repairing {
     repair: Repair,
     until_ms: Millis,
     is_asking: bool,
@@ -26,7 +27,7 @@ pub struct Repairing {
 
 /// What is to be done next.
 #[derive(Debug)]
-pub enum Doing {
+pub(crate) enum Work {
     Ask(Question),
     /// Until an answer comes.
     WaitForAnswer,
@@ -57,42 +58,43 @@ impl Ended {
 }
 
 impl Repairing {
-    pub fn new(shards: BTreeSet<u32>, records_max: usize, now: Millis) -> Repairing {
+    pub(crate) fn new(shards: BTreeSet<u32>, records_max: usize, now: Millis) -> Repairing {
         let until_ms = now.saturating_add(REPAIR_WITHIN_MS);
         Repairing { repair: Repair::new(shards, records_max), until_ms, is_asking: false }
     }
 
-    /// To the question that was asked last. `Err`: why none came.
-    pub fn on_answer(&mut self, answer: Result<Answer, String>) -> Result<(), Ended> {
-        self.is_asking = false;
-        answer.and_then(|answer| self.repair.on_answer(answer)).map_err(Ended::in_vain)
-    }
-
-    pub fn next<S: Verifiable>(
+    /// `answer`: to the question that was asked last, where it has come; `Err`: why none came.
+    pub(crate) fn next<S: Verifiable>(
         &mut self,
-        state: &S,
-        tail: &Tail,
+        answer: Option<Result<Answer, String>>,
+        (state, tail): (&S, &Tail),
         now: Millis,
         on_applied: impl FnMut(&Entry),
-    ) -> Doing {
+    ) -> Work {
+        if let Some(answer) = answer {
+            self.is_asking = false;
+            if let Err(why) = answer.and_then(|answer| self.repair.on_answer(answer)) {
+                return Work::Ended(Ended::in_vain(why));
+            }
+        }
         if now > self.until_ms {
-            return Doing::Ended(Ended::in_vain(format!("it was not done within {REPAIR_WITHIN_MS} ms")));
+            return Work::Ended(Ended::in_vain(format!("it was not done within {REPAIR_WITHIN_MS} ms")));
         }
         if self.is_asking {
-            return Doing::WaitForAnswer;
+            return Work::WaitForAnswer;
         }
         match self.repair.step(state) {
             Step::Ask(question) => {
                 self.is_asking = true;
-                Doing::Ask(question)
+                Work::Ask(question)
             }
             Step::ApplyUpto(at) => match apply_committed(state, tail, APPLY_ENTRIES, at.seq, on_applied) {
-                Ok(applied) if applied.entries > 0 => Doing::More,
-                Ok(applied) => Doing::WaitForCommit(applied.seq + 1),
-                Err(error) => Doing::Ended(Ended::broken(&error)),
+                Ok(applied) if applied.entries > 0 => Work::More,
+                Ok(applied) => Work::WaitForCommit(applied.seq + 1),
+                Err(error) => Work::Ended(Ended::broken(&error)),
             },
-            Step::Again(why) => Doing::Ended(Ended::in_vain(why)),
-            Step::Ended { event, repaired, why } => Doing::Ended(Ended { event, repaired, why }),
+            Step::Again(why) => Work::Ended(Ended::in_vain(why)),
+            Step::Ended { event, repaired, why } => Work::Ended(Ended { event, repaired, why }),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! which order.
 //!
 //! ```text
-//!   takes (asks the member) ─► bring (the bytes, into the log) ─► what is held ─► brought: the receipt ─► out
+//!   takes (asks the member) ─► bring (the bytes, into the log) ─► what is held ─► brought: the receipt
 //! ```
 //!
 //! Invariants: nothing is taken from a primary whose messages the election would not answer; an
@@ -10,15 +10,14 @@
 //! trust takes nothing more, until a full sync has replaced it.
 //!
 //! Deliberately absent: when the primary is given up. The election hears of messages and of breaks,
-//! and decides. The proof of both ends (`replication`). Rule of the shell: no task applies entries
-//! while `bring` puts another log or state in place.
+//! and decides. The order of all this (`riding`). The proof of both ends (`replication`).
 
 use bytes::Bytes;
 use election::{ConfigRecord, Event, Incarnation, Millis};
 use oplog::{AppendFrameError, ReplicatedState};
 use proto::v1;
 use proto::v1::from_primary::Message as Down;
-use replication::{Greeting, Nonce};
+use replication::{Greeting, Nonce, NotAdmitted};
 use standby::{Hand, Standby, StandbyError, SyncProgress};
 use verification::Condition;
 
@@ -28,7 +27,7 @@ use crate::peers::{Envelope, incarnation, incarnation_to_wire};
 
 /// Names one stream to a primary, for as long as this member lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RideId(u64);
+pub(crate) struct RideId(u64);
 
 /// A stream to the primary of an epoch, from before it is connected until it has ended.
 #[derive(Clone, Debug)]
@@ -54,6 +53,10 @@ pub enum RideEnd {
     NotAnswered,
     #[error("the primary sends something that is not understood: {0}")]
     Protocol(&'static str),
+    #[error("the other end is not admitted: {0}")]
+    NotProven(#[from] NotAdmitted),
+    #[error("nothing came for {ms} ms")]
+    Silent { ms: Millis },
     #[error("what this member holds is not to be trusted")]
     Distrusted,
     #[error(transparent)]
@@ -63,7 +66,7 @@ pub enum RideEnd {
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub enum Brought {
+pub(crate) enum Brought {
     /// It is held, all of it: [`Member::brought`] gives the receipt.
     Held,
     /// So it is, and another log is in place: what comes after some seq was never committed.
@@ -79,7 +82,7 @@ pub enum Brought {
 /// What a standby holds. To look at it is to wait for whoever applies an entry, so it is looked at
 /// before the member is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Holding {
+pub(crate) struct Holding {
     held: u64,
     sync: Option<SyncProgress>,
     receipt: v1::Receipt,
@@ -87,20 +90,20 @@ pub struct Holding {
 
 impl Holding {
     /// With all that a message brought, and what it says of commits.
-    pub fn behind<S: ReplicatedState>(standby: &Standby<S>, envelope: &Envelope) -> Holding {
+    pub(crate) fn behind<S: ReplicatedState>(standby: &Standby<S>, envelope: &Envelope) -> Holding {
         standby.on_committed(envelope.committed);
         Holding::of(standby, (envelope.epoch, envelope.sent_ms))
     }
 
     /// For an answer to a message of `epoch` that was sent at `echo_ms`; 0: to none, to say that this
     /// member is at work.
-    pub fn of<S: ReplicatedState>(standby: &Standby<S>, (epoch, echo_ms): (u64, Millis)) -> Holding {
+    pub(crate) fn of<S: ReplicatedState>(standby: &Standby<S>, (epoch, echo_ms): (u64, Millis)) -> Holding {
         Holding { held: standby.held(), sync: standby.syncing(), receipt: standby.receipt(epoch, echo_ms) }
     }
 }
 
 /// Takes what a message brings into what a standby holds. No member is asked, however much it is.
-pub fn bring<S: ReplicatedState>(
+pub(crate) fn bring<S: ReplicatedState>(
     standby: &mut Standby<S>,
     message: &mut v1::FromPrimary,
     primary: Incarnation,
@@ -142,7 +145,7 @@ pub fn bring<S: ReplicatedState>(
 
 impl Member {
     /// Whom to connect to now, if to anybody.
-    pub fn wants_ride(&self, now: Millis) -> Option<(Incarnation, u64)> {
+    pub(crate) fn wants_ride(&self, now: Millis) -> Option<(Incarnation, u64)> {
         match self.role {
             Role::Follow { primary, epoch } if self.ride.is_none() && now >= self.ride_due_ms => {
                 Some((primary, epoch)).filter(|_| primary.member != self.me.member)
@@ -152,7 +155,7 @@ impl Member {
     }
 
     /// Before it connects. What is held and not trusted does not count from here on.
-    pub fn begin_ride<S: ReplicatedState>(&mut self, standby: &mut Standby<S>, now: Millis) -> Option<RideId> {
+    pub(crate) fn begin_ride<S: ReplicatedState>(&mut self, standby: &mut Standby<S>, now: Millis) -> Option<RideId> {
         let (primary, epoch) = self.wants_ride(now)?;
         if self.verifier.condition() == Condition::Lost {
             standby.distrust();
@@ -166,7 +169,7 @@ impl Member {
     }
 
     /// What to say first.
-    pub fn greeting(&self, name: &str, id: RideId, nonce: Nonce) -> Option<Greeting> {
+    pub(crate) fn greeting(&self, name: &str, id: RideId, nonce: Nonce) -> Option<Greeting> {
         let ride = self.ride(id).ok()?;
         let both = (incarnation_to_wire(self.me), incarnation_to_wire(ride.primary));
         let cluster_id = Bytes::copy_from_slice(&self.cluster_id().to_be_bytes());
@@ -174,7 +177,7 @@ impl Member {
     }
 
     /// It has ended, for whatever reason. `pause_ms`: before the next one.
-    pub fn end_ride(&mut self, id: RideId, pause_ms: Millis, now: Millis) {
+    pub(crate) fn end_ride(&mut self, id: RideId, pause_ms: Millis, now: Millis) {
         let Ok(ride) = self.ride(id) else { return };
         let (from, epoch) = (ride.primary, ride.epoch);
         self.ride = None;
@@ -187,7 +190,7 @@ impl Member {
     }
 
     /// Whether the stream goes on, though nothing has come.
-    pub fn check_ride<S: ReplicatedState>(&self, id: RideId, standby: &Standby<S>) -> Result<(), RideEnd> {
+    pub(crate) fn check_ride<S: ReplicatedState>(&self, id: RideId, standby: &Standby<S>) -> Result<(), RideEnd> {
         self.ride(id)?;
         // What comes would go into a state that is not to be trusted. A full sync that is under way goes on.
         match self.verifier.condition() == Condition::Lost && !standby.is_distrusted() {
@@ -197,7 +200,7 @@ impl Member {
     }
 
     /// Before anything of a message is touched.
-    pub fn takes(&mut self, id: RideId, message: &v1::FromPrimary) -> Result<Envelope, RideEnd> {
+    pub(crate) fn takes(&mut self, id: RideId, message: &v1::FromPrimary) -> Result<Envelope, RideEnd> {
         let &v1::FromPrimary { epoch, sent_ms, committed, in_sync, as_of_ms, version, tenure_ms, .. } = message;
         if version > ConfigRecord::NUMBER_MAX {
             return Err(RideEnd::Protocol("a version that no record can have"));
@@ -210,7 +213,7 @@ impl Member {
     }
 
     /// All that the message brought is held: the receipt for it.
-    pub fn brought(
+    pub(crate) fn brought(
         &mut self,
         id: RideId,
         holding: Holding,
@@ -235,7 +238,7 @@ impl Member {
     }
 
     /// With what this member says of itself.
-    pub fn receipt(&self, holding: Holding, now: Millis) -> v1::Receipt {
+    pub(crate) fn receipt(&self, holding: Holding, now: Millis) -> v1::Receipt {
         v1::Receipt {
             unsound: !self.is_sound(),
             verified: self.verifier.verified().seq,
@@ -245,18 +248,18 @@ impl Member {
     }
 
     /// A stream over which nothing came for so long is broken off.
-    pub fn silent_ms(&self) -> Millis {
+    pub(crate) fn silent_ms(&self) -> Millis {
         self.election.timing().tenure_ms * 4
     }
 
     /// Another state and log came whole, and are in place.
-    pub fn on_synced(&mut self, now: Millis) {
+    pub(crate) fn on_synced(&mut self, now: Millis) {
         self.doubt(verification::Event::Synced, now);
     }
 
     /// The log is full of what is not committed: only a new stream, and a primary that does not wait
     /// for this member, helps.
-    pub fn on_no_room(&mut self, id: RideId, now: Millis) -> Result<(), RideEnd> {
+    pub(crate) fn on_no_room(&mut self, id: RideId, now: Millis) -> Result<(), RideEnd> {
         let tenure_ms = self.election.timing().tenure_ms;
         let Some(ride) = self.ride.as_mut().filter(|ride| ride.id == id) else { return Err(RideEnd::NotAnswered) };
         match now > ride.stuck_since.get_or_insert(now).saturating_add(tenure_ms) {
@@ -266,7 +269,7 @@ impl Member {
     }
 
     /// The primary's last message.
-    pub fn on_resigned(&mut self, id: RideId, now: Millis) -> Result<(), RideEnd> {
+    pub(crate) fn on_resigned(&mut self, id: RideId, now: Millis) -> Result<(), RideEnd> {
         let ride = self.ride(id)?;
         let (from, epoch) = (ride.primary, ride.epoch);
         self.on(Event::Resigned { from, epoch }, now);

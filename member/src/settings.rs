@@ -16,9 +16,11 @@ pub(crate) const REPAIR_TRIES_MAX: u32 = 5;
 /// For all of a repair: meanwhile nothing else is applied.
 pub(crate) const REPAIR_WITHIN_MS: Millis = 10_000;
 /// After a repair that came to nothing.
-pub const REPAIR_AGAIN_MS: Millis = 200;
+pub(crate) const REPAIR_AGAIN_MS: Millis = 200;
+/// After a full sync that could not end: the next one would not either, at once.
+pub(crate) const SYNC_PAUSE_MS: Millis = 5000;
 /// Entries that are applied before others get their turn.
-pub const APPLY_ENTRIES: usize = 256;
+pub(crate) const APPLY_ENTRIES: usize = 256;
 /// For what was taken to be committed, before a place is given away.
 pub const DRAIN_WITHIN_MS: Millis = 1000;
 /// For the heir to compare itself, and to be repaired if it differs in little.
@@ -44,6 +46,12 @@ pub struct Settings {
     pub verify_interval_ms: Millis,
     /// Of the shards, in one round.
     pub sample_ratio: f64,
+    /// Of one sample.
+    pub sample_records: usize,
+    /// That one repair puts right, and of which the answer to a sample tells.
+    pub repair_records_max: usize,
+    /// By which a sample may be older than the state that it is compared with.
+    pub seq_gap_max: u64,
     /// Of the state, with the one that has no parts.
     pub shards: u32,
     /// Of a shard.

@@ -24,6 +24,6 @@ pub use repair::{Repair, Step};
 pub use rounds::Rounds;
 pub use verifier::{Action, Condition, Event, Limits, Verifier};
 pub use wire::{
-    WireError, answer_buckets, answer_parts, answer_sample, buckets_from_wire, digests_from_wire, digests_to_wire,
-    parts_from_wire, parts_to_wire, question_buckets, question_parts, question_sample,
+    WireError, answer, buckets_from_wire, digests_from_wire, digests_to_wire, parts_from_wire, parts_to_wire,
+    question_buckets, question_parts, question_sample,
 };

@@ -2,6 +2,7 @@
 
 use oplog::{
     Buckets, DecodeError, Digest, Digests, MismatchKind, Part, PartsImage, Position, Sample, SampleRecord, ShardImage,
+    Verifiable,
 };
 use proto::v1;
 use proto::v1::sample_answer::Result as SampleResult;
@@ -15,6 +16,7 @@ const DIGEST: usize = 16;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WireError {
     Missing(&'static str),
+    NoShard(u32),
     Decode(DecodeError),
 }
 
@@ -22,6 +24,7 @@ impl std::fmt::Display for WireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             WireError::Missing(what) => write!(f, "an answer without {what}"),
+            WireError::NoShard(shard) => write!(f, "there is no shard {shard}"),
             WireError::Decode(error) => error.fmt(f),
         }
     }
@@ -74,7 +77,7 @@ pub fn question_buckets(shards: impl IntoIterator<Item = u32>) -> Question {
     Question::Buckets(v1::ShardList { shards: shards.into_iter().collect() })
 }
 
-pub fn answer_buckets(buckets: &[Buckets]) -> Answer {
+fn answer_buckets(buckets: &[Buckets]) -> Answer {
     let one = |buckets: &Buckets| v1::Buckets {
         at: position_to_wire(buckets.at),
         shard: buckets.shard,
@@ -100,7 +103,7 @@ pub fn question_parts(parts: &[Part]) -> Question {
     Question::Parts(v1::PartList { parts: parts.iter().copied().map(part_to_wire).collect() })
 }
 
-pub fn answer_parts(image: PartsImage) -> Answer {
+fn answer_parts(image: PartsImage) -> Answer {
     Answer::Parts(parts_to_wire(image))
 }
 
@@ -135,6 +138,25 @@ pub fn parts_from_wire(wire: v1::Parts) -> Result<PartsImage, WireError> {
     })
 }
 
+/// What a primary says of its own state. `limits`: the entries by which a sample may be older, and
+/// the records of which an answer tells.
+pub fn answer<S: Verifiable>(state: &S, question: Question, limits: (u64, usize)) -> Result<Answer, WireError> {
+    match question {
+        Question::Buckets(v1::ShardList { shards }) => {
+            if let Some(shard) = shards.iter().find(|shard| **shard >= state.shards()) {
+                return Err(WireError::NoShard(*shard));
+            }
+            let buckets: Vec<Buckets> = shards.into_iter().map(|shard| state.buckets(shard)).collect();
+            Ok(answer_buckets(&buckets))
+        }
+        Question::Parts(v1::PartList { parts }) => {
+            let parts: Vec<Part> = parts.into_iter().map(part).collect();
+            Ok(answer_parts(state.capture_parts(&parts)))
+        }
+        Question::Sample(sample) => answer_sample(sample, state.applied(), limits, |sample| state.check_sample(sample)),
+    }
+}
+
 pub fn question_sample(sample: &Sample) -> Question {
     let record = |record: &SampleRecord| v1::SampleRecord {
         hash: record.hash,
@@ -151,7 +173,7 @@ pub fn question_sample(sample: &Sample) -> Question {
 }
 
 /// The primary's answer to a sample: `check` compares it with what is here. `at`: where the primary stands.
-pub fn answer_sample(
+fn answer_sample(
     wire: v1::Sample,
     at: Position,
     limits: (u64, usize),

@@ -432,6 +432,9 @@ impl Config {
             digest_interval_ms: verification.digest_interval_ms,
             verify_interval_ms: verification.verify_interval_ms,
             sample_ratio: verification.sample_ratio,
+            sample_records: verification.entries_per_shard,
+            repair_records_max: verification.repair_max,
+            seq_gap_max: verification.seq_gap_max,
             shards,
             buckets: metadata::SHARD_BUCKETS as u32,
         }

@@ -3,130 +3,117 @@
 //! Invariant: every question is answered, if only with `NoAnswer`; whether a swap without an answer has happened is never
 //! guessed.
 //!
-//! Deliberately absent: when to ask. The core decides that.
+//! Deliberately absent: when to ask, what a look consists of, and what its answers mean (`member`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use coordinator::{Coordinator, Stored, Swap};
-use election::{Event, Look, Seen, Start, Unclean, Versioned};
+use coordinator::{Coordinator, Error, Stored, Swap};
+use election::{ConfigRecord, Event, Versioned};
+use member::Looked;
 use tokio::sync::mpsc;
 
 use crate::pair::seat::{Ask, Seat};
 
-/// Runs until it is dropped.
+/// Runs until it is dropped. `founds`: without a record this member may make one.
 pub(crate) async fn run(
     seat: Arc<Seat>,
     coordinator: Arc<dyn Coordinator>,
     mut asked: mpsc::Receiver<Ask>,
-    Start { unclean, founding, .. }: Start,
+    founds: bool,
 ) {
-    let (mut trouble, mut unseen) = (Trouble::default(), Trouble::default());
+    let mut asking = Asking { seat, coordinator, trouble: Trouble::default(), unseen: Trouble::default() };
     let mut waits = false;
     while let Some(ask) = asked.recv().await {
-        let answer = match ask {
-            Ask::Read => match look(&seat, &*coordinator).await {
-                Ok(look) => {
-                    if look.record.is_none() && !founding.allowed && !std::mem::replace(&mut waits, true) {
-                        tracing::warn!(
-                            "the coordinator has no record, and with `found = never` this member makes none: start one member \
-                             with --found auto to begin a cluster"
-                        );
-                    }
-                    look_for_proofs(&seat, &*coordinator, look.record.as_ref()).await;
-                    match look_for_a_primary(&seat, &*coordinator, look.record.is_some(), unclean).await {
-                        Err(error) => {
-                            seat.counts.coordinator_errors.fetch_add(1, Ordering::Relaxed);
-                            unseen.told(&error);
-                        }
-                        Ok(()) => unseen.is_over(),
-                    }
-                    Ok(Event::Read(look))
+        let seat = Arc::clone(&asking.seat);
+        let answered = match ask {
+            Ask::Read => asking.look().await.map(|looked| {
+                if looked.record.is_none() && !founds && !std::mem::replace(&mut waits, true) {
+                    tracing::warn!(
+                        "the coordinator has no record, and with `found = never` this member makes none: start one member \
+                         with --found auto to begin a cluster"
+                    );
                 }
-                Err(error) => Err(error),
-            },
-            Ask::Swap { expect, to } => {
-                let begins_anew = to.begins_anew() && to.primary == seat.me && seat.leads().is_none();
-                let epoch = to.epoch;
-                coordinator.swap(expect, to).await.map(|swap| match swap {
-                    Swap::Done { revision } => {
-                        if begins_anew {
-                            tracing::warn!(
-                                epoch,
-                                "this member begins anew with nothing, once no member before it can answer; the settings that stand \
-                                 in the state are those of its own flags"
-                            );
-                        }
-                        Event::Swapped(revision)
-                    }
-                    Swap::Refused => Event::SwapRefused,
-                })
-            }
+                seat.with(|member, now| member.on_looked(looked, now));
+            }),
+            Ask::Swap { expect, to } => asking.swap(expect, to).await.map(|event| seat.event(event)),
         };
-        match answer {
-            Ok(event) => {
-                trouble.is_over();
-                *seat.counts.coordinator_trouble.lock() = None;
-                seat.event(event);
-            }
+        asking.seat.note_coordinator(answered.as_ref().err());
+        match answered {
+            Ok(()) => asking.trouble.is_over(),
             Err(error) => {
-                seat.counts.coordinator_errors.fetch_add(1, Ordering::Relaxed);
-                trouble.told(&error);
-                *seat.counts.coordinator_trouble.lock() = Some(error.to_string());
+                asking.trouble.told(&error);
                 seat.event(Event::NoAnswer);
             }
         }
     }
 }
 
-/// The members first, then the record: what they have seen by then is no newer than what a sound coordinator shows after that.
-async fn look(seat: &Seat, coordinator: &dyn Coordinator) -> Result<Look, coordinator::Error> {
-    let mut members = None;
-    if seat.leads().is_none() {
-        members = match coordinator.members().await {
-            Ok(members) => Some(members),
-            // What a member says of itself cannot be read: then nothing is begun with nothing. Whoever is in the set may still claim.
-            Err(error @ coordinator::Error::Damaged { .. }) => {
-                tracing::warn!("not all that members say of themselves can be read: {error}");
-                None
-            }
-            Err(error) => return Err(error),
-        };
-    }
-    let Stored { record, store } = coordinator.read().await?;
-    let is_present = members.iter().flatten().any(|info| info.who == seat.me);
-    let others = members.into_iter().flatten().filter(|info| info.who != seat.me).filter_map(|info| info.seen);
-    let is_of_record = |seen: &Seen| record.as_ref().is_none_or(|known| known.record.cluster_id == seen.cluster_id);
-    let (others, foreign): (Vec<Seen>, Vec<Seen>) = others.partition(is_of_record);
-    let others = others.into_iter().max_by_key(|seen| (seen.epoch, seen.version));
-    Ok(Look { record, store, others, is_present: is_present && foreign.is_empty() })
+struct Asking {
+    seat: Arc<Seat>,
+    coordinator: Arc<dyn Coordinator>,
+    trouble: Trouble,
+    /// Whether a primary is announced is not known.
+    unseen: Trouble,
 }
 
-/// Whether those of the set have ended: somebody who waits for them need not.
-async fn look_for_proofs(seat: &Seat, coordinator: &dyn Coordinator, record: Option<&Versioned>) {
-    let Some(known) = record.filter(|_| seat.leads().is_none()) else { return };
-    for &who in known.record.insync.iter().filter(|who| **who != seat.me) {
-        match coordinator.is_dead(who).await {
-            Ok(true) => seat.event(Event::ProvenDead(who)),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(?who, "nobody can say whether it has ended: {error}"),
+impl Asking {
+    async fn look(&mut self) -> Result<Looked, Error> {
+        let (seat, coordinator) = (&self.seat, &self.coordinator);
+        let mut looked = Looked::default();
+        if seat.look(|member, _| member.looks_for_members()) {
+            looked.members = match coordinator.members().await {
+                Ok(members) => Some(members.into_iter().map(|info| (info.who, info.seen)).collect()),
+                // What a member says of itself cannot be read: then nothing is begun with nothing. A member of the set may still claim.
+                Err(error @ Error::Damaged { .. }) => {
+                    tracing::warn!("not all that members say of themselves can be read: {error}");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
         }
+        let Stored { record, store } = coordinator.read().await?;
+        (looked.record, looked.store) = (record, store);
+        let record = looked.record.as_ref();
+        for who in seat.look(|member, _| member.looks_for_ends(record)) {
+            match coordinator.is_dead(who).await {
+                Ok(true) => looked.ended.push(who),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(?who, "it cannot be told whether it has ended: {error}"),
+            }
+        }
+        if seat.look(|member, _| member.looks_for_a_primary(record)) {
+            match coordinator.announced().await {
+                Ok(announced) => {
+                    looked.announced = Some(announced.map(|(epoch, info)| (info.who, epoch)));
+                    self.unseen.is_over();
+                }
+                Err(error) => {
+                    seat.counts.coordinator_errors.fetch_add(1, Ordering::Relaxed);
+                    self.unseen.told(&error);
+                }
+            }
+        }
+        Ok(looked)
     }
-}
 
-/// Whether the primary of the record may be gone without any member that can take over.
-async fn look_for_a_primary(
-    seat: &Seat,
-    coordinator: &dyn Coordinator,
-    is_recorded: bool,
-    unclean: Unclean,
-) -> Result<(), coordinator::Error> {
-    if !is_recorded || !unclean.asks_who_leads() || seat.leads().is_some() {
-        return Ok(());
+    async fn swap(&self, expect: Option<Versioned>, to: ConfigRecord) -> Result<Event, Error> {
+        let begins_anew = to.begins_anew() && to.primary == self.seat.me && self.seat.leads().is_none();
+        let epoch = to.epoch;
+        Ok(match self.coordinator.swap(expect, to).await? {
+            Swap::Done { revision } => {
+                if begins_anew {
+                    tracing::warn!(
+                        epoch,
+                        "this member begins anew with nothing, once no member before it can answer; the settings that stand \
+                         in the state are those of its own flags"
+                    );
+                }
+                Event::Swapped(revision)
+            }
+            Swap::Refused => Event::SwapRefused,
+        })
     }
-    let announced = coordinator.announced().await?.filter(|(_, info)| info.who != seat.me);
-    seat.event(announced.map_or(Event::NobodyAnnounced, |(epoch, _)| Event::Announced { epoch }));
-    Ok(())
 }
 
 /// Says once that the coordinator is away, and once that it is back.
@@ -136,7 +123,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn told(&mut self, error: &coordinator::Error) {
+    fn told(&mut self, error: &Error) {
         if self.since.is_none() {
             tracing::warn!("the coordinator cannot be used: {error}");
             self.since = Some(error.to_string());

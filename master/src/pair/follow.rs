@@ -1,20 +1,17 @@
 //! The standby's side of its stream, as gRPC has it: dials the primary, greets it, and takes what
 //! comes to the machine; and the task that applies the log.
 //!
-//! Invariant: nothing is said of what is held, and nothing is taken, before the other end has proven
-//! that it is the primary that the coordinator shows.
+//! Rules of the shell: no task applies entries from `Still` to `Anew`, or while a step puts another
+//! state in place; a receipt that says that this member is at work answers nothing, and none comes
+//! behind the answer.
 //!
-//! Rules of the shell: no task applies entries while log or state change hands; what a message has
-//! put in place is there for calls before anything else happens; a receipt that says that this member
-//! is at work answers nothing, and none comes behind the answer.
-//!
-//! Deliberately absent: what is taken from whom, and when the primary is given up (`member`).
+//! Deliberately absent: what is taken from whom, in which order, and when the primary is given up
+//! (`member::Riding`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use election::Incarnation;
-use member::{Brought, Holding, RideEnd, RideId, bring, compare};
+use member::{Questions, RideEnd, Riding, Step, compare};
 use metadata::Metadata;
 use oplog::Entry;
 #[cfg(feature = "faults")]
@@ -23,7 +20,6 @@ use proto::v1::from_primary::Message as Down;
 use proto::v1::from_standby::Message as Up;
 use proto::v1::replication_client::ReplicationClient;
 use proto::v1::{self, FromPrimary, FromStandby};
-use replication::{NotAdmitted, Pass};
 use standby::{Applied, Standby, StandbyError, apply_committed};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, block_in_place};
@@ -45,8 +41,6 @@ const OUT_MAX: usize = 64;
 /// Entries of one step of applying, and the longest turn before others get theirs.
 const APPLY_ENTRIES: usize = 64;
 const APPLY_TURN: Duration = Duration::from_millis(1);
-/// After a full sync that could not end: the next one would not either, at once.
-const SYNC_PAUSE_MS: u64 = 5000;
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// A message of many entries comes in one frame: each one is a write for the primary, and a read here.
 const HTTP2_FRAME_BYTES_MAX: u32 = 2 << 20;
@@ -64,10 +58,17 @@ enum End {
     Connect { address: String, why: String },
     #[error("the primary says: {0}")]
     Refused(String),
-    #[error("who answers at {address} is not admitted: {why}")]
-    NotProven { address: String, why: NotAdmitted },
     #[error("the stream broke: {0}")]
     Broken(String),
+}
+
+impl End {
+    fn of_ride(&self) -> Option<&RideEnd> {
+        match self {
+            End::Ride(end) => Some(end),
+            End::NoAddress | End::Connect { .. } | End::Refused(_) | End::Broken(_) => None,
+        }
+    }
 }
 
 impl Pair {
@@ -173,88 +174,61 @@ async fn apply_some(pair: &Pair, held: &Held) -> Option<Result<Applied, StandbyE
 pub(crate) async fn follow(pair: &Arc<Pair>, standby: &mut Standby<Metadata>, applying: &mut Applying) {
     let mut last = String::new();
     loop {
-        let Some(mut ride) = Ride::begin(pair, standby, applying).await else {
+        if !pair.seat.look(|member, _| member.may_apply()) {
+            applying.stop().await;
+        }
+        let Some(riding) = Riding::begin(&*pair.seat, standby, &pair.node.name, random) else {
             sleep(TICK).await;
             continue;
         };
+        let mut ride = Ride { pair, standby, applying, riding };
         let end = ride.run().await;
-        let (primary, epoch, text) = (ride.primary, ride.epoch, end.to_string());
+        let (primary, epoch, text) = (ride.riding.primary(), ride.riding.epoch(), end.to_string());
         if text != last {
             let primary = pair.roll.named(primary);
             tracing::info!(primary, epoch, "not connected to the primary: {text}");
             last = text;
         }
-        let pause_ms = tell(&end, pair.settings.ask_again_ms);
-        pair.seat.with(|member, now| member.end_ride(ride.id, pause_ms, now));
-        drop(ride);
-        sleep(Duration::from_millis(pause_ms)).await;
+        tell(&end);
+        ride.riding.end(&*pair.seat, end.of_ride());
     }
 }
 
-/// What an operator should know of it; and how long to wait before the next stream.
-fn tell(end: &End, ask_again_ms: u64) -> u64 {
-    match end {
-        End::Ride(RideEnd::Distrusted) => 0,
-        End::Ride(RideEnd::Standby(error @ (StandbyError::Apply { .. } | StandbyError::Install(_)))) => {
+/// What an operator should know of it.
+fn tell(end: &End) {
+    match end.of_ride() {
+        Some(RideEnd::Standby(error @ (StandbyError::Apply { .. } | StandbyError::Install(_)))) => {
             tracing::error!("what the primary sent does not fit this member: {error}");
-            ask_again_ms
         }
-        End::Ride(RideEnd::Standby(error @ StandbyError::TooMuchLog { .. })) => {
-            tracing::warn!(
-                "a full sync cannot end: {error}. More tail_bytes helps, or fewer writes meanwhile; tried again"
-            );
-            SYNC_PAUSE_MS + ask_again_ms
-        }
-        End::Ride(RideEnd::Standby(_) | RideEnd::NotAnswered | RideEnd::Protocol(_))
-        | End::NoAddress
-        | End::Connect { .. }
-        | End::Refused(_)
-        | End::NotProven { .. }
-        | End::Broken(_) => ask_again_ms,
+        Some(RideEnd::Standby(error @ StandbyError::TooMuchLog { .. })) => tracing::warn!(
+            "a full sync cannot end: {error}. More tail_bytes helps, or fewer writes meanwhile; tried again"
+        ),
+        Some(_) | None => {}
     }
 }
 
 type Out = mpsc::Sender<FromStandby>;
 /// Both ways of a stream, and calls beside it.
-type Connected = (Out, Streaming<FromPrimary>, (ReplicationClient<Channel>, Pass));
+type Connected = (Out, Streaming<FromPrimary>, Verifying);
 
 struct Ride<'a> {
     pair: &'a Arc<Pair>,
     standby: &'a mut Standby<Metadata>,
     applying: &'a mut Applying,
-    id: RideId,
-    primary: Incarnation,
-    epoch: u64,
+    riding: Riding,
 }
 
 /// Also where it is dropped half-way: the member begins no other one before that.
 impl Drop for Ride<'_> {
     fn drop(&mut self) {
-        self.pair.seat.with(|member, now| member.end_ride(self.id, 0, now));
+        self.riding.leave(&*self.pair.seat);
     }
 }
 
-impl<'a> Ride<'a> {
-    async fn begin(
-        pair: &'a Arc<Pair>,
-        standby: &'a mut Standby<Metadata>,
-        applying: &'a mut Applying,
-    ) -> Option<Ride<'a>> {
-        if !pair.seat.look(|member, _| member.may_apply()) {
-            applying.stop().await;
-        }
-        let (primary, epoch, id) = pair.seat.with(|member, now| {
-            let (primary, epoch) = member.wants_ride(now)?;
-            Some((primary, epoch, member.begin_ride(standby, now)?))
-        })?;
-        Some(Ride { pair, standby, applying, id, primary, epoch })
-    }
-
+impl Ride<'_> {
     async fn run(&mut self) -> End {
         match self.connect().await {
-            Ok((out, incoming, (calls, pass))) => {
-                let token = pass.token();
-                let verifying = Verifying { pair: Arc::clone(self.pair), calls, token, epoch: self.epoch };
+            Ok((out, incoming, verifying)) => {
                 // It ends with the stream.
                 let mut beside = JoinSet::new();
                 beside.spawn(verifying.run());
@@ -265,15 +239,14 @@ impl<'a> Ride<'a> {
     }
 
     async fn connect(&mut self) -> Result<Connected, End> {
-        let info = self.pair.find(self.primary).await.ok_or(End::NoAddress)?;
-        self.pair.seat.with(|member, _| member.hint(&info.address, self.epoch));
-        let within = Duration::from_millis(self.pair.settings.drop_after_ms);
+        let (pair, epoch) = (self.pair, self.riding.epoch());
+        let info = pair.find(self.riding.primary()).await.ok_or(End::NoAddress)?;
+        pair.seat.with(|member, _| member.hint(&info.address, epoch));
+        let within = Duration::from_millis(pair.settings.drop_after_ms);
         let channel = dial(&info.peer_address, within).await?;
         let mut calls = ReplicationClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (out, outgoing) = mpsc::channel(OUT_MAX);
-        let greeting = self.pair.seat.look(|member, _| member.greeting(&self.pair.node.name, self.id, random()));
-        let greeting = greeting.ok_or(RideEnd::NotAnswered)?;
-        let hello = FromStandby { message: Some(Up::Hello(greeting.hello())) };
+        let hello = FromStandby { message: self.riding.hello().map(Up::Hello) };
         out.try_send(hello).map_err(|_| End::Broken("no place for a hello".to_owned()))?;
         let beside = calls.clone();
         let opened = timeout(within, calls.sync_op_log(ReceiverStream::new(outgoing))).await;
@@ -282,37 +255,47 @@ impl<'a> Ride<'a> {
             Ok(Err(status)) => return Err(End::Refused(status.message().to_owned())),
             Err(_) => return Err(End::Broken("no answer to the hello".to_owned())),
         };
-        let challenge = challenge(&mut incoming, within).await?;
-        let secret = secret_of(&info).ok_or(RideEnd::Protocol("the coordinator shows no secret of the primary"))?;
-        let proven = greeting.on_challenge(&challenge, (&self.pair.secret, &secret), self.standby.holds());
-        let (proof, pass) = proven.map_err(|why| End::NotProven { address: info.peer_address, why })?;
+        let challenge = match timeout(within, incoming.message()).await {
+            Ok(Ok(Some(message))) => message,
+            Ok(Ok(None)) => return Err(End::Broken("the primary has closed it".to_owned())),
+            Ok(Err(status)) => return Err(End::Refused(status.message().to_owned())),
+            Err(_) => return Err(End::Broken("no answer to the hello".to_owned())),
+        };
+        let secrets = (&pair.secret, secret_of(&info));
+        let secrets = (secrets.0, secrets.1.as_ref());
+        let (proof, token) = self.riding.prove(challenge, secrets, self.standby, now_ms())?;
         let proof = FromStandby { message: Some(Up::Proof(proof)) };
         out.try_send(proof).map_err(|_| End::Broken("no place for a proof".to_owned()))?;
-        Ok((out, incoming, (beside, pass)))
+        Ok((
+            out,
+            incoming,
+            Verifying { pair: Arc::clone(pair), calls: beside, questions: Questions::new(token, epoch) },
+        ))
     }
 
     async fn listen(&mut self, out: Out, mut incoming: Streaming<FromPrimary>) -> End {
         let mut doubts = self.pair.node.verify.doubts();
         loop {
             doubts.mark_unchanged();
-            let checked = self.pair.seat.look(|member, _| {
-                member.check_ride(self.id, self.standby).map(|()| Duration::from_millis(member.silent_ms()))
+            let left_ms = self.pair.seat.look(|member, now| {
+                self.riding.check(member, self.standby, now).map(|until_ms| until_ms.saturating_sub(now))
             });
-            let silent = match checked {
-                Ok(silent) => silent,
+            let left = match left_ms {
+                Ok(left_ms) => Duration::from_millis(left_ms),
                 Err(end) => return end.into(),
             };
             let next = tokio::select! {
                 biased;
                 // What this member holds may not be trusted any more.
                 Ok(()) = doubts.changed() => continue,
-                next = timeout(silent, incoming.message()) => next,
+                next = timeout(left, incoming.message()) => next,
             };
             let message = match next {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return End::Broken("the primary has closed it".to_owned()),
                 Ok(Err(status)) => return End::Broken(status.message().to_owned()),
-                Err(_) => return End::Broken(format!("nothing came for {} ms", silent.as_millis())),
+                // For too long, or not quite.
+                Err(_) => continue,
             };
             if let Err(end) = self.take(message, &out).await {
                 return end;
@@ -320,109 +303,65 @@ impl<'a> Ride<'a> {
         }
     }
 
-    async fn take(&mut self, mut message: FromPrimary, out: &Out) -> Result<(), End> {
-        let seat = Arc::clone(&self.pair.seat);
-        let envelope = seat.with(|member, _| member.takes(self.id, &message))?;
-        seat.moved();
-        let brought = match &message.message {
-            Some(Down::Welcome(welcome)) => {
-                if let Some(start) = &welcome.start {
-                    let (primary, epoch) = (self.pair.roll.named(self.primary), self.epoch);
-                    match start {
-                        v1::welcome::Start::ForkSeq(seq) => {
-                            tracing::info!(
-                                primary,
-                                epoch,
-                                "connected to the primary, whose log goes on behind seq {seq}"
-                            );
-                        }
-                        v1::welcome::Start::FullSync(_) => {
-                            tracing::info!(primary, epoch, "connected to the primary, for a full sync")
-                        }
-                    }
-                }
-                self.on_welcome(&mut message).await?
-            }
-            Some(Down::Challenge(_) | Down::Entries(_) | Down::Image(_) | Down::Resigned(_)) | None => {
-                self.bring_all(&mut message, out).await?
-            }
-        };
-        if brought == Brought::Resigned {
-            return Ok(seat.with(|member, now| member.on_resigned(self.id, now))?);
-        }
-        let holding = Holding::behind(self.standby, &envelope);
-        let receipt = seat.with(|member, now| member.brought(self.id, holding, envelope, now))?;
-        seat.moved();
-        let receipt = FromStandby { message: Some(Up::Receipt(receipt)) };
-        out.send(receipt).await.map_err(|_| End::Broken("receipts are not taken any more".to_owned()))
-    }
-
-    async fn on_welcome(&mut self, message: &mut FromPrimary) -> Result<Brought, End> {
-        self.applying.stop().await;
-        let brought = self.bring(message);
-        *self.applying = Applying::start(self.pair, self.standby);
-        Ok(brought?)
-    }
-
-    /// Waits for room in the log, as long as the member has patience.
-    async fn bring_all(&mut self, message: &mut FromPrimary, out: &Out) -> Result<Brought, End> {
+    async fn take(&mut self, message: FromPrimary, out: &Out) -> Result<(), End> {
+        let pair = self.pair;
+        self.tell_welcome(&message);
+        self.riding.take(&*pair.seat, message)?;
+        pair.seat.moved();
         loop {
-            match self.at_length(message, out).await? {
-                Brought::Synced => {}
-                Brought::NoRoom => {
-                    self.pair.seat.with(|member, now| member.on_no_room(self.id, now))?;
-                    sleep(APPLY_TURN).await;
+            match self.step(out).await? {
+                Step::Done => return Ok(()),
+                Step::Still => self.applying.stop().await,
+                Step::Anew { .. } => {
+                    self.applying.stop().await;
+                    *self.applying = Applying::start(pair, self.standby);
                 }
-                brought @ (Brought::Held | Brought::Forked | Brought::Resigned) => return Ok(brought),
+                Step::NoRoom => sleep(APPLY_TURN).await,
+                Step::Say(receipt) => {
+                    pair.seat.moved();
+                    let receipt = FromStandby { message: Some(Up::Receipt(receipt)) };
+                    let sent = out.send(receipt).await;
+                    sent.map_err(|_| End::Broken("receipts are not taken any more".to_owned()))?;
+                }
+            }
+        }
+    }
+
+    fn tell_welcome(&self, message: &FromPrimary) {
+        let Some(Down::Welcome(v1::Welcome { start: Some(start), .. })) = &message.message else { return };
+        let (primary, epoch) = (self.pair.roll.named(self.riding.primary()), self.riding.epoch());
+        match start {
+            v1::welcome::Start::ForkSeq(seq) => {
+                tracing::info!(primary, epoch, "connected to the primary, whose log goes on behind seq {seq}");
+            }
+            v1::welcome::Start::FullSync(_) => {
+                tracing::info!(primary, epoch, "connected to the primary, for a full sync");
             }
         }
     }
 
     /// A step of a full sync may take its time, the last one some seconds with many objects. Other
     /// tasks on this thread get their turns meanwhile, and the primary hears that this member is at work.
-    async fn at_length(&mut self, message: &mut FromPrimary, out: &Out) -> Result<Brought, End> {
+    async fn step(&mut self, out: &Out) -> Result<Step, RideEnd> {
+        let (seat, node) = (&*self.pair.seat, &*self.pair.node);
         if self.standby.syncing().is_none() {
-            return Ok(self.bring(message)?);
+            return self.riding.step(seat, self.standby, node);
         }
-        let before = self.pair.node.held();
-        let holding = Holding::of(self.standby, (self.epoch, 0));
-        let (receipt, beacon_ms) =
-            self.pair.seat.look(|member, now| (member.receipt(holding, now), member.election().timing().beacon_ms));
+        let before = node.held();
+        let (receipt, beacon_ms) = seat
+            .look(|member, now| (self.riding.at_work(member, self.standby, now), member.election().timing().beacon_ms));
         let mut beside = JoinSet::new();
         beside.spawn(timeout(AT_WORK_MAX, say_at_work(receipt, out.clone(), beacon_ms)));
-        let brought = block_in_place(|| self.bring(message));
+        let step = block_in_place(|| self.riding.step(seat, self.standby, node));
         // None of what it says comes behind the answer.
         beside.shutdown().await;
-        if brought == Ok(Brought::Synced) {
+        if step == Ok(Step::Anew { synced: true }) {
             tracing::info!(applied = %self.standby.tail().last(), "full sync is complete");
+            // To give millions of records back takes its time, too: the last one that has them does it there.
             self.applying.stop().await;
-            *self.applying = Applying::start(self.pair, self.standby);
-            // To give millions of records back takes its time, too.
             drop(tokio::task::spawn_blocking(move || drop(before)));
         }
-        Ok(brought?)
-    }
-
-    /// Without a pause: where this stream is ended, all of it is in place, or nothing.
-    fn bring(&mut self, message: &mut FromPrimary) -> Result<Brought, RideEnd> {
-        let brought = bring(self.standby, message, self.primary)?;
-        match brought {
-            Brought::Synced => {
-                #[cfg(feature = "faults")]
-                self.pair.node.pending_fault.linger();
-                self.hold();
-                // It was checked, shard by shard, when it came.
-                self.pair.seat.with(|member, now| member.on_synced(now));
-            }
-            Brought::Forked => self.hold(),
-            Brought::Held | Brought::NoRoom | Brought::Resigned => {}
-        }
-        Ok(brought)
-    }
-
-    fn hold(&self) {
-        let (state, tail) = (Arc::clone(self.standby.state()), Arc::clone(self.standby.tail()));
-        self.pair.node.hold(Held { state, tail });
+        step
     }
 }
 
@@ -434,16 +373,6 @@ async fn say_at_work(receipt: v1::Receipt, out: mpsc::Sender<FromStandby>, beaco
         if out.send(FromStandby { message: Some(Up::Receipt(receipt)) }).await.is_err() {
             return;
         }
-    }
-}
-
-async fn challenge(incoming: &mut Streaming<FromPrimary>, within: Duration) -> Result<v1::Challenge, End> {
-    match timeout(within, incoming.message()).await {
-        Ok(Ok(Some(FromPrimary { message: Some(Down::Challenge(challenge)), .. }))) => Ok(challenge),
-        Ok(Ok(Some(_))) => Err(RideEnd::Protocol("something else than a challenge").into()),
-        Ok(Ok(None)) => Err(End::Broken("the primary has closed it".to_owned())),
-        Ok(Err(status)) => Err(End::Refused(status.message().to_owned())),
-        Err(_) => Err(End::Broken("no answer to the hello".to_owned())),
     }
 }
 

@@ -1,19 +1,19 @@
 //! The task that has the member's log and state: it follows, and it leads, one after the other.
 //!
-//! Rules of the shell: calls find the log and the state that the member leads with before the gate
-//! opens, and others once a full sync, or an epoch that began with nothing, has put them in place;
-//! entries are applied a few at a time; nothing else applies while this member is promoted.
+//! Rules of the shell: entries are applied a few at a time; nothing else applies while this member is
+//! promoted.
 //!
-//! Deliberately absent: when this member leads, and what becomes of what it held (`member::Life`).
+//! Deliberately absent: when this member leads, what becomes of what it held, and from when on calls
+//! find what it leads with (`member::Life`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use member::{APPLY_ENTRIES, Life, Role, Stock};
+use member::{Life, Rise, Role, Stock};
 use metadata::Metadata;
-use oplog::{Appender, Tail, TailConfig};
-use standby::{Promotion, Standby, StandbyError};
+use oplog::{Appender, Secret, Tail, TailConfig};
+use standby::{Standby, StandbyError};
 use tokio::sync::watch;
 
 use crate::node::{Held, Node};
@@ -38,6 +38,18 @@ impl Stock<Metadata> for Node {
     fn tail_config(&self) -> TailConfig {
         self.config.tail.to_oplog()
     }
+
+    fn hold(&self, state: &Arc<Metadata>, tail: &Arc<Tail>) {
+        #[cfg(feature = "faults")]
+        if !Arc::ptr_eq(state, &self.state()) {
+            self.pending_fault.linger();
+        }
+        Node::hold(self, Held { state: Arc::clone(state), tail: Arc::clone(tail) });
+    }
+
+    fn begins(&self, _: u64) -> (u64, Secret) {
+        (self.clock.now().wall_ms, process::draw_secret())
+    }
 }
 
 /// Runs until it is dropped.
@@ -46,7 +58,10 @@ pub(crate) async fn run(pair: Arc<Pair>, standby: Standby<Metadata>) {
     let mut life = Life::Follows(Box::new(standby));
     loop {
         let role = *roles.borrow_and_update();
-        let mut standby = step_down(&pair, life);
+        if let Life::Leads(_, tail) = &life {
+            tracing::info!(at = %tail.last(), committed = tail.committed().get(), "no longer the primary");
+        }
+        let (mut standby, _) = life.step_down(&*pair.seat, &*pair.node);
         life = match role {
             Role::Lead { epoch } => lead(&pair, standby, epoch).await,
             Role::Follow { .. } => {
@@ -74,35 +89,19 @@ async fn changed(roles: &mut watch::Receiver<Role>) {
     }
 }
 
-fn step_down(pair: &Pair, life: Life<Metadata>) -> Standby<Metadata> {
-    if let Life::Leads(_, tail) = &life {
-        tracing::info!(at = %tail.last(), committed = tail.committed().get(), "no longer the primary");
-    }
-    // May wait for a call that is under way.
-    let life = Life::Follows(Box::new(life.take_back(&*pair.node)));
-    let (standby, is_emptied) = pair.seat.with(|member, now| life.step_down(member, &*pair.node, now));
-    if is_emptied {
-        pair.node.hold(Held { state: Arc::clone(standby.state()), tail: Arc::clone(standby.tail()) });
-    }
-    standby
-}
-
 async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life<Metadata> {
-    let promotion = Promotion::new(standby);
-    apply_all(pair, &promotion).await;
-    let begun = promotion.begin(epoch, pair.node.clock.now().wall_ms, process::draw_secret());
-    let life = Life::leads(&*pair.node, begun.unwrap_or_else(|error| lost(&pair.node, &error)));
-    let tail = Arc::clone(life.tail());
-    pair.node.hold(Held { state: Arc::clone(life.state()), tail: Arc::clone(&tail) });
+    let rise = Rise::new(standby, epoch);
+    apply_all(pair, &rise).await;
+    let life = rise.begin(&*pair.node).unwrap_or_else(|error| lost(&pair.node, &error));
     // For operators who want the classic rule: nothing rests on it here.
     tokio::time::sleep(Duration::from_millis(pair.settings.safety_window_ms)).await;
     if !pair.seat.look(|member, _| member.is_sound()) {
         // Its claim was under way when it was found; it cannot be taken back any more.
         tracing::error!(epoch, "this member leads with a state that differed from its last primary's");
     }
-    if pair.seat.with(|member, now| member.open(epoch, Arc::clone(&tail), now)) {
+    if life.open(&*pair.seat, epoch) {
         pair.seat.counts.takeovers.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(epoch, at = %tail.last(), "this member is the primary");
+        tracing::info!(epoch, at = %life.tail().last(), "this member is the primary");
         tell_of_being_alone(pair, epoch);
     }
     life
@@ -121,13 +120,13 @@ fn tell_of_being_alone(pair: &Pair, epoch: u64) {
 }
 
 /// What was received and is committed by the promotion itself.
-async fn apply_all(pair: &Pair, promotion: &Promotion<Metadata>) {
+async fn apply_all(pair: &Pair, rise: &Rise<Metadata>) {
     // A repair that is just being ended has it until then.
     let _turn = pair.node.verify.turn().await;
     loop {
-        match promotion.apply(APPLY_ENTRIES) {
-            Ok(applied) if applied.entries == 0 => return,
-            Ok(_) => tokio::task::yield_now().await,
+        match rise.apply() {
+            Ok(false) => return,
+            Ok(true) => tokio::task::yield_now().await,
             Err(error) => lost(&pair.node, &error),
         }
     }

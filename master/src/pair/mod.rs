@@ -128,7 +128,7 @@ impl Pair {
         let links = Arc::clone(&node.ports.peers);
         tasks.spawn(listen::watch(Arc::clone(&links)));
         tasks.spawn(serve_peers((listener, links), PeerCalls { pair: Arc::clone(&pair) }));
-        tasks.spawn(ask::run(Arc::clone(&seat), coordinator, asked, settings.start()));
+        tasks.spawn(ask::run(Arc::clone(&seat), coordinator, asked, settings.start().founding.allowed));
         tasks.spawn(presence::keep(Arc::clone(&pair), me, presence));
         tasks.spawn(presence::follow_members(Arc::clone(&pair)));
         tasks.spawn(tick(Arc::clone(&pair)));

@@ -16,28 +16,24 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use election::Millis;
-use member::{Envelope, Next, NotAsked, NotServed, Outgoing, Role, StreamEnd, StreamId, Turn, incarnation, weight};
+use member::{Next, NotAsked, NotServed, Outgoing, Role, StreamEnd, StreamId, Turn, incarnation};
 use metadata::Metadata;
-use oplog::{Buckets, Part, ReplicatedState as _, Tail, TailError, Verifiable as _};
+use oplog::{Tail, TailError};
 use prost::Message as _;
 use proto::status::{not_primary, to_status};
 use proto::v1::from_primary::Message as Down;
 use proto::v1::from_standby::Message as Up;
 use proto::v1::replication_server::Replication;
-use proto::v1::verify_question::Question;
-use proto::v1::verify_response::Answer;
 use proto::v1::{self, FromPrimary, FromStandby, VerifyQuestion, VerifyRequest, VerifyResponse};
-use replication::{Admitted, PeerLog};
+use replication::Admitted;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use verification::{answer_buckets, answer_parts, answer_sample};
 
 use crate::clock::now_ms;
 use crate::grpc::lists;
 use crate::listen::{Link, ProvenLink};
-use crate::node::Node;
 use crate::pair::Pair;
 use crate::pair::door::HELLO_WITHIN;
 use crate::pair::seat::Seat;
@@ -67,7 +63,10 @@ impl Replication for PeerCalls {
             let _asked = asked;
             let decoded = VerifyQuestion::decode(question);
             let question = decoded.map_err(|error| Status::invalid_argument(format!("question: {error}")))?.question;
-            answer(&node, question.ok_or_else(|| Status::invalid_argument("no question"))?)
+            let question = question.ok_or_else(|| Status::invalid_argument("no question"))?;
+            let (state, settings) = (node.state(), &node.config.verification);
+            let answered = verification::answer(&*state, question, (settings.seq_gap_max, settings.repair_max));
+            answered.map_err(|error| Status::invalid_argument(error.to_string()))
         });
         let answer = answered.await.map_err(|fault| Status::internal(fault.to_string()))??;
         Ok(Response::new(VerifyResponse { answer: Some(answer) }))
@@ -114,29 +113,6 @@ fn not_asked(why: NotAsked) -> Status {
     }
 }
 
-/// What the primary says of its own state.
-fn answer(node: &Node, question: Question) -> Result<Answer, Status> {
-    let (state, settings) = (node.state(), &node.config.verification);
-    let invalid = |error: verification::WireError| Status::invalid_argument(error.to_string());
-    match question {
-        Question::Buckets(v1::ShardList { shards }) => {
-            if shards.iter().any(|shard| *shard >= state.shards()) {
-                return Err(Status::invalid_argument("shards that are not there"));
-            }
-            let buckets: Vec<Buckets> = shards.into_iter().map(|shard| state.buckets(shard)).collect();
-            Ok(answer_buckets(&buckets))
-        }
-        Question::Parts(v1::PartList { parts }) => {
-            let parts: Vec<Part> = parts.iter().map(|part| Part { shard: part.shard, bucket: part.bucket }).collect();
-            Ok(answer_parts(state.capture_parts(&parts)))
-        }
-        Question::Sample(sample) => {
-            let limits = (settings.seq_gap_max, settings.repair_max);
-            answer_sample(sample, state.applied(), limits, |sample| state.check_sample(sample)).map_err(invalid)
-        }
-    }
-}
-
 /// From the hello to the end.
 async fn serve(pair: Arc<Pair>, link: Option<Arc<Link>>, mut incoming: Streaming<FromStandby>, out: Out) {
     let opened = match pair.admit(&mut incoming, &out).await {
@@ -154,17 +130,15 @@ async fn serve(pair: Arc<Pair>, link: Option<Arc<Link>>, mut incoming: Streaming
 }
 
 fn open(pair: &Pair, admitted: Admitted, proof: &v1::Proof, out: Out) -> Result<(Stream, Outgoing<Metadata>), Status> {
-    let (name, who, peer) = (admitted.name.clone(), incarnation(&admitted.who), PeerLog::from(proof));
-    let opened = pair.seat.with(|member, now| {
-        let (id, epoch) = member.open_stream(admitted, now)?;
-        // Those of the epoch: they change hands only once it is over here.
+    let (name, who) = (admitted.name.clone(), incarnation(&admitted.who));
+    let held = || {
         let held = pair.node.held();
-        let outgoing = Outgoing::new(member, id, (&held.state, &held.tail), &peer);
-        Ok((id, epoch, Arc::clone(&held.tail), outgoing))
-    });
-    let (id, epoch, tail, outgoing) = opened.map_err(|why: NotServed| not_served(&why))?;
+        (Arc::clone(&held.state), Arc::clone(&held.tail))
+    };
+    let outgoing = Outgoing::open(&*pair.seat, admitted, proof, held).map_err(|why| not_served(&why))?;
+    let (seat, tail) = (Arc::clone(&pair.seat), Arc::clone(outgoing.tail()));
+    let (id, epoch) = (outgoing.stream(), outgoing.epoch());
     tracing::info!(peer = pair.roll.named(who), epoch, "a peer is connected");
-    let seat = Arc::clone(&pair.seat);
     Ok((Stream { seat, tail, id, epoch, name, moved: Notify::new(), out }, outgoing))
 }
 
@@ -240,10 +214,7 @@ impl Stream {
                 Ok(Some(FromStandby { message: Some(Up::Receipt(receipt)) })) => receipt,
                 Ok(_) | Err(_) => return End::Gone,
             };
-            if let Err(end) = self.seat.with(|member, now| member.on_receipt(self.id, &receipt, now))
-                // Else the heir is yet to be told.
-                && self.check() != Err(StreamEnd::Resigned)
-            {
+            if let Err(end) = self.seat.with(|member, now| member.on_receipt(self.id, &receipt, now)) {
                 return end.into();
             }
             self.moved.notify_one();
@@ -258,7 +229,6 @@ impl Stream {
             moves.mark_unchanged();
             let is_behind = self.tail.appended().get() > outgoing.sending().sent;
             let next = match self.seat.look(|member, now| outgoing.turn(member, now)) {
-                Turn::Send(Next::Resigned) => return self.resign(outgoing).await,
                 Turn::Send(next) => next,
                 Turn::Wait { until_ms } => {
                     let after = (!is_behind).then(|| outgoing.sending().sent);
@@ -297,10 +267,17 @@ impl Stream {
     }
 
     async fn send(&self, outgoing: Outgoing<Metadata>, next: Next) -> Result<Outgoing<Metadata>, End> {
-        let Some(place) = self.place().await? else { return Ok(outgoing) };
+        let place = match next {
+            // Whether it arrives or not: nothing waits for it.
+            Next::Resigned => timeout(HELLO_WITHIN, self.out.reserve()).await.ok().and_then(Result::ok),
+            Next::Welcome | Next::Feed { .. } | Next::Beacon => self.place().await?,
+        };
+        let Some(place) = place else {
+            return if next == Next::Resigned { Err(End::Gone) } else { Ok(outgoing) };
+        };
         let (outgoing, message) = make(outgoing, next).await?;
         if let Some(message) = message {
-            self.stamp(&outgoing, message, place)?;
+            place.send(Ok(outgoing.stamp(&*self.seat, message)?));
         }
         Ok(outgoing)
     }
@@ -314,24 +291,6 @@ impl Stream {
                 Err(_) => return Ok(None),
             }
         }
-    }
-
-    fn stamp(&self, outgoing: &Outgoing<Metadata>, message: Down, place: Place<'_>) -> Result<(), End> {
-        let (at, bytes) = (outgoing.sending(), weight(&message));
-        let envelope: Envelope = self.seat.with(|member, now| member.stamp(self.id, at, bytes, now))?;
-        place.send(Ok(envelope.around(message)));
-        Ok(())
-    }
-
-    async fn resign(&self, outgoing: Outgoing<Metadata>) -> End {
-        let last = async {
-            let place = self.out.reserve().await.map_err(|_| End::Gone)?;
-            let (outgoing, message) = make(outgoing, Next::Resigned).await?;
-            message.map_or(Ok(()), |message| self.stamp(&outgoing, message, place))
-        };
-        // Whether it arrives or not: nothing waits for it.
-        let _ = timeout(HELLO_WITHIN, last).await;
-        StreamEnd::Resigned.into()
     }
 
     /// `began`: when the full sync did that is under way.

@@ -47,10 +47,7 @@ impl Roll {
     /// its secret.
     pub(crate) fn update(&self, members: Vec<MemberInfo>, record: Option<&ConfigRecord>, now_ms: u64) {
         let shown = members.into_iter().map(|info| (incarnation_to_wire(info.who), info));
-        let is_named = |who: v1::Incarnation| {
-            let who = incarnation(&who);
-            record.is_some_and(|record| record.primary == who || record.insync.contains(&who))
-        };
+        let is_named = |who: v1::Incarnation| record.is_some_and(|record| record.names(incarnation(&who)));
         self.0.lock().update(shown, is_named, now_ms);
     }
 

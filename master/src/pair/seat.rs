@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use election::{ConfigRecord, Event, Incarnation, Millis, Seen, Timing, Versioned};
 use http::HeaderValue;
-use member::{Action, LostData, Member, NotTransferred, Occasion, Role, Transferred};
+use member::{Action, LostData, Member, NotTransferred, Occasion, Reach, Role, Transferred};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -268,6 +268,12 @@ impl Seat {
         }
     }
 
+    /// What became of the last question to the coordinator.
+    pub(crate) fn note_coordinator(&self, error: Option<&coordinator::Error>) {
+        self.counts.coordinator_errors.fetch_add(u64::from(error.is_some()), Ordering::Relaxed);
+        *self.counts.coordinator_trouble.lock() = error.map(ToString::to_string);
+    }
+
     fn ask(&self, ask: Ask) {
         // The member asks one thing at a time, so there is room unless the asking task is gone, and
         // with it the pair.
@@ -299,6 +305,12 @@ fn tell_timing(from: &Timing, to: &Timing, is_first: bool) {
     match is_first {
         true => tracing::warn!("the cluster goes by other values than this member was started with: {changes}"),
         false => tracing::info!("the cluster goes by other values from now on: {changes}"),
+    }
+}
+
+impl Reach for &Seat {
+    fn tell<R>(&mut self, happens: impl FnOnce(&mut Member, Millis) -> R) -> R {
+        self.with(happens)
     }
 }
 

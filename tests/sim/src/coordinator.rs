@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use election::{ConfigRecord, Incarnation, Look, Seen, Versioned};
+use election::{ConfigRecord, Incarnation, Seen, Versioned};
+use member::Looked;
 use replication::Secret;
 
 use crate::checks::{founded_once, members_are_listed, promoted_from_set};
@@ -13,16 +14,22 @@ use crate::rng::Rng;
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "few at a time")]
 pub(crate) enum Request {
-    Read,
+    /// `members`: and who is here, first.
+    Read {
+        members: bool,
+    },
     Members,
-    Swap { expect: Option<Versioned>, to: ConfigRecord },
+    Swap {
+        expect: Option<Versioned>,
+        to: ConfigRecord,
+    },
 }
 
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "few at a time, and gone as soon as they are looked at")]
 pub(crate) enum Answer {
-    /// And the epoch that somebody says it leads, or 0.
-    Read(Look, u64),
+    /// Nothing yet of who has ended.
+    Read(Looked),
     /// Who is here, each with its secret.
     Members(Vec<(Incarnation, Secret)>),
     Swapped(u64),
@@ -52,8 +59,8 @@ pub(crate) struct Coordinator {
     lost_since: Option<u64>,
     /// An operator wrote the newest record, and no member has taken it up yet.
     is_entrusted: bool,
-    /// An epoch, and until when whoever leads it is seen.
-    leader: Option<(u64, u64)>,
+    /// Who leads, in which epoch, and until when that is seen.
+    leader: Option<(Incarnation, u64, u64)>,
     present: BTreeMap<usize, Present>,
     /// After a loss it takes members a while to be seen again.
     seen_from: BTreeMap<usize, u64>,
@@ -122,7 +129,7 @@ impl Coordinator {
         is_over(&self.down_until) && self.cut.values().all(is_over) && self.unseen.values().all(is_over)
     }
 
-    /// As the members' shells do all the time. `seen`: see [`Look::others`].
+    /// As the members' shells do all the time. `seen`: see [`election::Look::others`].
     pub(crate) fn be_present(
         &mut self,
         member: usize,
@@ -140,9 +147,9 @@ impl Coordinator {
             self.present.insert(member, Present { who, secret, until: now + LEASE_MS, seen });
         }
         if let Some(epoch) = leads
-            && self.leader.is_none_or(|(held, until)| held <= epoch || now >= until)
+            && self.leader.is_none_or(|(_, held, until)| held <= epoch || now >= until)
         {
-            self.leader = Some((epoch, now + LEASE_MS));
+            self.leader = Some((who, epoch, now + LEASE_MS));
         }
     }
 
@@ -196,21 +203,24 @@ impl Coordinator {
         revision
     }
 
-    pub(crate) fn handle(&mut self, member: usize, request: &Request, now: u64) -> Answer {
+    fn here(&self, now: u64) -> impl Iterator<Item = &Present> {
+        self.present.values().filter(move |present| now < present.until)
+    }
+
+    pub(crate) fn handle(&mut self, request: &Request, now: u64) -> Answer {
         match request {
-            Request::Read => {
-                let seen = self.leader.filter(|(_, until)| now < *until);
-                let others = self.present.iter().filter(|(at, present)| **at != member && now < present.until);
-                let others =
-                    others.filter_map(|(_, present)| present.seen).max_by_key(|seen| (seen.epoch, seen.version));
-                let is_present = self.present.get(&member).is_some_and(|present| now < present.until);
-                let look = Look { record: self.shown.clone(), store: self.store, others, is_present };
-                Answer::Read(look, seen.map_or(0, |(epoch, _)| epoch))
+            Request::Read { members } => {
+                let leader = self.leader.filter(|(_, _, until)| now < *until);
+                let members = members.then(|| self.here(now).map(|present| (present.who, present.seen)).collect());
+                Answer::Read(Looked {
+                    record: self.shown.clone(),
+                    store: self.store,
+                    members,
+                    ended: Vec::new(),
+                    announced: Some(leader.map(|(who, epoch, _)| (who, epoch))),
+                })
             }
-            Request::Members => {
-                let here = self.present.values().filter(|present| now < present.until);
-                Answer::Members(here.map(|present| (present.who, present.secret)).collect())
-            }
+            Request::Members => Answer::Members(self.here(now).map(|present| (present.who, present.secret)).collect()),
             Request::Swap { expect, to } => {
                 if self.shown != *expect {
                     return Answer::SwapRefused;

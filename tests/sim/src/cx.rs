@@ -119,7 +119,7 @@ impl Cx {
         if away && matches!(request, Request::Members) {
             return;
         }
-        let answer = (!away).then(|| self.handle(from, asker, request)).filter(|_| !lose_answer);
+        let answer = (!away).then(|| self.handle(asker, request)).filter(|_| !lose_answer);
         // No answer is noticed only after a while.
         let delay = match answer {
             Some(_) => 1 + self.rng.below(self.options.coordinator_ms_max),
@@ -128,10 +128,10 @@ impl Cx {
         self.net.put(self.now + delay, Delivery::FromCoordinator { to: from, asker, answer });
     }
 
-    fn handle(&mut self, from: usize, asker: Incarnation, request: &Request) -> Answer {
+    fn handle(&mut self, asker: Incarnation, request: &Request) -> Answer {
         let epoch = |coordinator: &Coordinator| coordinator.record().map_or(0, |known| known.record.epoch);
         let before = epoch(&self.coordinator);
-        let answer = self.coordinator.handle(from, request, self.now);
+        let answer = self.coordinator.handle(request, self.now);
         if let Request::Swap { expect, to } = request {
             let expect = expect.as_ref().map(|known| (known.record.epoch, known.record.version));
             self.say(|| format!("coordinator: {asker:?} {expect:?} to {to:?}: {answer:?}"));

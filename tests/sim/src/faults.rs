@@ -262,10 +262,6 @@ impl World {
         self.members.iter().any(|member| member.me == who && member.stays())
     }
 
-    pub(crate) fn is_up(&self, who: Incarnation) -> bool {
-        self.members.iter().any(|member: &Member| member.up && member.me == who)
-    }
-
     pub(crate) fn heal(&mut self) {
         self.cx.coordinator.heal();
         self.cx.net.heal(self.cx.now);

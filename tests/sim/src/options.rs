@@ -87,7 +87,7 @@ pub(crate) struct Options {
     /// Messages that a stream takes in a millisecond.
     pub(crate) sends: usize,
     pub(crate) digest_every_ms: u64,
-    pub(crate) repair_max: usize,
+    repair_max: usize,
     client_ttl_ms: u64,
     object_lease_ms: u64,
     pub(crate) segment_bytes: u64,
@@ -276,6 +276,9 @@ impl Options {
             digest_interval_ms: self.digest_every_ms,
             verify_interval_ms: 250,
             sample_ratio: 0.004,
+            sample_records: 100,
+            repair_records_max: self.repair_max,
+            seq_gap_max: 1000,
             shards,
             buckets: SHARD_BUCKETS as u32,
         }

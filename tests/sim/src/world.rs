@@ -3,7 +3,7 @@
 //! First chaos, in which only safety is asked for; then the faults end, and within a bounded time there must be one primary with
 //! every member in its set, every client must be answered, and all states must be the same one.
 
-use election::{Event, Incarnation, MemberId, Versioned};
+use election::{Event, Incarnation, MemberId};
 
 use crate::checks::{Checks, healed};
 use crate::client::Client;
@@ -233,36 +233,20 @@ impl World {
         if let Some(Answer::Members(shown)) = answer {
             return self.members[to].learn(now, shown);
         }
-        if let Some(Answer::Read(look, _)) = &answer
-            && look.record.is_some()
-        {
-            self.look_for_proofs(to, look.record.as_ref());
-        }
-        if let Some(Answer::Read(look, announced)) = &answer
-            && look.record.is_some()
-            && self.cx.options.unclean(to).asks_who_leads()
-        {
-            let who = if *announced > 0 { Event::Announced { epoch: *announced } } else { Event::NobodyAnnounced };
-            self.members[to].happen(&mut self.cx, who);
-        }
         let event = match answer {
-            Some(Answer::Read(look, _)) => Event::Read(look),
+            Some(Answer::Read(looked)) => {
+                // Those that are found to have ended, mostly.
+                let up: Vec<Incarnation> = self.members.iter().filter(|one| one.up).map(|one| one.me).collect();
+                let ended = |cx: &mut Cx, who| {
+                    let proofs = cx.options.proofs;
+                    !up.contains(&who) && proofs > 0 && (!cx.chaos || cx.rng.per_mille(proofs))
+                };
+                return self.members[to].on_looked(&mut self.cx, looked, ended);
+            }
             Some(Answer::Swapped(revision)) => Event::Swapped(revision),
             Some(Answer::SwapRefused) => Event::SwapRefused,
             Some(Answer::Members(_)) | None => Event::NoAnswer,
         };
         self.members[to].happen(&mut self.cx, event);
-    }
-
-    /// Whoever has read the record looks which of its members have ended.
-    fn look_for_proofs(&mut self, at: usize, known: Option<&Versioned>) {
-        let Some(known) = known.filter(|_| self.members[at].election().leads().is_none()) else { return };
-        let ended: Vec<Incarnation> = known.record.insync.iter().copied().filter(|who| !self.is_up(*who)).collect();
-        for who in ended {
-            let (proofs, chaos) = (self.cx.options.proofs, self.cx.chaos);
-            if proofs > 0 && (!chaos || self.cx.rng.per_mille(proofs)) {
-                self.members[at].happen(&mut self.cx, Event::ProvenDead(who));
-            }
-        }
     }
 }

@@ -4,8 +4,6 @@ use election::Incarnation;
 
 use super::violated;
 
-pub(crate) fn taken(who: Incarnation, leads: bool) {
-    if !leads {
-        violated!("{who:?} takes a peer, and leads nothing");
-    }
+pub(crate) fn taken_too_early(who: Incarnation) -> ! {
+    violated!("{who:?} takes a peer, and leads nothing")
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ::member::{Action, Life, NotTransferred, Occasion, Role};
+use ::member::{Action, Life, Looked, NotTransferred, Occasion, Rise, Role};
 use election::{Event, Incarnation, Timing};
 use metadata::{COLLIDING, Metadata, Now, Settings};
 use oplog::{Appender, Position, ReplicatedState as _, Secret, Tail, TailConfig};
-use standby::{Promotion, Standby};
+use standby::Standby;
 
 use super::Member;
 use crate::checks::one_primary::OnePrimary;
@@ -49,6 +49,15 @@ impl ::member::Stock<Metadata> for Stock<'_> {
     fn tail_config(&self) -> TailConfig {
         self.options.tail()
     }
+
+    /// Calls run on what the member leads with.
+    fn hold(&self, _: &Arc<Metadata>, _: &Arc<Tail>) {}
+
+    /// As if at random: another one for each member and epoch.
+    fn begins(&self, epoch: u64) -> (u64, Secret) {
+        let own = u128::from(epoch) << 64 | u128::from(self.me.member.0 << 32 | self.me.number);
+        (0, if self.options.colliding { COLLIDING } else { Secret(own.to_le_bytes()) })
+    }
 }
 
 impl Member {
@@ -71,13 +80,27 @@ impl Member {
         }
     }
 
+    /// `ended`: whether a member is known to have ended.
+    pub(crate) fn on_looked(
+        &mut self,
+        cx: &mut Cx,
+        mut looked: Looked,
+        mut ended: impl FnMut(&mut Cx, Incarnation) -> bool,
+    ) {
+        let record = looked.record.as_ref();
+        let asked_about: Vec<Incarnation> = self.core.looks_for_ends(record).collect();
+        looked.announced = looked.announced.filter(|_| self.core.looks_for_a_primary(record));
+        looked.ended = asked_about.into_iter().filter(|who| ended(cx, *who)).collect();
+        self.with(cx, |member, now| member.on_looked(looked, now));
+    }
+
     pub(crate) fn happen(&mut self, cx: &mut Cx, event: Event) -> bool {
         self.with(cx, |member, now| member.on(event, now))
     }
 
     fn act(&mut self, cx: &mut Cx, action: Action) {
         match action {
-            Action::Read => cx.ask(self.at, self.me, Request::Read),
+            Action::Read => cx.ask(self.at, self.me, Request::Read { members: self.core.looks_for_members() }),
             Action::Swap { expect, to } => {
                 sound_leads::claims(self.me, &to, self.core.is_sound());
                 if let Some(known) = self.election().record() {
@@ -128,7 +151,7 @@ impl Member {
         let Some(life) = self.life.take() else { return };
         let (me, now, clock) = (self.me, self.ttl(cx), self.clock(cx.now));
         let stock = Stock::new(cx, me, now);
-        let (standby, is_emptied) = life.step_down(&mut self.core, &stock, clock);
+        let (standby, is_emptied) = life.step_down((&mut self.core, clock), &stock);
         if is_emptied {
             cx.checks.monotonic.emptied(self.me);
             cx.checks.held.gone(self.me);
@@ -150,32 +173,19 @@ impl Member {
         cx.tally.rebirths += u64::from(cx.checks.begins(epoch));
         cx.checks.births.leads(&cx.history, self.me, epoch, begins_after);
         cx.checks.acknowledged.leads(&cx.history, self.me, begins_after);
-        let promotion = Promotion::new(standby);
-        loop {
-            match promotion.apply(::member::APPLY_ENTRIES) {
-                Ok(applied) if applied.entries == 0 => break,
-                Ok(_) => {}
-                Err(error) => applied_in_order::misfit(self.me, &error),
-            }
-        }
-        let begun = promotion.begin(epoch, 0, self.drawn(cx, epoch));
-        let begun = begun.unwrap_or_else(|error| applied_in_order::misfit(self.me, &error));
-        equal_digest::check(&cx.history, self.me, begins_after, || begun.0.digest().1, "as it is promoted");
+        let rise = Rise::new(standby, epoch);
+        let applied = std::iter::repeat_with(|| rise.apply()).find(|applied| *applied != Ok(true));
+        let begun = applied.unwrap_or(Ok(false)).and_then(|_| rise.begin(&Stock::new(cx, self.me, self.ttl(cx))));
+        let life = begun.unwrap_or_else(|error| applied_in_order::misfit(self.me, &error));
+        equal_digest::check(&cx.history, self.me, begins_after, || life.state().digest().1, "as it is promoted");
         OnePrimary::begins(cx.history.begin(epoch, self.me, begins_after), self.me, epoch);
-        let life = Life::leads(&Stock::new(cx, self.me, self.ttl(cx)), begun);
-        let tail = Arc::clone(life.tail());
         self.life = Some(life);
         self.written_upto = begins_after.seq;
         self.wrote(cx);
-        if self.with(cx, |member, now| member.open(epoch, tail, now)) {
-            cx.tally.takeovers += 1;
-        }
-    }
-
-    /// As if at random: another one for each member and epoch.
-    fn drawn(&self, cx: &Cx, epoch: u64) -> Secret {
-        let own = u128::from(epoch) << 64 | u128::from(self.me.member.0 << 32 | self.me.number);
-        if cx.options.colliding { COLLIDING } else { Secret(own.to_le_bytes()) }
+        let (clock, Some(life)) = (self.clock(cx.now), &self.life) else { return };
+        let opens = life.open((&mut self.core, clock), epoch);
+        cx.tally.takeovers += u64::from(opens);
+        self.carry(cx);
     }
 
     /// After whatever may have appended to the log that this member leads with.

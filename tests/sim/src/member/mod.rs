@@ -238,10 +238,7 @@ impl Member {
 
     pub(crate) fn learn(&mut self, now: u64, shown: Vec<(Incarnation, Secret)>) {
         let record = self.core.known().map(|known| &known.record);
-        let is_named = |who: v1::Incarnation| {
-            let who = incarnation(&who);
-            record.is_some_and(|record| record.primary == who || record.insync.contains(&who))
-        };
+        let is_named = |who: v1::Incarnation| record.is_some_and(|record| record.names(incarnation(&who)));
         self.roll.update(shown.into_iter().map(|(who, secret)| (incarnation_to_wire(who), secret)), is_named, now);
     }
 
@@ -252,7 +249,7 @@ impl Member {
 
     fn on_closed(&mut self, cx: &mut Cx, stream: u64) {
         if self.ride.as_ref().is_some_and(|ride| ride.stream == stream) {
-            return self.leave_ride(cx);
+            return self.leave_ride(cx, None);
         }
         self.close_stream(cx, stream);
     }

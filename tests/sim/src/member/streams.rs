@@ -1,9 +1,11 @@
 //! The primary's side of its streams.
 
-use ::member::{Life, Outgoing, Turn, incarnation_to_wire, weight};
+use std::sync::Arc;
+
+use ::member::{Life, Outgoing, Turn, incarnation_to_wire};
 use proto::v1;
 use proto::v1::from_primary::Message as Down;
-use replication::{Challenged, PeerLog};
+use replication::Challenged;
 
 use super::Member;
 use crate::checks::{cursors, peers_of_a_reign};
@@ -40,12 +42,14 @@ impl Member {
 
     pub(super) fn on_proof(&mut self, cx: &mut Cx, stream: u64, proof: &v1::Proof) {
         let Some((to, challenged)) = self.challenged.remove(&stream) else { return };
-        let opened = challenged.on_proof(proof).ok().and_then(|admitted| {
-            let (id, _) = self.with(cx, |member, now| member.open_stream(admitted, now)).ok()?;
-            peers_of_a_reign::taken(self.me, matches!(self.life, Some(Life::Leads(..))));
-            let Some(Life::Leads(state, tail)) = &self.life else { return None };
-            Some(Outgoing::new(&self.core, id, (state, tail), &PeerLog::from(proof)))
-        });
+        let clock = self.clock(cx.now);
+        let held = || match &self.life {
+            Some(Life::Leads(state, tail)) => (Arc::clone(state), Arc::clone(tail)),
+            Some(Life::Follows(_)) | None => peers_of_a_reign::taken_too_early(self.me),
+        };
+        let opened = challenged.on_proof(proof).ok();
+        let opened = opened.and_then(|admitted| Outgoing::open((&mut self.core, clock), admitted, proof, held).ok());
+        self.carry(cx);
         let Some(outgoing) = opened else {
             return cx.send_to(End::Member(self.at), to, stream, Body::Refused);
         };
@@ -96,15 +100,11 @@ impl Member {
             return Err(Stop::Ends);
         };
         let Some(message) = made else { return Ok(()) };
-        let (id, sending, bytes) = (outgoing.stream(), outgoing.sending(), weight(&message));
-        let Ok(envelope) = self.with(cx, |member, now| member.stamp(id, sending, bytes, now)) else {
+        let Ok(message) = self.with(cx, |member, now| outgoing.stamp((member, now), message)) else {
             return Err(Stop::Ends);
         };
-        cx.send_to(End::Member(self.at), to, stream, Body::Down(envelope.around(message)));
-        match next {
-            ::member::Next::Resigned => Err(Stop::Ends),
-            ::member::Next::Welcome | ::member::Next::Feed { .. } | ::member::Next::Beacon => Ok(()),
-        }
+        cx.send_to(End::Member(self.at), to, stream, Body::Down(message));
+        Ok(())
     }
 
     /// What a peer of the set lacks is there.
