@@ -1,7 +1,7 @@
-//! The table of calls: for each its request, its answer, its place in a session's messages, its unary method, and
+//! Calls as types: for each its request, its answer, its place in a session's messages, its unary method, and
 //! whether it changes anything.
 //!
-//! Invariants: a call that changes something carries a request number; a new call is one line here.
+//! Invariants: a call that changes something carries a request number; a new call is one in the contract (`proto::calls`).
 //!
 //! Deliberately absent: how calls travel, and what their answers mean.
 
@@ -40,9 +40,9 @@ pub(crate) trait Read: Call {
     fn from_standby(answer: &Self::Answer) -> bool;
 }
 
-macro_rules! reads {
-    ($($name:ident)*) => {
-        $(impl Read for $name {
+macro_rules! read {
+    ($name:ident, true) => {
+        impl Read for $name {
             fn standby(&mut self) -> &mut Option<v1::StandbyRead> {
                 &mut self.0.standby
             }
@@ -50,14 +50,14 @@ macro_rules! reads {
             fn from_standby(answer: &Self::Answer) -> bool {
                 answer.from_standby
             }
-        })*
+        }
     };
+    ($name:ident, false) => {};
 }
 
-reads! { GetReplicas Exists ListKeys ListSegments }
-
 macro_rules! calls {
-    ($($name:ident($request:ident) -> $answer:ident, $method:ident, $answered:ident, $mutates:literal;)*) => {
+    ($($name:ident($request:ident) -> $answered:ident($answer:ident), $method:ident,
+       mutates: $mutates:literal, work: $work:tt, standby: $standby:tt;)+) => {
         $(
             #[derive(Clone)]
             pub(crate) struct $name(pub(crate) v1::$request);
@@ -86,79 +86,34 @@ macro_rules! calls {
                     client.$method(self.0).await
                 }
             }
-        )*
+
+            read!($name, $standby);
+        )+
     };
 }
 
-calls! {
-    Heartbeat(HeartbeatRequest) -> HeartbeatResponse, heartbeat, Heartbeat, false;
-    MountSegment(MountSegmentRequest) -> MountSegmentResponse, mount_segment, MountSegment, true;
-    RemountSegments(RemountSegmentsRequest) -> MountSegmentResponse, remount_segments, MountSegment, true;
-    UnmountSegment(UnmountSegmentRequest) -> UnmountSegmentResponse, unmount_segment, UnmountSegment, true;
-    ListSegments(ListSegmentsRequest) -> ListSegmentsResponse, list_segments, ListSegments, false;
-    PutStart(PutStartRequest) -> PutStartResponse, put_start, PutStart, true;
-    PutEnd(PutEndRequest) -> PutEndResponse, put_end, PutEnd, true;
-    PutRevoke(PutRevokeRequest) -> PutRevokeResponse, put_revoke, PutRevoke, true;
-    GetReplicas(GetReplicasRequest) -> GetReplicasResponse, get_replicas, GetReplicas, false;
-    Exists(ExistsRequest) -> ExistsResponse, exists, Exists, false;
-    Remove(RemoveRequest) -> RemoveResponse, remove, Remove, true;
-    RemoveMatching(RemoveMatchingRequest) -> RemoveManyResponse, remove_matching, RemoveMany, true;
-    RemoveAll(RemoveAllRequest) -> RemoveManyResponse, remove_all, RemoveMany, true;
-    ListKeys(ListKeysRequest) -> ListKeysResponse, list_keys, ListKeys, false;
-    Pin(PinRequest) -> PinResponse, pin, Pin, true;
-    Unpin(UnpinRequest) -> PinResponse, unpin, Pin, true;
-    CopyStart(CopyStartRequest) -> TransferStartResponse, copy_start, TransferStart, true;
-    CopyEnd(TransferFinishRequest) -> TransferFinishResponse, copy_end, TransferFinish, true;
-    CopyRevoke(TransferFinishRequest) -> TransferFinishResponse, copy_revoke, TransferFinish, true;
-    MoveStart(MoveStartRequest) -> TransferStartResponse, move_start, TransferStart, true;
-    MoveEnd(TransferFinishRequest) -> TransferFinishResponse, move_end, TransferFinish, true;
-    MoveRevoke(TransferFinishRequest) -> TransferFinishResponse, move_revoke, TransferFinish, true;
-    CreateTask(CreateTaskRequest) -> CreateTaskResponse, create_task, CreateTask, true;
-    FetchTasks(FetchTasksRequest) -> FetchTasksResponse, fetch_tasks, FetchTasks, true;
-    CompleteTask(CompleteTaskRequest) -> CompleteTaskResponse, complete_task, CompleteTask, true;
-    ListTasks(ListTasksRequest) -> ListTasksResponse, list_tasks, ListTasks, false;
-}
+proto::for_each_call!(calls);
 
 macro_rules! answers {
-    ($($variant:ident($answer:ident))*) => {
+    ($($variant:ident($answer:ident);)+) => {
         $(impl Positioned for v1::$answer {
             fn position(&self) -> Option<&v1::Position> {
                 self.position.as_ref()
             }
-        })*
+        })+
 
         impl Positioned for session_response::Answer {
             fn position(&self) -> Option<&v1::Position> {
                 match self {
                     session_response::Answer::Error(_) => None,
-                    $(session_response::Answer::$variant(answer) => answer.position.as_ref(),)*
+                    $(session_response::Answer::$variant(answer) => answer.position.as_ref(),)+
                 }
             }
         }
     };
 }
 
-answers! {
-    Heartbeat(HeartbeatResponse)
-    MountSegment(MountSegmentResponse)
-    UnmountSegment(UnmountSegmentResponse)
-    ListSegments(ListSegmentsResponse)
-    PutStart(PutStartResponse)
-    PutEnd(PutEndResponse)
-    PutRevoke(PutRevokeResponse)
-    GetReplicas(GetReplicasResponse)
-    Exists(ExistsResponse)
-    Remove(RemoveResponse)
-    RemoveMany(RemoveManyResponse)
-    ListKeys(ListKeysResponse)
-    Pin(PinResponse)
-    TransferStart(TransferStartResponse)
-    TransferFinish(TransferFinishResponse)
-    CreateTask(CreateTaskResponse)
-    FetchTasks(FetchTasksResponse)
-    CompleteTask(CompleteTaskResponse)
-    ListTasks(ListTasksResponse)
-}
+proto::for_each_answer!(answers);
 
 impl Positioned for v1::StatusResponse {
     fn position(&self) -> Option<&v1::Position> {

@@ -3,7 +3,11 @@
 //! Invariants: a bound stands here once and is named in the refusal of what exceeds it. A larger value is a change of
 //! the wire contract, since an older peer goes on refusing it.
 //!
+//! Lists have their bounds in the contract, beside the field (`items_max` in `options.proto`).
+//!
 //! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory).
+
+use crate::calls::items_max;
 
 /// A client id.
 pub const CLIENT_ID_BYTES: usize = 16;
@@ -15,7 +19,7 @@ pub const DIGEST_BYTES: usize = 16;
 /// A key; at least one byte.
 pub const KEY_BYTES_MAX: usize = 4096;
 /// Items of one call: keys, segments, tasks.
-pub const BATCH_ITEMS_MAX: usize = 10_000;
+pub const BATCH_ITEMS_MAX: usize = items_max("", "");
 /// One message in either direction, as encoded. An answer that would be larger ends early where it has pages, else the
 /// call is refused.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -32,9 +36,9 @@ pub const REGEX_BYTES_MAX: usize = 1024;
 pub const TASK_MESSAGE_BYTES_MAX: usize = 1024;
 
 /// Replicas of one object, in memory and on disk each; targets of one copy.
-pub const REPLICAS_MAX: usize = 16;
+pub const REPLICAS_MAX: usize = items_max("CopyStartItem", "target_segments");
 /// Segments named as preferred in one call.
-pub const PREFERRED_SEGMENTS_MAX: usize = 16;
+pub const PREFERRED_SEGMENTS_MAX: usize = items_max("Placement", "preferred_segments");
 
 /// Keys of one page where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
 pub const LIST_KEYS_DEFAULT: usize = 1000;
@@ -42,11 +46,11 @@ pub const LIST_KEYS_DEFAULT: usize = 1000;
 pub const FETCH_TASKS_DEFAULT: usize = 100;
 
 /// What a standby asks its primary to compare in one question: whole shards,
-pub const VERIFY_SHARDS_MAX: usize = 32;
+pub const VERIFY_SHARDS_MAX: usize = items_max("ShardList", "shards");
 /// parts of shards,
-pub const VERIFY_PARTS_MAX: usize = 512;
+pub const VERIFY_PARTS_MAX: usize = items_max("PartList", "parts");
 /// records of a sample.
-pub const VERIFY_RECORDS_MAX: usize = 2000;
+pub const VERIFY_RECORDS_MAX: usize = items_max("Sample", "records");
 
 /// From a client's lowest unanswered request number to its highest: how many answers a master keeps for one client.
 /// A client waits before it would reach further.

@@ -35,7 +35,7 @@ def make_stubs(directory):
     protos = os.path.join(ROOT, "proto", "proto")
     files = [
         os.path.join("understudy", "v1", name)
-        for name in ("common.proto", "metadata.proto", "replication.proto", "admin.proto")
+        for name in ("options.proto", "common.proto", "metadata.proto", "replication.proto", "admin.proto")
     ]
     into = [f"--python_out={directory}", f"--grpc_python_out={directory}"]
     if protoc.main(["protoc", f"-I{protos}", *into, *files]) != 0:

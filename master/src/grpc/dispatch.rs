@@ -1,7 +1,8 @@
 //! The way of every request, from its name to the state and back as an answer. Unary calls and sessions share it.
 //!
-//! Invariants: a call runs only while the gate is open, but for reads that may run on a standby; what it appended is committed by the node's rule before its
-//! answer is looked at; nothing here looks into what a call means.
+//! Invariants: a call runs only while the gate is open, but for reads that may run on a standby; what it appended is
+//! committed by the node's rule before its answer is looked at; nothing here looks into what a call means. Decoding, weighing and
+//! encoding follow from the table of calls (`proto::calls`); `execute` says which function a call is.
 //!
 //! Deliberately absent: waiting. A call runs to its end on the thread that it is given; who waits for the commit of
 //! its answer is `unary`'s and `session`'s affair.
@@ -51,70 +52,41 @@ pub(crate) fn decode(method: &str, message: Bytes) -> Option<Result<Call, CallEr
     Some(decoded.map_err(|error| status::invalid("request", error)))
 }
 
-fn decode_unary(method: &str, message: Bytes) -> Option<Result<Call, DecodeError>> {
-    fn as_call<R: Message + Default>(message: Bytes, call: fn(R) -> Call) -> Result<Call, DecodeError> {
-        R::decode(message).map(call)
-    }
-    Some(match method {
-        "Heartbeat" => as_call(message, Call::Heartbeat),
-        "MountSegment" => as_call(message, Call::MountSegment),
-        "RemountSegments" => as_call(message, Call::RemountSegments),
-        "UnmountSegment" => as_call(message, Call::UnmountSegment),
-        "ListSegments" => as_call(message, Call::ListSegments),
-        "PutStart" => as_call(message, Call::PutStart),
-        "PutEnd" => as_call(message, Call::PutEnd),
-        "PutRevoke" => as_call(message, Call::PutRevoke),
-        "GetReplicas" => as_call(message, Call::GetReplicas),
-        "Exists" => as_call(message, Call::Exists),
-        "Remove" => as_call(message, Call::Remove),
-        "RemoveMatching" => as_call(message, Call::RemoveMatching),
-        "RemoveAll" => as_call(message, Call::RemoveAll),
-        "ListKeys" => as_call(message, Call::ListKeys),
-        "Pin" => as_call(message, Call::Pin),
-        "Unpin" => as_call(message, Call::Unpin),
-        "CopyStart" => as_call(message, Call::CopyStart),
-        "CopyEnd" => as_call(message, Call::CopyEnd),
-        "CopyRevoke" => as_call(message, Call::CopyRevoke),
-        "MoveStart" => as_call(message, Call::MoveStart),
-        "MoveEnd" => as_call(message, Call::MoveEnd),
-        "MoveRevoke" => as_call(message, Call::MoveRevoke),
-        "CreateTask" => as_call(message, Call::CreateTask),
-        "FetchTasks" => as_call(message, Call::FetchTasks),
-        "CompleteTask" => as_call(message, Call::CompleteTask),
-        "ListTasks" => as_call(message, Call::ListTasks),
-        _ => return None,
-    })
+macro_rules! table {
+    ($($name:ident($request:ident) -> $answer:ident($message:ident), $method:ident,
+       mutates: $mutates:literal, work: $work:tt, standby: $standby:literal;)+) => {
+        fn decode_unary(method: &str, message: Bytes) -> Option<Result<Call, DecodeError>> {
+            Some(match method {
+                $(stringify!($name) => v1::$request::decode(message).map(Call::$name),)+
+                _ => return None,
+            })
+        }
+
+        pub(crate) fn weight(call: &Call) -> Weight {
+            match call {
+                $(Call::$name(request) => work!(request, $work),)+
+            }
+        }
+    };
 }
 
-pub(crate) fn weight(call: &Call) -> Weight {
-    let items = match call {
-        Call::Heartbeat(_) => 1,
-        Call::MountSegment(request) => request.segments.len(),
-        Call::RemountSegments(request) => request.segments.len(),
-        Call::UnmountSegment(request) => request.segment_ids.len(),
-        Call::PutStart(request) => request.items.len(),
-        Call::PutEnd(request) => request.items.len(),
-        Call::PutRevoke(request) => request.items.len(),
-        Call::GetReplicas(request) => request.keys.len(),
-        Call::Exists(request) => request.keys.len(),
-        Call::Remove(request) => request.keys.len(),
-        Call::Pin(request) => request.keys.len(),
-        Call::Unpin(request) => request.keys.len(),
-        Call::CopyStart(request) => request.items.len(),
-        Call::MoveStart(request) => request.items.len(),
-        Call::CopyEnd(request) | Call::CopyRevoke(request) => request.items.len(),
-        Call::MoveEnd(request) | Call::MoveRevoke(request) => request.items.len(),
-        Call::CreateTask(request) => request.items.len(),
-        Call::CompleteTask(request) => request.items.len(),
-        // A client has few tasks; of all there are, it takes the first.
-        Call::FetchTasks(_) => 100,
-        // They go over everything that there is.
-        Call::ListSegments(_)
-        | Call::ListTasks(_)
-        | Call::ListKeys(_)
-        | Call::RemoveMatching(_)
-        | Call::RemoveAll(_) => return Weight::Long,
+macro_rules! work {
+    ($request:ident, (list $list:ident)) => {
+        of_items($request.$list.len())
     };
+    ($request:ident, (items $items:literal)) => {{
+        let _ = $request;
+        of_items($items)
+    }};
+    ($request:ident, (everything)) => {{
+        let _ = $request;
+        Weight::Long
+    }};
+}
+
+proto::for_each_call!(table);
+
+fn of_items(items: usize) -> Weight {
     if items > INLINE_ITEMS_MAX { Weight::Long } else { Weight::Inline }
 }
 
@@ -132,9 +104,9 @@ pub(crate) fn run(node: &Node, from: From, call: &Call, taken: Taken, waited: &W
 fn run_open(node: &Node, from: From, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
     let epoch = match node.gate.check_open() {
         Ok(epoch) => epoch,
-        Err(closed) => return standby_read::run(node, call, closed, waited),
+        Err(closed) => return standby_read::run(node, from, call, closed, waited),
     };
-    let reply = execute(node, from, call, waited);
+    let reply = execute(node, from, call, By::Primary, waited);
     // Also after a refusal: of a large batch, parts may be in the log.
     node.commit_appended();
     reply.map(|mut reply| {
@@ -145,22 +117,23 @@ fn run_open(node: &Node, from: From, call: &Call, waited: &Waited) -> Result<Rep
     })
 }
 
-fn execute(node: &Node, from: From, call: &Call, waited: &Waited) -> Result<Reply, CallError> {
+/// `by`: as what this member answers. A standby is only asked what the contract lets it answer.
+pub(crate) fn execute(node: &Node, from: From, call: &Call, by: By, waited: &Waited) -> Result<Reply, CallError> {
     match call {
         Call::Heartbeat(request) => segments::heartbeat(node, from, request),
         Call::MountSegment(request) => segments::mount(node, from, request),
         Call::RemountSegments(request) => segments::remount(node, from, request),
         Call::UnmountSegment(request) => segments::unmount(node, from, request),
-        Call::ListSegments(request) => segments::list(node, request, By::Primary),
+        Call::ListSegments(request) => segments::list(node, request, by),
         Call::PutStart(request) => put::start(node, from, request),
         Call::PutEnd(request) => put::end(node, from, request),
         Call::PutRevoke(request) => put::revoke(node, from, request),
-        Call::GetReplicas(request) => read::get_replicas(node, request, By::Primary),
-        Call::Exists(request) => read::exists(node, request, By::Primary),
+        Call::GetReplicas(request) => read::get_replicas(node, request, by),
+        Call::Exists(request) => read::exists(node, request, by),
         Call::Remove(request) => remove::remove(node, from, request),
         Call::RemoveMatching(request) => remove::remove_matching(node, from, request, waited),
         Call::RemoveAll(request) => remove::remove_all(node, from, request, waited),
-        Call::ListKeys(request) => read::list_keys(node, request, By::Primary, waited),
+        Call::ListKeys(request) => read::list_keys(node, request, by, waited),
         Call::Pin(request) => remove::set_pin(node, from, request),
         Call::Unpin(request) => remove::unpin(node, from, request),
         Call::CopyStart(request) => transfer::copy_start(node, from, request),
@@ -185,26 +158,13 @@ pub(crate) fn encode(reply: &Reply) -> Result<Bytes, CallError> {
         put_message(&mut out, length, message);
         Ok(out.freeze())
     }
-    match &reply.answer {
-        Answer::Error(error) => Err(error.clone()),
-        Answer::Heartbeat(message) => framed(message, reply),
-        Answer::MountSegment(message) => framed(message, reply),
-        Answer::UnmountSegment(message) => framed(message, reply),
-        Answer::ListSegments(message) => framed(message, reply),
-        Answer::PutStart(message) => framed(message, reply),
-        Answer::PutEnd(message) => framed(message, reply),
-        Answer::PutRevoke(message) => framed(message, reply),
-        Answer::GetReplicas(message) => framed(message, reply),
-        Answer::Exists(message) => framed(message, reply),
-        Answer::Remove(message) => framed(message, reply),
-        Answer::RemoveMany(message) => framed(message, reply),
-        Answer::ListKeys(message) => framed(message, reply),
-        Answer::Pin(message) => framed(message, reply),
-        Answer::TransferStart(message) => framed(message, reply),
-        Answer::TransferFinish(message) => framed(message, reply),
-        Answer::CreateTask(message) => framed(message, reply),
-        Answer::FetchTasks(message) => framed(message, reply),
-        Answer::CompleteTask(message) => framed(message, reply),
-        Answer::ListTasks(message) => framed(message, reply),
+    macro_rules! table {
+        ($($name:ident($message:ident);)+) => {
+            match &reply.answer {
+                Answer::Error(error) => Err(error.clone()),
+                $(Answer::$name(message) => framed(message, reply),)+
+            }
+        };
     }
+    proto::for_each_answer!(table)
 }

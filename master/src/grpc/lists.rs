@@ -19,9 +19,8 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet};
-use proto::limits::{
-    BATCH_ITEMS_MAX, PREFERRED_SEGMENTS_MAX, REPLICAS_MAX, VERIFY_PARTS_MAX, VERIFY_RECORDS_MAX, VERIFY_SHARDS_MAX,
-};
+use proto::calls::items_max;
+use proto::limits::BATCH_ITEMS_MAX;
 use proto::status;
 use proto::v1::CallError;
 
@@ -139,7 +138,7 @@ impl Making<'_> {
         let fields = message.field.iter().filter_map(|field| {
             let inner = (field.r#type() == Type::Message).then(|| self.shape(field.type_name())).flatten();
             let is_list = field.label() == Label::Repeated;
-            let limit = limit_of(field.name());
+            let limit = items_max(message.name(), field.name());
             let kind = match (is_list, field.r#type()) {
                 (true, Type::Message | Type::String | Type::Bytes) => Kind::List { limit, element: inner },
                 (true, _) => Kind::Numbers { limit },
@@ -154,17 +153,6 @@ impl Making<'_> {
         });
         self.numbers.insert(type_name.to_owned(), number);
         number
-    }
-}
-
-fn limit_of(list: &str) -> usize {
-    match list {
-        "preferred_segments" => PREFERRED_SEGMENTS_MAX,
-        "target_segments" => REPLICAS_MAX,
-        "shards" => VERIFY_SHARDS_MAX,
-        "parts" => VERIFY_PARTS_MAX,
-        "records" => VERIFY_RECORDS_MAX,
-        _ => BATCH_ITEMS_MAX,
     }
 }
 

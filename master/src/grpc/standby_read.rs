@@ -15,22 +15,40 @@ use proto::v1::session_request::Call;
 use proto::v1::{CallError, Reason, StandbyRead};
 use tokio::time::{Instant, timeout_at};
 
+use crate::grpc::caller::From;
+use crate::grpc::dispatch;
 use crate::grpc::long::Waited;
-use crate::grpc::read::{self, By};
+use crate::grpc::read::By;
 use crate::grpc::reply::Reply;
-use crate::grpc::segments;
 use crate::node::Node;
 use crate::pair::Pair;
 
-fn asked(call: &Call) -> Option<Asked> {
-    let asked = match call {
-        Call::GetReplicas(request) => &request.standby,
-        Call::Exists(request) => &request.standby,
-        Call::ListKeys(request) => &request.standby,
-        Call::ListSegments(request) => &request.standby,
-        _ => return None,
+macro_rules! table {
+    ($($name:ident($request:ident) -> $answer:ident($message:ident), $method:ident,
+       mutates: $mutates:literal, work: $work:tt, standby: $standby:tt;)+) => {
+        /// `None`: the contract lets no standby answer it.
+        fn asked_of_standby(call: &Call) -> Option<&StandbyRead> {
+            match call {
+                $(Call::$name(request) => of_standby!(request, $standby),)+
+            }
+        }
     };
-    asked.as_ref().map(|StandbyRead { min_position, max_staleness_ms }| Asked {
+}
+
+macro_rules! of_standby {
+    ($request:ident, true) => {
+        $request.standby.as_ref()
+    };
+    ($request:ident, false) => {{
+        let _ = $request;
+        None
+    }};
+}
+
+proto::for_each_call!(table);
+
+fn asked(call: &Call) -> Option<Asked> {
+    asked_of_standby(call).map(|StandbyRead { min_position, max_staleness_ms }| Asked {
         min_position: min_position.map_or(Position::default(), |at| Position { epoch: at.epoch, seq: at.seq }),
         max_staleness_ms: *max_staleness_ms,
     })
@@ -74,7 +92,13 @@ pub(crate) fn wait(node: &Node, call: &Call) -> Option<impl Future<Output = ()> 
 }
 
 /// What this member can say as a standby; `closed`: what the gate says.
-pub(crate) fn run(node: &Node, call: &Call, closed: CallError, waited: &Waited) -> Result<Reply, CallError> {
+pub(crate) fn run(
+    node: &Node,
+    from: From,
+    call: &Call,
+    closed: CallError,
+    waited: &Waited,
+) -> Result<Reply, CallError> {
     let Some((pair, asked)) = standby(node, call, &closed) else { return Err(closed) };
     let refuse = |unmet| match unmet {
         Unmet::NotFollowing => closed.clone(),
@@ -83,14 +107,7 @@ pub(crate) fn run(node: &Node, call: &Call, closed: CallError, waited: &Waited) 
     let held = node.held();
     let applied = held.state.applied();
     check(&pair, applied, asked).map_err(refuse)?;
-    let by = By::Standby { applied };
-    let reply = match call {
-        Call::GetReplicas(request) => read::get_replicas(node, request, by),
-        Call::Exists(request) => read::exists(node, request, by),
-        Call::ListKeys(request) => read::list_keys(node, request, by, waited),
-        Call::ListSegments(request) => segments::list(node, request, by),
-        _ => return Err(closed),
-    }?;
+    let reply = dispatch::execute(node, from, call, By::Standby { applied }, waited)?;
     if !Arc::ptr_eq(&held, &node.held()) {
         return Err(stale_read("state and log of this member have changed hands meanwhile"));
     }

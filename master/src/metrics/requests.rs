@@ -40,7 +40,8 @@ const BUCKETS: usize = BOUNDS_NS.len() + 1;
 const SHARDS: usize = 16;
 
 macro_rules! methods {
-    ($($name:ident),+ $(,)?) => {
+    ($($name:ident($request:ident) -> $answer:ident($message:ident), $method:ident,
+       mutates: $mutates:literal, work: $work:tt, standby: $standby:literal;)+) => {
         /// What was called.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         pub(crate) enum Method {
@@ -73,11 +74,7 @@ macro_rules! methods {
     };
 }
 
-methods! {
-    Heartbeat, MountSegment, RemountSegments, UnmountSegment, ListSegments, PutStart, PutEnd, PutRevoke, GetReplicas,
-    Exists, Remove, RemoveMatching, RemoveAll, ListKeys, Pin, Unpin, CopyStart, CopyEnd, CopyRevoke, MoveStart, MoveEnd,
-    MoveRevoke, CreateTask, FetchTasks, CompleteTask, ListTasks,
-}
+proto::for_each_call!(methods);
 
 impl Method {
     /// Not for the fast path.
