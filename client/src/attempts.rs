@@ -8,7 +8,7 @@
 //!     └──────► it is the answer
 //! ```
 //!
-//! Invariants: no answer and no redirect of an epoch lower than the highest seen counts, nor one of another cluster (`way`); a call that may have run stays so
+//! Invariants: no answer and no redirect of an epoch lower than the highest seen counts, nor one of another history (`way`); a call that may have run stays so
 //! marked, however its later attempts end; one that would run twice is not made again.
 //!
 //! Deliberately absent: connections, timers, request numbers. All attempts of a call carry the same bytes.
@@ -19,7 +19,7 @@ use proto::v1::{CallError, Reason};
 use tonic::Code;
 
 use crate::backoff::Backoff;
-use crate::ids::ClusterId;
+use crate::ids::HistoryId;
 use crate::route::Target;
 pub use crate::way::Way;
 
@@ -81,7 +81,7 @@ pub fn meaning(error: &CallError) -> Meaning {
     }
 }
 
-/// Why an answer of the client's own cluster does not count. `None`: it does.
+/// Why an answer of the client's own history does not count. `None`: it does.
 pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
     (epoch < epoch_floor).then(|| {
         format!(
@@ -90,7 +90,7 @@ pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
     })
 }
 
-/// What a member of another cluster has said is no answer, whatever it was; `why` comes from [`Way::meets`].
+/// What a member of another history has said is no answer, whatever it was; `why` comes from [`Way::meets`].
 pub fn foreign(answered: Result<(), &CallError>, why: String) -> CallError {
     match answered.map_err(meaning) {
         Err(Meaning::Again(Ran::No, _)) => {
@@ -139,16 +139,16 @@ pub struct GivenUp {
 pub struct Attempt {
     /// Whom it asks.
     pub target: Target,
-    /// The cluster that the client knew of.
-    pub cluster: Option<ClusterId>,
+    /// The history that the client knew of.
+    pub history: Option<HistoryId>,
     /// Answers of lower epochs of it do not count.
     pub epoch_floor: u64,
 }
 
 impl Attempt {
-    /// Of the epochs of the cluster that the client means by now.
+    /// Of the epochs of the history that the client means by now.
     fn floor(&self, way: &Way) -> u64 {
-        if way.is_other(self.cluster) { 0 } else { self.epoch_floor }
+        if way.is_other(self.history) { 0 } else { self.epoch_floor }
     }
 }
 
@@ -174,7 +174,7 @@ impl Attempts {
 
     /// The next one.
     pub fn begin(&self, way: &Way) -> Attempt {
-        Attempt { target: way.target(), cluster: way.cluster(), epoch_floor: way.epoch_seen() }
+        Attempt { target: way.target(), history: way.history(), epoch_floor: way.epoch_seen() }
     }
 
     /// `elapsed`: since the call's begin.

@@ -108,9 +108,9 @@ fn deadline_without_an_answer_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn answer_of_a_cluster_that_was_founded_anew_counts_although_its_epochs_begin_anew() {
+fn answer_of_a_history_that_was_begun_anew_counts_although_its_epochs_begin_anew() {
     let (mut attempts, mut way) = (attempts(OnLoss::SendsAgain), Way::new(vec!["a:1".into()]));
-    let (old, new) = (Some(ClusterId(1)), Some(ClusterId(2)));
+    let (old, new) = (Some(HistoryId(1)), Some(HistoryId(2)));
     way.meets(&way.target(), old).expect("the first one");
     way.saw_epoch(12);
     let begun_before = attempts.begin(&way);
@@ -121,7 +121,7 @@ fn answer_of_a_cluster_that_was_founded_anew_counts_although_its_epochs_begin_an
 
 #[test]
 fn what_a_member_of_another_cluster_has_refused_unseen_did_not_run() {
-    let refused = foreign(Err(&not_primary("b:1", 1)), "another cluster".into());
+    let refused = foreign(Err(&not_primary("b:1", 1)), "another history".into());
     assert_eq!(meaning(&refused), Meaning::Again(Ran::No, Go::Elsewhere));
     assert_eq!(meaning(&foreign(Ok(()), String::new())), Meaning::Again(Ran::Maybe, Go::Elsewhere));
     let answered = foreign(Err(&call_error(Reason::InvalidArgument, "key")), String::new());

@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use crate::backoff::Backoff;
 use crate::calls::{Call, Read};
 use crate::error::Error;
-use crate::ids::{ClientId, ClusterId};
+use crate::ids::{ClientId, HistoryId};
 use crate::link::{Link, ask};
 use crate::mounts::ClientState;
 use crate::options::{Heartbeat, Options, ReadOptions, Transport, check_tenant, normalised};
@@ -132,10 +132,10 @@ impl Client {
         }
     }
 
-    /// The cluster that answers count of, once a member has said which it is. Another one counts only after all addresses were asked, and
-    /// none spoke for this one: then it was founded anew, and nothing that was stored before is left.
-    pub fn cluster_seen(&self) -> Option<ClusterId> {
-        self.link().way.lock().cluster()
+    /// The history that answers count of, once a member has said which it is. Another one counts only after all addresses were asked, and
+    /// none spoke for this one: nothing that was stored before is left then.
+    pub fn history_seen(&self) -> Option<HistoryId> {
+        self.link().way.lock().history()
     }
 
     /// The highest epoch of it that an answer or a redirect has named. Lower ones are not followed.

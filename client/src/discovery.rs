@@ -1,7 +1,7 @@
 //! Finding the primary some other way than by asking members for it.
 //!
 //! It is asked when there is no address to begin with, and whenever a whole round of members has not helped. What it says
-//! is a hint: the member decides itself whether it is the primary, and an epoch below the highest seen of the same cluster is not followed.
+//! is a hint: the member decides itself whether it is the primary, and what it answers counts as that of any other member.
 //!
 //! Deliberately absent: watching. Members redirect faster than any directory can tell.
 
@@ -9,17 +9,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::ids::ClusterId;
-
 /// Who has announced itself as the primary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announced {
     /// `host:port` or `http://host:port`.
     pub address: String,
-    /// In which epoch. 0: the directory does not know; then nothing that any member has said is overruled.
-    pub epoch: u64,
-    /// Of which cluster, where the directory knows it.
-    pub cluster: Option<ClusterId>,
 }
 
 /// What [`Discovery::primary`] gives: nobody, if no primary is known there.

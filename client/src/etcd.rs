@@ -8,7 +8,6 @@ pub use coordinator::{EtcdOptions, EtcdTls, EtcdUser};
 
 use crate::discovery::{Announced, Discovered, Discovery};
 use crate::error::Error;
-use crate::ids::ClusterId;
 
 /// Reads under which address the primary has announced itself, for as long as its lease lives.
 ///
@@ -42,10 +41,7 @@ impl Discovery for EtcdDiscovery {
     fn primary(&self) -> Discovered<'_> {
         Box::pin(async move {
             let announced = self.coordinator.announced().await.map_err(|error| error.to_string())?;
-            Ok(announced.map(|(epoch, member)| {
-                let cluster = member.seen.map(|seen| ClusterId(seen.cluster_id));
-                Announced { address: member.address, epoch, cluster }
-            }))
+            Ok(announced.map(|(_, member)| Announced { address: member.address }))
         })
     }
 }

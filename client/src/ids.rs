@@ -1,10 +1,10 @@
-//! Who and where: ids of clusters, clients and segments, positions in the log.
+//! Who and where: ids of histories, clients and segments, positions in the log.
 
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use proto::CLUSTER_METADATA;
+use proto::HISTORY_METADATA;
 use tonic::metadata::MetadataMap;
 
 use crate::error::Error;
@@ -24,25 +24,26 @@ impl fmt::Display for Position {
     }
 }
 
-/// Which cluster: drawn by the member that founds it.
+/// Which history: a log from its first entry on, with all that follows from it. A cluster that is founded anew, or begins anew with
+/// nothing, begins another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClusterId(pub u128);
+pub struct HistoryId(pub u128);
 
-impl ClusterId {
+impl HistoryId {
     /// `None`: the member does not know it yet.
-    pub(crate) fn of_answer(metadata: &MetadataMap) -> Option<ClusterId> {
-        let text = metadata.get(CLUSTER_METADATA)?.to_str().ok()?;
-        u128::from_str_radix(text, 16).ok().map(ClusterId)
+    pub(crate) fn of_answer(metadata: &MetadataMap) -> Option<HistoryId> {
+        let text = metadata.get(HISTORY_METADATA)?.to_str().ok()?;
+        u128::from_str_radix(text, 16).ok().map(HistoryId)
     }
 }
 
-impl fmt::Display for ClusterId {
+impl fmt::Display for HistoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
-impl fmt::Debug for ClusterId {
+impl fmt::Debug for HistoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

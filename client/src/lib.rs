@@ -113,7 +113,7 @@ pub use discovery::{Announced, Discovered, Discovery};
 pub use error::{Error, Refused};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdDiscovery, EtcdOptions, EtcdTls, EtcdUser};
-pub use ids::{ClientId, ClusterId, Position, SegmentId};
+pub use ids::{ClientId, HistoryId, Position, SegmentId};
 pub use items::{
     CopyStartItem, Force, ListKeys, MoveStartItem, NewTask, PutEndItem, PutOptions, PutRevokeItem, PutStartItem,
     TaskResult, TransferFinishItem,

@@ -4,7 +4,7 @@
 //! Invariants:
 //! - all attempts of a call carry the same request number, which stays open until the call ends;
 //! - a call that may have run never ends as [`Error::Deadline`];
-//! - no answer and no redirect of an epoch lower than the highest seen counts, nor one of another cluster.
+//! - no answer and no redirect of an epoch lower than the highest seen counts, nor one of another history.
 //!
 //! Deliberately absent: what calls mean.
 
@@ -30,7 +30,7 @@ use crate::codec::ID_BYTES_MAX;
 use crate::discovery::{Announced, Discovery};
 use crate::error::{Error, Refused};
 use crate::flight::{Flight, Outcome};
-use crate::ids::{ClientId, ClusterId};
+use crate::ids::{ClientId, HistoryId};
 use crate::mounts::Mounts;
 use crate::numbers::{Numbers, OpenNumber};
 use crate::options::{Numbering, Options, Transport};
@@ -229,15 +229,15 @@ impl Link {
         self.way.lock().saw_epoch(epoch);
     }
 
-    /// What a member answers counts only if it is of this client's cluster. Says so once, where that has changed.
+    /// What a member answers counts only if it is of this client's history. Says so once, where that has changed.
     pub(crate) fn meets(&self, target: &Target, metadata: &MetadataMap) -> Result<(), String> {
         let mut way = self.way.lock();
-        let (before, met) = (way.cluster(), ClusterId::of_answer(metadata));
+        let (before, met) = (way.history(), HistoryId::of_answer(metadata));
         let counts = way.meets(target, met);
-        if let (Some(before), Some(now)) = (before, way.cluster())
+        if let (Some(before), Some(now)) = (before, way.history())
             && before != now
         {
-            tracing::warn!(%before, %now, "another cluster answers at all addresses: nothing of the one before is left");
+            tracing::warn!(%before, %now, "another history answers at all addresses: nothing of the one before is left");
         }
         counts
     }
@@ -276,9 +276,9 @@ impl Link {
         // Many calls may fail at once; one question is enough.
         let Ok(_asking) = self.discovering.try_lock() else { return };
         match ask(&**discovery, self.options.connect_timeout).await {
-            Ok(Some(Announced { address, epoch, cluster })) => {
-                let followed = self.way.lock().on_announced(&address, cluster, epoch);
-                tracing::debug!(address, epoch, ?cluster, followed, "announced as the primary");
+            Ok(Some(Announced { address })) => {
+                let followed = self.way.lock().on_announced(&address);
+                tracing::debug!(address, followed, "announced as the primary");
             }
             Ok(None) => tracing::debug!("no primary is announced"),
             Err(why) => tracing::debug!("discovery: {why}"),

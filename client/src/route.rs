@@ -1,7 +1,7 @@
 //! Where to go: which address is asked next. Pure.
 //!
-//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect (or a directory) is followed unless
-//! its epoch is lower than the highest one seen; a report about an earlier turn changes nothing, so that many calls
+//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect is followed unless
+//! its epoch is lower than the highest one seen, and a directory always; a report about an earlier turn changes nothing, so that many calls
 //! that fail at once move on once.
 //!
 //! A redirect is an excursion: until an answer comes from there, the list goes on where it was left. Members that are cut off
@@ -106,10 +106,10 @@ impl Route {
         }
     }
 
-    /// A directory names this member as the primary of `epoch`. True: it is up next.
-    pub(crate) fn on_announced(&mut self, address: &str, epoch: u64, epoch_seen: u64) -> bool {
+    /// A directory names this member as the primary. True: it is up next.
+    pub(crate) fn on_announced(&mut self, address: &str) -> bool {
         match normalised(address) {
-            Ok(address) if epoch >= epoch_seen && address != self.address() => {
+            Ok(address) if address != self.address() => {
                 self.go_to(address);
                 true
             }
@@ -258,14 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn announced_primary_is_followed_unless_its_epoch_is_over() {
+    fn announced_primary_is_followed() {
         let mut route = route(&["a:1", "b:1"]);
-        assert!(!route.on_announced("z:9", 4, 5));
-        assert!(!route.on_announced("no port", 5, 5));
+        assert!(!route.on_announced("no port"));
         assert_eq!(route.target().address, "a:1");
-        assert!(route.on_announced("http://z:9", 5, 5));
+        assert!(route.on_announced("http://z:9"));
         assert_eq!(route.target(), Target { address: "z:9".into(), turn: 1 });
-        assert!(!route.on_announced("z:9", 6, 5), "it is asked already");
+        assert!(!route.on_announced("z:9"), "it is asked already");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 
 use crate::calls::{Positioned as _, Read};
 use crate::error::Error;
-use crate::ids::ClusterId;
+use crate::ids::HistoryId;
 use crate::link::{Link, check_size, metadata};
 use crate::trip::{Terms, Trip};
 
@@ -71,7 +71,7 @@ impl Known {
 
 impl Link {
     fn is_foreign(&self, metadata: &MetadataMap) -> bool {
-        self.way.lock().is_other(ClusterId::of_answer(metadata))
+        self.way.lock().is_other(HistoryId::of_answer(metadata))
     }
 
     /// None: no standby answers it.

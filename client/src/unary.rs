@@ -29,7 +29,7 @@ impl Link {
             let attempt = attempts.begin(&self.way.lock());
             let channel = self.channel(&attempt.target)?;
             let answered = match timeout_at(trip.deadline, send(channel)).await {
-                Ok(answered) => self.of_own_cluster(&attempt.target, answered),
+                Ok(answered) => self.of_own_history(&attempt.target, answered),
                 Err(_) => {
                     let GivenUp { ran, why, .. } = attempts.on_deadline(&attempt);
                     return Err(trip.gave_up(ran, why));
@@ -60,8 +60,8 @@ impl Link {
         }
     }
 
-    /// What a member of another cluster answers is no answer.
-    fn of_own_cluster<A>(&self, target: &Target, answered: Result<Response<A>, Status>) -> Result<A, CallError> {
+    /// What a member of another history answers is no answer.
+    fn of_own_history<A>(&self, target: &Target, answered: Result<Response<A>, Status>) -> Result<A, CallError> {
         let metadata = match &answered {
             Ok(response) => response.metadata(),
             Err(status) => status.metadata(),

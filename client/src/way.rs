@@ -1,40 +1,41 @@
-//! Where the primary of one's cluster is thought to be: which member is asked, which cluster is meant, and what is the highest epoch
-//! that was seen of it. Pure.
+//! Where the primary is thought to be: which member is asked, which history its answers must be of, and the highest epoch that was seen
+//! of it. Pure.
 //!
 //! ```text
-//!   an answer ──► of this cluster ──────────────────────────────────► it counts, unless its epoch was over
+//!   an answer ──► of this history ──────────────────────────────────► it counts, unless its epoch was over
 //!      └────────► of another one ──► a member of ours may still live ──► it does not count
-//!                                └─► all were asked, and none is of ours ──► that is our cluster now
+//!                                └─► all were asked, and none is of ours ──► that is our history now
 //! ```
 //!
-//! Epochs compare within one cluster. A cluster that is founded anew counts from 1 again, so without its id a client that has seen a
-//! higher epoch would take all of its members for deposed ones.
+//! Epochs compare within one history. A cluster that is founded anew counts from 1 again, and one that begins anew with nothing on a
+//! coordinator that was rolled back counts from what that shows. Without the history's id a client that has seen a higher epoch would take
+//! all members for deposed ones.
 //!
-//! Invariants: the epoch of a cluster never goes back; the client turns to another cluster only after every address that it has was
+//! Invariants: the epoch of a history never goes back; the client turns to another history only after every address that it has was
 //! asked since that one was met, and none spoke for its own.
 //!
-//! Deliberately absent: connections, and what a cluster that was founded anew has lost. It is empty, and says so.
+//! Deliberately absent: connections, and what was lost with the history before. A new one is empty, and says so.
 
 use std::collections::BTreeSet;
 
 use proto::v1::CallError;
 
-use crate::ids::ClusterId;
+use crate::ids::HistoryId;
 use crate::route::{Redirect, Route, Target};
 
 /// Where the primary is thought to be: of all calls of a client.
 #[derive(Clone, Debug)]
 pub struct Way {
     pub(crate) route: Route,
-    cluster: Option<ClusterId>,
+    history: Option<HistoryId>,
     epoch_seen: u64,
-    /// Another cluster was met, and the client's own has not answered since.
+    /// Another history was met, and the client's own has not answered since.
     other: Option<Other>,
 }
 
 #[derive(Clone, Debug)]
 struct Other {
-    cluster: ClusterId,
+    history: HistoryId,
     /// Addresses that were asked since then.
     asked: BTreeSet<String>,
 }
@@ -42,7 +43,7 @@ struct Other {
 impl Way {
     /// By these addresses.
     pub fn new(addresses: Vec<String>) -> Way {
-        Way { route: Route::new(addresses), cluster: None, epoch_seen: 0, other: None }
+        Way { route: Route::new(addresses), history: None, epoch_seen: 0, other: None }
     }
 
     /// Whom to ask now.
@@ -50,12 +51,12 @@ impl Way {
         self.route.target()
     }
 
-    /// The cluster that answers count of, once one has said which it is.
-    pub fn cluster(&self) -> Option<ClusterId> {
-        self.cluster
+    /// The one that answers count of, once a member has said which it is.
+    pub fn history(&self) -> Option<HistoryId> {
+        self.history
     }
 
-    /// The highest one of this cluster.
+    /// The highest one of this history.
     pub fn epoch_seen(&self) -> u64 {
         self.epoch_seen
     }
@@ -65,20 +66,20 @@ impl Way {
         self.epoch_seen = self.epoch_seen.max(epoch);
     }
 
-    /// A member has answered, and says of which cluster it is, if it knows. An error says why its answer does not count.
-    pub fn meets(&mut self, target: &Target, cluster: Option<ClusterId>) -> Result<(), String> {
-        let Some(met) = cluster else { return Ok(()) };
-        let own = *self.cluster.get_or_insert(met);
+    /// A member has answered, and says of which history it is, if it knows. An error says why its answer does not count.
+    pub fn meets(&mut self, target: &Target, history: Option<HistoryId>) -> Result<(), String> {
+        let Some(met) = history else { return Ok(()) };
+        let own = *self.history.get_or_insert(met);
         if own == met {
             self.other = None;
             return Ok(());
         }
-        self.other.get_or_insert_with(|| Other { cluster: met, asked: BTreeSet::new() }).cluster = met;
+        self.other.get_or_insert_with(|| Other { history: met, asked: BTreeSet::new() }).history = met;
         self.asked(&target.address);
         if self.turns_to_other() {
             return Ok(());
         }
-        Err(format!("it is a member of cluster {met}, and this client's is {own}"))
+        Err(format!("it tells the history {met}, and this client's is {own}"))
     }
 
     /// The target of this turn serves.
@@ -103,19 +104,14 @@ impl Way {
         (redirect, self.route.round_is_over())
     }
 
-    /// A directory names it. True: it is asked next. One of another cluster is asked, too: what it answers counts by [`Way::meets`].
-    pub fn on_announced(&mut self, address: &str, cluster: Option<ClusterId>, epoch: u64) -> bool {
-        if self.is_other(cluster) {
-            return self.route.on_announced(address, epoch, 0);
-        }
-        let followed = self.route.on_announced(address, epoch, self.epoch_seen);
-        self.saw_epoch(epoch);
-        followed
+    /// A directory names it. True: it is asked next. That is a hint, and no more: what it answers counts or not by itself.
+    pub fn on_announced(&mut self, address: &str) -> bool {
+        self.route.on_announced(address)
     }
 
     /// Certainly another one.
-    pub(crate) fn is_other(&self, cluster: Option<ClusterId>) -> bool {
-        matches!((self.cluster, cluster), (Some(own), Some(said)) if own != said)
+    pub(crate) fn is_other(&self, history: Option<HistoryId>) -> bool {
+        matches!((self.history, history), (Some(own), Some(said)) if own != said)
     }
 
     fn asked(&mut self, address: &str) {
@@ -127,8 +123,8 @@ impl Way {
     fn turns_to_other(&mut self) -> bool {
         let is_asked = |other: &Other| self.route.addresses().all(|address| other.asked.contains(address));
         match self.other.take_if(|other| is_asked(other)) {
-            Some(Other { cluster, .. }) => {
-                (self.cluster, self.epoch_seen) = (Some(cluster), 0);
+            Some(Other { history, .. }) => {
+                (self.history, self.epoch_seen) = (Some(history), 0);
                 true
             }
             None => false,

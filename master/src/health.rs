@@ -179,11 +179,10 @@ fn born_again(answers: &[(&str, &Said)]) -> Option<Reason> {
     let newest = clusters(answers).map(|(_, cluster)| cluster).max_by_key(|cluster| cluster.epoch)?;
     (newest.born > 1).then(|| Reason {
         what: format!(
-            "the cluster began anew with no objects in epoch {}: every member of its set had ended by then",
+            "the cluster began anew with no objects in epoch {}: every member of its set had ended, or counted as gone",
             newest.born
         ),
-        next: "Clients store again what they miss. `understudy events` and the log of that time say what had ended"
-            .to_owned(),
+        next: "Clients store again what they miss. The logs of that time say which members were gone".to_owned(),
     })
 }
 
@@ -255,18 +254,13 @@ fn lost_data(answers: &[(&str, &Said)], found: &mut Found) {
     let ids: BTreeSet<_> = clusters(answers).map(|(_, cluster)| &cluster.id).filter(|id| !id.is_empty()).collect();
     if ids.len() > 1 {
         let whose = clusters(answers).filter(|(_, cluster)| !cluster.id.is_empty());
-        let whose: Vec<_> = whose.map(|(name, cluster)| format!("{name} is of {}", short(&cluster.id))).collect();
+        let whose: Vec<_> = whose.map(|(name, cluster)| format!("{name} is of {}", cluster.id)).collect();
         found.add(
             Verdict::LostData,
             format!("these members are of different clusters: {}", whose.join(", ")),
             "Compare `understudy status` of each, keep the one with the data, and start the others anew",
         );
     }
-}
-
-/// Enough to tell clusters apart.
-fn short(id: &str) -> &str {
-    id.get(..8).unwrap_or(id)
 }
 
 /// The one that serves, by its own word: of several the one of the latest epoch. A member that turns a command away may be the primary.

@@ -115,7 +115,7 @@ const TABLE: &[Row] = &[
         "two clusters",
         |pair| cluster_of(pair, 1).id = "bbbbbbbb02".to_owned(),
         Verdict::LostData,
-        "these members are of different clusters: a is of aaaaaaaa, b is of bbbbbbbb",
+        "these members are of different clusters: a is of aaaaaaaa01, b is of bbbbbbbb02",
     ),
     (
         "standby follows another epoch",

@@ -232,7 +232,7 @@ static METRICS: &[Metric] = &[
     ),
     gauge(
         "cluster_born_epoch",
-        "The epoch in which this cluster began with no objects. Above 1: every member of its set had ended, and all objects were lost.",
+        "The epoch in which this cluster began with no objects. Above 1: every member of its set had ended, or counted as gone, and all objects were lost.",
         |facts, out| out.some(facts.status.cluster.as_ref().map(|cluster| cluster.born).filter(|born| *born > 0)),
     ),
     counter("takeovers", "Times that this node became the primary of its cluster.", |facts, out| {

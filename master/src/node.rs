@@ -8,20 +8,20 @@
 //!
 //! Deliberately absent: sockets and threads.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use election::{LeftOut, Service};
-use http::HeaderValue;
 use metadata::{CallRefused, Metadata, Steps};
 use oplog::{Appender, Position, Tail};
-use tokio::sync::Semaphore;
 
 use crate::background::Background;
 use crate::budget::{Bounds, Budget};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Serving};
 use crate::gate::Gate;
+use crate::grpc::Places;
 use crate::listen::Ports;
 use crate::metrics::Requests;
 use crate::pair::{Pair, Seat};
@@ -51,6 +51,8 @@ pub enum CommitRule {
 pub struct Node {
     pub(crate) name: String,
     held: ArcSwap<Held>,
+    /// Rises whenever others are held.
+    holding: AtomicU64,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
@@ -62,7 +64,7 @@ pub struct Node {
     lock_clock_ns: fn() -> u64,
     pub(crate) background: Background,
     /// Places for calls that run on threads of their own.
-    pub(crate) long_calls: Arc<Semaphore>,
+    pub(crate) long_calls: Places,
     /// Memory for requests that come in parts.
     pub(crate) request_bytes: Budget,
     /// Memory for answers that are not read yet.
@@ -114,10 +116,11 @@ impl Node {
         let node = Arc::new(Node {
             name: process::node_name(&config.serving.node_name),
             held: ArcSwap::from_pointee(held),
+            holding: AtomicU64::new(0),
             gate: Arc::new(gate),
             clock: Clock::start(config.upkeep.upkeep_interval_ms + config.upkeep.stall_ms),
             background: Background::new(config.upkeep.background_cpu_ratio),
-            long_calls: Arc::new(Semaphore::new(config.serving.long_calls_max)),
+            long_calls: Places::new(config.serving.long_calls_max),
             request_bytes: Budget::new(request_bounds(&config.serving)),
             unread_bytes: Budget::new(unread_bounds(&config.serving)),
             ports: Ports::new(&config.serving),
@@ -141,7 +144,12 @@ impl Node {
 
     /// From now on calls run on these.
     pub(crate) fn hold(&self, held: Held) {
-        let is_another = !Arc::ptr_eq(&held.state, &self.state());
+        let before = self.held.load_full();
+        let is_another = !Arc::ptr_eq(&held.state, &before.state);
+        if is_another || !Arc::ptr_eq(&held.tail, &before.tail) {
+            // Before any call can find them.
+            self.holding.fetch_add(1, Ordering::SeqCst);
+        }
         self.held.store(Arc::new(held));
         if is_another {
             self.verify.forget_digests();
@@ -157,9 +165,14 @@ impl Node {
         assert!(self.pair.set(Arc::downgrade(pair)).is_ok(), "a node is in one pair");
     }
 
-    /// The id of the cluster, for the head of each answer. None: it is not known (yet).
-    pub(crate) fn cluster(&self) -> Option<HeaderValue> {
-        self.seat.get().and_then(|seat| seat.cluster())
+    /// The history that answers are of at this moment. None: nothing is held.
+    pub(crate) fn history(&self) -> Option<u128> {
+        self.held.load().state.view().history()
+    }
+
+    /// Changes whenever state or log change hands.
+    pub(crate) fn holding(&self) -> u64 {
+        self.holding.load(Ordering::SeqCst)
     }
 
     pub(crate) fn take_seat(&self, seat: Arc<Seat>) {

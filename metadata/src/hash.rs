@@ -83,6 +83,13 @@ pub(crate) fn digest_of_secret(secret: Secret) -> Digest {
 #[cfg(feature = "faults")]
 pub const COLLIDING: Secret = Secret([0xff; 16]);
 
+/// Names a history to clients: the same for all that has the secret, and tells nothing of it.
+pub(crate) fn history_of(secret: Secret) -> u128 {
+    let mut hasher = SipHasher13Wide::new_with_key(&secret.0);
+    hasher.write(b"the history of a log");
+    hasher.finish128().as_u128()
+}
+
 /// The body of a request as one number, which tells a retry from another request under the same
 /// number.
 pub(crate) struct Fingerprint {

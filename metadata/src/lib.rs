@@ -89,7 +89,7 @@ pub use steps::Steps;
 pub use tasks::{Task, TaskState};
 pub use types::{
     Address, Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX,
-    Outcome, Pin, Place, Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS, Scope, SegmentId, SegmentIx, SegmentKind,
-    TEXT_BYTES_MAX, TaskId, TransferKind,
+    OBJECT_SHARDS, Outcome, Pin, Place, Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS, Scope, SegmentId, SegmentIx,
+    SegmentKind, TEXT_BYTES_MAX, TaskId, TransferKind,
 };
 pub use view::View;

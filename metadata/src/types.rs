@@ -15,7 +15,7 @@ pub const CALL_ITEMS_MAX: usize = 10_000;
 /// Most items of one entry. A longer call becomes several entries, with the writer lock given back in between.
 pub(crate) const ENTRY_ITEMS_MAX: usize = 256;
 /// Shards of the object table. A power of two; part of the format, since a shard's digest is compared between members.
-pub(crate) const OBJECT_SHARDS: usize = 1024;
+pub const OBJECT_SHARDS: usize = 1024;
 /// Buckets of a shard: what members compare, and repair, once a shard differs. A power of two; part of the format likewise.
 pub const SHARD_BUCKETS: usize = 16;
 /// Space is handed out in multiples of this, so that a buffer starts on a cache line of its own.

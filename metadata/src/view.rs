@@ -9,7 +9,7 @@ use std::sync::Arc;
 use oplog::Secret;
 
 use crate::directory::Directory;
-use crate::hash::KeyHash;
+use crate::hash::{KeyHash, history_of};
 use crate::segments::{CHUNK, SegmentInfo, chunk_of};
 use crate::settings::InForce;
 use crate::tenants::{DEFAULT_TENANT, NO_TENANT};
@@ -75,6 +75,11 @@ impl View {
 
     pub(crate) fn secret(&self) -> Secret {
         self.secret
+    }
+
+    /// Names the log that this comes from, from its first entry on. `None`: it has none yet.
+    pub fn history(&self) -> Option<u128> {
+        (self.secret != Secret::default()).then(|| history_of(self.secret))
     }
 
     pub(crate) fn in_force(&self) -> Option<InForce> {

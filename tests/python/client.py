@@ -57,9 +57,9 @@ def call_error(failed):
     return None
 
 
-def cluster_in(metadata):
-    """C6: the cluster that the member is of. None: it does not say."""
-    return next((value for name, value in metadata or () if name == "understudy-cluster"), None)
+def history_in(metadata):
+    """C6: the history that the answer is of. None: it does not say."""
+    return next((value for name, value in metadata or () if name == "understudy-history"), None)
 
 
 class Details:
@@ -137,8 +137,8 @@ class Way:
     """C1, C2, C6: where the primary is thought to be. Shared by the threads of a client."""
 
     def __init__(self, addresses):
-        self.addresses, self.epoch_seen, self.cluster = list(addresses), 0, None
-        # Asked since a member of another cluster was met; None: none was met since our own has answered.
+        self.addresses, self.epoch_seen, self.history = list(addresses), 0, None
+        # Asked since a member of another history was met; None: none was met since our own has answered.
         self._asked = None
         self._at, self._excursion, self._lock = 0, None, threading.Lock()
 
@@ -156,19 +156,19 @@ class Way:
                 self._stay(self._excursion)
             return True
 
-    def meets(self, asked, cluster):
-        """False: it is of another cluster than this client's, and what it says does not count."""
+    def meets(self, asked, history):
+        """False: it is of another history than this client's, and what it says does not count."""
         with self._lock:
-            if cluster is None:
+            if history is None:
                 return True
-            self.cluster = self.cluster or cluster
-            if cluster == self.cluster:
+            self.history = self.history or history
+            if history == self.history:
                 self._asked = None
                 return True
             self._asked = (self._asked or set()) | {asked}
             if not self._asked.issuperset(self.addresses):
                 return False
-            self.cluster, self.epoch_seen, self._asked = cluster, 0, None
+            self.history, self.epoch_seen, self._asked = history, 0, None
             return True
 
     def begin_at(self, address):
@@ -238,16 +238,16 @@ class Client:
                 seen = f"{failed.code().name} of {address}: {failed.details()}"
                 self._on_failure(address, failed)
                 continue
-            cluster = cluster_in(head)
-            if self.way.meets(address, cluster) and self.way.on_answer(answer.position.epoch):
+            history = history_in(head)
+            if self.way.meets(address, history) and self.way.on_answer(answer.position.epoch):
                 return answer
-            seen = f"an answer of epoch {answer.position.epoch} of {address}, of cluster {cluster}"
+            seen = f"an answer of epoch {answer.position.epoch} of {address}, of history {history}"
             self.way.on_failure(address)
         raise TimeoutError(f"{method}: no answer within {deadline_s} s; seen last: {seen}")
 
     def _on_failure(self, address, failed):
         """Comes back where another attempt is worth it."""
-        if not self.way.meets(address, cluster_in(failed.trailing_metadata())):
+        if not self.way.meets(address, history_in(failed.trailing_metadata())):
             self.way.on_failure(address)
             return
         error = call_error(failed)

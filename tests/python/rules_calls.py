@@ -13,10 +13,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 import world as things
-from client import OPTIONS, Details, Wire, call_error, cluster_in, reason
+from client import OPTIONS, Details, Wire, call_error, history_in, reason
 from cluster import wait_until
 from page import expect, expect_equal, rule
-from understudy.v1 import admin_pb2, common_pb2, metadata_pb2
+from understudy.v1 import common_pb2, metadata_pb2
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 METADATA, NODE, ADMIN = "understudy.v1.Metadata", "", "understudy.v1.Admin"
@@ -40,8 +40,8 @@ def standby_redirects(world):
 class Fake:
     """A member that says what it is told to. `asked` counts."""
 
-    def __init__(self, port, answers, cluster=None):
-        self.asked, self._answers, self.cluster = 0, answers, cluster
+    def __init__(self, port, answers, history=None):
+        self.asked, self._answers, self.history = 0, answers, history
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
         handler = grpc.unary_unary_rpc_method_handler(
             self._answer,
@@ -58,8 +58,8 @@ class Fake:
     def _answer(self, _, context):
         self.asked += 1
         said = self._answers(self)
-        if self.cluster:
-            context.send_initial_metadata([("understudy-cluster", self.cluster)])
+        if self.history:
+            context.send_initial_metadata([("understudy-history", self.history)])
         if isinstance(said, common_pb2.CallError):
             context.set_trailing_metadata([("understudy-error-bin", said.SerializeToString())])
             context.abort(grpc.StatusCode.UNAVAILABLE, said.message)
@@ -165,13 +165,13 @@ def check(member, service):
 
 
 @rule("C6")
-def another_cluster_counts_only_where_the_own_one_is_gone(world):
+def another_history_counts_only_where_the_own_one_is_gone(world):
     request = metadata_pb2.ListKeysRequest()
-    promised = world.admin(world.cluster.primary()).Status(admin_pb2.StatusRequest()).cluster.cluster_id.hex()
     _, head = world.primary_wire().call_with_head("ListKeys", request)
+    promised = history_in(head)
+    expect(promised is not None and re.fullmatch("[0-9a-f]{32}", promised), head)
     refused = world.standby_wire().refusal("ListKeys", request)
-    expect_equal(cluster_in(head), promised, "the cluster in the head of an answer")
-    expect_equal(cluster_in(refused.trailing_metadata()), promised, "the cluster in a refusal")
+    expect_equal(history_in(refused.trailing_metadata()), promised, "the history in a refusal of the standby")
 
     def answers(_):
         return metadata_pb2.ListKeysResponse(position=common_pb2.Position(epoch=1, seq=7))
@@ -182,14 +182,14 @@ def another_cluster_counts_only_where_the_own_one_is_gone(world):
     client.way.begin_at(other.address)
     answer = client.call("ListKeys", request)
     expect_equal((other.asked, answer.position.epoch), (1, epoch), "attempts at the other one, and the answer")
-    expect_equal(client.way.cluster, promised, "the cluster of the client")
+    expect_equal(client.way.history, promised, "the history of the client")
     client.way.addresses = [other.address]
     client.way.begin_at(other.address)
     answer = client.call("ListKeys", request)
     other.stop()
     client.close()
     expect_equal((answer.position.epoch, answer.position.seq), (1, 7), "what is left answers")
-    expect_equal((client.way.cluster, client.way.epoch_seen), ("ab" * 16, 1), "what the client goes by now")
+    expect_equal((client.way.history, client.way.epoch_seen), ("ab" * 16, 1), "what the client goes by now")
 
 
 @rule("H1")

@@ -111,8 +111,14 @@ async fn look_once(connect: &Connect) -> Result<Health, Fault> {
     // One member may have been named by several addresses, and a name of a host is none that members know.
     let answered: Vec<String> = statuses(&answers).map(|status| status.node.clone()).collect();
     let mut asked: Vec<Asked> = Vec::new();
+    // Two clusters may have members of one name; then its address tells them apart.
+    let is_of = |status: &Status| status.cluster.as_ref().map_or_else(String::new, |cluster| words::hex(&cluster.id));
+    let mut clusters: BTreeMap<String, String> = BTreeMap::new();
     for (address, status) in answers {
         let name = match (&status, names.get(&address)) {
+            (Ok(status), _) if clusters.get(&status.node).is_some_and(|other| *other != is_of(status)) => {
+                format!("{} ({address})", status.node)
+            }
             (Ok(status), _) => status.node.clone(),
             (Err(_), Some(name)) => format!("{name} ({address})"),
             (Err(_), None) => address.clone(),
@@ -121,6 +127,9 @@ async fn look_once(connect: &Connect) -> Result<Health, Fault> {
             Ok(_) => asked.iter().any(|one| one.name == name),
             Err(_) => names.get(&address).is_some_and(|name| answered.contains(name)),
         };
+        if let Ok(status) = &status {
+            clusters.entry(name.clone()).or_insert_with(|| is_of(status));
+        }
         if !is_known {
             asked.push(match status {
                 Ok(status) => Asked::said(&name, said(status)),

@@ -51,7 +51,7 @@ component! {
         /// Threads that serve calls. 0: one for each CPU.
         worker_threads: usize = 0, "UNDERSTUDY_WORKER_THREADS";
         /// Calls that may run for longer than a millisecond (removals by pattern, lists, very large batches) at the
-        /// same time; more are refused as OVERLOADED.
+        /// same time; more are refused as OVERLOADED. One connection may have half of them, one address three quarters.
         long_calls_max: usize = 16, "UNDERSTUDY_LONG_CALLS_MAX";
         /// Connections at the same time. A new one takes the place of the oldest one that has said nothing yet; where there is
         /// none, its calls are refused as OVERLOADED and it is closed. Fewer, with a warning, where the host allows the process

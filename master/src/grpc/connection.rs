@@ -13,6 +13,7 @@
 //!
 //! Invariants: no wake is lost; when its turn is over, others get theirs (`line`).
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hyper::rt::Executor;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::monotonic_ns;
 use crate::grpc::line::{Bell, Line, Turn};
@@ -49,6 +51,55 @@ pub(crate) struct TurnEnd {
 impl TurnEnd {
     pub(crate) fn is_over(&self) -> bool {
         monotonic_ns() >= self.at_ns.load(Ordering::Relaxed)
+    }
+}
+
+/// A socket that has nothing more to read once its connection's turn is over. Frames that open no stream (PING, SETTINGS,
+/// PRIORITY, WINDOW_UPDATE) are work, too, and hyper goes on for as long as there are any.
+pub(crate) struct Paced<S> {
+    stream: S,
+    turn_end: Arc<TurnEnd>,
+}
+
+impl<S> Paced<S> {
+    pub(crate) fn new(stream: S, turn_end: Arc<TurnEnd>) -> Paced<S> {
+        Paced { stream, turn_end }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.turn_end.is_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 

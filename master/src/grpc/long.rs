@@ -1,12 +1,15 @@
 //! Calls that may take longer than a millisecond: on threads of their own, so many at a time.
 //!
 //! Invariant: a call holds its place for no longer than its caller waits for it, or than its pattern may take, and a bounded step
-//! more.
+//! more. No caller has all places: see [`Places`].
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metadata::{Going, Pace};
+use parking_lot::Mutex;
 use proto::status;
 use proto::v1::CallError;
 use proto::v1::session_request::Call;
@@ -16,6 +19,7 @@ use crate::clock::monotonic_ns;
 use crate::grpc::caller::From;
 use crate::grpc::dispatch;
 use crate::grpc::framing::Inbound;
+use crate::grpc::outgoing::Shares;
 use crate::grpc::reply::Reply;
 use crate::metrics::Taken;
 use crate::node::Node;
@@ -112,21 +116,96 @@ impl Pace for NoPattern<'_> {
     }
 }
 
+/// The places for such calls, of all connections together. A connection may have half of them, and an address three quarters: so one
+/// caller does not keep the others from theirs.
+#[derive(Debug)]
+pub(crate) struct Places {
+    max: usize,
+    taken: Mutex<TakenPlaces>,
+}
+
+#[derive(Debug, Default)]
+struct TakenPlaces {
+    all: usize,
+    of_address: BTreeMap<From, usize>,
+}
+
+/// Given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    node: Arc<Node>,
+    shares: Arc<Shares>,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize) -> Places {
+        Places { max, taken: Mutex::default() }
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.lock().all
+    }
+
+    /// An error says who has as many as may be had.
+    fn take(&self, shares: &Shares) -> Result<(), String> {
+        let of_connection_max = self.max.div_ceil(2);
+        let of_address_max = self.max.saturating_sub(self.max / 4).max(1);
+        let mut taken = self.taken.lock();
+        let of_address = taken.of_address.get(&shares.from).copied().unwrap_or(0);
+        let of_connection = shares.long_calls.load(Ordering::Relaxed);
+        if taken.all >= self.max {
+            return Err(format!("the limit of {} is met", self.max));
+        }
+        if shares.from.is_some() && of_address >= of_address_max {
+            return Err(format!(
+                "{of_address_max} of {} are those of one address, and as many run from this one",
+                self.max
+            ));
+        }
+        if shares.from.is_some() && of_connection >= of_connection_max {
+            return Err(format!("{of_connection_max} of {} are those of one connection, and as many run", self.max));
+        }
+        taken.all += 1;
+        *taken.of_address.entry(shares.from).or_default() += 1;
+        shares.long_calls.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn give_back(&self, shares: &Shares) {
+        let mut taken = self.taken.lock();
+        taken.all -= 1;
+        shares.long_calls.fetch_sub(1, Ordering::Relaxed);
+        if let Entry::Occupied(mut of_address) = taken.of_address.entry(shares.from) {
+            *of_address.get_mut() -= 1;
+            if *of_address.get() == 0 {
+                of_address.remove();
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.node.long_calls.give_back(&self.shares);
+    }
+}
+
 /// Takes a place now; the call runs when the result is called, and keeps place and memory until it is done.
 pub(crate) fn job(
     node: &Arc<Node>,
-    from: From,
+    shares: &Arc<Shares>,
     call: Call,
     taken: Taken,
     inbound: Inbound,
     waited: Waited,
 ) -> Result<impl FnOnce() -> Result<Reply, CallError> + Send + 'static, CallError> {
-    let place = Arc::clone(&node.long_calls).try_acquire_owned().map_err(|_| {
-        let error = status::overloaded_at("long_calls_max", node.config.serving.long_calls_max, RETRY_AFTER_MS);
+    node.long_calls.take(shares).map_err(|why| {
+        let error = status::overloaded_by(format_args!("long_calls_max: {why}"), RETRY_AFTER_MS);
         node.requests.refused(taken, &error);
         error
     })?;
-    let node = Arc::clone(node);
+    let place = Place { node: Arc::clone(node), shares: Arc::clone(shares) };
+    let (node, from) = (Arc::clone(node), shares.from);
     Ok(move || {
         let _kept = (place, inbound);
         dispatch::run(&node, from, &call, taken, &waited)

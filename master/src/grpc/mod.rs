@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `server`, `connection` | connections and their end; where their requests run |
 //! | `router`, `body` | which service a request is for; what goes back |
-//! | `outgoing` | what one connection may hold of answers that are not read |
+//! | `counted`, `outgoing` | what one connection may hold of streams, and of answers that are not read |
 //! | `framing` | where messages begin and end, and what memory they take |
 //! | `lists` | how long the lists of a request may be, before it is decoded |
 //! | `unary`, `session` | one call, one answer; many calls over one stream |
@@ -24,6 +24,7 @@ mod body;
 mod caller;
 mod commit;
 mod connection;
+mod counted;
 mod dispatch;
 mod framing;
 mod health;
@@ -48,3 +49,5 @@ mod standby_read;
 mod task;
 mod transfer;
 mod unary;
+
+pub(crate) use long::Places;

@@ -12,6 +12,7 @@
 //! Deliberately absent: what an answer says; what is small whatever the request was (headers, trailers, errors).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -38,6 +39,8 @@ const TELL_EVERY_MS: u64 = 100;
 pub(crate) struct Shares {
     pub(crate) from: From,
     pub(crate) turn_end: Arc<TurnEnd>,
+    /// Those that run (`long`).
+    pub(crate) long_calls: AtomicUsize,
     pub(crate) requests: OpenShare,
     pub(crate) answers: OpenShare,
 }
@@ -47,7 +50,7 @@ impl Shares {
         let requests = node.request_bytes.open(link.cloned());
         let answers = node.unread_bytes.open(link.cloned());
         let from = link.map(|link| Address(link.origin_bits()));
-        Arc::new(Shares { from, turn_end: Arc::default(), requests, answers })
+        Arc::new(Shares { from, turn_end: Arc::default(), long_calls: AtomicUsize::new(0), requests, answers })
     }
 }
 

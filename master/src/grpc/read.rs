@@ -15,7 +15,7 @@ use crate::gate::Effect;
 use crate::grpc::caller::{pin_to_wire, tenant};
 use crate::grpc::long::{Patience, Waited};
 use crate::grpc::refuse;
-use crate::grpc::reply::{Reply, position};
+use crate::grpc::reply::{Reply, check_size, position};
 use crate::grpc::segment_refs::SegmentRefs;
 use crate::node::Node;
 
@@ -104,7 +104,12 @@ pub(crate) fn get_replicas(node: &Node, request: &GetReplicasRequest, by: By) ->
     })?;
     let mut refs = SegmentRefs::new(node.state().view());
     let mut places = places.into_iter();
-    let results = found.into_iter().map(|found| result(found, &mut places, &mut refs)).collect();
+    let results = found.into_iter().map(|found| {
+        let result = result(found, &mut places, &mut refs);
+        // While it is made: what does not fit must not be there first.
+        check_size(refs.path_bytes(), Effect::Reads).map(|()| result)
+    });
+    let results = results.collect::<Result<_, _>>()?;
     let at = by.read_at(node, wait_seq);
     let answer = GetReplicasResponse {
         position: position(at),
@@ -192,7 +197,10 @@ fn page_start(token: &[u8]) -> Result<Option<PageStart>, CallError> {
         return Ok(None);
     }
     match token.split_first_chunk::<SHARD_BYTES>() {
-        Some((shard, after)) if after.len() <= metadata::KEY_BYTES_MAX => {
+        Some((shard, after))
+            if after.len() <= metadata::KEY_BYTES_MAX
+                && usize::from(u16::from_be_bytes(*shard)) < metadata::OBJECT_SHARDS =>
+        {
             Ok(Some(PageStart { shard: u16::from_be_bytes(*shard), after: after.into() }))
         }
         _ => Err(invalid("page_token", "not from an answer to ListKeys")),

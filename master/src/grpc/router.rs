@@ -9,13 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use proto::status::invalid;
 use proto::v1::Reason;
 use proto::v1::admin_server::{self, AdminServer};
 use proto::v1::metadata_server;
-use proto::{CLUSTER_METADATA, STANDBY_READ_METADATA};
+use proto::{HISTORY_METADATA, STANDBY_READ_METADATA, status};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 use tonic_health::pb::health_server::{self, HealthServer};
@@ -29,7 +29,7 @@ use crate::grpc::unary;
 use crate::metrics::Method;
 use crate::node::Node;
 
-const CLUSTER: HeaderName = HeaderName::from_static(CLUSTER_METADATA);
+const HISTORY: HeaderName = HeaderName::from_static(HISTORY_METADATA);
 const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_V1_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
@@ -61,13 +61,21 @@ impl Router {
         }
     }
 
-    /// Every answer says of which cluster it is.
+    /// Every answer says of which history it is. One that began under another one than it ends under is none.
     pub(crate) async fn answer(&self, request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
-        let mut response = self.answer_of_service(request, shares).await;
-        if let Some(cluster) = self.node.cluster() {
-            response.headers_mut().insert(CLUSTER, cluster);
+        let began = self.node.history();
+        let response = self.answer_of_service(request, shares).await;
+        match began == self.node.history() {
+            true => with_history(response, began),
+            false => {
+                respond_error(status::outcome_unknown("state and log of this member have changed hands meanwhile"))
+            }
         }
-        response
+    }
+
+    /// What is said without a look at anything.
+    pub(crate) fn with_head(&self, response: Response<Body>) -> Response<Body> {
+        with_history(response, self.node.history())
     }
 
     async fn answer_of_service(&self, mut request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
@@ -96,7 +104,10 @@ impl Router {
     fn open_session(&self, request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
         let open = match self.node.gate.check_open() {
             // Call by call.
-            Err(error) if error.reason() == Reason::NotPrimary && is_for_standbys(&request) => Ok(()),
+            // A session is of one history, and says so at its begin.
+            Err(error) if error.reason() == Reason::NotPrimary && is_for_standbys(&request) => {
+                self.node.history().map(drop).ok_or(error)
+            }
             open => open.map(drop),
         };
         match self.node.requests.count(Method::Session.into(), open) {
@@ -106,6 +117,14 @@ impl Router {
             Err(error) => respond_error(error),
         }
     }
+}
+
+fn with_history(mut response: Response<Body>, history: Option<u128>) -> Response<Body> {
+    if let Some(history) = history {
+        let value = HeaderValue::try_from(format!("{history:032x}")).expect("hexadecimal digits");
+        response.headers_mut().insert(HISTORY, value);
+    }
+    response
 }
 
 fn is_for_standbys(request: &Request<Incoming>) -> bool {

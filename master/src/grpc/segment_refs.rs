@@ -18,11 +18,12 @@ pub(crate) struct SegmentRefs {
     index: HashMap<SegmentIx, u32>,
     /// The one that was asked for last: neighbours often lie in the same segment.
     last: usize,
+    path_bytes: usize,
 }
 
 impl SegmentRefs {
     pub(crate) fn new(view: Arc<View>) -> SegmentRefs {
-        SegmentRefs { view, named: Vec::new(), index: HashMap::new(), last: 0 }
+        SegmentRefs { view, named: Vec::new(), index: HashMap::new(), last: 0, path_bytes: 0 }
     }
 
     /// `None`: the segment is gone, as it may be in the answer to a retry.
@@ -34,7 +35,13 @@ impl SegmentRefs {
             SegmentKind::Memory => (place.address, String::new()),
             SegmentKind::Disk => (0, info.file_path(place.address)),
         };
+        self.path_bytes += path.len();
         Some(Replica { segment: at as u32, address, path, complete })
+    }
+
+    /// Of all replicas so far: a path may take a kilobyte, and what names it in a request four bytes.
+    pub(crate) fn path_bytes(&self) -> usize {
+        self.path_bytes
     }
 
     fn at(&mut self, ix: SegmentIx) -> Option<usize> {

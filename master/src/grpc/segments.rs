@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use metadata::{SegmentId, SegmentInfo, SegmentKind, SegmentSpec, SegmentState, SegmentUsage};
 use oplog::ClientId;
+use prost::Message as _;
 use proto::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX};
 use proto::status::over_limit;
 use proto::v1::heartbeat_response::ClientState;
@@ -13,10 +14,11 @@ use proto::v1::{
     UnmountSegmentResponse, UnmountSegmentResult,
 };
 
+use crate::gate::Effect;
 use crate::grpc::caller::{From, choice, id16, mutating};
 use crate::grpc::read::By;
 use crate::grpc::refuse;
-use crate::grpc::reply::{Reply, position};
+use crate::grpc::reply::{Reply, check_size, position};
 use crate::grpc::segment_refs::kind_to_wire;
 use crate::node::Node;
 
@@ -116,7 +118,14 @@ pub(crate) fn list(node: &Node, request: &ListSegmentsRequest, by: By) -> Result
         client.is_none_or(|client| info.client == client) && (request.name.is_empty() || info.name == request.name)
     };
     let listed = node.state().segments(wanted);
-    let segments = listed.results.into_iter().map(segment_status).collect();
+    let mut bytes = 0;
+    let segments = listed.results.into_iter().map(|usage| {
+        let status = segment_status(usage);
+        bytes += status.encoded_len();
+        // While it is made: what does not fit must not be there first.
+        check_size(bytes, Effect::Reads).map(|()| status)
+    });
+    let segments = segments.collect::<Result<_, _>>()?;
     let answer = ListSegmentsResponse { position: position(listed.position), segments, from_standby: by.is_standby() };
     Ok(by.reply(Answer::ListSegments(answer), listed.position))
 }

@@ -32,7 +32,8 @@ use tonic_health::server::HealthReporter;
 use crate::config::Serving;
 use crate::gate::Standing;
 use crate::grpc::body::respond_error;
-use crate::grpc::connection::{Connection, Opened};
+use crate::grpc::connection::{Connection, Opened, Paced};
+use crate::grpc::counted;
 use crate::grpc::health::{self, Health};
 use crate::grpc::line::Line;
 use crate::grpc::outgoing::{self, Shares};
@@ -146,11 +147,12 @@ impl Connections {
         let turn_end = Arc::clone(&shares.turn_end);
         let service = service_fn(move |request| {
             let (router, shares) = (Arc::clone(&router), Arc::clone(&shares));
-            async move { Ok::<_, Infallible>(router.answer(request, &shares).await) }
+            async move { Ok::<_, Infallible>(counted::answer(&router, request, &shares).await) }
         });
         let (opened, peer) = (Opened::default(), stream.peer);
         let serving = &self.node.config.serving;
-        let connection = builder(serving, opened.clone()).serve_connection(TokioIo::new(stream), service);
+        let paced = Paced::new(stream, Arc::clone(&turn_end));
+        let connection = builder(serving, opened.clone()).serve_connection(TokioIo::new(paced), service);
         let mut connection = Connection::new(opened, connection, &self.line, turn_end);
         let mut go_away = self.go_away.subscribe();
         self.tasks.spawn(async move {
@@ -174,13 +176,14 @@ impl Connections {
         let serving = &self.node.config.serving;
         let (setting, limit) = match why {
             Why::FullOfAddress => ("connections_per_address_max", serving.connections_per_address_max),
-            Why::Full | Why::MadeRoom | Why::Silent | Why::Unread | Why::HeldMost => {
+            Why::Full | Why::MadeRoom | Why::Silent | Why::UnprovenBytes | Why::Unread | Why::HeldMost => {
                 ("connections_max", serving.connections_max)
             }
         };
+        let router = Arc::clone(&self.router);
         let service = service_fn(move |_: Request<Incoming>| {
-            let refusal = status::overloaded_at(setting, limit, REFUSED_RETRY_MS);
-            async move { Ok::<_, Infallible>(respond_error(refusal)) }
+            let refusal = router.with_head(respond_error(status::overloaded_at(setting, limit, REFUSED_RETRY_MS)));
+            async move { Ok::<_, Infallible>(refusal) }
         });
         let opened = Opened::default();
         let mut builder = http2::Builder::new(opened.clone());

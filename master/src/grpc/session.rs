@@ -70,6 +70,8 @@ pub(crate) struct Session {
     yields: bool,
     /// Since the clock was looked at last.
     work: usize,
+    /// The state and the log that it was opened with.
+    holding: u64,
     /// While a request has come in part.
     late: Option<Pin<Box<Sleep>>>,
 }
@@ -114,6 +116,7 @@ impl Session {
             ended: false,
             yields: false,
             work: 0,
+            holding: node.holding(),
             late: None,
         }
     }
@@ -134,6 +137,12 @@ impl Session {
         self.take_waiting(cx);
         self.take_long(cx);
         self.take_committed(cx);
+        if self.holding != self.node.holding() {
+            // What is answered from here on may be of another history than the one that was named at the begin.
+            self.ended = true;
+            let end = Err(status::not_primary("", self.node.gate.epoch()));
+            return Poll::Ready(Some(Frame::trailers(body::trailers(end))));
+        }
         if let Some(chunk) = self.out.next_chunk(&self.node, &self.shares) {
             return Poll::Ready(Some(Frame::data(chunk)));
         }
@@ -244,7 +253,7 @@ impl Session {
                 self.on_ran(id, ran);
             }
             Weight::Long => {
-                match long::job(&self.node, self.shares.from, call, taken, inbound, self.waiting_for_long.waited()) {
+                match long::job(&self.node, &self.shares, call, taken, inbound, self.waiting_for_long.waited()) {
                     Ok(job) => {
                         let (node, shares) = (Arc::clone(&self.node), Arc::clone(&self.shares));
                         self.long

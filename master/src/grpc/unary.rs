@@ -118,7 +118,7 @@ async fn respond_committed((node, shares): (Arc<Node>, Arc<Shares>), reply: Repl
 /// Dropped, since its caller has gone, it ends the call.
 async fn run_long(both: (Arc<Node>, Arc<Shares>), call: Call, taken: Taken, inbound: Inbound) -> Response<Body> {
     let waiting = Waiting::default();
-    let job = match long::job(&both.0, both.1.from, call, taken, inbound, waiting.waited()) {
+    let job = match long::job(&both.0, &both.1, call, taken, inbound, waiting.waited()) {
         Ok(job) => job,
         Err(error) => return respond_error(error),
     };

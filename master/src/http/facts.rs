@@ -246,7 +246,7 @@ fn limits(node: &Node) -> Limits {
         tail_bytes_max: config.tail.tail_bytes as u64,
         window_entries_max: config.cluster.window_entries,
         window_bytes_max: config.cluster.window_bytes as u64,
-        long_calls: config.serving.long_calls_max.saturating_sub(node.long_calls.available_permits()) as u64,
+        long_calls: node.long_calls.taken() as u64,
         long_calls_max: config.serving.long_calls_max as u64,
         request_bytes: node.request_bytes() as u64,
         request_bytes_max: config.serving.request_bytes_max as u64,

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tonic::transport::server::Connected;
 
-use crate::listen::{Link, Links};
+use crate::listen::{Link, Links, Why};
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -22,12 +22,15 @@ pub(crate) struct Connection {
     links: Arc<Links>,
     /// Bytes that it must still send to be proven.
     unproven_bytes: Option<usize>,
+    /// Bytes that it may still send without being proven.
+    unproven_bytes_left: usize,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, peer: SocketAddr, link: Arc<Link>, links: Arc<Links>) -> Connection {
         let unproven_bytes = links.proven_by_bytes();
-        Connection { stream, peer, link, links, unproven_bytes }
+        let unproven_bytes_left = links.unproven_bytes_max();
+        Connection { stream, peer, link, links, unproven_bytes, unproven_bytes_left }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -40,6 +43,12 @@ impl Connection {
     }
 
     fn on_read(&mut self, bytes: usize) {
+        if !self.link.is_proven() {
+            match self.unproven_bytes_left.checked_sub(bytes) {
+                Some(left) => self.unproven_bytes_left = left,
+                None => self.link.cut(Why::UnprovenBytes),
+            }
+        }
         let Some(left) = self.unproven_bytes else { return };
         self.unproven_bytes = left.checked_sub(bytes).filter(|left| *left > 0);
         if self.unproven_bytes.is_none() {

@@ -43,6 +43,8 @@ pub(crate) enum Why {
     MadeRoom,
     /// Unproven for too long.
     Silent,
+    /// It has sent more than what proves it.
+    UnprovenBytes,
     /// It did not read what it was sent.
     Unread,
     /// It made this process hold the most bytes when there was no more room for any.
@@ -50,8 +52,8 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    pub(crate) const ALL: [Why; 6] =
-        [Why::Full, Why::FullOfAddress, Why::MadeRoom, Why::Silent, Why::Unread, Why::HeldMost];
+    pub(crate) const ALL: [Why; 7] =
+        [Why::Full, Why::FullOfAddress, Why::MadeRoom, Why::Silent, Why::UnprovenBytes, Why::Unread, Why::HeldMost];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -59,6 +61,7 @@ impl Why {
             Why::FullOfAddress => "full_of_address",
             Why::MadeRoom => "made_room",
             Why::Silent => "silent",
+            Why::UnprovenBytes => "unproven_bytes",
             Why::Unread => "unread",
             Why::HeldMost => "held_most",
         }
@@ -116,7 +119,7 @@ impl Link {
         self.proven.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn is_proven(&self) -> bool {
+    pub(super) fn is_proven(&self) -> bool {
         self.proven.load(Ordering::SeqCst) > 0
     }
 
@@ -292,6 +295,10 @@ impl Links {
 
     pub(super) fn close(&self, link: &Link) {
         self.open.lock().remove(link.number);
+    }
+
+    pub(super) fn unproven_bytes_max(&self) -> usize {
+        self.limits.unproven_bytes_max
     }
 
     pub(super) fn proven_by_bytes(&self) -> Option<usize> {

@@ -7,7 +7,16 @@ const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn links(connections_max: usize, per_address_max: usize) -> Arc<Links> {
     let unproven_max = Duration::from_secs(5);
-    Links::new(Port::Client, Limits { connections_max, per_address_max, unproven_max, proven_by_bytes: None })
+    Links::new(
+        Port::Client,
+        Limits {
+            connections_max,
+            per_address_max,
+            unproven_max,
+            proven_by_bytes: None,
+            unproven_bytes_max: usize::MAX,
+        },
+    )
 }
 
 fn ended(links: &Links, why: Why) -> u64 {
@@ -49,7 +58,13 @@ fn one_address_never_takes_the_places_of_another() {
 #[test]
 fn what_is_not_proven_in_time_is_cut_off_and_has_as_long_again_after_its_proof() {
     let unproven_max = Duration::from_millis(200);
-    let limits = Limits { connections_max: 9, per_address_max: 9, unproven_max, proven_by_bytes: None };
+    let limits = Limits {
+        connections_max: 9,
+        per_address_max: 9,
+        unproven_max,
+        proven_by_bytes: None,
+        unproven_bytes_max: usize::MAX,
+    };
     let links = Links::new(Port::Peer, limits);
     let (silent, member) = (links.open(A).expect("there is room"), links.open(A).expect("there is room"));
     let proof = member.prove();

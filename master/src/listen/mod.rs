@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Invariants: no port has more connections than its limits say, in total and of one address; a connection that says nothing
-//! holds no place for long, and never for one that came after it. Connections from this host count like any other.
+//! holds no place for long, and never for one that came after it; another member proves itself before it says much. Connections from this host count like any other.
 //!
 //! Deliberately absent: what is spoken on a connection, and what it makes this process hold (`budget`).
 
@@ -40,6 +40,8 @@ const PEER_CONNECTIONS_MAX: usize = 512;
 const PEER_CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 /// For the handshake of a member.
 const PEER_PROOF_WITHIN: Duration = Duration::from_secs(5);
+/// A hello and a proof take a few hundred. Whoever sends more shall not take the time that beacons need.
+const PEER_UNPROVEN_BYTES_MAX: usize = 64 << 10;
 /// One scrape, one connection.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_CONNECTIONS_PER_ADDRESS_MAX: usize = 48;
@@ -72,6 +74,8 @@ pub(crate) struct Limits {
     pub(crate) unproven_max: Duration,
     /// Of the first bytes, those after which it is proven; `None`: others say when it is.
     pub(crate) proven_by_bytes: Option<usize>,
+    /// Bytes that it may send before it is proven.
+    pub(crate) unproven_bytes_max: usize,
 }
 
 /// HTTP/2: the preface of a client, and the head of the frame of settings that follows it.
@@ -84,6 +88,7 @@ impl Limits {
             per_address_max: serving.connections_per_address_max.min(serving.connections_max),
             unproven_max: Duration::from_millis(serving.first_bytes_ms_max),
             proven_by_bytes: Some(HTTP2_OPENING_BYTES),
+            unproven_bytes_max: usize::MAX,
         }
     }
 
@@ -93,6 +98,7 @@ impl Limits {
             per_address_max: PEER_CONNECTIONS_PER_ADDRESS_MAX,
             unproven_max: PEER_PROOF_WITHIN,
             proven_by_bytes: None,
+            unproven_bytes_max: PEER_UNPROVEN_BYTES_MAX,
         }
     }
 
@@ -102,6 +108,7 @@ impl Limits {
             per_address_max: ADMIN_CONNECTIONS_PER_ADDRESS_MAX,
             unproven_max: ADMIN_HEADERS_WITHIN,
             proven_by_bytes: None,
+            unproven_bytes_max: usize::MAX,
         }
     }
 }

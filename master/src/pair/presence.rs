@@ -59,6 +59,8 @@ impl Roll {
     pub(crate) fn named(&self, who: Incarnation) -> String {
         match self.find(who) {
             Some(info) => named(&info),
+            // Its next incarnation may be here by now: that is the same member to people.
+            None if let Some(info) = self.all().into_iter().find(|info| info.who.member == who.member) => named(&info),
             None => format!("a member that is not known here (number {:#x})", who.member.0),
         }
     }

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use election::{ConfigRecord, Event, Incarnation, Millis, Seen, Timing, Versioned};
-use http::HeaderValue;
 use member::{Action, LostData, Member, NotTransferred, Occasion, Reach, Role, Transferred};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::{moment, now_ms};
@@ -46,8 +45,6 @@ pub(crate) struct Seat {
     roles: watch::Sender<Role>,
     /// What this member knows of its cluster, for its presence.
     seen: watch::Sender<Option<Seen>>,
-    /// The id of that cluster, as answers carry it.
-    cluster: RwLock<Option<HeaderValue>>,
     /// Wakes reads that wait for this member to come further, and streams that wait for the next beacon.
     moves: watch::Sender<()>,
     digests: Notify,
@@ -87,7 +84,6 @@ impl Seat {
             asks,
             roles: watch::channel(Role::Starting).0,
             seen: watch::channel(None).0,
-            cluster: RwLock::default(),
             moves: watch::channel(()).0,
             digests: Notify::new(),
             gives: Mutex::default(),
@@ -106,16 +102,8 @@ impl Seat {
             self.act(&member, action);
         }
         let seen = member.election().seen();
-        let is_new = self.seen.send_if_modified(|told| std::mem::replace(told, seen) != seen);
-        if is_new {
-            *self.cluster.write() = seen.map(|seen| in_header(seen.cluster_id));
-        }
+        self.seen.send_if_modified(|told| std::mem::replace(told, seen) != seen);
         answer
-    }
-
-    /// What answers say of the cluster that this member is of.
-    pub(crate) fn cluster(&self) -> Option<HeaderValue> {
-        self.cluster.read().clone()
     }
 
     /// Nothing happens to it.
@@ -292,10 +280,6 @@ impl Seat {
             );
         }
     }
-}
-
-fn in_header(cluster_id: u128) -> HeaderValue {
-    HeaderValue::try_from(format!("{cluster_id:032x}")).expect("hexadecimal digits")
 }
 
 fn tell_timing(from: &Timing, to: &Timing, is_first: bool) {

@@ -11,6 +11,8 @@ const SETTINGS: [&str; 6] =
     ["--unread-bytes-max", "67108864", "--connection-unread-bytes-max", "20000000", "--request-bytes-max", "67108864"];
 /// Both budgets, what 16 long calls make at a time, and what the allocator keeps.
 const GROWTH_BYTES_MAX: u64 = 900 << 20;
+/// What the budget of requests lets streams take, and what the transport keeps of those that it refuses.
+const IDLE_BYTES_MAX: u64 = 110 << 20;
 /// Loose: other tests do not run beside this one, but the host may stall.
 const GAP_MAX: Duration = Duration::from_secs(2);
 
@@ -29,5 +31,8 @@ async fn attacks_take_what_is_bounded_and_cost_a_polite_client_no_call() {
         assert!(failed.is_empty(), "{}: {failed:#?}\n{}", attack.name(), target.log());
         assert!(peak_bytes < rest_bytes + GROWTH_BYTES_MAX, "{measured:?}");
         assert!(calls > 20 && gap_max < GAP_MAX, "{measured:?}");
+        if attack == Attack::IdleStreams {
+            assert!(peak_bytes < rest_bytes + IDLE_BYTES_MAX, "40,000 streams are not counted: {measured:?}");
+        }
     }
 }

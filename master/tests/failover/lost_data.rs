@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use client::{Client, Options, Transport};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
@@ -114,6 +115,55 @@ async fn etcd_that_is_rolled_back_within_an_epoch_is_put_right_by_the_primary() 
     let history = load.stop().await;
     lost_data_is_said(&cluster);
     nothing_is_lost(&cluster, &history).await;
+}
+
+/// All members end, and the coordinator comes back as it was some epochs ago: what begins there counts from a lower epoch, and is
+/// another history to clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_use_what_begins_anew_on_a_coordinator_that_was_rolled_back() {
+    let (mut etcd, mut cluster) = cluster(&["a", "b"]).await;
+    cluster.in_sync().await;
+    etcd.kill();
+    etcd.back_up();
+    etcd.restart().await;
+    let clients = both_ways(&cluster).await;
+    let mut epoch = 0;
+    for _ in 0..2 {
+        let (primary, _) = cluster.in_sync().await;
+        let heir = cluster.names_but(&primary).remove(0);
+        cluster.transfer(&primary, &heir).await.expect("it is in sync");
+        (_, epoch) = cluster.in_sync().await;
+    }
+    for client in &clients {
+        client.exists_one("key").await.expect("it answers");
+        assert_eq!(client.epoch_seen(), epoch);
+    }
+    let before = clients[0].history_seen();
+    for name in cluster.names() {
+        cluster.kill(&name);
+    }
+    etcd.kill();
+    etcd.restore();
+    etcd.restart().await;
+    for name in cluster.names() {
+        cluster.restart(&name);
+    }
+    let (_, anew) = cluster.in_sync().await;
+    assert!(anew < epoch, "epoch {anew} begins behind {epoch}");
+    for client in &clients {
+        client.exists_one("key").await.expect("what is there now answers");
+        assert!(client.history_seen() != before && client.epoch_seen() == anew);
+    }
+}
+
+pub(crate) async fn both_ways(cluster: &Cluster) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for transport in [Transport::Session, Transport::Unary] {
+        let mut options = Options::new(cluster.addresses());
+        options.transport = transport;
+        clients.push(Client::connect(options).await.expect("a member can be reached"));
+    }
+    clients
 }
 
 /// Nobody may decide: the operator does, and what the survivor holds is served on.

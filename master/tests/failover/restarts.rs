@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use client::{Client, Options, Transport};
+use client::{Client, Options};
 use tokio::time::sleep;
 
 use crate::check::{all_keys, check};
 use crate::cluster::{Cluster, PATIENCE, Spec};
 use crate::health::health_says;
 use crate::load::{Load, connect};
+use crate::lost_data::both_ways;
 use crate::view::epoch;
 
 const WRITERS: usize = 2;
@@ -95,12 +96,7 @@ async fn cluster_that_waits_stays_down_when_all_are_killed_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_a_cluster_that_is_gone_use_the_one_that_is_founded_at_its_place() {
     let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;
-    let mut clients = Vec::new();
-    for transport in [Transport::Session, Transport::Unary] {
-        let mut options = Options::new(cluster.addresses());
-        options.transport = transport;
-        clients.push(Client::connect(options).await.expect("a member can be reached"));
-    }
+    let clients = both_ways(&cluster).await;
     let (primary, _) = cluster.in_sync().await;
     cluster.kill(&primary);
     let second = cluster.led_by_one_of(&cluster.names_but(&primary)).await;
@@ -108,8 +104,8 @@ async fn clients_of_a_cluster_that_is_gone_use_the_one_that_is_founded_at_its_pl
         client.exists_one("key").await.expect("it answers");
         assert!(client.epoch_seen() >= 2);
     }
-    let seen = clients[0].cluster_seen().expect("members say it");
-    assert_eq!(clients[1].cluster_seen(), Some(seen));
+    let seen = clients[0].history_seen().expect("members say it");
+    assert_eq!(clients[1].history_seen(), Some(seen));
     cluster.kill(&second);
     std::fs::remove_dir_all(cluster.dir().join("coordinator")).expect("all that is known of the cluster");
     for name in ["a", "b"] {
@@ -120,7 +116,7 @@ async fn clients_of_a_cluster_that_is_gone_use_the_one_that_is_founded_at_its_pl
         let began = Instant::now();
         client.exists_one("key").await.expect("the new cluster answers it");
         println!("used after {:.1?}", began.elapsed());
-        assert_ne!(client.cluster_seen(), Some(seen));
+        assert_ne!(client.history_seen(), Some(seen));
         assert_eq!(client.epoch_seen(), 1);
     }
 }

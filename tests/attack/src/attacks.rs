@@ -26,6 +26,9 @@ const STREAMS: usize = 60;
 const CONNECTIONS_BUSY: usize = 64;
 /// Calls of one session under way.
 const WINDOW: usize = 64;
+const CONNECTIONS_PINGING: usize = 32;
+const CONNECTIONS_IDLE: usize = 40;
+const STREAMS_IDLE: usize = 1000;
 /// Connections that say nothing, kept open at a time.
 const SILENT: usize = 600;
 const MESSAGE_BYTES: u32 = 16 << 20;
@@ -57,10 +60,14 @@ pub enum Attack {
     NewClients,
     /// PINGs, whose answers are not read.
     Pings,
+    /// PINGs, whose answers are read.
+    AnsweredPings,
+    /// Streams that are opened, and nothing else.
+    IdleStreams,
 }
 
 impl Attack {
-    pub const ALL: [Attack; 11] = [
+    pub const ALL: [Attack; 13] = [
         Attack::Quiet,
         Attack::SilentConnections,
         Attack::UnreadLists,
@@ -72,6 +79,8 @@ impl Attack {
         Attack::BusySessions,
         Attack::NewClients,
         Attack::Pings,
+        Attack::AnsweredPings,
+        Attack::IdleStreams,
     ];
 
     pub fn name(self) -> &'static str {
@@ -87,6 +96,8 @@ impl Attack {
             Attack::BusySessions => "64 busy sessions",
             Attack::NewClients => "a new client with each call",
             Attack::Pings => "PINGs",
+            Attack::AnsweredPings => "PINGs whose answers are read",
+            Attack::IdleStreams => "streams that say nothing",
         }
     }
 
@@ -108,7 +119,9 @@ impl Attack {
             Attack::SlowPatterns => give_up_patterns(address, until).await,
             Attack::BusySessions => be_busy(address, until, CONNECTIONS_BUSY, |id| look(id as usize)).await,
             Attack::NewClients => be_busy(address, until, CONNECTIONS, sign_of_life).await,
-            Attack::Pings => ping(address, until).await,
+            Attack::Pings => ping(address, until, CONNECTIONS, false).await,
+            Attack::AnsweredPings => ping(address, until, CONNECTIONS_PINGING, true).await,
+            Attack::IdleStreams => open_streams(address, until).await,
         }
     }
 }
@@ -226,17 +239,44 @@ async fn busy_session(
     Ok(())
 }
 
-async fn ping(address: SocketAddr, until: Instant) {
+/// As many as a connection may have, and then as many more as are let in.
+async fn open_streams(address: SocketAddr, until: Instant) {
+    let mut connections = JoinSet::new();
+    for _ in 0..CONNECTIONS_IDLE {
+        connections.spawn(async move {
+            let Ok(Some(mut raw)) = timeout(LOOK_EVERY * 10, Raw::open(address, 65_535)).await else { return };
+            while !raw.is_over() && Instant::now() < until {
+                // One that was refused gives its place back.
+                if raw.kept.len() >= STREAMS_IDLE
+                    || !matches!(
+                        timeout(LOOK_EVERY, raw.send("Metadata/Exists", beginning(9, 1), false)).await,
+                        Ok(true)
+                    )
+                {
+                    sleep(LOOK_EVERY).await;
+                }
+            }
+        });
+    }
+    connections.join_all().await;
+}
+
+async fn ping(address: SocketAddr, until: Instant, connections: usize, reads: bool) {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
     const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     let many = PING.repeat(1000);
     let mut all = JoinSet::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..connections {
         let many = many.clone();
         all.spawn(async move {
             while Instant::now() < until {
-                let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+                let Ok(stream) = TcpStream::connect(address).await else { continue };
+                let (mut answers, mut stream) = stream.into_split();
+                let mut reading = JoinSet::new();
+                if reads {
+                    reading.spawn(async move { tokio::io::copy(&mut answers, &mut tokio::io::sink()).await });
+                }
                 let mut sent = stream.write_all(&[PREFACE, SETTINGS].concat()).await;
                 while sent.is_ok() && Instant::now() < until {
                     // The member may take nothing more, until it closes the connection.
