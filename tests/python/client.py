@@ -218,11 +218,11 @@ class Client:
                 self._wires[address] = Wire(address)
             return self._wires[address]
 
-    def change(self, method, request, deadline_s=20.0):
+    def change(self, method, request, deadline_s=20.0, tenant=""):
         """A call that changes something: under a number of its own, however many attempts it takes."""
         number, below = self.numbers.open()
         try:
-            request.caller.CopyFrom(self.caller(number, below))
+            request.caller.CopyFrom(self.caller(number, below, tenant))
             return self.call(method, request, deadline_s)
         finally:
             self.numbers.close(number)

@@ -22,6 +22,10 @@ SETTINGS = {
     "object_lease_ms": 800,
     "put_start_timeout_ms": 3000,
     "put_release_timeout_ms": 1000,
+    "task_timeout_ms": 2000,
+    "finished_tasks_max": 1000,
+    "pattern_ms_max": 50,
+    "tenants_max": 6,
 }
 
 

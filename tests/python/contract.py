@@ -52,7 +52,8 @@ def main():
     import page
     from cluster import Cluster
     from world import World
-    import rules_calls, rules_failover, rules_numbers, rules_objects, rules_segments  # noqa: F401, E401
+    import rules_bounds, rules_calls, rules_failover, rules_lists, rules_numbers  # noqa: F401, E401
+    import rules_objects, rules_removals, rules_segments, rules_transfers  # noqa: F401, E401
 
     cluster = Cluster(asked.server, asked.ports, directory)
     kept = False

@@ -10,6 +10,7 @@ from client import call_error, reason
 from cluster import SETTINGS, wait_until
 from page import expect, expect_equal, rule
 from rules_calls import Session
+from rules_transfers import LateWork
 from understudy.v1 import metadata_pb2
 
 CLIENTS, PUTS, KILLED_AFTER = 6, 25, 60
@@ -141,4 +142,6 @@ def everything_counts_as_leased_after_a_takeover(world):
         result = world.home.change("Remove", metadata_pb2.RemoveRequest(keys=[k])).results[0]
         return not result.HasField("refusal")
 
+    # For X3 and T3: no takeover comes after this one.
+    world.late_work = LateWork(world)
     wait_until(is_removed, "it can be removed after that", patience_s=5 * lease_s)

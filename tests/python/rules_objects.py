@@ -5,7 +5,7 @@ import time
 import grpc
 
 import world as things
-from client import call_error, reason
+from client import Refused, call_error, reason
 from cluster import SETTINGS, wait_until
 from page import expect, expect_equal, rule
 from understudy.v1 import admin_pb2, common_pb2, metadata_pb2
@@ -13,6 +13,15 @@ from understudy.v1 import admin_pb2, common_pb2, metadata_pb2
 
 def refusal(result):
     return reason(result.refusal) if result.HasField("refusal") else None
+
+
+def call_refusal(call, *arguments, **more):
+    """The reason for which the whole call is refused. None: it is answered."""
+    try:
+        call(*arguments, **more)
+    except Refused as refused:
+        return reason(refused.error)
+    return None
 
 
 def begin(client, k, **more):

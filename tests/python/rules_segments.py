@@ -34,8 +34,7 @@ def listed(world, client):
 
 def put_into(world, client, segment):
     """An object that lies in this segment."""
-    k = things.key()
-    world.put(k, client, placement=metadata_pb2.Placement(preferred_segments=[segment.name]))
+    k = world.put_in(segment, client)
     expect_equal(where(world, k), segment.name, "the segment that was preferred")
     return k
 

@@ -48,8 +48,8 @@ def revoke(k, put_id=0, caller=None):
     )
 
 
-def lookup(*keys, standby=None):
-    return metadata_pb2.GetReplicasRequest(keys=keys, standby=standby)
+def lookup(*keys, standby=None, caller=None):
+    return metadata_pb2.GetReplicasRequest(caller=caller, keys=keys, standby=standby)
 
 
 class World:
@@ -57,9 +57,8 @@ class World:
         self.cluster = cluster
         # Made by one rule's test, looked at by others'.
         self.overloaded = self.full = self.shutting_down = self.own_deadline = self.silent = None
-        self.late_puts = self.late_puts_since = self.begun = self.mounter = self.writers = (
-            self.epoch_before
-        ) = None
+        self.late_puts = self.late_puts_since = self.late_work = None
+        self.begun = self.mounter = self.writers = self.epoch_before = None
         self.home = self.client()
         self.home_segments = [segment() for _ in range(2)]
         request = metadata_pb2.RemountSegmentsRequest(segments=self.home_segments)
@@ -91,13 +90,41 @@ class World:
         )
         return epoch
 
-    def put(self, k, client=None, size=100, checksum=None, **more):
+    def put(self, k, client=None, size=100, checksum=None, tenant="", **more):
         """A whole put; the answer of its end."""
         client = client or self.home
-        started = client.change("PutStart", start(k, size=size, **more)).results[0]
+        started = client.change("PutStart", start(k, size=size, **more), tenant=tenant).results[0]
         if started.HasField("refusal"):
             raise AssertionError(f"the put of {k} was refused: {started.refusal}")
-        return client.change("PutEnd", end(k, started.put_id, checksum=checksum))
+        return client.change("PutEnd", end(k, started.put_id, checksum=checksum), tenant=tenant)
+
+    def put_in(self, segment, client=None, **more):
+        """A whole put into this segment, which has room for it: its key."""
+        k = key()
+        self.put(k, client, placement=metadata_pb2.Placement(preferred_segments=[segment.name]), **more)
+        return k
+
+    def put_all(self, keys, tenant=""):
+        """Whole puts of many small ones, in two calls."""
+        started = self.home.change("PutStart", start(*keys, size=1), tenant=tenant).results
+        refused = [result.refusal for result in started if result.HasField("refusal")]
+        if refused:
+            raise AssertionError(f"{len(refused)} of {len(keys)} puts were refused: {refused[0]}")
+        items = [
+            metadata_pb2.PutEndItem(key=k, put_id=result.put_id)
+            for k, result in zip(keys, started, strict=True)
+        ]
+        self.home.change("PutEnd", metadata_pb2.PutEndRequest(items=items), tenant=tenant)
+
+    def listed(self, prefix, tenant=""):
+        """What there is, by its keys, up to 10,000 of them; that leases nothing."""
+        caller = common_pb2.Caller(tenant=tenant)
+        request = metadata_pb2.ListKeysRequest(caller=caller, prefix=prefix, limit=10_000)
+        return {info.key: info for info in self.home.call("ListKeys", request).keys}
+
+    def remove_matching(self, regex, force=False):
+        request = metadata_pb2.RemoveMatchingRequest(regex=regex, force=force)
+        return self.home.change("RemoveMatching", request)
 
     def begin_late_puts(self):
         """Three that are not ended in time."""
@@ -131,3 +158,19 @@ class Heart:
     def stop(self):
         self._over.set()
         self._thread.join()
+
+
+class Worker:
+    """A client with a segment of its own, alive until it is told to end."""
+
+    def __init__(self, world):
+        self.client, self.segment = world.client(), segment()
+        request = metadata_pb2.RemountSegmentsRequest(segments=[self.segment])
+        self.client.change("RemountSegments", request)
+        self.heart = Heart(self.client)
+
+    def end(self):
+        self.heart.stop()
+        request = metadata_pb2.UnmountSegmentRequest(segment_ids=[self.segment.id])
+        self.client.change("UnmountSegment", request)
+        self.client.close()
