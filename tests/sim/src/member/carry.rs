@@ -114,7 +114,7 @@ impl Member {
             Action::Transferred(given) => {
                 let count = if given.is_ok() { &mut cx.tally.transfers } else { &mut cx.tally.not_transferred };
                 *count += 1;
-                self.given = Some(given);
+                self.given = Some(given).filter(|_| self.leaves);
             }
             Action::Doubt(verification::Action::Alarm { shards }) => {
                 panic!("no primary's memory changes here, but {shards:?} did")
