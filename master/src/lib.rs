@@ -20,6 +20,7 @@
 //! | `budget`, `memory`, `process`, `logging` | shared memory, what the allocator keeps, this process, its log |
 //! | `background` | how much of a CPU bulk work takes |
 //! | `reload` | settings that change in a running process |
+//! | `cluster_status`, `cluster_news` | the cluster as this member knows it, for people and programs; and what the log says of its changes |
 //! | `cluster_settings` | those that belong to the cluster, as one list |
 //! | `plain` | text from elsewhere, without what steers a terminal |
 //! | `cli` | the commands |
@@ -32,7 +33,9 @@ mod background;
 mod budget;
 pub mod cli;
 pub mod clock;
+mod cluster_news;
 mod cluster_settings;
+mod cluster_status;
 pub mod config;
 #[cfg(feature = "faults")]
 mod faults;

@@ -10,7 +10,7 @@
 //! | `clock_rate` | how fast another member's clock runs, for people |
 //! | `applying` | what of the log goes into the state, and the comparison of digests |
 //! | `doubts`, `questions`, `repairing` | samples, repairs, and what the election hears of them |
-//! | `transfer` | giving the place of the primary to another member |
+//! | `transfer`, `leaving` | giving the place of the primary to another member; also before this one ends |
 //! | `looked` | what is asked of the coordinator in one look, and what the election hears of it |
 //! | `life` | log and state, from one role to the next |
 //! | `reach` | how all that runs beside a member tells it what happened |
@@ -31,6 +31,7 @@ mod clock_rate;
 mod doubts;
 mod fresh;
 mod gate;
+mod leaving;
 mod life;
 mod looked;
 mod member;
@@ -51,6 +52,7 @@ pub use applying::{Compared, compare};
 pub use clock_rate::RateError;
 pub use doubts::Sampled;
 pub use gate::{Effect, Gate, Standing, deposed};
+pub use leaving::Leaving;
 pub use life::{Life, Rise, Stock};
 pub use looked::Looked;
 pub use member::{Action, LostData, Member, NotRetimed, Role};

@@ -128,6 +128,11 @@ impl Member {
         Ok(())
     }
 
+    /// One is under way.
+    pub fn gives(&self) -> bool {
+        self.transfer.is_some()
+    }
+
     /// The caller does not wait for it any more. What has been resigned is not taken back.
     pub fn give_up_transfer(&mut self, now: Millis) {
         if self.transfer.is_some() {

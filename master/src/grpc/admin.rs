@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use verification::{digests_to_wire, parts_to_wire};
 
-use crate::cluster_settings;
+use crate::cluster_settings::{self, NotRetimed};
 use crate::gate::{Effect, Standing};
 use crate::grpc::body::{Reserved, Rests};
 use crate::grpc::caller::{check_tenant, mutating};
@@ -32,7 +32,6 @@ use crate::grpc::outgoing::{self, Shares};
 use crate::grpc::refuse;
 use crate::grpc::reply::position;
 use crate::node::Node;
-use crate::pair::retime::NotRetimed;
 use crate::pair::transfer::{NotTransferred, Transferred};
 use crate::process;
 use crate::scrub::{self, Looked};

@@ -9,10 +9,8 @@
 //! | `peers` | the primary's side of its streams |
 //! | `follow` | the standby's side of its stream, and applying |
 //! | `lead` | log and state, from a standby to a primary, and back |
-//! | `retime` | changing what all members go by, in the record |
 //! | `transfer` | giving the place of the primary to another member, by name |
 //! | `verifying` | a standby's questions to its primary |
-//! | `status` | all of it for people and programs |
 //! | `presence` | saying that this member is here, and who else is |
 //!
 //! One task has the member's log and state: it follows, or it leads, one after the other. All of this runs on a runtime of its
@@ -20,7 +18,8 @@
 //!
 //! *Invariant:* no decision about roles, commits, streams, or the soundness of a state is made here.
 //!
-//! Deliberately absent: the reads and writes of clients; they go through `node` and `gate`.
+//! Deliberately absent: the reads and writes of clients; they go through `node` and `gate`. What people
+//! are told (`cluster_status`, `cluster_news`), and what operators change (`cluster_settings`).
 
 mod ask;
 mod door;
@@ -28,9 +27,7 @@ mod follow;
 mod lead;
 mod peers;
 mod presence;
-pub(crate) mod retime;
 pub(crate) mod seat;
-mod status;
 pub(crate) mod transfer;
 mod verifying;
 
@@ -56,8 +53,7 @@ use crate::node::Node;
 pub(crate) use crate::pair::door::random;
 use crate::pair::door::{Door, secret_of};
 use crate::pair::peers::PeerCalls;
-use crate::pair::presence::Roll;
-pub(crate) use crate::pair::presence::named;
+pub(crate) use crate::pair::presence::{Roll, named};
 pub(crate) use crate::pair::seat::Seat;
 
 /// The member hears the time this often.

@@ -7,18 +7,19 @@
 //! *Invariant:* a task that holds a look at one of these channels asks the seat for nothing
 //! meanwhile: the two could wait for each other.
 //!
-//! Deliberately absent: decisions. They are in `member`, and in `election`.
+//! Deliberately absent: decisions. They are in `member`, and in `election`. What people are told of
+//! them (`cluster_news`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use election::{ConfigRecord, Event, Incarnation, Millis, Seen, Timing, Versioned};
-use member::{Action, LostData, Member, NotTransferred, Occasion, Reach, Role, Transferred};
+use election::{ConfigRecord, Event, Incarnation, Millis, Seen, Versioned};
+use member::{Action, Member, NotTransferred, Occasion, Reach, Role, Transferred};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::{moment, now_ms};
-use crate::cluster_settings;
+use crate::cluster_news;
 use crate::gate::Gate;
 use crate::pair::presence::Roll;
 use crate::verify::Verify;
@@ -179,80 +180,18 @@ impl Seat {
                 }
             }
             Action::Doubt(doubt) => self.verify.on_doubt(&doubt, member.verified()),
-            Action::SetChanged { before, now } => self.tell_set(member, &before.record, &now.record),
-            Action::Retimed { from, to, is_first } => {
-                tell_timing(&from, &to, is_first);
+            Action::SetChanged { .. }
+            | Action::Unconfirmed { .. }
+            | Action::WrongClock { .. }
+            | Action::LostData { .. }
+            | Action::Retimed { .. }
+            | Action::Restores { .. } => {
+                let is_loss = matches!(action, Action::LostData { .. });
+                self.counts.lost_data.fetch_add(u64::from(is_loss), Ordering::Relaxed);
+                cluster_news::tell(&action, member, &self.roll);
+                // Beacons may be due sooner than they were.
                 self.moved();
             }
-            Action::Unconfirmed { epoch } => tracing::warn!(
-                epoch,
-                "the coordinator has not confirmed for too long that this member leads: it makes way for the others of its set"
-            ),
-            Action::WrongClock { who, error } => tracing::warn!(
-                peer = self.roll.named(who),
-                ppm = error.ppm,
-                "the clocks of this host and of another member's run at rates that differ by more than the protocol allows (25 per \
-                 mille each way). Look at NTP (slewing) on both hosts, and for a virtual machine that was stopped or moved; see \
-                 Clocks in ARCHITECTURE.md for what is covered"
-            ),
-            Action::LostData { data, is_new } => self.on_lost_data(&data, is_new),
-            Action::Restores { epoch } => {
-                tracing::warn!(epoch, "this primary writes its record again, in place of what the coordinator shows");
-            }
-        }
-    }
-
-    /// The primary warns where a failure more may cost what is acknowledged; its standbys say the same as news.
-    fn tell_set(&self, member: &Member, before: &ConfigRecord, now: &ConfigRecord) {
-        let holders = format!("held by {}", self.names(now.insync.iter()));
-        let gone = self.names(before.insync.difference(&now.insync));
-        let come = self.names(now.insync.difference(&before.insync));
-        if !come.is_empty() {
-            tracing::info!(epoch = now.epoch, "{come}: in the in-sync set now. Acknowledged writes are {holders}");
-        }
-        if gone.is_empty() {
-            return;
-        }
-        let whys = before.insync.difference(&now.insync).map(|who| self.why_gone(member, *who));
-        let whys = whys.collect::<Vec<_>>().join("; ");
-        let leads = now.primary == self.me;
-        match (leads, now.insync.len()) {
-            (true, 1) => tracing::warn!(
-                epoch = now.epoch,
-                "{gone}: no longer in the in-sync set ({whys}). This member alone holds what is acknowledged from now on, until \
-                 another one joins: start the one that is down, or look at its log"
-            ),
-            (true, _) => tracing::warn!(
-                epoch = now.epoch,
-                "{gone}: no longer in the in-sync set ({whys}). Acknowledged writes are {holders}. It joins again by itself: \
-                 start it if it is down, or look at its log"
-            ),
-            (false, _) => {
-                tracing::info!(
-                    epoch = now.epoch,
-                    "{gone}: no longer in the in-sync set. Acknowledged writes are {holders}"
-                );
-            }
-        }
-    }
-
-    fn names<'a>(&self, set: impl Iterator<Item = &'a Incarnation>) -> String {
-        let mut names: Vec<String> = set.map(|who| self.roll.named(*who)).collect();
-        names.sort();
-        names.join(", ")
-    }
-
-    /// For all that this member knows of it as the primary.
-    fn why_gone(&self, member: &Member, who: Incarnation) -> String {
-        let Some(peer) = member.peers().find(|peer| peer.who == who) else { return "it is not connected".to_owned() };
-        let behind = peer.sent.saturating_sub(peer.received);
-        match peer.heard_ms.map(|at| now_ms().saturating_sub(at)) {
-            _ if !peer.sound => "it differs from this member, and is repaired".to_owned(),
-            None => "it has answered nothing yet".to_owned(),
-            Some(silent_ms) if silent_ms >= member.election().timing().drop_after_ms => {
-                format!("it has answered nothing for {silent_ms} ms")
-            }
-            Some(_) => format!("it was too slow: {behind} entries are on their way to it"),
         }
     }
 
@@ -268,27 +207,6 @@ impl Seat {
         if let Err(error) = self.asks.try_send(ask) {
             tracing::debug!("nobody asks the coordinator any more: {error}");
         }
-    }
-
-    /// Said once for each way in which it was lost.
-    fn on_lost_data(&self, data: &LostData, is_new: bool) {
-        self.counts.lost_data.fetch_add(1, Ordering::Relaxed);
-        if is_new {
-            tracing::error!(
-                "LOST DATA: {data}. No member claims or founds anything on that; a primary that may answer writes its record \
-                 again, else see `understudy recover`"
-            );
-        }
-    }
-}
-
-fn tell_timing(from: &Timing, to: &Timing, is_first: bool) {
-    let pairs = from.named().into_iter().zip(to.named()).filter(|(from, to)| from != to);
-    let changes: Vec<_> = pairs.map(|((name, from), (_, to))| (name, from.to_string(), to.to_string())).collect();
-    let changes = cluster_settings::told(&changes);
-    match is_first {
-        true => tracing::warn!("the cluster goes by other values than this member was started with: {changes}"),
-        false => tracing::info!("the cluster goes by other values from now on: {changes}"),
     }
 }
 

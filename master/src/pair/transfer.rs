@@ -2,8 +2,7 @@
 //! are told.
 //!
 //! Rules of the shell: a caller that does not wait any more gives the transfer up; clients are sent to
-//! the heir from the moment on at which this member has resigned; a member that is about to end takes
-//! no place that it has not got yet, and gives away the one that it has.
+//! the heir from the moment on at which this member has resigned.
 //!
 //! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected when
 //! they call.
@@ -13,8 +12,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use coordinator::MemberInfo;
-use election::{Event, Incarnation};
-use member::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, Occasion, Role, TAKEN_WITHIN_MS};
+use election::Incarnation;
+use member::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, Leaving, Occasion, Role, TAKEN_WITHIN_MS};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -130,37 +129,33 @@ impl Pair {
         // The heir takes over by a swap: while the coordinator is away, no member could lead.
         let answer = self.coordinator.read().await;
         answer.map_err(|error| NotTransferred::NoCoordinator { why: error.to_string() })?;
+        let pause_ms = self.node.config.cluster.transfer_pause_ms;
         loop {
+            let asked = Instant::now();
             let given = match self.heir(to) {
-                Ok((heir, info)) => self.give_to(heir, info, Occasion::Asked).await,
+                Ok((heir, info)) => match self.give_to(heir, &info, Occasion::Asked).await {
+                    Ok(member::Transferred { epoch, .. }) => {
+                        Ok(Transferred { to: info.name, address: info.address, epoch, took: asked.elapsed() })
+                    }
+                    Err(why) => Err(NotTransferred::of(why, &info.name, pause_ms)),
+                },
                 Err(why) => Err(why),
             };
             match given {
-                Err(why) if why.may_pass() && began.elapsed() < SYNC_WITHIN => sleep(Duration::from_millis(10)).await,
+                Err(why) if why.may_pass() && began.elapsed() < SYNC_WITHIN => sleep(LOOK_AGAIN).await,
                 given => return given,
             }
         }
     }
 
-    async fn give_to(
-        &self,
-        heir: Incarnation,
-        info: MemberInfo,
-        occasion: Occasion,
-    ) -> Result<Transferred, NotTransferred> {
-        let pause_ms = self.node.config.cluster.transfer_pause_ms;
-        let not_transferred = |why| NotTransferred::of(why, &info.name, pause_ms);
-        let began = Instant::now();
-        let given = self.seat.transfer(heir, occasion).map_err(not_transferred)?;
+    async fn give_to(&self, heir: Incarnation, info: &MemberInfo, occasion: Occasion) -> Given {
+        let given = self.seat.transfer(heir, occasion)?;
         let mut giving = Giving { seat: &self.seat, given };
-        let ended = tokio::select! {
+        tokio::select! {
             biased;
-            never = self.tell_of_heir(&info) => match never {},
-            ended = &mut giving.given => ended,
-        };
-        let member::Transferred { epoch, .. } =
-            ended.unwrap_or(Err(member::NotTransferred::NotPrimary)).map_err(not_transferred)?;
-        Ok(Transferred { to: info.name, address: info.address, epoch, took: began.elapsed() })
+            never = self.tell_of_heir(info) => match never {},
+            ended = &mut giving.given => ended.unwrap_or(Err(member::NotTransferred::NotPrimary)),
+        }
     }
 
     /// As soon as this member has resigned.
@@ -175,49 +170,38 @@ impl Pair {
         pending().await
     }
 
-    /// Before this process ends: so that nobody has to wait, and nothing is lost that another member could have held. Best
-    /// effort; whoever calls it bounds its time.
+    /// Before this process ends: so that no client has to wait, and nothing is lost that another member could have held. Best
+    /// effort; its caller bounds its time.
     pub(crate) async fn hand_over(&self) -> Result<(), NotHandedOver> {
+        let (mut given, mut to) = (None, String::new());
         loop {
-            self.seat.event(Event::Retire);
-            if self.seat.look(|member, _| member.election().claims()) {
-                // Whether it comes to be is not known yet.
-                sleep(LOOK_AGAIN).await;
-                continue;
-            }
-            if self.seat.leads().is_none() {
-                return Ok(());
-            }
-            let given = match self.heir(None) {
-                Ok((heir, info)) => self.give_to(heir, info, Occasion::Ends).await,
-                Err(why) => Err(why),
-            };
-            match given {
-                Ok(Transferred { to, epoch, .. }) => {
-                    tracing::info!(to, epoch, "handed over before the stop");
-                    return Ok(());
-                }
-                // It needs a moment, and is all there will be.
-                Err(why) if why.may_pass() && self.somebody_comes() => {
-                    sleep(LOOK_AGAIN).await;
-                    continue;
-                }
-                // Another one has taken it, or takes it at this moment: the next round sees which.
-                Err(NotTransferred::NotPrimary) => sleep(LOOK_AGAIN).await,
-                Err(NotTransferred::NobodyInSync) => {
+            match self.seat.with(|member, now| member.leave(given.take(), now)) {
+                Leaving::Waits => sleep(LOOK_AGAIN).await,
+                Leaving::Gives(heir) => match self.find(heir).await {
+                    Some(info) => {
+                        given = Some(self.give_to(heir, &info, Occasion::Ends).await);
+                        if let Some(Ok(member::Transferred { epoch, .. })) = given {
+                            tracing::info!(to = info.name, epoch, "handed over before the stop");
+                            return Ok(());
+                        }
+                        to = info.name;
+                        // Another member has taken it, or takes it at this moment: the next round sees which.
+                        sleep(LOOK_AGAIN).await;
+                    }
+                    None => sleep(LOOK_AGAIN).await,
+                },
+                Leaving::Done => return Ok(()),
+                Leaving::Alone => {
                     tracing::info!(
                         "there is no other member to take over before the stop: what this one holds ends with it"
                     );
                     return Ok(());
                 }
-                Err(error) => return Err(NotHandedOver { why: error.to_string() }),
+                Leaving::Fails(why) => {
+                    return Err(NotHandedOver { why: NotTransferred::of(why, &to, 0).to_string() });
+                }
             }
         }
-    }
-
-    /// Some other member is connected to this one, and will be in sync.
-    fn somebody_comes(&self) -> bool {
-        self.seat.look(|member, _| member.peers().next().is_some())
     }
 
     fn heir(&self, to: Option<&str>) -> Result<(Incarnation, MemberInfo), NotTransferred> {

@@ -190,9 +190,7 @@ impl World {
         }
         let hurries = self.cx.options.hide > 0 && self.cx.rng.below(2) == 0;
         self.members[at].retire(&mut self.cx);
-        if !hurries {
-            self.members[at].transfer(&mut self.cx, None, Occasion::Ends);
-        }
+        self.members[at].leaves = !hurries;
         self.members[at].stops_at = Some(self.cx.now + self.cx.rng.below(1_500));
         self.cx.tally.stops += 1;
     }

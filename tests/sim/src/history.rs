@@ -56,6 +56,11 @@ impl History {
         twice
     }
 
+    /// Where in the log that ends at `end` the result of a request stands.
+    pub(crate) fn entry_of(&self, request: (ClientId, u64), end: Position) -> Option<Position> {
+        self.requests.get(&request).into_iter().flatten().copied().find(|at| self.contains(end, *at))
+    }
+
     /// The epoch of the entry `seq` in the log that ends at `end`.
     pub(crate) fn epoch_at(&self, end: Position, seq: u64) -> Option<u64> {
         let mut end = end;

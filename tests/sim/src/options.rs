@@ -91,6 +91,8 @@ pub(crate) struct Options {
     client_ttl_ms: u64,
     object_lease_ms: u64,
     pub(crate) segment_bytes: u64,
+    /// Clients put into tenants of their own, too.
+    pub(crate) tenants: bool,
     pub(crate) chaos_ms: u64,
 }
 
@@ -151,6 +153,8 @@ impl Options {
         // One of the two clocks is right.
         let suspends = !slewed && aside.below(4) == 0;
         let transfer_pause_ms = [0, 0, 500][aside.below(3) as usize];
+        // And once more.
+        let tenants = aside.clone().below(2) == 0;
         Options {
             members,
             clients,
@@ -196,6 +200,7 @@ impl Options {
             client_ttl_ms,
             object_lease_ms,
             segment_bytes,
+            tenants,
             chaos_ms,
             foreign,
             colliding,
@@ -294,6 +299,10 @@ impl Options {
         Config {
             settings: self.state_settings(self.kinds[me.member.0 as usize]),
             answers_max: 8,
+            // As many as call from one host, and the default tenant with two more.
+            clients_per_address_max: 2,
+            tenants_max: 3,
+            tenants_per_address_max: 2,
             seed,
             ..Config::default()
         }

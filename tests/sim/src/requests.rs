@@ -1,8 +1,9 @@
 //! What clients ask, as a member runs it on its state, and what they are told: in a form that can be compared.
 
 use metadata::{
-    Call, CallRefused, ItemId, Metadata, Now, Outcome, Pin, Place, Placement, PutEndItem, PutRevokeItem, PutStart,
-    PutStartItem, Refusal, Scope, SegmentId, SegmentKind, SegmentSpec, TaskDone, TaskSpec, TransferItem, TransferKind,
+    Address, Call, CallRefused, ItemId, Metadata, Now, Outcome, Pin, Place, Placement, PutEndItem, PutRevokeItem,
+    PutStart, PutStartItem, Refusal, Scope, SegmentId, SegmentKind, SegmentSpec, TaskDone, TaskSpec, TransferItem,
+    TransferKind,
 };
 use oplog::ClientId;
 use proto::v1::CallError;
@@ -52,6 +53,10 @@ pub(crate) enum Ask {
         owner: u8,
         upper: bool,
     },
+    /// Of this number, whatever tenant the request is in.
+    DeleteTenant {
+        tenant: u8,
+    },
     Lookup {
         key: Key,
     },
@@ -74,6 +79,10 @@ pub(crate) struct Request {
     pub(crate) answered_below: u64,
     /// When its client first asked.
     pub(crate) asked_at: u64,
+    /// 0: the default one.
+    pub(crate) tenant: u8,
+    /// From where its client calls.
+    pub(crate) host: u8,
     pub(crate) ask: Ask,
 }
 
@@ -107,6 +116,11 @@ pub(crate) struct Ran {
     pub(crate) wait_seq: u64,
 }
 
+/// Its name.
+pub(crate) fn tenant(number: u8) -> String {
+    if number == 0 { String::new() } else { format!("t{number}") }
+}
+
 fn name(segment: u8) -> String {
     format!("s{segment}")
 }
@@ -129,6 +143,7 @@ impl Ask {
             | Ask::Revoke { .. }
             | Ask::Remove { .. }
             | Ask::Pin { .. }
+            | Ask::DeleteTenant { .. }
             | Ask::Lookup { .. }
             | Ask::CreateTask { .. }
             | Ask::FetchTasks
@@ -139,12 +154,13 @@ impl Ask {
 
 impl Request {
     pub(crate) fn run(&self, state: &Metadata, now: Now) -> Result<Ran, CallRefused> {
+        let in_tenant = tenant(self.tenant);
         let call = &Call {
             client: self.client,
             number: self.number,
             answered_below: self.answered_below,
-            address: None,
-            tenant: "",
+            address: Some(Address(self.host.into())),
+            tenant: &in_tenant,
             now,
         };
         let done = |answer: metadata::Answer<Vec<Outcome<()>>>| Ran {
@@ -196,9 +212,10 @@ impl Request {
                 let metadata::RemovedMany { removed, refused } = answer.results;
                 Ran { told: Told::Removed { removed, refused }, wait_seq: answer.position.seq }
             }
+            Ask::DeleteTenant { tenant: number } => done(state.delete_tenant(call, &tenant(*number))?),
             Ask::Lookup { key } => {
                 let mut told = Told::NotFound;
-                let looked = state.lookup("", [&key[..]].into_iter(), now, |found| {
+                let looked = state.lookup(&in_tenant, [&key[..]].into_iter(), now, |found| {
                     if let Some(found) = found {
                         told = Told::Found { size: found.size(), places: found.places().collect(), lease_ms: 0 };
                     }

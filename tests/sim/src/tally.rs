@@ -69,6 +69,8 @@ tally! {
     /// Calls that clients gave up without an answer.
     unknown
     tasks_assigned
+    /// Tenants that were deleted.
+    tenants_deleted
     clients_expired
     /// Puts that were given the bytes of what they replace.
     replaced_in_place

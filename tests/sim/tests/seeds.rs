@@ -20,6 +20,7 @@ fn two_thousand_seeds_break_no_promise() {
     assert!(tally.foreign > 2_000, "{tally:?}");
     assert!(tally.losses > 200 && tally.restored > 100 && tally.recovered > 30, "{tally:?}");
     assert!(tally.tasks_assigned > 1_000 && tally.puts_discarded > 2_000, "{tally:?}");
+    assert!(tally.tenants_deleted > 1_000, "{tally:?}");
     assert!(tally.replaced_in_place > 500, "{tally:?}");
     // And neither do runs that end early.
     assert!(tally.void < 100, "{tally:?}");

@@ -22,6 +22,7 @@ pub(crate) mod no_overlap;
 pub(crate) mod one_primary;
 pub(crate) mod peers_of_a_reign;
 pub(crate) mod promoted_from_set;
+pub(crate) mod reads_wait;
 pub(crate) mod same_answer;
 pub(crate) mod same_log;
 pub(crate) mod sound_leads;

@@ -24,7 +24,7 @@ struct Promise {
 pub(crate) struct Promises {
     promises: Vec<Promise>,
     /// Where the newest put of a key was to write, whatever became of it.
-    started: BTreeMap<Key, Vec<Place>>,
+    started: BTreeMap<(u8, Key), Vec<Place>>,
     /// Puts that were given the places of the put before.
     pub(crate) in_place: u64,
 }
@@ -45,7 +45,8 @@ impl Promises {
             _ => return,
         };
         if let Ask::Start { key, .. } = request.ask {
-            self.in_place += u64::from(self.started.insert(key, places.clone()).as_ref() == Some(places));
+            self.in_place +=
+                u64::from(self.started.insert((request.tenant, key), places.clone()).as_ref() == Some(places));
         }
         for place in places {
             let promise = Promise {

@@ -11,7 +11,7 @@ use crate::requests::{Ask, Request, Told};
 
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    told: BTreeMap<(ClientId, u64), (Ask, Told)>,
+    told: BTreeMap<(ClientId, u64), (u8, Ask, Told)>,
 }
 
 impl Answers {
@@ -22,10 +22,10 @@ impl Answers {
         }
         match self.told.get(&(request.client, request.number)) {
             None => {
-                self.told.insert((request.client, request.number), (request.ask.clone(), told.clone()));
+                self.told.insert((request.client, request.number), (request.tenant, request.ask.clone(), told.clone()));
                 true
             }
-            Some((ask, before)) if *ask == request.ask && before == told => false,
+            Some((tenant, ask, before)) if (*tenant, ask, before) == (request.tenant, &request.ask, told) => false,
             Some(before) => violated!("{who:?} answers {request:?} with {told:?}; it was {before:?} before"),
         }
     }

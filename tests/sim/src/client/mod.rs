@@ -98,15 +98,15 @@ impl Client {
     }
 
     fn begin(&mut self, cx: &mut Cx) {
-        let (ask, number) = match self.answered_last.take() {
+        let (tenant, ask, number) = match self.answered_last.take() {
             Some((number, answered)) if cx.options.foreign > 0 && cx.rng.per_mille(cx.options.foreign) => {
                 cx.tally.foreign += 1;
-                (self.work.foreign(cx, &answered), number)
+                (0, self.work.foreign(cx, &answered), number)
             }
             _ => {
-                let (ask, changes) = self.work.next(cx);
+                let (tenant, (ask, changes)) = self.work.next(cx);
                 self.number += u64::from(changes);
-                (ask, if changes { self.number } else { 0 })
+                (tenant, ask, if changes { self.number } else { 0 })
             }
         };
         let parts_max = ask.parts_max();
@@ -117,8 +117,10 @@ impl Client {
         // A number that was answered is asked about again: the client does not have it, for all that the primary is to know.
         let under_way = self.calls.iter().map(|call| call.request.number).filter(|number| *number > 0);
         let answered_below = under_way.chain([number]).min().unwrap_or(number);
+        // Two clients on each.
+        let host = self.at as u8 / 2;
         let call = Call {
-            request: Request { client: self.id, number, answered_below, asked_at: cx.now, ask },
+            request: Request { client: self.id, number, answered_below, asked_at: cx.now, tenant, host, ask },
             attempts: Attempts::new(Options::CALL_WITHIN, OnLoss::SendsAgain, Options::BACKOFF),
             began: cx.now,
             attempt: None,
@@ -194,7 +196,7 @@ impl Client {
                     self.answered += 1;
                     let answered = (call.request.number, call.request.ask.clone());
                     self.answered_last = Some(answered).filter(|(number, _)| *number > 0);
-                    self.work.on_told(&call.request.ask, told);
+                    self.work.on_told(&call.request, told);
                 }
                 Some(Reply { answer: Err(_), .. }) | None => self.work.on_unknown(&call.request.ask),
             },

@@ -1,18 +1,26 @@
 //! What a client wants next: puts that are ended, revoked, replaced or left alone; removals, pins, lookups; tasks, created for
-//! others and fetched; signs of life, and all of its segment told anew when it is not known.
+//! others and fetched; signs of life, and all of its segment told anew when it is not known. In some
+//! runs puts in tenants of their own, of which there may be fewer than names: what was put there is
+//! removed soon, and its tenant deleted.
+
+use std::collections::VecDeque;
 
 use crate::cx::Cx;
 use crate::options::Options;
-use crate::requests::{Ask, KEYS, Key, Told};
+use crate::requests::{Ask, KEYS, Key, Request, Told};
 
 const HEARTBEAT_EVERY_MS: u64 = 150;
+/// But for the default one. One more than fit.
+const TENANTS: u64 = 3;
 
 #[derive(Debug)]
 pub(super) struct Work {
     me: u8,
     mounted: bool,
     heartbeat_due: u64,
-    started: Option<(Key, u64)>,
+    started: Option<(u8, Key, u64)>,
+    /// To be asked next, right after each other.
+    next: VecDeque<(u8, Ask)>,
     tasks: Vec<u64>,
     segment_bytes: u64,
 }
@@ -20,7 +28,15 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn new(me: u8, options: &Options) -> Work {
         let segment_bytes = options.segment_bytes;
-        Work { me, mounted: false, heartbeat_due: 0, started: None, tasks: Vec::new(), segment_bytes }
+        Work {
+            me,
+            mounted: false,
+            heartbeat_due: 0,
+            started: None,
+            next: VecDeque::new(),
+            tasks: Vec::new(),
+            segment_bytes,
+        }
     }
 
     /// Another call than the one that was answered under this number, as a client asks that does
@@ -33,16 +49,30 @@ impl Work {
         }
     }
 
-    /// And whether it changes anything.
-    pub(super) fn next(&mut self, cx: &mut Cx) -> (Ask, bool) {
+    /// In which tenant; and whether it changes anything.
+    pub(super) fn next(&mut self, cx: &mut Cx) -> (u8, (Ask, bool)) {
         if !self.mounted {
-            return (Ask::Remount { segment: self.me, bytes: self.segment_bytes }, true);
+            return (0, (Ask::Remount { segment: self.me, bytes: self.segment_bytes }, true));
         }
         if cx.now >= self.heartbeat_due {
             self.heartbeat_due = cx.now + HEARTBEAT_EVERY_MS;
-            return (Ask::Heartbeat, false);
+            return (0, (Ask::Heartbeat, false));
         }
-        if let Some((key, put)) = self.started.take() {
+        if let Some((tenant, ask)) = self.next.pop_front() {
+            let changes = !matches!(ask, Ask::Lookup { .. });
+            return (tenant, (ask, changes));
+        }
+        let begun = self.started.as_ref().map(|(tenant, ..)| *tenant);
+        // A tenant that finds no place makes its call wait.
+        let any = cx.chaos && cx.options.tenants && cx.rng.below(5) == 0;
+        let tenant = begun.unwrap_or_else(|| if any { 1 + cx.rng.below(TENANTS) as u8 } else { 0 });
+        let (ask, changes) = self.next_in(cx, tenant);
+        // Where no tenant is made, it may be any.
+        (tenant, (ask, changes))
+    }
+
+    fn next_in(&mut self, cx: &mut Cx, tenant: u8) -> (Ask, bool) {
+        if let Some((_, key, put)) = self.started.take() {
             // From here on the buffers may be somebody else's at any time.
             match cx.rng.below(20) {
                 0 => {}
@@ -71,7 +101,7 @@ impl Work {
             55..61 => (Ask::Pin { key, soft: cx.rng.below(2) == 0 }, true),
             61 => self.large(cx),
             62..85 => (Ask::Lookup { key: anybody }, false),
-            85..92 => {
+            85..92 if tenant == 0 => {
                 let target = cx.rng.below(cx.options.clients as u64) as u8;
                 (Ask::CreateTask { key, target }, true)
             }
@@ -88,11 +118,17 @@ impl Work {
         }
     }
 
-    pub(super) fn on_told(&mut self, ask: &Ask, told: Told) {
-        match (ask, told) {
+    pub(super) fn on_told(&mut self, request: &Request, told: Told) {
+        let tenant = request.tenant;
+        match (&request.ask, told) {
             (Ask::Remount { .. }, Told::Mounted(mounted)) => self.mounted = mounted.is_ok(),
             (Ask::Heartbeat, Told::Known(known)) => self.mounted = known,
-            (Ask::Start { key, .. }, Told::Started { put, .. }) => self.started = Some((*key, put)),
+            (Ask::Start { key, .. }, Told::Started { put, .. }) => self.started = Some((tenant, *key, put)),
+            (Ask::End { key, .. }, Told::Done(Ok(()))) if tenant > 0 => {
+                let key = *key;
+                let removal = [Ask::Remove { key, force: true }, Ask::DeleteTenant { tenant }, Ask::Lookup { key }];
+                self.next.extend(removal.map(|ask| (tenant, ask)));
+            }
             (Ask::FetchTasks, Told::Tasks(ids)) => self.tasks = ids,
             _ => {}
         }

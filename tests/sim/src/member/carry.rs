@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::member::{Action, Life, Looked, NotTransferred, Occasion, Rise, Role};
+use ::member::{Action, Leaving, Life, Looked, NotTransferred, Occasion, Rise, Role};
 use election::{Event, Incarnation, Timing};
 use metadata::{COLLIDING, Metadata, Now, Settings};
 use oplog::{Appender, Position, ReplicatedState as _, Secret, Tail, TailConfig};
@@ -111,8 +111,11 @@ impl Member {
             }
             Action::Be(role) => self.be(cx, role),
             Action::LogDigests => self.log_digests(cx),
-            Action::Transferred(Ok(_)) => cx.tally.transfers += 1,
-            Action::Transferred(Err(_)) => cx.tally.not_transferred += 1,
+            Action::Transferred(given) => {
+                let count = if given.is_ok() { &mut cx.tally.transfers } else { &mut cx.tally.not_transferred };
+                *count += 1;
+                self.given = Some(given).filter(|_| self.leaves);
+            }
             Action::Doubt(verification::Action::Alarm { shards }) => {
                 panic!("no primary's memory changes here, but {shards:?} did")
             }
@@ -216,10 +219,25 @@ impl Member {
         self.with(cx, |member, now| member.on_appended(&tail, now));
     }
 
-    /// As a process that is asked to end does.
+    /// It is asked to end, and gets to know it.
     pub(crate) fn retire(&mut self, cx: &mut Cx) {
         self.happen(cx, Event::Retire);
         self.retired = !self.election().claims();
+    }
+
+    /// As a process that is asked to end does, until it ends.
+    pub(super) fn leave(&mut self, cx: &mut Cx) {
+        if self.core.gives() {
+            return;
+        }
+        let given = self.given.take();
+        let leaving = self.with(cx, |member, now| member.leave(given, now));
+        self.retired |= !self.election().claims();
+        match leaving {
+            Leaving::Waits => {}
+            Leaving::Gives(heir) => self.transfer(cx, Some(heir), Occasion::Ends),
+            Leaving::Done | Leaving::Alone | Leaving::Fails(_) => self.leaves = false,
+        }
     }
 
     /// All members are to go by this. False: this one can't see to that.

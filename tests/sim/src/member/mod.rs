@@ -23,7 +23,7 @@ mod streams;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ::member::{Gate, Life, Outgoing, incarnation, incarnation_to_wire};
+use ::member::{Gate, Life, NotTransferred, Outgoing, Transferred, incarnation, incarnation_to_wire};
 use election::{Incarnation, Moment, TtlClock};
 use metadata::{Metadata, Now};
 use oplog::{Position, ReplicatedState as _};
@@ -69,6 +69,9 @@ pub(crate) struct Member {
     pub(crate) restart_at: u64,
     /// It was asked to stop, and will have by then.
     pub(crate) stops_at: Option<u64>,
+    /// It gives its place away before; and what became of the last transfer.
+    pub(crate) leaves: bool,
+    given: Option<Result<Transferred, NotTransferred>>,
     /// It was told that it ends, and had no claim under way: it must not come to lead any more.
     retired: bool,
     clocks: Clocks,
@@ -114,6 +117,8 @@ impl Member {
             paused_until: 0,
             restart_at: 0,
             stops_at: None,
+            leaves: false,
+            given: None,
             retired: false,
             clocks,
             ttl: TtlClock::new(clock, TTL_STEP_MS_MAX),
@@ -199,6 +204,9 @@ impl Member {
         }
         self.with(cx, ::member::Member::on_tick);
         self.be_seen(cx);
+        if self.leaves {
+            self.leave(cx);
+        }
         self.take_role(cx);
         self.follow(cx);
         self.apply(cx);

@@ -10,8 +10,8 @@ use proto::status;
 use proto::v1::{CallError, Reason};
 
 use super::Member;
-use crate::checks::expiry_only_logged;
 use crate::checks::no_overlap::Terms;
+use crate::checks::{expiry_only_logged, reads_wait};
 use crate::cx::Cx;
 use crate::net::{Body, End, Letter};
 use crate::requests::{Ran, Reply, Request, Told};
@@ -58,6 +58,10 @@ impl Member {
         if self.gate.check_answer(Effect::Reads, epoch, self.clock(cx.now)).is_ok() {
             self.acts(cx, epoch);
             cx.checks.acknowledged.leads(&cx.history, self.me, tail.last());
+            let Some(Life::Leads(state, _)) = &self.life else { return };
+            for Pending { request, ran, .. } in self.pending.iter().filter(|one| one.epoch == epoch) {
+                reads_wait::check(&cx.history, self.me, (state, tail.last()), request, &ran.told);
+            }
         }
     }
 
@@ -124,6 +128,8 @@ impl Member {
         } else {
             cx.tally.answered_again += 1;
         }
+        let is_deletion = matches!(request.ask, crate::requests::Ask::DeleteTenant { .. });
+        cx.tally.tenants_deleted += u64::from(is_deletion && ran.told == Told::Done(Ok(())));
         match request.number {
             0 => cx.tally.reads += 1,
             _ => cx.tally.acknowledged += 1,
