@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ledger::TenantIx;
 use oplog::{InstallError, Mismatch, MismatchKind, Part, PartsImage, Secret};
 
 use crate::image::read_parts;
 use crate::object::Object;
-use crate::types::TenantIx;
 
 /// What two members' records of the same parts differ in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -75,9 +75,9 @@ impl Metadata {
             }
             Fault::FreeRangeBit => writer.dir.segments.first_space().and_then(crate::space::Space::flip_a_bit),
             Fault::FreeRangeLost => writer.dir.segments.lose_free_space(),
-            Fault::AnswerBit => writer.dir.clients.change_an_answer(|bytes| bytes.last_mut(), 1),
-            Fault::AnswerUnreadable => writer.dir.clients.change_an_answer(|bytes| bytes.first_mut(), 0x80),
-            Fault::AnswerLost => writer.dir.clients.lose_an_answer(),
+            Fault::AnswerBit => writer.accounts.clients.change_an_answer(|bytes| bytes.last_mut(), 1),
+            Fault::AnswerUnreadable => writer.accounts.clients.change_an_answer(|bytes| bytes.first_mut(), 0x80),
+            Fault::AnswerLost => writer.accounts.clients.lose_an_answer(),
         }
     }
 

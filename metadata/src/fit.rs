@@ -7,12 +7,12 @@
 //!
 //! Deliberately absent: whether an entry is the right one. Only the digests of other members can tell that.
 
-use crate::errors::Inconsistent;
-use crate::errors::require;
+use ledger::{Inconsistent, require};
+use oplog::{ApplyError, Entry, Position};
+
 use crate::object::{Object, Replicas};
 use crate::op::SegmentRecord;
 use crate::types::{KEY_BYTES_MAX, OBJECT_BYTES_MAX, REPLICAS_MAX, SEGMENT_BYTES_MAX, SPACE_UNIT};
-use oplog::{ApplyError, Entry, Position};
 
 /// Last seq that is taken from outside: half of what an [`ItemId`](crate::types::ItemId) can count, so that a state can always go on.
 pub(crate) const SEQ_MAX: u64 = 1 << 51;

@@ -36,7 +36,7 @@ impl ReplicatedState for Metadata {
         }
         // Whoever changes an object holds both locks, so with the shard's the writers are free to go on elsewhere.
         let objects = self.scan(shard as usize);
-        let (at, secret) = (writer.applied, writer.dir.secret);
+        let (at, secret) = (writer.applied, writer.accounts.secret);
         drop(writer);
         object_image(&objects, shard, at, secret)
     }
@@ -44,7 +44,7 @@ impl ReplicatedState for Metadata {
     fn shard_digest(&self, shard: u32) -> (Position, Digest) {
         let writer = self.write();
         if shard == DIRECTORY_SHARD {
-            return (writer.applied, writer.dir.digest());
+            return (writer.applied, writer.directory_digest());
         }
         (writer.applied, self.shards[shard as usize].lock().digest())
     }
@@ -65,11 +65,17 @@ impl Metadata {
             return Err(lost.clone());
         }
         check_next(writer.applied, entry)?;
-        let live = writer.dir.mode == crate::directory::Mode::Live;
+        let live = writer.accounts.is_live();
         if let Some(op) = op_type_of(entry)? {
             let stamp = entry.request.as_ref().filter(|_| live);
             let source = Source::Logged;
-            let mut apply = Apply { dir: &mut writer.dir, shards: &self.shards, seq: entry.seq, source };
+            let mut apply = Apply {
+                accounts: &mut writer.accounts,
+                dir: &mut writer.dir,
+                shards: &self.shards,
+                seq: entry.seq,
+                source,
+            };
             let items = apply.stamped_op(op, &entry.payload, stamp).map_err(|error| {
                 let error = error.at(entry.seq);
                 if matches!(error, ApplyError::Inconsistent { .. }) {
@@ -78,10 +84,17 @@ impl Metadata {
                 error
             })?;
             if let Some(stamp) = stamp {
-                writer.dir.clients.record(stamp, op, entry.payload.clone(), items, (entry.seq, 0));
+                writer.accounts.clients.record(
+                    stamp,
+                    op.into(),
+                    op.keep(),
+                    entry.payload.clone(),
+                    items,
+                    (entry.seq, 0),
+                );
             }
         } else if let Some(secret) = Secret::of_entry(entry)?.filter(|_| live) {
-            writer.dir.secret = secret;
+            writer.accounts.secret = secret;
             writer.dir.view_stale = true;
         }
         writer.applied = entry.position();

@@ -10,19 +10,18 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use oplog::{Appender, ApplyError, Digest, Digests, Domain, Draft, Frame, OP_DIGEST, Position, RequestStamp, Slot};
+use ledger::{Accounts, CallRefused, InForce, Inconsistent, Now};
+use oplog::{Appender, ApplyError, Digest, Digests, DomainId, Draft, Frame, OP_DIGEST, Position, RequestStamp, Slot};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::apply::{Apply, Source};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::errors::Inconsistent;
 use crate::op::OpType;
 use crate::rng::Rng;
-use crate::settings::InForce;
 use crate::shard::Shard;
 use crate::steps::round::Rounds;
-use crate::types::{CallRefused, Now, OBJECT_SHARDS};
+use crate::types::OBJECT_SHARDS;
 use crate::view::View;
 
 /// Slots of a shard's table that are looked at under one lock.
@@ -46,6 +45,7 @@ pub struct Metadata {
 /// All that only one at a time may touch.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    pub(crate) accounts: Accounts,
     pub(crate) dir: Directory,
     /// Of the primary; a standby has none, and so cannot write.
     pub(crate) log: Option<Appender>,
@@ -65,16 +65,25 @@ pub(crate) struct Writer {
     pub(crate) scratch: Vec<u8>,
 }
 
+impl Writer {
+    /// Of the shard that is behind all others.
+    pub(crate) fn directory_digest(&self) -> Digest {
+        self.accounts.digest() + self.dir.digest()
+    }
+
+    pub(crate) fn implied_digest(&self) -> Digest {
+        self.accounts.tenants.usage_digest() + self.dir.implied_digest()
+    }
+}
+
 impl Metadata {
     /// Empty, at `applied`; a standby until [`Metadata::lead`].
     pub fn new(config: Config, applied: Position) -> Metadata {
-        Metadata::with_directory(Directory::new(), config, applied)
-    }
-
-    pub(crate) fn with_directory(dir: Directory, config: Config, applied: Position) -> Metadata {
+        let (accounts, dir) = (Accounts::new(), Directory::new());
         let rng = Rng::new(config.seed);
-        let view = RwLock::new(Arc::new(View::of(&dir, applied.seq)));
+        let view = RwLock::new(Arc::new(View::of(&accounts, &dir, applied.seq)));
         let writer = Writer {
+            accounts,
             dir,
             log: None,
             applied,
@@ -110,7 +119,7 @@ impl Metadata {
         writer.grace_from_ms = (writer.applied.seq > 1).then_some(now.ttl_ms);
         (writer.pressed, writer.evict_to) = (false, None);
         writer.log = Some(log);
-        if writer.dir.settings.get().is_none() {
+        if writer.accounts.settings.get().is_none() {
             let own = InForce::started_with(self.config.settings);
             // Without room in the log it is the first step of the upkeep.
             drop(writer.commit_settings(own.change_to(own.settings), now));
@@ -164,7 +173,7 @@ impl Metadata {
         let slot = log.reserve(scratch.len())?;
         let at = slot.position();
         let draft = Draft {
-            domain: Domain::ENGINE,
+            domain: DomainId::ENGINE,
             op_type: OP_DIGEST,
             timestamp_ms: now.wall_ms,
             request: None,
@@ -177,8 +186,8 @@ impl Metadata {
     }
 
     /// Where ops come from that this member decides now.
-    pub(crate) fn decided(&self, dir: &Directory, now: Now) -> Source {
-        Source::Decided { now_ms: now.ttl_ms, lease_ms: dir.in_force(&self.config).kept().object_lease_ms }
+    pub(crate) fn decided(&self, accounts: &Accounts, now: Now) -> Source {
+        Source::Decided { now_ms: now.ttl_ms, lease_ms: accounts.in_force(self.config.settings).kept().object_lease_ms }
     }
 
     /// A shard's lock for more than one object.
@@ -212,7 +221,7 @@ impl Metadata {
     }
 
     pub(crate) fn digest_of(&self, writer: &Writer) -> Digest {
-        self.shards.iter().map(|shard| shard.lock().digest()).sum::<Digest>() + writer.dir.digest()
+        self.shards.iter().map(|shard| shard.lock().digest()).sum::<Digest>() + writer.directory_digest()
     }
 }
 
@@ -305,11 +314,11 @@ impl WriterGuard<'_> {
         stamp: Option<RequestStamp>,
         items: u64,
     ) -> Result<(), CallRefused> {
-        let source = self.state.decided(&self.guard.dir, now);
-        let Writer { dir, log, scratch, .. } = &mut *self.guard;
+        let source = self.state.decided(&self.guard.accounts, now);
+        let Writer { accounts, dir, log, scratch, .. } = &mut *self.guard;
         let slot = reserve_for(log, scratch, value)?;
         let seq = slot.seq();
-        let mut apply = Apply { dir, shards: &self.state.shards, seq, source };
+        let mut apply = Apply { accounts, dir, shards: &self.state.shards, seq, source };
         if let Err(error) = apply.op(op, scratch) {
             own_op_failed(op, seq, &error);
         }
@@ -329,11 +338,13 @@ impl WriterGuard<'_> {
         stamp: Option<RequestStamp>,
         apply_items: impl FnOnce(&mut T, &mut Apply<'_>) -> Result<(), Inconsistent>,
     ) -> Result<T, CallRefused> {
-        let source = self.state.decided(&self.guard.dir, now);
-        let Writer { dir, log, scratch, .. } = &mut *self.guard;
+        let source = self.state.decided(&self.guard.accounts, now);
+        let Writer { accounts, dir, log, scratch, .. } = &mut *self.guard;
         let slot = reserve_for(log, scratch, &value)?;
         let (seq, room) = (slot.seq(), scratch.len());
-        if let Err(error) = apply_items(&mut value, &mut Apply { dir, shards: &self.state.shards, seq, source }) {
+        if let Err(error) =
+            apply_items(&mut value, &mut Apply { accounts, dir, shards: &self.state.shards, seq, source })
+        {
             own_op_failed(op, seq, &error);
         }
         scratch.clear();
@@ -351,10 +362,10 @@ impl WriterGuard<'_> {
     }
 
     fn logged(&mut self, op: OpType, frame: &Frame, now: Now, stamp: Option<RequestStamp>, items: u64) {
-        let Writer { dir, scratch, .. } = &mut *self.guard;
+        let Writer { accounts, scratch, .. } = &mut *self.guard;
         if let Some(stamp) = stamp {
             let payload = payload_of(frame, scratch.len());
-            dir.clients.record(&stamp, op, payload, items, (frame.position().seq, now.ttl_ms));
+            accounts.clients.record(&stamp, op.into(), op.keep(), payload, items, (frame.position().seq, now.ttl_ms));
         }
         self.appended(frame);
     }
@@ -368,8 +379,9 @@ impl WriterGuard<'_> {
     pub(crate) fn refresh_view(&mut self) {
         if std::mem::take(&mut self.guard.dir.view_stale) {
             let chunks = std::mem::take(&mut self.guard.dir.segments.changed_chunks);
-            let names = std::mem::take(&mut self.guard.dir.tenants.changed_names);
-            let view = self.state.view().next(&self.guard.dir, chunks, names, self.guard.applied.seq);
+            let names = std::mem::take(&mut self.guard.accounts.tenants.changed_names);
+            let view =
+                self.state.view().next(&self.guard.accounts, &self.guard.dir, chunks, names, self.guard.applied.seq);
             *self.state.view.write() = Arc::new(view);
         }
     }
@@ -377,11 +389,11 @@ impl WriterGuard<'_> {
     /// Where the directory is another one: of what has gone with the one before nothing tells.
     pub(crate) fn renew_view(&mut self) {
         let seq = self.guard.applied.seq;
-        let dir = &mut self.guard.dir;
+        let Writer { accounts, dir, .. } = &mut *self.guard;
         dir.view_stale = false;
         dir.segments.changed_chunks.clear();
-        dir.tenants.changed_names.clear();
-        *self.state.view.write() = Arc::new(View::of(dir, seq));
+        accounts.tenants.changed_names.clear();
+        *self.state.view.write() = Arc::new(View::of(accounts, dir, seq));
     }
 }
 
@@ -400,7 +412,7 @@ fn reserve_for<'l, T: bincode::Encode>(
 
 pub(crate) fn draft_of(op: OpType, now: Now, stamp: Option<RequestStamp>, payload: &[u8]) -> Draft<'_> {
     let timestamp_ms = now.wall_ms;
-    Draft { domain: Domain::METADATA, op_type: op as u8, timestamp_ms, request: stamp, key: b"", payload }
+    Draft { domain: DomainId::METADATA, op_type: op as u8, timestamp_ms, request: stamp, key: b"", payload }
 }
 
 /// The payload's bytes within a frame: they are its end.

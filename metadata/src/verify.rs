@@ -22,8 +22,8 @@ impl Metadata {
     /// Of every shard and of what they imply. Every shard's lock is taken for a moment.
     pub(crate) fn digests_of(&self, writer: &Writer) -> Digests {
         let mut shards: Vec<Digest> = self.shards.iter().map(|shard| shard.lock().digest()).collect();
-        shards.push(writer.dir.digest());
-        Digests { at: writer.applied, shards, implied: writer.dir.implied_digest() }
+        shards.push(writer.directory_digest());
+        Digests { at: writer.applied, shards, implied: writer.implied_digest() }
     }
 }
 
@@ -82,7 +82,7 @@ impl Metadata {
             if rounds_left == 0 || captured.iter().all(|(part, one): (_, &PartRecords)| one.is_of(self, *part)) {
                 let whole = asks_whole.then(|| directory_image(&writer));
                 let digests = self.digests_of(&writer);
-                let secret = (whom == For::Members).then_some(writer.dir.secret);
+                let secret = (whom == For::Members).then_some(writer.accounts.secret);
                 drop(writer);
                 let bytes = join_parts(secret, captured.values().map(|one| &one.bytes));
                 return PartsImage { digests, parts: of_objects, bytes, whole };
@@ -101,14 +101,15 @@ impl Verifiable for Metadata {
         let writer = self.write();
         let at = writer.applied;
         if shard == DIRECTORY_SHARD {
-            let (kept, counted) = (vec![writer.dir.digest()], vec![writer.dir.counted_digest()]);
+            let (kept, counted) =
+                (vec![writer.directory_digest()], vec![writer.accounts.counted_digest() + writer.dir.counted_digest()]);
             return Buckets { at, shard, kept, counted };
         }
         if shard > DIRECTORY_SHARD {
             return Buckets { at, shard, kept: Vec::new(), counted: Vec::new() };
         }
         // As in a capture: with the shard's lock the writers are free to go on elsewhere.
-        let secret = writer.dir.secret;
+        let secret = writer.accounts.secret;
         let objects = self.scan(shard as usize);
         drop(writer);
         Buckets { at, shard, kept: objects.buckets().to_vec(), counted: objects.counted_buckets(secret).to_vec() }

@@ -25,38 +25,24 @@ pub(crate) mod tenant;
 pub(crate) mod transfer;
 
 use bincode::{BorrowDecode, Encode};
+use ledger::{
+    Accounts, Answer, AnswerRecord, AtBound, BOUND_RETRY_MS, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, Fingerprint,
+    ITEM_BYTES, Inconsistent, ItemId, Known, NO_TENANT, Now, RequestBody, TenantIx, check_bound, check_call,
+    check_count,
+};
 use oplog::{ClientId, DecodeError, Secret};
 use parking_lot::Mutex;
 
 use crate::apply::Apply;
-use crate::clients::{AnswerRecord, Known};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::errors::Inconsistent;
-pub(crate) use crate::hash::Fingerprint;
-use crate::hash::RequestBody;
 use crate::op::{ClientOp, ForgetAnswersOp, OpType};
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::state::{Metadata, WriterGuard, draft_of, own_op_failed, payload_of};
-use crate::tenants::NO_TENANT;
-use crate::types::{
-    Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, KEY_BYTES_MAX, Now, Outcome,
-    Refusal, TEXT_BYTES_MAX, TenantIx,
-};
-
-/// What an item takes in an entry beside its key.
-pub(crate) const ITEM_BYTES: usize = 64;
-
-/// After a refusal at a bound that others have to make room at.
-pub(crate) const BOUND_RETRY_MS: u32 = 1000;
+use crate::types::{KEY_BYTES_MAX, Outcome, Refusal};
 
 const ANSWERS_RETRY_MS: u32 = 10;
-
-/// Whether there is room for one more.
-pub(crate) fn check_bound(bound: Bound, have: usize, limit: usize) -> Result<(), CallRefused> {
-    if have < limit { Ok(()) } else { Err(CallRefused::at_bound(bound, have as u64, limit as u64, BOUND_RETRY_MS)) }
-}
 
 /// One method that works on a list of items.
 pub(crate) trait ItemCall {
@@ -101,6 +87,7 @@ pub(crate) struct Who {
 
 /// All that a decision may look at.
 pub(crate) struct Decide<'a> {
+    pub(crate) accounts: &'a Accounts,
     pub(crate) dir: &'a Directory,
     pub(crate) shards: &'a [Mutex<Shard>],
     pub(crate) config: &'a Config,
@@ -125,26 +112,9 @@ impl Decide<'_> {
 
     /// A member that was promoted does not know what was leased before: everything was, for one lease.
     fn lease_grace_until(&self) -> u64 {
-        self.grace_from_ms.map_or(0, |from_ms| from_ms + self.dir.in_force(self.config).kept().object_lease_ms)
+        self.grace_from_ms
+            .map_or(0, |from_ms| from_ms + self.accounts.in_force(self.config.settings).kept().object_lease_ms)
     }
-}
-
-pub(crate) fn check_call(call: &Call<'_>) -> Result<(), CallRefused> {
-    if call.client == ClientId::default() {
-        return Err(CallRefused::invalid("caller.client_id", "16 bytes, not all zero, are needed"));
-    }
-    // The number after it is needed too: the first one that may still run.
-    if call.number == u64::MAX {
-        return Err(CallRefused::invalid("caller.request_number", format!("{}, the limit is one below", call.number)));
-    }
-    check_text("caller.tenant", call.tenant)
-}
-
-pub(crate) fn check_text(field: &str, text: &str) -> Result<(), CallRefused> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(CallRefused::invalid(field, format!("{} bytes, the limit is {TEXT_BYTES_MAX}", text.len())));
-    }
-    Ok(())
 }
 
 pub(crate) fn check_key(key: &[u8], field: &dyn Fn(&str) -> String) -> Result<(), CallRefused> {
@@ -154,13 +124,6 @@ pub(crate) fn check_key(key: &[u8], field: &dyn Fn(&str) -> String) -> Result<()
     if key.len() > KEY_BYTES_MAX {
         let what = format!("{} bytes, the limit is {KEY_BYTES_MAX}", key.len());
         return Err(CallRefused::invalid(field("key"), what));
-    }
-    Ok(())
-}
-
-pub(crate) fn check_count(list: &str, count: usize) -> Result<(), CallRefused> {
-    if count > CALL_ITEMS_MAX {
-        return Err(CallRefused::invalid(list, format!("{count} items, the limit is {CALL_ITEMS_MAX}")));
     }
     Ok(())
 }
@@ -209,10 +172,10 @@ impl Metadata {
         body: &RequestBody,
     ) -> Result<Known<'w>, CallRefused> {
         // It was hashed before this member led: its own hash would not be found again.
-        if body.secret != writer.dir.secret {
+        if body.secret != writer.accounts.secret {
             return Err(CallRefused::NotPrimary);
         }
-        writer.dir.clients.known(call, body, self.config.answers_max, self.config.answer_bytes_max)
+        writer.accounts.clients.known(call, body, self.config.answers_max, self.config.answer_bytes_max)
     }
 
     fn run_part<C: ItemCall>(
@@ -231,19 +194,21 @@ impl Metadata {
         self.make_answer_room(writer, call)?;
         let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
         let tenant = self.tenant_for(writer, call, method, items, bytes)?;
-        let stamp = (call.number != 0)
-            .then(|| writer.dir.clients.stamp(call, body.hash, self.config.answers_max, self.config.answer_bytes_max));
+        let stamp = (call.number != 0).then(|| {
+            writer.accounts.clients.stamp(call, body.hash, self.config.answers_max, self.config.answer_bytes_max)
+        });
         let w = &mut **writer;
         let slot = w.log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
         let seq = slot.seq();
         let who = Who { client: call.client, tenant };
         let mut op = ClientOp { client: call.client.0, tenant, items: Vec::with_capacity(items.len()) };
-        let source = self.decided(&w.dir, call.now);
+        let source = self.decided(&w.accounts, call.now);
         for (at, item) in items.iter().enumerate() {
             let id = ItemId::new(seq, at);
             let mut promised = false;
             let outcome = loop {
                 let mut decide = Decide {
+                    accounts: &w.accounts,
                     dir: &w.dir,
                     shards: &self.shards,
                     config: &self.config,
@@ -255,11 +220,11 @@ impl Metadata {
                 };
                 let outcome = method.decide(&mut decide, id, item);
                 let Ok(done) = &outcome else { break outcome };
-                let mut apply = Apply { dir: &mut w.dir, shards: &self.shards, seq, source };
+                let mut apply = Apply { accounts: &mut w.accounts, dir: &mut w.dir, shards: &self.shards, seq, source };
                 match C::apply(&mut apply, who, id, done) {
                     Ok(()) => break outcome,
                     // From now on the object is leased for all of this call, so that this happens once at most.
-                    Err(Inconsistent::PromisedSince) if !promised => promised = true,
+                    Err(Inconsistent::DecideAnew) if !promised => promised = true,
                     Err(error) => own_op_failed(C::OP, seq, &error),
                 }
             };
@@ -270,15 +235,22 @@ impl Metadata {
         if stamp.is_none() && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
             return Ok(());
         }
-        Apply { dir: &mut w.dir, shards: &self.shards, seq, source }.begin::<C>(who);
+        Apply { accounts: &mut w.accounts, dir: &mut w.dir, shards: &self.shards, seq, source }.begin::<C>(who);
         w.scratch.clear();
         oplog::encode_payload(&op, &mut w.scratch);
         let frame = slot.append(&draft_of(C::OP, call.now, stamp, &w.scratch));
         if let Some(stamp) = stamp {
             let payload = payload_of(&frame, w.scratch.len());
-            w.dir.clients.record(&stamp, C::OP, payload, items.len() as u64, (seq, call.now.ttl_ms));
+            w.accounts.clients.record(
+                &stamp,
+                C::OP.into(),
+                C::OP.keep(),
+                payload,
+                items.len() as u64,
+                (seq, call.now.ttl_ms),
+            );
         }
-        w.dir.clients.came_from(call.client, call.address);
+        w.accounts.clients.came_from(call.client, call.address);
         writer.appended(&frame);
         Ok(())
     }
@@ -289,19 +261,19 @@ impl Metadata {
             return Ok(());
         }
         let Config { answers_max, answer_bytes_max, answer_bytes_total_max, .. } = self.config;
-        writer.dir.clients.check_room(call, answers_max, answer_bytes_max)?;
-        let kept = writer.dir.clients.answer_bytes();
+        writer.accounts.clients.check_room(call, answers_max, answer_bytes_max)?;
+        let kept = writer.accounts.clients.answer_bytes();
         if kept <= answer_bytes_total_max {
             return Ok(());
         }
         // At once somewhat more than must be, so that not every call has to.
         let surplus = kept - answer_bytes_total_max + answer_bytes_total_max / 64;
-        let Some((client, below)) = writer.dir.clients.answers_to_forget(surplus, ENTRY_ITEMS_MAX, call) else {
+        let Some((client, below)) = writer.accounts.clients.answers_to_forget(surplus, ENTRY_ITEMS_MAX, call) else {
             return Ok(());
         };
         writer.commit_op(OpType::ForgetAnswers, &ForgetAnswersOp { client: client.0, below }, call.now)?;
         // What has begun goes on: there are few long calls at a time.
-        if writer.dir.clients.answer_bytes() <= answer_bytes_total_max || writer.dir.clients.has_begun(call) {
+        if writer.accounts.clients.answer_bytes() <= answer_bytes_total_max || writer.accounts.clients.has_begun(call) {
             return Ok(());
         }
         let (have, limit) = (kept as u64, answer_bytes_total_max as u64);
@@ -309,7 +281,7 @@ impl Metadata {
     }
 
     pub(crate) fn check_client_bound(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
-        let clients = &writer.dir.clients;
+        let clients = &writer.accounts.clients;
         if clients.get(call.client).is_some() {
             return Ok(());
         }
@@ -326,8 +298,8 @@ impl Metadata {
         if retired >= retired_extents_max {
             return Err(CallRefused::at_bound(Bound::RetiredExtents, retired, retired_extents_max, BOUND_RETRY_MS));
         }
-        let client = writer.dir.clients.get(call.client);
-        let under_way = client.map_or(0, |client| client.unfinished.len()) + count;
+        let owner = writer.dir.owners.get(call.client);
+        let under_way = owner.map_or(0, |owner| owner.unfinished.len()) + count;
         if under_way > client_puts_max {
             let (have, limit) = (under_way as u64, client_puts_max as u64);
             return Err(CallRefused::at_bound(Bound::ClientPuts, have, limit, BOUND_RETRY_MS));
@@ -344,8 +316,8 @@ impl Metadata {
         items: &[C::Item<'_>],
         bytes: usize,
     ) -> Result<TenantIx, CallRefused> {
-        match writer.dir.tenants.ix_of(call.tenant) {
-            Some(ix) if C::MAKES_TENANT && writer.dir.tenants.is_idle(ix) => {
+        match writer.accounts.tenants.ix_of(call.tenant) {
+            Some(ix) if C::MAKES_TENANT && writer.accounts.tenants.is_idle(ix) => {
                 self.take_up_tenant(writer, call, ix).map(|()| ix)
             }
             Some(ix) => Ok(ix),
@@ -368,6 +340,7 @@ impl Metadata {
         let next_seq = w.applied.seq + 1;
         items.iter().enumerate().any(|(at, item)| {
             let mut decide = Decide {
+                accounts: &w.accounts,
                 dir: &w.dir,
                 shards: &self.shards,
                 config: &self.config,
@@ -395,7 +368,7 @@ pub(crate) fn check_request<C: ItemCall>(
     for (at, item) in items.iter().enumerate() {
         method.check(item, &|name| C::field(at, name))?;
     }
-    let mut print = Fingerprint::new(secret, C::OP, call.tenant);
+    let mut print = Fingerprint::new(secret, C::OP.into(), call.tenant);
     if call.number != 0 {
         items.iter().for_each(|item| method.fingerprint(item, &mut print));
     }

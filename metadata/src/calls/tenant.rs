@@ -4,22 +4,25 @@
 //! comes back with its next object. So a caller that makes tenants by the thousand keeps nobody else out, unless it also keeps
 //! something in each.
 
+use ledger::{
+    Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, NO_TENANT, Now, TenantIx, Usage,
+    check_bound, check_text,
+};
+use oplog::DomainId;
 use oplog::{ClientId, Position};
 
 use crate::apply::Apply;
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_bound, check_text};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall, Who};
 use crate::op::{ClientOp, OpType, TenantDeleted, TenantOp};
 use crate::state::{Metadata, WriterGuard};
-use crate::tenants::NO_TENANT;
-use crate::types::{Answer, Bound, Call, CallRefused, ItemId, Now, Outcome, Refusal, TenantIx};
+use crate::types::{Outcome, Refusal};
 
 impl Metadata {
     /// Makes the tenant where it is new. 0: no quota.
     pub fn set_tenant_quota(&self, name: &str, quota_bytes: u64, now: Now) -> Result<Position, CallRefused> {
         check_text("tenant", name)?;
         let mut writer = self.write();
-        match writer.dir.tenants.ix_of(name) {
+        match writer.accounts.tenants.ix_of(name) {
             Some(tenant) => {
                 let op = TenantOp { tenant, name: name.to_owned(), quota_bytes };
                 writer.commit_op(OpType::Tenant, &op, now)?;
@@ -43,7 +46,7 @@ impl Metadata {
     ) -> Result<TenantIx, CallRefused> {
         self.check_tenants_from(writer, call)?;
         let tenant = self.make_tenant(writer, call.tenant, 0, call.now, Some(then_bytes))?;
-        writer.dir.tenants.made_from(tenant, call.address);
+        writer.accounts.tenants.made_from(tenant, call.address);
         Ok(tenant)
     }
 
@@ -55,12 +58,12 @@ impl Metadata {
         tenant: TenantIx,
     ) -> Result<(), CallRefused> {
         self.check_tenants_from(writer, call)?;
-        writer.dir.tenants.made_from(tenant, call.address);
+        writer.accounts.tenants.made_from(tenant, call.address);
         Ok(())
     }
 
     fn check_tenants_from(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
-        let count = call.address.map_or(0, |address| writer.dir.tenants.count_from(address));
+        let count = call.address.map_or(0, |address| writer.accounts.tenants.count_from(address));
         check_bound(Bound::TenantsPerAddress, count, self.config.tenants_per_address_max)
     }
 
@@ -73,7 +76,7 @@ impl Metadata {
         now: Now,
         then_bytes: Option<usize>,
     ) -> Result<TenantIx, CallRefused> {
-        let tenants = &writer.dir.tenants;
+        let tenants = &writer.accounts.tenants;
         let (count, limit, tenant) = (tenants.len(), self.config.tenants_max, tenants.next_ix());
         let goes = if count >= limit && tenant != NO_TENANT { tenants.first_idle() } else { None };
         if goes.is_none() {
@@ -120,11 +123,12 @@ impl ItemCall for DeleteTenant {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let tenants = &cx.dir.tenants;
+        let tenants = &cx.accounts.tenants;
         let ix = tenants.ix_of(item).ok_or(Refusal::TenantNotFound)?;
         let tenant = tenants.get(ix).ok_or(Refusal::TenantNotFound)?;
         if !tenant.is_empty() {
-            return Err(Refusal::TenantNotEmpty { objects: tenant.objects, tasks: tenant.tasks });
+            let Usage { items: objects, open: tasks, .. } = tenant.usage(DomainId::METADATA);
+            return Err(Refusal::TenantNotEmpty { objects, tasks });
         }
         Ok(TenantDeleted { tenant: ix })
     }

@@ -5,15 +5,15 @@
 //! never taken, and what is soft pinned only when drawing finds nothing else. An object that also lies on disk loses its
 //! memory replicas only.
 
+use ledger::{CallRefused, Inconsistent, Settings, TenantIx};
+
 use crate::apply::replica_bit;
-use crate::errors::Inconsistent;
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{Evicted, EvictionOp, KeyRef, OpType, ReplicaMask};
 use crate::segments::SegmentState;
-use crate::settings::Settings;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping, is_over};
-use crate::types::{CallRefused, Pin, SegmentIx, SegmentKind, TenantIx, extent};
+use crate::types::{Pin, SegmentIx, SegmentKind, extent};
 
 /// Draws for each object that goes.
 const DRAWS: usize = 8;
@@ -63,7 +63,7 @@ impl Stepping<'_, '_> {
             let mut failed = Ok(());
             op.items.retain(|item| match apply.evict(item) {
                 Ok(()) => true,
-                Err(Inconsistent::PromisedSince) => false,
+                Err(Inconsistent::DecideAnew) => false,
                 Err(error) => {
                     failed = Err(error);
                     true
@@ -124,7 +124,7 @@ impl Stepping<'_, '_> {
     fn draw(&mut self) -> Vec<Drawn> {
         let Stepping { state, writer, now, .. } = self;
         let grace_from_ms = writer.grace_from_ms;
-        let in_force = writer.dir.in_force(&state.config);
+        let in_force = writer.accounts.in_force(state.config.settings);
         let lease_grace_until_ms = grace_from_ms.map_or(0, |from_ms| from_ms + in_force.kept().object_lease_ms);
         let writer = &mut ***writer;
         let open = writer.dir.segments.open(SegmentKind::Memory);

@@ -1,12 +1,14 @@
 //! Segments that are going, and retired space that becomes free.
 
+use ledger::{CallRefused, TenantIx};
+
 use crate::holders::Holders;
 use crate::op::{DropReplicasOp, KeyRef, OpType, ReleaseOp, Retire, SegmentOp};
 use crate::segments::SegmentState;
 use crate::steps::evict::lies_at;
 use crate::steps::round::next_of;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping};
-use crate::types::{CallRefused, SegmentIx, TenantIx};
+use crate::types::SegmentIx;
 
 impl Stepping<'_, '_> {
     pub(super) fn unmount(&mut self) -> Result<(), CallRefused> {
