@@ -5,6 +5,7 @@
 use oplog::{Digest, Secret};
 
 use crate::clients::Clients;
+use crate::domain::{Source, Who};
 use crate::errors::same;
 use crate::hash::digest_of_secret;
 use crate::settings::{ClusterSettings, InForce, Settings};
@@ -25,6 +26,9 @@ pub struct Accounts {
     pub tenants: Tenants,
     pub clients: Clients,
     pub mode: Mode,
+    /// What readers see of the secret, the settings and the tenants has changed since they were
+    /// told.
+    pub changed: bool,
 }
 
 impl Accounts {
@@ -35,6 +39,7 @@ impl Accounts {
             tenants: Tenants::new(),
             clients: Clients::default(),
             mode: Mode::Live,
+            changed: true,
         }
     }
 
@@ -45,6 +50,13 @@ impl Accounts {
     /// A state that has no settings yet goes by those of its member.
     pub fn in_force(&self, own: Settings) -> InForce {
         self.settings.get().unwrap_or_else(|| InForce::started_with(own))
+    }
+
+    /// What a client's entry does apart from its items.
+    pub fn begin(&mut self, who: Who, introduces: bool, source: Source) {
+        if introduces {
+            self.clients.introduce(who.client, source.now_ms());
+        }
     }
 
     pub fn digest(&self) -> Digest {

@@ -1,4 +1,5 @@
-//! A call as every domain sees it: who calls, what it is answered, why it is refused; and what is checked of every call.
+//! A call as every domain sees it: who calls, what it is answered, why it is refused; and what is
+//! checked of every call.
 //!
 //! Deliberately absent: wire types, and what items are.
 
@@ -11,7 +12,8 @@ use crate::bounds::{AtBound, Bound};
 
 /// Most items of one call.
 pub const CALL_ITEMS_MAX: usize = 10_000;
-/// Most items of one entry. A longer call becomes several entries, with the writer lock given back in between.
+/// Most items of one entry. A longer call becomes several entries, with the writer lock given back
+/// in between.
 pub const ENTRY_ITEMS_MAX: usize = 256;
 /// Longest name, endpoint, host, path or pattern.
 pub const TEXT_BYTES_MAX: usize = 1024;
@@ -26,11 +28,18 @@ const ITEM_BITS: u32 = 12;
 
 /// A tenant's number in this state. 0 is the default tenant.
 pub type TenantIx = u32;
+
 /// What an entry is; the number is the domain's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Op {
     pub domain: DomainId,
     pub number: u8,
+}
+
+impl std::fmt::Display for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of domain {}", self.number, self.domain)
+    }
 }
 
 impl Op {
@@ -39,8 +48,8 @@ impl Op {
     }
 }
 
-/// Names a put or a transfer: the seq of the entry that started it and its place in it, so it is never used again and
-/// grows with time.
+/// Names a put or a transfer: the seq of the entry that started it and its place in it, so it is
+/// never used again and grows with time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode)]
 pub struct ItemId(pub u64);
 
@@ -127,13 +136,15 @@ impl From<oplog::Overloaded> for CallRefused {
 /// The two times of a call, both given by the shell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
-    /// Runs only while the master is well: its own stalls are left out. All deadlines are measured on it.
+    /// Runs only while the master is well: its own stalls are left out. All deadlines are measured
+    /// on it.
     pub ttl_ms: u64,
     /// For people who read the log. Decides nothing.
     pub wall_ms: u64,
 }
 
-/// Where a client calls from, as far as callers can be told apart: one host, or one network of IPv6.
+/// Where a client calls from, as far as callers can be told apart: one host, or one network of
+/// IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Address(pub u128);
 

@@ -1,10 +1,13 @@
-//! The clients: who is alive, and the answers kept for their retries. What a client owns, and has under way, is its domains' affair.
+//! The clients: who is alive, and the answers kept for their retries. What a client owns, and has
+//! under way, is its domains' affair.
 //!
-//! Exactly once: an answer is kept, as the entries that gave it, until the client says that it has all answers below
-//! some number, or a bound is met. Whatever was forgotten is refused when it comes again, never run again. That holds
-//! beyond the client's life: a tombstone keeps the first number that may still run.
+//! Exactly once: an answer is kept, as the entries that gave it, until the client says that it has
+//! all answers below some number, or a bound is met. Whatever was forgotten is refused when it
+//! comes again, never run again. That holds beyond the client's life: a tombstone keeps the first
+//! number that may still run.
 //!
-//! Deliberately absent: when a client is expired, and which answers go; the primary decides and the log says it.
+//! Deliberately absent: when a client is expired, and which answers go; the primary decides and the
+//! log says it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +16,7 @@ use oplog::{ClientId, Digest, RequestStamp};
 use smallvec::SmallVec;
 
 use crate::bounds::Bound;
-use crate::call::Op;
-use crate::call::{Address, Call, CallRefused, ENTRY_ITEMS_MAX, forget_one};
+use crate::call::{Address, Call, CallRefused, ENTRY_ITEMS_MAX, Op, forget_one};
 use crate::errors::{Inconsistent, require, same};
 use crate::hash::{RecordHash, RequestBody, table};
 use crate::settings::TOMBSTONES_LIMIT;
@@ -68,7 +70,8 @@ impl Client {
         self.answers.iter().map(|(number, record)| (*number, record))
     }
 
-    /// Below which number its oldest answers stand, so many of them, and no more than so many bytes. `None`: it has none.
+    /// Below which number its oldest answers stand, so many of them, and no more than so many
+    /// bytes. `None`: it has none.
     pub fn oldest_answers(&self, count: usize, bytes_max: usize) -> Option<u64> {
         let mut bytes = 0;
         let few = self.answers.iter().take(count).take_while(|(_, record)| {
@@ -92,7 +95,8 @@ impl Client {
             && self.kept_from_within(call, answers_max, bytes_max) > self.kept_from.max(call.answered_below)
     }
 
-    /// The number below which answers go, so that one more fits within the bounds. Costs what is dropped.
+    /// The number below which answers go, so that one more fits within the bounds. Costs what is
+    /// dropped.
     fn kept_from_within(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> u64 {
         let mut kept_from = self.kept_from.max(call.answered_below.min(call.number));
         // Its own record, where it has begun, is not one more.
@@ -187,7 +191,8 @@ impl Clients {
         answers / 8 + self.by_id.len() + self.tombstones.len()
     }
 
-    /// The answers of one client after the other, from the client `next` on. `None`: these were all.
+    /// The answers of one client after the other, from the client `next` on. `None`: these were
+    /// all.
     pub fn check_next(&self, next: u128) -> Result<Option<u128>, String> {
         let from = ClientId(next.to_be_bytes());
         let Some((id, client)) = self.by_id.range(from..).next() else { return Ok(None) };
@@ -279,8 +284,9 @@ impl Clients {
         }
     }
 
-    /// Looks a request up by its number. One that is older than all answers that are kept is refused while these are
-    /// as many as may be: nothing is forgotten for its sake, so numbers that fall would be kept without end.
+    /// Looks a request up by its number. One that is older than all answers that are kept is
+    /// refused while these are as many as may be: nothing is forgotten for its sake, so numbers
+    /// that fall would be kept without end.
     pub fn known(
         &self,
         call: &Call<'_>,
@@ -422,8 +428,9 @@ impl Clients {
         self.answer_bytes
     }
 
-    /// Whose answers are to go, and below which number, so that `bytes` are saved: of the client that has the most, the
-    /// oldest first, but so many at a time, and not the one that is just being given.
+    /// Whose answers are to go, and below which number, so that `bytes` are saved: of the client
+    /// that has the most, the oldest first, but so many at a time, and not the one that is just
+    /// being given.
     pub fn answers_to_forget(&self, bytes: usize, count: usize, but: &Call<'_>) -> Option<(ClientId, u64)> {
         self.by_answer_bytes.iter().rev().take(2).find_map(|&(_, id)| {
             let own = id == but.client;
@@ -478,7 +485,8 @@ impl Clients {
         self.tombstones.contains_key(&id)
     }
 
-    /// From an image, the oldest first: all that it has. False: there is one already, or there are too many.
+    /// From an image, the oldest first: all that it has. False: there is one already, or there are
+    /// too many.
     pub fn install_tombstone(&mut self, id: ClientId, kept_from: u64) -> bool {
         let fits = !self.is_buried(id) && self.tombstones.len() < TOMBSTONES_LIMIT;
         if fits {

@@ -1,4 +1,5 @@
-//! Why an op was not applied, and the small checks that everything else makes of what it is given or keeps.
+//! Why an op was not applied, and the small checks that everything else makes of what it is given
+//! or keeps.
 
 use oplog::{ApplyError, DecodeError};
 
@@ -6,8 +7,8 @@ use oplog::{ApplyError, DecodeError};
 pub enum Inconsistent {
     #[error("{0}")]
     Other(String),
-    /// Only of an item that was just decided here: what it counted on is not so any more. Nothing has changed, and the item is
-    /// decided anew.
+    /// Only of an item that was just decided here: what it counted on is not so any more. Nothing
+    /// has changed, and the item is decided anew.
     #[error("what was counted on has changed since it was decided about")]
     DecideAnew,
 }

@@ -1,11 +1,13 @@
-//! Hashes of requests and of records: what tells a retry from another request, and the digest that members compare.
+//! Hashes of requests and of records: what tells a retry from another request, and the digest that
+//! members compare.
 //!
-//! What a client chooses is hashed with SipHash-1-3 under the cluster's secret: without it no client can find two requests with
-//! the same hash, not even from hashes that it has seen.
+//! What a client chooses is hashed with SipHash-1-3 under the cluster's secret: without it no
+//! client can find two requests with the same hash, not even from hashes that it has seen.
 //!
-//! A digest is additive: a set's digest is the wrapping sum of its records' hashes, so that a change costs the hash of
-//! one record. A record's hash covers everything about it that is replicated, in a fixed encoding with a version;
-//! leases, deadlines and places in an index are left out, since members need not agree on them.
+//! A digest is additive: a set's digest is the wrapping sum of its records' hashes, so that a
+//! change costs the hash of one record. A record's hash covers everything about it that is
+//! replicated, in a fixed encoding with a version; leases, deadlines and places in an index are
+//! left out, since members need not agree on them.
 
 use std::hash::Hasher as _;
 

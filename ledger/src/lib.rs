@@ -9,6 +9,9 @@
 //! | `clients` | who is alive, and what was answered |
 //! | `tenants` | names, quotas, what each holds in each domain |
 //! | `accounts` | all of those together |
+//! | `domain` | what is asked of a kind of state |
+//! | `run` | one part of a call: decided, applied and logged item by item |
+//! | `writer`, `held` | the writer lock, the way into the log and out of it, and how long that lock was held |
 //!
 //! Deliberately absent: tokio, sockets, clocks, thread-local randomness, wire types. Times come as arguments.
 
@@ -16,10 +19,14 @@ mod accounts;
 mod bounds;
 mod call;
 mod clients;
+mod domain;
 mod errors;
 mod hash;
+mod held;
+mod run;
 mod settings;
 mod tenants;
+mod writer;
 
 pub use accounts::{Accounts, Mode};
 pub use bounds::{AtBound, Bound};
@@ -28,9 +35,13 @@ pub use call::{
     TEXT_BYTES_MAX, TenantIx, check_bound, check_call, check_count, check_text, forget_one,
 };
 pub use clients::{AnswerRecord, Client, Clients, Keep, Known};
+pub use domain::{Applying, Domain, Source, UnknownOp, Who};
 pub use errors::{Applied, Inconsistent, OpError, require, same};
 #[cfg(feature = "faults")]
 pub use hash::COLLIDING;
 pub use hash::{Fingerprint, RecordHash, RequestBody, Table, digest_of_numbers, digest_of_secret, seed};
+pub use held::{Held, LockTimes};
+pub use run::{ClientOp, Deciding, ItemCall, PartOf};
 pub use settings::{ClusterSettings, InForce, Settings, SettingsOp, TOMBSTONES_LIMIT};
 pub use tenants::{DEFAULT_TENANT, NO_TENANT, Tenant, Tenants, Usage};
+pub use writer::{Ledger, SEQ_MAX, Writer, WriterGuard, check_next};

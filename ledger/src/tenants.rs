@@ -1,15 +1,16 @@
 //! The tenants: names, quotas, and how much each holds.
 //!
-//! Invariants: a number is never used again, so that nothing that was told of a tenant can be taken for another one of its name; a
-//! tenant that goes holds nothing in any domain; the default tenant stays.
+//! Invariants: a number is never used again, so that nothing that was told of a tenant can be taken
+//! for another one of its name; a tenant that goes holds nothing in any domain; the default tenant
+//! stays.
 //!
-//! Deliberately absent: when a tenant goes. An operator says so, or the primary makes room for a new one.
+//! Deliberately absent: when a tenant goes. An operator says so, or the primary makes room for a
+//! new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use oplog::Digest;
-use oplog::DomainId;
+use oplog::{Digest, DomainId};
 use smallvec::SmallVec;
 
 use crate::call::{Address, TenantIx, forget_one};
@@ -27,7 +28,8 @@ pub struct Tenant {
     pub quota_bytes: u64,
     /// Of each domain that holds something, in their order. Follows from what they hold.
     usage: SmallVec<[(DomainId, Usage); 1]>,
-    /// From where the client called that made it, as long as the primary of that moment leads. Volatile.
+    /// From where the client called that made it, as long as the primary of that moment leads.
+    /// Volatile.
     made_from: Option<Address>,
 }
 
@@ -176,7 +178,8 @@ impl Tenants {
         true
     }
 
-    /// From an image: rising numbers, the default one first. `false`: they are not, or the name is another one's.
+    /// From an image: rising numbers, the default one first. `false`: they are not, or the name is
+    /// another one's.
     pub fn install(&mut self, ix: TenantIx, name: &str, quota_bytes: u64) -> bool {
         if ix == DEFAULT_TENANT {
             return self.next_ix == DEFAULT_TENANT + 1 && self.set(ix, name, quota_bytes);
@@ -279,7 +282,8 @@ impl Tenants {
     }
 }
 
-/// Items say whether there are bytes, too: those of an item that goes are counted down right after it.
+/// Items say whether there are bytes, too: those of an item that goes are counted down right after
+/// it.
 fn is_idle(ix: TenantIx, tenant: &Tenant) -> bool {
     ix != DEFAULT_TENANT
         && tenant.quota_bytes == 0

@@ -13,12 +13,12 @@
 //!
 //! Deliberately absent: what each op does to an object (`apply_object`) and to the directory (`apply_op`).
 
-use ledger::{Accounts, Applied, Inconsistent, ItemId, Mode, TenantIx, require};
-use oplog::ClientId;
-use oplog::DomainId;
+use ledger::{Accounts, Applied, Applying, Inconsistent, ItemId, Mode, Source, TenantIx, require};
+use oplog::{ClientId, DomainId};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::config::Config;
 use crate::directory::{Directory, Gone};
 use crate::fit::check_size;
 use crate::hash::KeyHash;
@@ -27,48 +27,34 @@ use crate::op::{ReplicaMask, Retire};
 use crate::owners::Unfinished;
 use crate::segments::{Moved, SegmentError};
 use crate::shard::Shard;
+use crate::state::{Metadata, Own};
 use crate::types::{Place, extent};
 
 pub(crate) fn no_object(what: &'static str, tenant: TenantIx, key: &[u8]) -> Inconsistent {
     Inconsistent::Other(format!("{what}: no object \"{}\" of tenant {tenant} in that state", key.escape_ascii()))
 }
 
-/// Where an op comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Source {
-    /// This member has just decided it, at this time of its TTL clock.
-    Decided { now_ms: u64, lease_ms: u64 },
-    /// The log says it. Deadlines start at this member's promotion.
-    Logged,
+/// For a change that counts on nobody reading.
+pub(crate) fn check_unread(source: Source, object: &Object) -> Result<(), Misfit> {
+    match source {
+        Source::Decided { now_ms } if object.lease_until_ms > now_ms => Err(Misfit::Promised),
+        Source::Decided { .. } | Source::Logged => Ok(()),
+    }
 }
 
-impl Source {
-    pub(crate) fn now_ms(self) -> u64 {
-        match self {
-            Source::Decided { now_ms, .. } => now_ms,
-            Source::Logged => 0,
-        }
-    }
+pub(crate) fn check_retire(source: Source, retire: Retire, object: &Object) -> Result<(), Misfit> {
+    if retire == Retire::Now { check_unread(source, object) } else { Ok(()) }
+}
 
-    /// When space that the object loses begins to wait. A lease may have been granted at a later time than the one that
-    /// the writer came with.
-    fn retired_ms(self, object: &Object) -> u64 {
-        match self {
-            Source::Decided { now_ms, lease_ms } => now_ms.max(object.lease_until_ms.saturating_sub(lease_ms)),
-            Source::Logged => 0,
+/// When space that the object loses begins to wait. A lease may have been granted at a later time than the one that
+/// the writer came with.
+fn retired_ms(source: Source, object: &Object, lease_ms: impl FnOnce() -> u64) -> u64 {
+    match source {
+        Source::Decided { now_ms } if object.lease_until_ms > now_ms => {
+            now_ms.max(object.lease_until_ms.saturating_sub(lease_ms()))
         }
-    }
-
-    /// For a change that counts on nobody reading.
-    pub(crate) fn check_unread(self, object: &Object) -> Result<(), Misfit> {
-        match self {
-            Source::Decided { now_ms, .. } if object.lease_until_ms > now_ms => Err(Misfit::Promised),
-            Source::Decided { .. } | Source::Logged => Ok(()),
-        }
-    }
-
-    pub(crate) fn check_retire(self, retire: Retire, object: &Object) -> Result<(), Misfit> {
-        if retire == Retire::Now { self.check_unread(object) } else { Ok(()) }
+        Source::Decided { now_ms } => now_ms,
+        Source::Logged => 0,
     }
 }
 
@@ -85,6 +71,7 @@ pub(crate) struct Apply<'a> {
     pub(crate) accounts: &'a mut Accounts,
     pub(crate) dir: &'a mut Directory,
     pub(crate) shards: &'a [Mutex<Shard>],
+    pub(crate) config: &'a Config,
     pub(crate) seq: u64,
     pub(crate) source: Source,
 }
@@ -131,6 +118,13 @@ pub(crate) fn split(replicas: &mut Replicas, mask: ReplicaMask) -> Replicas {
         !covered
     });
     taken
+}
+
+impl<'a> Apply<'a> {
+    pub(crate) fn of(state: &'a Metadata, cx: Applying<'a, Own>) -> Apply<'a> {
+        let Applying { accounts, own, seq, source } = cx;
+        Apply { accounts, dir: &mut own.dir, shards: &state.shards, config: &state.config, seq, source }
+    }
 }
 
 impl Apply<'_> {
@@ -234,7 +228,8 @@ impl Apply<'_> {
                 return Ok(false);
             }
             let done = shard.edit(hash, tenant, key, self.seq, |object| {
-                after.retired_ms = self.source.retired_ms(object);
+                let lease_ms = || self.accounts.in_force(self.config.settings).kept().object_lease_ms;
+                after.retired_ms = retired_ms(self.source, object, lease_ms);
                 change(object, &mut after)?;
                 after.object_went = object.is_empty();
                 Ok(())

@@ -7,8 +7,7 @@
 use ledger::{Applied, ItemId, TenantIx};
 use oplog::ClientId;
 
-use crate::apply::no_object;
-use crate::apply::{Aftermath, Apply, Misfit, covers, replica_bit, split};
+use crate::apply::{Aftermath, Apply, Misfit, check_retire, check_unread, covers, no_object, replica_bit, split};
 use crate::fit::{PLACES_MAX, check_key};
 use crate::hash::KeyHash;
 use crate::object::{Object, Replacement, Replica, Replicas, Transfer};
@@ -113,7 +112,7 @@ impl Apply<'_> {
             if object.is_unfinished() || object.size != item.size || !places.eq(item.places.iter().copied()) {
                 return Err(Misfit::State);
             }
-            source.check_unread(object)?;
+            check_unread(source, object)?;
             object.owner = client;
             object.put = id;
             object.checksum = None;
@@ -133,7 +132,7 @@ impl Apply<'_> {
         let (source, now_ms) = (self.source, self.now_ms());
         self.edit(hash, tenant, item.key, "the end of a put", |object, after| {
             if object.replacement().is_some_and(|new| new.put == item.put) {
-                source.check_retire(item.retire_old, object)?;
+                check_retire(source, item.retire_old, object)?;
                 let Some(new) = object.take_replacement() else { return Err(Misfit::State) };
                 after.lose(std::mem::replace(&mut object.replicas, new.replicas), object.size, item.retire_old);
                 (object.owner, object.put, object.size, object.pin) = (new.owner, new.put, new.size, new.pin);
@@ -202,7 +201,7 @@ impl Apply<'_> {
         let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         let source = self.source;
         self.edit(hash, tenant, item.key, "a removal", |object, after| {
-            source.check_retire(item.retire, object)?;
+            check_retire(source, item.retire, object)?;
             let retire = if object.put.is_none() { item.retire } else { Retire::AfterPut };
             let size = object.size;
             after.lose(std::mem::take(&mut object.replicas), size, retire);
@@ -223,7 +222,7 @@ impl Apply<'_> {
             if object.is_unfinished() {
                 return Err(Misfit::State);
             }
-            source.check_unread(object)?;
+            check_unread(source, object)?;
             let size = object.size;
             after.lose(split(&mut object.replicas, item.dropped), size, Retire::Now);
             Ok(())
@@ -319,7 +318,7 @@ impl Apply<'_> {
         self.edit(hash, tenant, item.key, "the end of a transfer", |object, after| {
             let kind = object.transfer().filter(|transfer| transfer.id == item.id).ok_or(Misfit::State)?.kind;
             if kind == TransferKind::Move {
-                source.check_retire(item.retire_source, object)?;
+                check_retire(source, item.retire_source, object)?;
             }
             let Some(transfer) = object.take_transfer() else { return Err(Misfit::State) };
             if kind == TransferKind::Move {

@@ -1,9 +1,10 @@
 //! From an entry's payload to [`Apply`]: one arm for each op. An op that is not known is refused, never skipped.
 
 use ledger::{ENTRY_ITEMS_MAX, Inconsistent, ItemId, Mode, OpError, SettingsOp, require};
-use oplog::{ApplyError, ClientId, DomainId, Entry, OP_DIGEST, OP_EPOCH_START, RequestStamp};
+use oplog::{ClientId, DomainId};
 
 use crate::apply::Apply;
+use crate::calls::ItemCall;
 use crate::calls::pin::SetPin;
 use crate::calls::put::{PutEnd, PutRevoke, PutStart};
 use crate::calls::remove::Remove;
@@ -11,7 +12,6 @@ use crate::calls::segment::{Mount, Unmount};
 use crate::calls::task::{CompleteTask, CreateTask, FetchTask};
 use crate::calls::tenant::DeleteTenant;
 use crate::calls::transfer::{TransferFinish, TransferStart};
-use crate::calls::{ItemCall, Who};
 use crate::fit::check_segment;
 use crate::op::{
     ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, Mounted, OpType, ReleaseOp,
@@ -22,33 +22,7 @@ use crate::segments::{Segment, SegmentState};
 use crate::tasks::{Task, TaskState};
 use crate::types::SegmentIx;
 
-/// The op of an entry of this domain, or of the engine's (`None`: it changes nothing here).
-pub(crate) fn op_type_of(entry: &Entry) -> Result<Option<OpType>, ApplyError> {
-    match entry.domain {
-        DomainId::METADATA => OpType::from_number(entry.op_type)
-            .map(Some)
-            .ok_or(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
-        DomainId::ENGINE if matches!(entry.op_type, OP_EPOCH_START | OP_DIGEST) => Ok(None),
-        DomainId::ENGINE => Err(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
-        _ => Err(ApplyError::UnknownDomain),
-    }
-}
-
 impl Apply<'_> {
-    /// An op that may be the answer to a request.
-    pub(crate) fn stamped_op(
-        &mut self,
-        op: OpType,
-        payload: &[u8],
-        stamp: Option<&RequestStamp>,
-    ) -> Result<u64, OpError> {
-        if let Some(stamp) = stamp {
-            require(op.is_of_request(), || format!("{op:?} is nobody's request"))?;
-            self.accounts.clients.check_stamp(stamp, op.into())?;
-        }
-        self.op(op, payload)
-    }
-
     /// Applies one op; the answer is how many items of a request it did.
     pub(crate) fn op(&mut self, op: OpType, payload: &[u8]) -> Result<u64, OpError> {
         match op {
@@ -142,7 +116,7 @@ impl Apply<'_> {
             OpType::Settings => {
                 let op: SettingsOp = oplog::decode_payload(payload)?;
                 self.accounts.settings.apply(op, self.seq)?;
-                self.dir.view_stale = true;
+                self.accounts.changed = true;
                 Ok(0)
             }
             OpType::Release => {
@@ -159,7 +133,7 @@ impl Apply<'_> {
                 let op: TenantOp = oplog::decode_payload(payload)?;
                 let fits = self.accounts.tenants.set(op.tenant, &op.name, op.quota_bytes);
                 require(fits, || format!("tenant {} is not the next one, nor {:?}", op.tenant, op.name))?;
-                self.dir.view_stale = true;
+                self.accounts.changed = true;
                 Ok(0)
             }
         }
@@ -168,21 +142,14 @@ impl Apply<'_> {
     fn items<C: ItemCall>(&mut self, payload: &[u8]) -> Result<u64, OpError> {
         let op: ClientOp<C::Done<'_>> = oplog::decode_payload(payload)?;
         require(op.items.len() <= ENTRY_ITEMS_MAX, || format!("{} items in one entry", op.items.len()))?;
-        let who = Who { client: op.client(), tenant: op.tenant };
-        self.begin::<C>(who);
+        let who = op.who();
+        self.accounts.begin(who, C::INTRODUCES, self.source);
         for (at, outcome) in op.items.iter().enumerate() {
             if let Ok(done) = outcome {
                 C::apply(self, who, ItemId::new(self.seq, at), done)?;
             }
         }
         Ok(op.items.len() as u64)
-    }
-
-    /// What an entry does apart from its items.
-    pub(crate) fn begin<C: ItemCall>(&mut self, who: Who) {
-        if C::INTRODUCES {
-            self.accounts.clients.introduce(who.client, self.now_ms());
-        }
     }
 
     pub(crate) fn mount(&mut self, client: ClientId, mounted: &Mounted) -> Result<(), Inconsistent> {
@@ -258,7 +225,7 @@ impl Apply<'_> {
     }
 
     pub(crate) fn tenant_delete(&mut self, deleted: &TenantDeleted) -> Result<(), Inconsistent> {
-        self.dir.view_stale = true;
+        self.accounts.changed = true;
         self.accounts.tenants.remove(deleted.tenant)
     }
 

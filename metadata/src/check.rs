@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use ledger::{Accounts, ItemId, TenantIx, same};
-use oplog::Digest;
-use oplog::DomainId;
+use oplog::{Digest, DomainId};
 
 use crate::directory::Directory;
 use crate::op::Retire;
@@ -29,7 +28,7 @@ impl Metadata {
     /// For tests of all kinds: everything that can be derived twice is, and compared. Costs the whole state, under its
     /// locks; that hold is not one of the state's own, and is not counted as one.
     pub fn check(&self) -> Result<(), String> {
-        check(self, &self.unmeasured())
+        check(self, &self.ledger.unmeasured())
     }
 }
 
@@ -47,29 +46,30 @@ fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
         }
         same("digest of a shard", sum, shard.digest())?;
     }
-    for segment in writer.dir.segments.iter() {
+    for segment in writer.own.dir.segments.iter() {
         check_segment(&mut seen, segment)?;
     }
-    same("objects", seen.objects, writer.dir.objects)?;
+    same("objects", seen.objects, writer.own.dir.objects)?;
     let mut listed = BTreeMap::new();
-    for (id, owner) in writer.dir.owners.iter() {
+    for (id, owner) in writer.own.dir.owners.iter() {
         let work = owner.unfinished.iter();
         listed.extend(work.map(|(item, work)| (*item, (id.0, work.hash.0, work.tenant))));
     }
     same("unfinished work", &seen.unfinished, &listed)?;
-    check_directory(&writer.accounts, &writer.dir)?;
-    let fresh = View::of(&writer.accounts, &writer.dir, state.view().seq()).since(&state.view());
+    check_directory(&writer.accounts, &writer.own.dir)?;
+    let fresh = View::of(&writer.accounts, &writer.own.dir, state.view().seq()).since(&state.view());
     same("the view of readers", format!("{fresh:?}"), format!("{:?}", state.view()))?;
     for (ix, tenant) in writer.accounts.tenants.iter() {
         let (objects, bytes) = seen.tenants.remove(&ix).unwrap_or_default();
         let usage = tenant.usage(DomainId::METADATA);
         same("objects of a tenant", objects, usage.items)?;
         same("bytes of a tenant", bytes, usage.bytes)?;
-        let open = writer.dir.tasks.iter().filter(|task| task.tenant == ix && !task.is_finished());
+        let open = writer.own.dir.tasks.iter().filter(|task| task.tenant == ix && !task.is_finished());
         same("open tasks of a tenant", open.count() as u64, usage.open)?;
     }
     same("an object of no tenant", seen.tenants.keys().next(), None)?;
-    let stray = writer.dir.tasks.iter().find(|t| !t.is_finished() && writer.accounts.tenants.get(t.tenant).is_none());
+    let stray =
+        writer.own.dir.tasks.iter().find(|t| !t.is_finished() && writer.accounts.tenants.get(t.tenant).is_none());
     same("an open task of no tenant", stray.map(|task| task.id), None)
 }
 
@@ -108,7 +108,7 @@ fn see_object(writer: &Writer, seen: &mut Seen, object: &crate::object::Object) 
     tenant.0 += 1;
     for (replica, size) in object.all_replicas() {
         let ix = replica.place.segment;
-        let segment = writer.dir.segments.get(ix).ok_or_else(|| format!("{:?} lies in no segment", object.key))?;
+        let segment = writer.own.dir.segments.get(ix).ok_or_else(|| format!("{:?} lies in no segment", object.key))?;
         same("holder", segment.holders().get(replica.index as usize), Some(object.hash))?;
         *seen.holders.entry(ix).or_default() += 1;
         tenant.1 += extent(size);

@@ -1,4 +1,5 @@
-//! What records differ in: those of one part as two members have them, and two images of the same parts.
+//! What records differ in: those of one part as two members have them, and two images of the same
+//! parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 

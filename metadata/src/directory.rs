@@ -1,12 +1,12 @@
-//! All of this domain that is no object: segments, what each client has, tasks. It is the writer's side of the state: whoever holds the
-//! writer lock holds the directory.
+//! All of this domain that is no object: segments, what each client has, tasks. It is the writer's
+//! side of the state: whoever holds the writer lock holds the directory.
 //!
-//! Objects imply part of it (who lies in which segment, what a client has under way, what a tenant uses). While the state is rebuilt
-//! from images that part stays as it is ([`ledger::Mode`]); it is then built at once, from the objects.
+//! Objects imply part of it (who lies in which segment, what a client has under way, what a tenant
+//! uses). While the state is rebuilt from images that part stays as it is ([`ledger::Mode`]); it is
+//! then built at once, from the objects.
 
 use ledger::{TenantIx, Tenants, digest_of_numbers, same};
-use oplog::Digest;
-use oplog::DomainId;
+use oplog::{Digest, DomainId};
 
 use crate::hash::{KeyHash, table};
 use crate::op::Retire;
@@ -47,7 +47,8 @@ impl Directory {
         self.segments.counted_digest() + self.tasks.counted_digest()
     }
 
-    /// Of what follows from the objects and is decided by: free space, how many objects there are. What tenants hold, the ledger has.
+    /// Of what follows from the objects and is decided by: free space, how many objects there are.
+    /// What tenants hold, the ledger has.
     pub(crate) fn implied_digest(&self) -> Digest {
         let objects = digest_of_numbers(table::COUNTERS, [2, self.objects]);
         self.segments.free_digest() + objects

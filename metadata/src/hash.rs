@@ -1,10 +1,11 @@
 //! The hash of a key: which shard, which bucket.
 //!
-//! What a client chooses is hashed with SipHash-1-3 under the cluster's secret: without it no client can find many keys for one
-//! shard or bucket, not even from hashes that it has seen.
+//! What a client chooses is hashed with SipHash-1-3 under the cluster's secret: without it no
+//! client can find many keys for one shard or bucket, not even from hashes that it has seen.
 //!
-//! An object's key counts with its hash, which stands in the record, and seeds that of the fields: so a change does not hash the
-//! key again. Whoever looks whether a record is still what it was begins at the key.
+//! An object's key counts with its hash, which stands in the record, and seeds that of the fields:
+//! so a change does not hash the key again. Whoever looks whether a record is still what it was
+//! begins at the key.
 
 use std::hash::Hasher as _;
 
@@ -45,7 +46,8 @@ impl KeyHash {
         Digest(xxh3_128_with_seed(fields, self.0 ^ seed(table::OBJECTS)))
     }
 
-    /// Bits that the hash table within a shard does not use (it takes the lowest and the top seven).
+    /// Bits that the hash table within a shard does not use (it takes the lowest and the top
+    /// seven).
     pub(crate) fn shard(self) -> usize {
         (self.0 >> 40) as usize & (OBJECT_SHARDS - 1)
     }

@@ -14,7 +14,7 @@
 
 use bincode::{BorrowDecode, Decode, Encode};
 use bytes::Bytes;
-use ledger::{Accounts, Client, InForce, Mode, TOMBSTONES_LIMIT, TenantIx, require};
+use ledger::{Accounts, Client, InForce, Mode, SEQ_MAX, TOMBSTONES_LIMIT, TenantIx, check_next, require};
 use oplog::{
     ApplyError, ClientId, DecodeError, Digest, DomainId, Entry, InstallError, PartsImage, Position, Rebuild,
     RequestStamp, Secret, ShardImage,
@@ -23,13 +23,13 @@ use oplog::{
 use crate::apply_op::check_answer;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::fit::{SEQ_MAX, check_next, check_object, check_segment};
+use crate::fit::{check_object, check_segment};
 use crate::object::{Object, ObjectImage};
 use crate::op::{OpType, Retire, SegmentRecord};
 use crate::owners::Unfinished;
 use crate::segments::{Segment, SegmentState};
 use crate::shard::Shard;
-use crate::state::{Metadata, Writer};
+use crate::state::{Metadata, Own, Writer, directory_digest};
 use crate::tasks::Task;
 use crate::types::{OBJECT_SHARDS, Place, SHARD_BUCKETS, SegmentIx, TaskId};
 
@@ -219,7 +219,7 @@ struct AnswerImage<'a> {
 }
 
 pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
-    let Writer { accounts, dir, .. } = writer;
+    let Writer { accounts, own: Own { dir, .. }, .. } = writer;
     let mut image = ImageWriter::new();
     let tenants = accounts.tenants.iter().map(|(ix, tenant)| (ix, &*tenant.name, tenant.quota_bytes));
     let tenants: Vec<(TenantIx, &str, u64)> = tenants.collect();
@@ -249,9 +249,9 @@ pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
     write_list(&mut image, &tasks, CHUNK_RECORDS);
     ShardImage {
         shard: DIRECTORY_SHARD,
-        at: writer.applied,
+        at: writer.applied(),
         records,
-        digest: writer.directory_digest(),
+        digest: directory_digest(writer),
         bytes: image.finish(),
     }
 }
@@ -544,8 +544,8 @@ impl Rebuild for MetadataRebuild {
             check_digest(image, accounts.digest() + dir.digest())?;
             self.check_secret(Some(accounts.secret))?;
             let mut writer = self.state.write();
-            (writer.accounts, writer.dir) = (accounts, dir);
-            writer.applied = self.oldest.unwrap_or(image.at);
+            (writer.accounts, writer.own.dir) = (accounts, dir);
+            writer.stand_at(self.oldest.unwrap_or(image.at));
         } else {
             self.secret = self.install_objects(image)?.or(self.secret);
         }
@@ -561,16 +561,16 @@ impl Rebuild for MetadataRebuild {
         if let Some(missing) = self.missing() {
             return Err(inconsistent(format!("shard {missing} has not been installed")));
         }
-        check_next(writer.applied, entry)?;
+        check_next(writer.applied(), entry)?;
         if writer.accounts.mode == Mode::Rebuilding && entry.seq > self.newest.seq {
-            let Writer { accounts, dir, .. } = &mut *writer;
+            let Writer { accounts, own: Own { dir, .. }, .. } = &mut **writer;
             self.state.build_implied(accounts, dir).map_err(|error| {
                 let error = inconsistent(error.to_string());
-                writer.lost = Some(error.clone());
+                writer.lose(error.clone());
                 error
             })?;
         }
-        self.state.apply_next(&mut writer, entry)
+        writer.apply_entry(&self.state, entry)
     }
 
     fn finish(self) -> Result<Metadata, InstallError> {
@@ -578,15 +578,15 @@ impl Rebuild for MetadataRebuild {
             return Err(InstallError::Incomplete { missing });
         }
         let mut writer = self.state.write();
-        if let Some(lost) = &writer.lost {
+        if let Some(lost) = writer.lost() {
             return Err(inconsistent(lost));
         }
-        if writer.applied < self.newest {
-            let what = format!("the log ends at {}, the newest image is of {}", writer.applied, self.newest);
+        if writer.applied() < self.newest {
+            let what = format!("the log ends at {}, the newest image is of {}", writer.applied(), self.newest);
             return Err(inconsistent(what));
         }
         if writer.accounts.mode == Mode::Rebuilding {
-            let Writer { accounts, dir, .. } = &mut *writer;
+            let Writer { accounts, own: Own { dir, .. }, .. } = &mut **writer;
             self.state.build_implied(accounts, dir)?;
         }
         writer.refresh_view();

@@ -13,8 +13,8 @@
 //! | `calls/*` | what clients ask for: decided item by item, logged, applied |
 //! | `steps/*` | what the primary does of its own accord: expiry, unmounts, eviction |
 //! | `read` | lookups, lists, totals |
-//! | `state` | the locks, and the way to lead or to follow |
-//! | `replicated`, `image` | the state as the engine sees it; a shard as bytes |
+//! | `state` | the shards' locks, and this state in the ledger |
+//! | `replicated`, `image` | the state as the engine and the ledger see it; a shard as bytes |
 //! | `verify`, `compare`, `repair`, `scrub` | digests to compare, a repair of just what differs, records looked at again |
 //! | `faults` | what tests do to a state, to see it found (feature `faults`) |
 //! | `check` | everything that is held twice, compared |
@@ -81,7 +81,7 @@ pub use ledger::{
 pub use op::OpType;
 pub use read::{Found, KeyInfo, ListKeys, Looked, Page, PageStart, TenantUsage, Totals};
 pub use segments::{SegmentInfo, SegmentState};
-pub use state::Metadata;
+pub use state::{Metadata, Own};
 pub use steps::Steps;
 pub use tasks::{Task, TaskState};
 pub use types::{

@@ -6,9 +6,9 @@
 
 use bincode::{BorrowDecode, Decode, Encode};
 use ledger::{ItemId, Keep, Op, TenantIx};
-use oplog::{ClientId, DomainId};
+use oplog::DomainId;
 
-use crate::types::{Outcome, Pin, Places, SegmentId, SegmentIx, SegmentKind, TaskId, TransferKind};
+use crate::types::{Pin, Places, Refusal, SegmentId, SegmentIx, SegmentKind, TaskId, TransferKind};
 
 macro_rules! op_types {
     ($($name:ident = $number:literal,)*) => {
@@ -104,18 +104,7 @@ impl OpType {
 }
 
 /// A call of a client, or one part of a long one.
-#[derive(Debug, Encode, BorrowDecode)]
-pub(crate) struct ClientOp<T> {
-    pub(crate) client: [u8; 16],
-    pub(crate) tenant: TenantIx,
-    pub(crate) items: Vec<Outcome<T>>,
-}
-
-impl<T> ClientOp<T> {
-    pub(crate) fn client(&self) -> ClientId {
-        ClientId(self.client)
-    }
-}
+pub(crate) type ClientOp<T> = ledger::ClientOp<T, Refusal>;
 
 /// When the space of something dropped may be handed out again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]

@@ -4,7 +4,7 @@
 use ledger::{AtBound, Bound, Settings, SettingsOp};
 
 use super::*;
-use crate::types::{Place, Refusal};
+use crate::types::{Outcome, Place, Refusal};
 
 fn place(segment: SegmentIx, address: u64) -> Place {
     Place { segment, address }

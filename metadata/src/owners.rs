@@ -1,11 +1,11 @@
 //! What each client has here: its segments, its work under way, its tasks.
 //!
-//! Invariant: who has something here is a client that the ledger knows. Deliberately absent: whether it is alive.
+//! Invariant: who has something here is a client that the ledger knows. Deliberately absent:
+//! whether it is alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger::ItemId;
-use ledger::TenantIx;
+use ledger::{ItemId, TenantIx};
 use oplog::ClientId;
 
 use crate::hash::KeyHash;

@@ -7,14 +7,13 @@
 use std::sync::Arc;
 
 use ledger::{CALL_ITEMS_MAX, CallRefused, DEFAULT_TENANT, InForce, NO_TENANT, Now, check_count, check_text};
-use oplog::DomainId;
-use oplog::Position;
+use oplog::{DomainId, Position};
 
 use crate::calls::check_key;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
 use crate::hash::KeyHash;
 use crate::object::Object;
-use crate::state::{Metadata, Writer};
+use crate::state::{Metadata, Own, Writer};
 use crate::types::{OBJECT_SHARDS, Pin, Place};
 use crate::view::View;
 
@@ -277,9 +276,9 @@ impl Metadata {
 
     pub fn totals(&self) -> Totals {
         let writer = self.write();
-        let Writer { accounts, dir, .. } = &*writer;
+        let Writer { accounts, own: Own { dir, .. }, .. } = &**writer;
         Totals {
-            applied: writer.applied,
+            applied: writer.applied(),
             digest: self.digest_of(&writer),
             objects: dir.objects,
             unfinished: dir.owners.iter().map(|(_, owner)| owner.unfinished.len() as u64).sum(),
@@ -308,7 +307,7 @@ impl Metadata {
             used_bytes: tenant.used_bytes(),
             objects: tenant.usage(DomainId::METADATA).items,
         });
-        (writer.applied, usage.collect())
+        (writer.applied(), usage.collect())
     }
 }
 

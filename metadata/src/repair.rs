@@ -17,13 +17,12 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{Accounts, Inconsistent, TenantIx};
+use ledger::{Accounts, Applying, Inconsistent, Source, TenantIx};
 use oplog::{
     Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, Position, RepairError, Secret, ShardImage,
 };
 
-use crate::apply::no_object;
-use crate::apply::{Apply, Misfit, Source};
+use crate::apply::{Apply, Misfit, no_object};
 use crate::compare::mismatch;
 use crate::directory::Directory;
 use crate::image::{DIRECTORY_SHARD, check_digest, imply, read_directory, read_parts};
@@ -56,8 +55,8 @@ impl Plan {
 
 pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -> Result<Vec<Mismatch>, RepairError> {
     let mut writer = state.write();
-    assert!(writer.log.is_none(), "a primary repairs nothing: what it holds is what others are compared with");
-    let at = writer.applied;
+    assert!(!writer.is_primary(), "a primary repairs nothing: what it holds is what others are compared with");
+    let at = writer.applied();
     if at != image.digests.at {
         return Err(RepairError::Position { image: image.digests.at, state: at });
     }
@@ -91,13 +90,13 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
     }
     let done = match directory {
         Some((accounts, directory)) => {
-            found.extend(directory_mismatch((&writer.accounts, &writer.dir), (&accounts, &directory)));
+            found.extend(directory_mismatch((&writer.accounts, &writer.own.dir), (&accounts, &directory)));
             replace_directory(state, &mut writer, accounts, directory, plans)
         }
         None => replace_objects(state, &mut writer, plans),
     };
     if let Err(what) = done {
-        writer.lost = Some(oplog::ApplyError::Inconsistent { seq: at.seq, what: what.clone() });
+        writer.lose(oplog::ApplyError::Inconsistent { seq: at.seq, what: what.clone() });
         return Err(RepairError::Broken { what });
     }
     for part in &image.parts {
@@ -188,7 +187,7 @@ fn compare(
 }
 
 fn replace_objects(state: &Metadata, writer: &mut Writer, plans: Vec<Plan>) -> Result<(), String> {
-    let seq = writer.applied.seq;
+    let seq = writer.applied().seq;
     for plan in &plans {
         for wrong in &plan.wrong {
             take_out(state, writer, seq, wrong).map_err(|error| error.to_string())?;
@@ -197,15 +196,15 @@ fn replace_objects(state: &Metadata, writer: &mut Writer, plans: Vec<Plan>) -> R
     // All that was wrong is out: its space may be what the right ones need.
     let places = plans.iter().flat_map(|plan| &plan.missing).flat_map(Object::places).collect();
     for mut object in plans.into_iter().flat_map(|plan| plan.missing) {
-        imply(&mut writer.accounts, &mut writer.dir, &mut object).map_err(|error| error.to_string())?;
+        imply(&mut writer.accounts, &mut writer.own.dir, &mut object).map_err(|error| error.to_string())?;
         state.shards[object.hash.shard()].lock().insert(object);
     }
-    writer.dir.segments.take_all(places).map_err(|error| error.to_string())
+    writer.own.dir.segments.take_all(places).map_err(|error| error.to_string())
 }
 
 fn take_out(state: &Metadata, writer: &mut Writer, seq: u64, wrong: &Object) -> Result<(), Inconsistent> {
-    let Writer { accounts, dir, .. } = writer;
-    let mut apply = Apply { accounts, dir, shards: &state.shards, seq, source: Source::Logged };
+    let Writer { accounts, own, .. } = writer;
+    let mut apply = Apply::of(state, Applying { accounts, own, seq, source: Source::Logged });
     let done = apply.edit(wrong.hash, wrong.tenant, &wrong.key, "repair", |object, after| {
         let (put, owner, size) = (object.put, object.owner, object.size);
         if !put.is_none() {
@@ -245,7 +244,7 @@ fn replace_directory(
         state.shards[object.hash.shard()].lock().insert(object);
     }
     state.build_implied(&mut accounts, &mut directory).map_err(|error| error.to_string())?;
-    (writer.accounts, writer.dir) = (accounts, directory);
+    (writer.accounts, writer.own.dir) = (accounts, directory);
     Ok(())
 }
 

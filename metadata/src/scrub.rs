@@ -10,7 +10,7 @@
 use oplog::{Digest, ScrubCursor, ScrubStep};
 
 use crate::image::DIRECTORY_SHARD;
-use crate::state::{Metadata, Writer};
+use crate::state::{Metadata, Own, Writer};
 
 /// A shard that has changed this often while it was looked at is left alone for now.
 const TRIES_MAX: u32 = 4;
@@ -53,7 +53,7 @@ fn shard_step(state: &Metadata, mut at: ScrubCursor, records_max: usize) -> Scru
 /// `version` is the stage, `next` where it goes on.
 fn directory_step(state: &Metadata, at: ScrubCursor) -> ScrubStep {
     let mut writer = state.write();
-    let Writer { accounts, dir, .. } = &mut *writer;
+    let Writer { accounts, own: Own { dir, .. }, .. } = &mut **writer;
     let more = |version, next| ScrubStep::More(ScrubCursor { version, next, ..at });
     let looked = match at.version {
         0 if accounts.records() + dir.records() > DIRECTORY_RECORDS_MAX => Ok(None),

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use ledger::{Inconsistent, RecordHash, digest_of_numbers, same};
 use oplog::{ClientId, Digest};
 
-use crate::hash::KeyHash;
-use crate::hash::table;
+use crate::hash::{KeyHash, table};
 use crate::holders::Holders;
 use crate::op::{Retire, SegmentRecord};
 use crate::open::{Holding, Open};

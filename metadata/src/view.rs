@@ -1,7 +1,9 @@
-//! What readers may know of the directory without its lock: segments, tenants and settings, as of the last change.
+//! What readers may know of the directory without its lock: segments, tenants and settings, as of
+//! the last change.
 //!
-//! A view is made from the one before: what has not changed is shared. So a change of one segment costs a chunk of them,
-//! and a pointer for each other chunk; a tenant that comes or goes costs a bucket of names.
+//! A view is made from the one before: what has not changed is shared. So a change of one segment
+//! costs a chunk of them, and a pointer for each other chunk; a tenant that comes or goes costs a
+//! bucket of names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +33,8 @@ pub struct View {
 }
 
 impl View {
-    /// The next one, where so much has changed since this one was made: chunks of segments, names of tenants.
+    /// The next one, where so much has changed since this one was made: chunks of segments, names
+    /// of tenants.
     pub(crate) fn next(
         &self,
         accounts: &Accounts,
@@ -92,7 +95,8 @@ impl View {
         self.seq
     }
 
-    /// Whoever tells that a tenant holds no such object must wait for this: the name may have been another tenant's before.
+    /// Whoever tells that a tenant holds no such object must wait for this: the name may have been
+    /// another tenant's before.
     pub(crate) fn tenants_seq(&self) -> u64 {
         self.tenants_seq
     }
@@ -115,8 +119,8 @@ fn all_names(accounts: &Accounts) -> Vec<Arc<str>> {
 /// Buckets of names.
 const BUCKETS: usize = 64;
 
-/// The names of the tenants, in buckets: a change copies one of them, and the pointers to the others. A bucket is chosen under the
-/// cluster's secret, since clients choose the names.
+/// The names of the tenants, in buckets: a change copies one of them, and the pointers to the
+/// others. A bucket is chosen under the cluster's secret, since clients choose the names.
 #[derive(Clone, Debug)]
 struct Names(Vec<Arc<BTreeMap<Arc<str>, TenantIx>>>);
 

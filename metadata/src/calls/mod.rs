@@ -1,10 +1,8 @@
 //! The calls that change something. Each is decided item by item under the writer lock, and every item is applied
-//! before the next one is decided; then one entry tells the log what became of all of them.
+//! before the next one is decided; then one entry tells the log what became of all of them ([`ledger::WriterGuard::run_part`]).
 //!
 //! ```text
-//!   known request? ──► reserve a slot ──► for each item: decide, apply ──► append ──► keep the answer
-//!                      (or Overloaded,                                     (cannot fail)
-//!                       nothing changed)
+//!   known request? ──► bounds, tenant ──► a part: reserve, decide, apply, append, keep the answer ──► the next part
 //! ```
 //!
 //! A call of more than [`ENTRY_ITEMS_MAX`] items takes several such rounds and gives the lock back in between. Its
@@ -26,11 +24,11 @@ pub(crate) mod transfer;
 
 use bincode::{BorrowDecode, Encode};
 use ledger::{
-    Accounts, Answer, AnswerRecord, AtBound, BOUND_RETRY_MS, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, Fingerprint,
-    ITEM_BYTES, Inconsistent, ItemId, Known, NO_TENANT, Now, RequestBody, TenantIx, check_bound, check_call,
-    check_count,
+    Accounts, Answer, AnswerRecord, Applying, AtBound, BOUND_RETRY_MS, Bound, Call, CallRefused, Deciding,
+    ENTRY_ITEMS_MAX, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Known, NO_TENANT, Now, Op, PartOf, RequestBody,
+    TenantIx, Who, check_bound, check_call, check_count,
 };
-use oplog::{ClientId, DecodeError, Secret};
+use oplog::{DecodeError, DomainId, Secret};
 use parking_lot::Mutex;
 
 use crate::apply::Apply;
@@ -39,7 +37,7 @@ use crate::directory::Directory;
 use crate::op::{ClientOp, ForgetAnswersOp, OpType};
 use crate::rng::Rng;
 use crate::shard::Shard;
-use crate::state::{Metadata, WriterGuard, draft_of, own_op_failed, payload_of};
+use crate::state::{Metadata, Own, WriterGuard};
 use crate::types::{KEY_BYTES_MAX, Outcome, Refusal};
 
 const ANSWERS_RETRY_MS: u32 = 10;
@@ -78,13 +76,6 @@ pub(crate) trait ItemCall {
     fn result(done: &Self::Done<'_>, id: ItemId) -> Self::Result;
 }
 
-/// In whose name an entry acts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Who {
-    pub(crate) client: ClientId,
-    pub(crate) tenant: TenantIx,
-}
-
 /// All that a decision may look at.
 pub(crate) struct Decide<'a> {
     pub(crate) accounts: &'a Accounts,
@@ -96,6 +87,15 @@ pub(crate) struct Decide<'a> {
     pub(crate) who: Who,
     pub(crate) now: Now,
     pub(crate) grace_from_ms: Option<u64>,
+}
+
+impl<'a> Decide<'a> {
+    pub(crate) fn of(state: &'a Metadata, cx: Deciding<'a, Own>) -> Decide<'a> {
+        let Deciding { accounts, own, who, now, grace_from_ms } = cx;
+        let Own { dir, rng, pressed, .. } = own;
+        let (shards, config) = (&state.shards[..], &state.config);
+        Decide { accounts, dir, shards, config, rng, pressed, who, now, grace_from_ms }
+    }
 }
 
 impl Decide<'_> {
@@ -114,6 +114,43 @@ impl Decide<'_> {
     fn lease_grace_until(&self) -> u64 {
         self.grace_from_ms
             .map_or(0, |from_ms| from_ms + self.accounts.in_force(self.config.settings).kept().object_lease_ms)
+    }
+}
+
+/// A method, as the ledger runs it.
+struct Items<'m, C>(&'m C);
+
+impl<C: ItemCall> ledger::ItemCall for Items<'_, C> {
+    type Domain = Metadata;
+    const OP: Op = Op { domain: DomainId::METADATA, number: C::OP as u8 };
+    const INTRODUCES: bool = C::INTRODUCES;
+    type Item<'a> = C::Item<'a>;
+    type Done<'a> = C::Done<'a>;
+    type Refusal = Refusal;
+    type Result = C::Result;
+
+    fn decide<'a>(
+        &self,
+        state: &Metadata,
+        cx: Deciding<'_, Own>,
+        id: ItemId,
+        item: &C::Item<'a>,
+    ) -> Outcome<C::Done<'a>> {
+        self.0.decide(&mut Decide::of(state, cx), id, item)
+    }
+
+    fn apply(
+        state: &Metadata,
+        cx: Applying<'_, Own>,
+        who: Who,
+        id: ItemId,
+        done: &C::Done<'_>,
+    ) -> Result<(), Inconsistent> {
+        C::apply(&mut Apply::of(state, cx), who, id, done)
+    }
+
+    fn result(done: &C::Done<'_>, id: ItemId) -> C::Result {
+        C::result(done, id)
     }
 }
 
@@ -140,14 +177,14 @@ impl Metadata {
         let mut writer = self.write();
         loop {
             // A standby knows the answers too, but it may not give them.
-            writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(results.len() as u64))?;
+            writer.check_primary().map_err(|refused| refused.after(results.len() as u64))?;
             if let Known::Begun(record) = self.known(&writer, call, &body)?
                 && record.items > results.len() as u64
             {
                 replay::<C>(record, &mut results).map_err(|_| unreadable(call))?;
             }
             if results.len() >= items.len() {
-                return Ok(Answer { results, position: writer.applied });
+                return Ok(Answer { results, position: writer.applied() });
             }
             let end = items.len().min(results.len() + ENTRY_ITEMS_MAX);
             let part = &items[results.len()..end];
@@ -159,7 +196,7 @@ impl Metadata {
                 done => done.map_err(|refused| refused.after(results.len() as u64))?,
             }
             if results.len() >= items.len() {
-                return Ok(Answer { results, position: writer.applied });
+                return Ok(Answer { results, position: writer.applied() });
             }
             writer.step_aside();
         }
@@ -195,64 +232,11 @@ impl Metadata {
         let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
         let tenant = self.tenant_for(writer, call, method, items, bytes)?;
         let stamp = (call.number != 0).then(|| {
-            writer.accounts.clients.stamp(call, body.hash, self.config.answers_max, self.config.answer_bytes_max)
+            let Config { answers_max, answer_bytes_max, .. } = self.config;
+            (writer.accounts.clients.stamp(call, body.hash, answers_max, answer_bytes_max), C::OP.keep())
         });
-        let w = &mut **writer;
-        let slot = w.log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
-        let seq = slot.seq();
-        let who = Who { client: call.client, tenant };
-        let mut op = ClientOp { client: call.client.0, tenant, items: Vec::with_capacity(items.len()) };
-        let source = self.decided(&w.accounts, call.now);
-        for (at, item) in items.iter().enumerate() {
-            let id = ItemId::new(seq, at);
-            let mut promised = false;
-            let outcome = loop {
-                let mut decide = Decide {
-                    accounts: &w.accounts,
-                    dir: &w.dir,
-                    shards: &self.shards,
-                    config: &self.config,
-                    rng: &mut w.rng,
-                    pressed: &mut w.pressed,
-                    who,
-                    now: call.now,
-                    grace_from_ms: w.grace_from_ms,
-                };
-                let outcome = method.decide(&mut decide, id, item);
-                let Ok(done) = &outcome else { break outcome };
-                let mut apply = Apply { accounts: &mut w.accounts, dir: &mut w.dir, shards: &self.shards, seq, source };
-                match C::apply(&mut apply, who, id, done) {
-                    Ok(()) => break outcome,
-                    // From now on the object is leased for all of this call, so that this happens once at most.
-                    Err(Inconsistent::DecideAnew) if !promised => promised = true,
-                    Err(error) => own_op_failed(C::OP, seq, &error),
-                }
-            };
-            results.push(outcome.as_ref().map(|done| C::result(done, id)).map_err(|refusal| *refusal));
-            op.items.push(outcome);
-        }
-        // A retry must be told the same; without a number, what is refused as a whole leaves no trace.
-        if stamp.is_none() && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
-            return Ok(());
-        }
-        Apply { accounts: &mut w.accounts, dir: &mut w.dir, shards: &self.shards, seq, source }.begin::<C>(who);
-        w.scratch.clear();
-        oplog::encode_payload(&op, &mut w.scratch);
-        let frame = slot.append(&draft_of(C::OP, call.now, stamp, &w.scratch));
-        if let Some(stamp) = stamp {
-            let payload = payload_of(&frame, w.scratch.len());
-            w.accounts.clients.record(
-                &stamp,
-                C::OP.into(),
-                C::OP.keep(),
-                payload,
-                items.len() as u64,
-                (seq, call.now.ttl_ms),
-            );
-        }
-        w.accounts.clients.came_from(call.client, call.address);
-        writer.appended(&frame);
-        Ok(())
+        let part = PartOf { call, who: Who { client: call.client, tenant }, stamp, bytes };
+        writer.run_part(self, &Items(method), part, items, results)
     }
 
     /// Of a numbered call: its answer will be kept.
@@ -294,11 +278,11 @@ impl Metadata {
     /// Removals are never refused for what they retire: they are what makes room.
     fn check_work_bounds(&self, writer: &WriterGuard<'_>, call: &Call<'_>, count: usize) -> Result<(), CallRefused> {
         let Config { retired_extents_max, client_puts_max, .. } = self.config;
-        let retired = writer.dir.segments.retired_extents();
+        let retired = writer.own.dir.segments.retired_extents();
         if retired >= retired_extents_max {
             return Err(CallRefused::at_bound(Bound::RetiredExtents, retired, retired_extents_max, BOUND_RETRY_MS));
         }
-        let owner = writer.dir.owners.get(call.client);
+        let owner = writer.own.dir.owners.get(call.client);
         let under_way = owner.map_or(0, |owner| owner.unfinished.len()) + count;
         if under_way > client_puts_max {
             let (have, limit) = (under_way as u64, client_puts_max as u64);
@@ -336,20 +320,10 @@ impl Metadata {
         method: &C,
         items: &[C::Item<'_>],
     ) -> bool {
-        let w = &mut **writer;
-        let next_seq = w.applied.seq + 1;
+        let next_seq = writer.applied().seq + 1;
         items.iter().enumerate().any(|(at, item)| {
-            let mut decide = Decide {
-                accounts: &w.accounts,
-                dir: &w.dir,
-                shards: &self.shards,
-                config: &self.config,
-                rng: &mut w.rng,
-                pressed: &mut w.pressed,
-                who: Who { client: call.client, tenant: NO_TENANT },
-                now: call.now,
-                grace_from_ms: w.grace_from_ms,
-            };
+            let who = Who { client: call.client, tenant: NO_TENANT };
+            let mut decide = Decide::of(self, writer.deciding(who, call.now));
             method.decide(&mut decide, ItemId::new(next_seq, at), item).is_ok()
         })
     }

@@ -1,9 +1,9 @@
 //! Pins: soft ones are evicted last, hard ones never.
 
-use ledger::{Answer, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId};
+use ledger::{Answer, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Who};
 
 use crate::apply::Apply;
-use crate::calls::{Decide, ItemCall, Who, check_key};
+use crate::calls::{Decide, ItemCall, check_key};
 use crate::hash::KeyHash;
 use crate::op::{OpType, Pinned};
 use crate::state::Metadata;

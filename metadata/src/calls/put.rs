@@ -1,10 +1,10 @@
 //! Puts: start, end, revoke.
 
-use ledger::{Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, check_text};
+use ledger::{Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Who, check_text};
 
 use crate::apply::{Apply, replica_bit};
 use crate::calls::place::Placement;
-use crate::calls::{Decide, ItemCall, Who, check_key};
+use crate::calls::{Decide, ItemCall, check_key};
 use crate::hash::KeyHash;
 use crate::object::{Object, Replicas};
 use crate::op::{OpType, PutEnded, PutKind, PutRevoked, PutStarted, ReplicaMask, Retire};

@@ -6,14 +6,14 @@
 //! first answers for both.
 
 use ledger::{
-    Answer, AnswerRecord, Call, CallRefused, Fingerprint, Inconsistent, Known, NO_TENANT, RequestBody, TenantIx,
+    Answer, AnswerRecord, Call, CallRefused, Fingerprint, Inconsistent, Known, NO_TENANT, RequestBody, TenantIx, Who,
     check_call,
 };
 use oplog::{DecodeError, RequestStamp};
 
 use crate::apply::Apply;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
-use crate::calls::{Decide, Who, unreadable};
+use crate::calls::{Decide, unreadable};
 use crate::hash::KeyHash;
 use crate::op::{OpType, RemoveManyOp, Removed, Retire};
 use crate::state::{Metadata, WriterGuard};
@@ -130,14 +130,14 @@ impl Metadata {
         writer: &WriterGuard<'_>,
         run: &Run<'_>,
     ) -> Result<Result<u64, Answer<RemovedMany>>, CallRefused> {
-        writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+        writer.check_primary()?;
         let Known::Begun(record) = self.known(writer, run.call, &run.body)? else {
             return Ok(Ok(if run.call.number == 0 { run.sum.removed } else { 0 }));
         };
         let last = last_part(record).map_err(|_| unreadable(run.call))?;
         if last.finished {
             let results = RemovedMany { removed: last.removed_so_far, refused: last.refused };
-            return Ok(Err(Answer { results, position: writer.applied }));
+            return Ok(Err(Answer { results, position: writer.applied() }));
         }
         Ok(Ok(last.removed_so_far))
     }
@@ -187,7 +187,7 @@ impl Metadata {
             writer.commit_stamped(OpType::RemoveMany, &op, run.call.now, Some(stamp), 1)?;
             writer.accounts.clients.came_from(run.call.client, run.call.address);
         }
-        Ok(Answer { results, position: writer.applied })
+        Ok(Answer { results, position: writer.applied() })
     }
 
     fn stamp_many(&self, writer: &WriterGuard<'_>, run: &Run<'_>) -> Option<RequestStamp> {
@@ -203,22 +203,13 @@ impl Metadata {
         run: &Run<'_>,
         keys: &'a [Box<[u8]>],
     ) -> (Vec<Removed<'a>>, u64) {
-        let w = &mut **writer;
-        let decide = Decide {
-            accounts: &w.accounts,
-            dir: &w.dir,
-            shards: &self.shards,
-            config: &self.config,
-            rng: &mut w.rng,
-            pressed: &mut w.pressed,
-            who: Who { client: run.call.client, tenant: run.tenant },
-            now: run.call.now,
-            grace_from_ms: w.grace_from_ms,
-        };
+        let secret = writer.accounts.secret;
+        let who = Who { client: run.call.client, tenant: run.tenant };
+        let decide = Decide::of(self, writer.deciding(who, run.call.now));
         let mut removed = Vec::with_capacity(keys.len());
         let mut refused = 0;
         for key in keys {
-            let hash = KeyHash::of(w.accounts.secret, run.tenant, key);
+            let hash = KeyHash::of(secret, run.tenant, key);
             let shard = self.shards[hash.shard()].lock();
             let Some(object) = shard.find(hash, run.tenant, key) else { continue };
             match decide.may_remove(object, run.force) {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use ledger::{
     Answer, AtBound, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Known,
-    RequestBody, check_call, check_text,
+    RequestBody, Who, check_call, check_text,
 };
 
 use crate::apply::Apply;
-use crate::calls::{Decide, ItemCall, Who, check_request};
+use crate::calls::{Decide, ItemCall, check_request};
 use crate::config::Config;
 use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
 use crate::ranges::Extent;
@@ -61,24 +61,25 @@ impl Metadata {
         check_call(call)?;
         check_text("host", host)?;
         let mut writer = self.write();
-        if writer.log.is_none() {
+        if !writer.is_primary() {
             return Err(CallRefused::NotPrimary);
         }
         let known = writer.accounts.clients.heard(call.client, call.now.ttl_ms);
         writer.accounts.clients.came_from(call.client, call.address);
         let mut tasks_waiting = false;
         if !host.is_empty() && writer.accounts.clients.get(call.client).is_some() {
-            let owner = writer.dir.owners.ensure(call.client);
+            let owner = writer.own.dir.owners.ensure(call.client);
             if owner.host != host {
                 owner.host = host.to_owned();
             }
         }
-        if let Some(owner) = writer.dir.owners.get(call.client) {
-            let waits = |id: &TaskId| writer.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Waiting);
+        if let Some(owner) = writer.own.dir.owners.get(call.client) {
+            let waits =
+                |id: &TaskId| writer.own.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Waiting);
             tasks_waiting = owner.tasks.iter().any(waits);
         }
         let client_ttl_ms = writer.accounts.in_force(self.config.settings).settings.client_ttl_ms;
-        Ok(Heartbeat { known, tasks_waiting, client_ttl_ms, position: writer.applied })
+        Ok(Heartbeat { known, tasks_waiting, client_ttl_ms, position: writer.applied() })
     }
 
     pub fn mount(
@@ -114,23 +115,24 @@ impl Metadata {
         let named: BTreeSet<SegmentId> = items.iter().map(|item| item.id).collect();
         let mut writer = self.write();
         let (mut unmounted, mut looked_at) = (0, ops::Bound::Unbounded);
-        writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+        writer.check_primary()?;
         if matches!(self.known(&writer, call, body)?, Known::New) {
             // What would refuse the request does so before anything goes.
             self.check_client_bound(&writer, call)?;
             self.make_answer_room(&mut writer, call)?;
         }
         loop {
-            writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(unmounted))?;
+            writer.check_primary().map_err(|refused| refused.after(unmounted))?;
             if matches!(self.known(&writer, call, body)?, Known::Begun(_)) {
                 return Ok(unmounted);
             }
-            let Some(owner) = writer.dir.owners.get(call.client) else { return Ok(unmounted) };
+            let Some(owner) = writer.own.dir.owners.get(call.client) else { return Ok(unmounted) };
             let next: Vec<SegmentIx> =
                 owner.living.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX).copied().collect();
             let Some(last) = next.last() else { return Ok(unmounted) };
             looked_at = ops::Bound::Excluded(*last);
-            let is_named = |ix: &SegmentIx| writer.dir.segments.get(*ix).is_some_and(|s| named.contains(&s.info.id));
+            let is_named =
+                |ix: &SegmentIx| writer.own.dir.segments.get(*ix).is_some_and(|s| named.contains(&s.info.id));
             let others = next.into_iter().filter(|ix| !is_named(ix));
             let others: Vec<Outcome<Unmounted>> = others.map(|ix| Ok(Unmounted { ix, grace_ms: 0 })).collect();
             if !others.is_empty() {
@@ -181,7 +183,7 @@ impl Metadata {
         let mut writer = self.write();
         let (mut results, mut looked_at) = (Vec::new(), ops::Bound::Unbounded);
         loop {
-            let segments = writer.dir.segments.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX);
+            let segments = writer.own.dir.segments.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX);
             let mut last = None;
             for segment in segments {
                 last = Some(segment.info.ix);
@@ -194,7 +196,7 @@ impl Metadata {
                     });
                 }
             }
-            let Some(last) = last else { return Answer { results, position: writer.applied } };
+            let Some(last) = last else { return Answer { results, position: writer.applied() } };
             looked_at = ops::Bound::Excluded(last);
             writer.step_aside();
         }

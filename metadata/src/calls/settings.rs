@@ -20,7 +20,7 @@ impl Metadata {
     /// of them have these values already, nothing is logged.
     pub fn set_settings(&self, changes: &[(&str, &str)], now: Now) -> Result<Answer<InForce>, CallRefused> {
         let mut writer = self.write();
-        if writer.log.is_none() {
+        if !writer.is_primary() {
             return Err(CallRefused::NotPrimary);
         }
         let before = writer.accounts.in_force(self.config.settings);
@@ -28,7 +28,7 @@ impl Metadata {
         if settings != before.settings || writer.accounts.settings.get().is_none() {
             writer.commit_settings(before.change_to(settings), now)?;
         }
-        Ok(Answer { results: writer.accounts.in_force(self.config.settings), position: writer.applied })
+        Ok(Answer { results: writer.accounts.in_force(self.config.settings), position: writer.applied() })
     }
 }
 

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use ledger::{
     Answer, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, Fingerprint, ITEM_BYTES, Inconsistent, ItemId,
-    check_text,
+    Who, check_text,
 };
 
 use crate::apply::Apply;
 use crate::calls::transfer::{TransferItem, check_transfer, fingerprint_transfer};
-use crate::calls::{Decide, ItemCall, Who};
+use crate::calls::{Decide, ItemCall};
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{OpType, TaskAssigned, TaskCompleted, TaskCreated};
-use crate::state::{Metadata, Writer};
+use crate::state::{Metadata, Own, Writer};
 use crate::tasks::{Task, TaskState};
 use crate::types::{Outcome, Refusal, SegmentIx, TaskId, TransferKind};
 
@@ -89,7 +89,7 @@ impl Metadata {
         let (mut after, mut bytes) = (after, 0);
         let mut writer = self.write();
         loop {
-            let Writer { accounts, dir, .. } = &*writer;
+            let Writer { accounts, own: Own { dir, .. }, .. } = &**writer;
             let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
             let listed = wanted.range(behind).filter_map(|id| dir.tasks.get(*id));
             let next: Vec<&Task> = match ids.is_empty() {
@@ -102,14 +102,14 @@ impl Metadata {
                 bytes += task.bytes() + name.len();
                 if !page.tasks.is_empty() && (bytes > bytes_max || page.tasks.len() == CALL_ITEMS_MAX) {
                     page.next_after = page.tasks.last().map(|info| info.task.id);
-                    return Answer { results: page, position: writer.applied };
+                    return Answer { results: page, position: writer.applied() };
                 }
                 page.tasks.push(TaskInfo { task: task.clone(), tenant: name.to_owned() });
             }
             after = last;
             writer.step_aside();
         }
-        Answer { results: page, position: writer.applied }
+        Answer { results: page, position: writer.applied() }
     }
 }
 

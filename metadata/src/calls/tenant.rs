@@ -6,13 +6,12 @@
 
 use ledger::{
     Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, NO_TENANT, Now, TenantIx, Usage,
-    check_bound, check_text,
+    Who, check_bound, check_text,
 };
-use oplog::DomainId;
-use oplog::{ClientId, Position};
+use oplog::{ClientId, DomainId, Position};
 
 use crate::apply::Apply;
-use crate::calls::{Decide, ItemCall, Who};
+use crate::calls::{Decide, ItemCall};
 use crate::op::{ClientOp, OpType, TenantDeleted, TenantOp};
 use crate::state::{Metadata, WriterGuard};
 use crate::types::{Outcome, Refusal};
@@ -29,7 +28,7 @@ impl Metadata {
             }
             None => drop(self.make_tenant(&mut writer, name, quota_bytes, now, None)?),
         }
-        Ok(writer.applied)
+        Ok(writer.applied())
     }
 
     /// One that is empty goes, with its quota.
@@ -84,9 +83,8 @@ impl Metadata {
             check_bound(Bound::Tenants, count, if tenant == NO_TENANT { 0 } else { limit })?;
         }
         let made = TenantOp { tenant, name: name.to_owned(), quota_bytes };
-        let log = writer.log.as_mut().ok_or(CallRefused::NotPrimary)?;
         let entries = [goes.map(|_| ITEM_BYTES), Some(ITEM_BYTES + name.len()), then_bytes];
-        log.make_room(&entries.into_iter().flatten().collect::<Vec<_>>())?;
+        writer.make_room(&entries.into_iter().flatten().collect::<Vec<_>>())?;
         if let Some(tenant) = goes {
             let items: Vec<Outcome<TenantDeleted>> = vec![Ok(TenantDeleted { tenant })];
             let op = ClientOp { client: ClientId::default().0, tenant: NO_TENANT, items };

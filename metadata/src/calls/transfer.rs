@@ -1,10 +1,12 @@
 //! Copies and moves of a replica: a client starts one, carries the bytes over, and ends or revokes it.
 
-use ledger::{Answer, AtBound, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, check_text};
+use ledger::{
+    Answer, AtBound, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Who, check_text,
+};
 
 use crate::apply::Apply;
 use crate::calls::place::NAMED_MAX;
-use crate::calls::{Decide, ItemCall, Who, check_key};
+use crate::calls::{Decide, ItemCall, check_key};
 use crate::fit::PLACES_MAX;
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica};

@@ -57,7 +57,7 @@ impl World {
         }
         let writer = self.state.write();
         for retire in [Retire::AfterLease, Retire::AfterPut] {
-            let found = writer.dir.segments.iter().flat_map(|segment| segment.retired(retire).iter());
+            let found = writer.own.dir.segments.iter().flat_map(|segment| segment.retired(retire).iter());
             let mut found: Vec<_> = found.map(|extent| (extent.address, extent.bytes)).collect();
             let expected = self.model.retired.iter().filter(|extent| extent.retire == retire);
             let mut expected: Vec<_> = expected.map(|extent| (extent.place.address, extent.bytes)).collect();

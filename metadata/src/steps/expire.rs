@@ -32,7 +32,7 @@ impl Stepping<'_, '_> {
         let expired: Vec<ClientId> = self.writer.accounts.clients.expired.iter().take(CLIENTS_MAX).copied().collect();
         for id in expired {
             let Some(client) = self.writer.accounts.clients.get(id) else { continue };
-            let owner = self.writer.dir.owners.get(id);
+            let owner = self.writer.own.dir.owners.get(id);
             if owner.is_some_and(|owner| !owner.living.is_empty()) {
                 self.writer.commit_op(OpType::ClientExpire, &ClientLeftOp { client: id.0 }, self.now)?;
                 self.done.more = true;
@@ -73,7 +73,7 @@ impl Stepping<'_, '_> {
         let timeout_ms = self.in_force().kept().put_start_timeout_ms;
         let is_late = |step: &Self, since_ms| step.is_over(since_ms, timeout_ms);
         // The oldest of each client decides: ids grow with time.
-        let late = self.writer.dir.owners.iter().filter(|(_, owner)| {
+        let late = self.writer.own.dir.owners.iter().filter(|(_, owner)| {
             owner.unfinished.first_key_value().is_some_and(|(_, work)| is_late(self, work.since_ms))
         });
         let Some(id) = late.map(|(id, _)| id).next() else { return Ok(()) };
@@ -83,7 +83,7 @@ impl Stepping<'_, '_> {
     }
 
     fn discard_of(&mut self, id: ClientId, is_late: impl Fn(u64) -> bool) -> Result<(), CallRefused> {
-        let Some(owner) = self.writer.dir.owners.get(id) else { return Ok(()) };
+        let Some(owner) = self.writer.own.dir.owners.get(id) else { return Ok(()) };
         let late = owner.unfinished.iter().take_while(|(_, work)| is_late(work.since_ms)).take(STEP_OBJECTS_MAX);
         let found: Vec<(TenantIx, Box<[u8]>, ItemId)> = late
             .filter_map(|(item, work)| {
@@ -107,7 +107,7 @@ impl Stepping<'_, '_> {
 
     pub(super) fn update_tasks(&mut self) -> Result<(), CallRefused> {
         let timeout_ms = self.in_force().kept().task_timeout_ms;
-        let tasks = &self.writer.dir.tasks;
+        let tasks = &self.writer.own.dir.tasks;
         let surplus = tasks.finished().len().saturating_sub(self.state.config.finished_tasks_max);
         let mut updates: Vec<TaskUpdate> =
             tasks.finished().iter().take(surplus.min(STEP_OBJECTS_MAX)).copied().map(TaskUpdate::Forget).collect();

@@ -80,7 +80,7 @@ impl Metadata {
         let mut sum = Steps::default();
         for kind in kinds {
             let mut writer = self.write();
-            if writer.log.is_none() || !may_log() {
+            if !writer.is_primary() || !may_log() {
                 return Err(CallRefused::NotPrimary);
             }
             let mut step = Stepping { state: self, writer: &mut writer, now, done: sum };
