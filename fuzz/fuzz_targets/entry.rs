@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use metadata::Metadata;
-use oplog::{ApplyError, ClientId, Domain, Entry, Position, ReplicatedState, RequestStamp};
+use oplog::{ApplyError, ClientId, DomainId, Entry, Position, ReplicatedState, RequestStamp};
 use shared::input::Input;
 use shared::life;
 use shared::recording::{Recording, recording};
@@ -72,7 +72,7 @@ fn next_entry(input: &mut Input<'_>, recording: &Recording, applied: Position) -
             seq: 0,
             epoch: 0,
             timestamp_ms: 0,
-            domain: Domain::METADATA,
+            domain: DomainId::METADATA,
             op_type: input.u8(),
             request: None,
             key: Bytes::new(),
@@ -90,7 +90,7 @@ fn next_entry(input: &mut Input<'_>, recording: &Recording, applied: Position) -
         (entry.seq, entry.epoch) = (input.u64(), input.u64());
     }
     if kind & 16 != 0 {
-        entry.domain = Domain(input.u8());
+        entry.domain = DomainId(input.u8());
     }
     entry
 }

@@ -76,7 +76,7 @@ fn record() -> Recording {
     course::run(&primary);
     let frames = tail.entries_since(BEGINNING.seq, usize::MAX, usize::MAX).expect("all of it is in the tail");
     let entries: Vec<Entry> = frames.iter().map(|frame| frame.decode().expect("it was encoded here")).collect();
-    let of_state = |entry: &&Entry| entry.domain == oplog::Domain::METADATA;
+    let of_state = |entry: &&Entry| entry.domain == oplog::DomainId::METADATA;
     let recorded = |op: OpType| entries.iter().filter(of_state).any(|entry| entry.op_type == op as u8);
     let missing: Vec<OpType> = (0..=u8::MAX).filter_map(OpType::from_number).filter(|op| !recorded(*op)).collect();
     assert!(missing.is_empty(), "the course leaves no {missing:?}");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use metadata::{Fault, Metadata};
-use oplog::{Domain, Entry, ReplicatedState as _, Tail};
+use oplog::{DomainId, Entry, ReplicatedState as _, Tail};
 
 use crate::node::Node;
 
@@ -86,7 +86,7 @@ pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) ->
     let from = state.applied().seq;
     let wanted = if fault == SWAP { 2 } else { 1 };
     let entries = committed(tail, from, wanted);
-    if entries.is_empty() || entries.iter().any(|entry| entry.domain != Domain::METADATA) {
+    if entries.is_empty() || entries.iter().any(|entry| entry.domain != DomainId::METADATA) {
         return Wrongly::No;
     }
     if entries.len() < wanted {

@@ -7,7 +7,7 @@
 //! Deliberately absent: who else may touch the state meanwhile. Rule of the shell: a task that
 //! applies, or repairs, holds the turn of its member.
 
-use oplog::{Digests, Domain, Entry, OP_DIGEST, Verifiable};
+use oplog::{Digests, DomainId, Entry, OP_DIGEST, Verifiable};
 use verification::{Condition, Event};
 
 use crate::member::Member;
@@ -22,7 +22,7 @@ pub struct Compared {
 /// After `entry` was applied to `state`, and nothing else. `None`: it brings no digests. An error:
 /// what it brings is none.
 pub fn compare<S: Verifiable>(state: &S, entry: &Entry) -> Option<Result<Compared, oplog::DecodeError>> {
-    if entry.domain != Domain::ENGINE || entry.op_type != OP_DIGEST {
+    if entry.domain != DomainId::ENGINE || entry.op_type != OP_DIGEST {
         return None;
     }
     let theirs = match Digests::decode(entry.position(), &entry.payload, state.shards() as usize) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use election::{Founding, Look, MemberId, Pace, Start, Timing, Unclean, Versioned};
 use metadata::{Config, Metadata};
-use oplog::{Appender, Domain, Draft, Position, TailConfig};
+use oplog::{Appender, DomainId, Draft, Position, TailConfig};
 use proto::v1;
 use replication::{Admitted, BatchLimits, Challenged, Greeting, PeerLog, Secret};
 use standby::Standby;
@@ -91,7 +91,7 @@ impl Primary {
 
     fn append(&mut self) {
         let draft =
-            Draft { domain: Domain(9), op_type: 1, timestamp_ms: 0, request: None, key: b"", payload: &[0; 10] };
+            Draft { domain: DomainId(9), op_type: 1, timestamp_ms: 0, request: None, key: b"", payload: &[0; 10] };
         self.log.reserve(10).expect("there is room").append(&draft);
         self.member.on_appended(&Arc::clone(&self.tail), self.now);
     }

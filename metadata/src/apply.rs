@@ -13,57 +13,48 @@
 //!
 //! Deliberately absent: what each op does to an object (`apply_object`) and to the directory (`apply_op`).
 
-use oplog::ClientId;
+use ledger::{Accounts, Applied, Applying, Inconsistent, ItemId, Mode, Source, TenantIx, require};
+use oplog::{ClientId, DomainId};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::directory::{Directory, Gone, Mode};
-use crate::errors::require;
-use crate::errors::{Applied, Inconsistent, no_object};
+use crate::config::Config;
+use crate::directory::{Directory, Gone};
 use crate::fit::check_size;
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica, Replicas};
 use crate::op::{ReplicaMask, Retire};
-use crate::segments::Moved;
+use crate::owners::Unfinished;
+use crate::segments::{Moved, SegmentError};
 use crate::shard::Shard;
-use crate::types::{ItemId, Place, TenantIx};
+use crate::state::{Metadata, Own};
+use crate::types::{Place, extent};
 
-/// Where an op comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Source {
-    /// This member has just decided it, at this time of its TTL clock.
-    Decided { now_ms: u64, lease_ms: u64 },
-    /// The log says it. Deadlines start at this member's promotion.
-    Logged,
+pub(crate) fn no_object(what: &'static str, tenant: TenantIx, key: &[u8]) -> Inconsistent {
+    Inconsistent::Other(format!("{what}: no object \"{}\" of tenant {tenant} in that state", key.escape_ascii()))
 }
 
-impl Source {
-    pub(crate) fn now_ms(self) -> u64 {
-        match self {
-            Source::Decided { now_ms, .. } => now_ms,
-            Source::Logged => 0,
-        }
+/// For a change that counts on nobody reading.
+pub(crate) fn check_unread(source: Source, object: &Object) -> Result<(), Misfit> {
+    match source {
+        Source::Decided { now_ms } if object.lease_until_ms > now_ms => Err(Misfit::Promised),
+        Source::Decided { .. } | Source::Logged => Ok(()),
     }
+}
 
-    /// When space that the object loses begins to wait. A lease may have been granted at a later time than the one that
-    /// the writer came with.
-    fn retired_ms(self, object: &Object) -> u64 {
-        match self {
-            Source::Decided { now_ms, lease_ms } => now_ms.max(object.lease_until_ms.saturating_sub(lease_ms)),
-            Source::Logged => 0,
+pub(crate) fn check_retire(source: Source, retire: Retire, object: &Object) -> Result<(), Misfit> {
+    if retire == Retire::Now { check_unread(source, object) } else { Ok(()) }
+}
+
+/// When space that the object loses begins to wait. A lease may have been granted at a later time than the one that
+/// the writer came with.
+fn retired_ms(source: Source, object: &Object, lease_ms: impl FnOnce() -> u64) -> u64 {
+    match source {
+        Source::Decided { now_ms } if object.lease_until_ms > now_ms => {
+            now_ms.max(object.lease_until_ms.saturating_sub(lease_ms()))
         }
-    }
-
-    /// For a change that counts on nobody reading.
-    pub(crate) fn check_unread(self, object: &Object) -> Result<(), Misfit> {
-        match self {
-            Source::Decided { now_ms, .. } if object.lease_until_ms > now_ms => Err(Misfit::Promised),
-            Source::Decided { .. } | Source::Logged => Ok(()),
-        }
-    }
-
-    pub(crate) fn check_retire(self, retire: Retire, object: &Object) -> Result<(), Misfit> {
-        if retire == Retire::Now { self.check_unread(object) } else { Ok(()) }
+        Source::Decided { now_ms } => now_ms,
+        Source::Logged => 0,
     }
 }
 
@@ -77,8 +68,10 @@ pub(crate) enum Misfit {
 
 /// One entry being applied.
 pub(crate) struct Apply<'a> {
+    pub(crate) accounts: &'a mut Accounts,
     pub(crate) dir: &'a mut Directory,
     pub(crate) shards: &'a [Mutex<Shard>],
+    pub(crate) config: &'a Config,
     pub(crate) seq: u64,
     pub(crate) source: Source,
 }
@@ -127,6 +120,13 @@ pub(crate) fn split(replicas: &mut Replicas, mask: ReplicaMask) -> Replicas {
     taken
 }
 
+impl<'a> Apply<'a> {
+    pub(crate) fn of(state: &'a Metadata, cx: Applying<'a, Own>) -> Apply<'a> {
+        let Applying { accounts, own, seq, source } = cx;
+        Apply { accounts, dir: &mut own.dir, shards: &state.shards, config: &state.config, seq, source }
+    }
+}
+
 impl Apply<'_> {
     pub(crate) fn now_ms(&self) -> u64 {
         self.source.now_ms()
@@ -142,14 +142,74 @@ impl Apply<'_> {
         check_size(size)?;
         require(!places.is_empty(), || "an object without a place".to_owned())?;
         // A directory that is rebuilt may be of a moment at which the tenant, and all that was in it, had gone.
-        let is_there = self.dir.mode == Mode::Rebuilding || self.dir.tenants.get(tenant).is_some();
+        let is_there = self.accounts.mode == Mode::Rebuilding || self.accounts.tenants.get(tenant).is_some();
         require(is_there, || format!("no tenant {tenant}"))?;
         let mut replicas = Replicas::new();
         for &place in places {
-            let index = self.dir.attach(place, size, tenant, hash)?;
+            let index = self.attach(place, size, tenant, hash)?;
             replicas.push(Replica { place, index, complete: false });
         }
         Ok(replicas)
+    }
+
+    /// A replica of an object of `size` bytes comes to lie at `place`; the answer is its index there.
+    pub(crate) fn attach(
+        &mut self,
+        place: Place,
+        size: u64,
+        tenant: TenantIx,
+        holder: KeyHash,
+    ) -> Result<u32, SegmentError> {
+        if !self.accounts.is_live() {
+            return Ok(0);
+        }
+        self.dir.segments.take(place, size)?;
+        let index = self.dir.hold(&mut self.accounts.tenants, place.segment, size, tenant, holder)?;
+        self.dir.segments.relist(place.segment);
+        Ok(index)
+    }
+
+    fn detach(&mut self, gone: &Gone, tenant: TenantIx, retired_ms: u64) -> Result<Option<Moved>, SegmentError> {
+        if !self.accounts.is_live() {
+            return Ok(None);
+        }
+        self.accounts.tenants.count(tenant, DomainId::METADATA, |usage| usage.bytes -= extent(gone.size));
+        self.dir.segments.detach(gone.place, gone.size, gone.index, gone.retire, retired_ms)
+    }
+
+    pub(crate) fn object_came(&mut self, tenant: TenantIx) {
+        if self.accounts.is_live() {
+            self.dir.object_came(&mut self.accounts.tenants, tenant);
+        }
+    }
+
+    fn object_went(&mut self, tenant: TenantIx) {
+        if self.accounts.is_live() {
+            self.dir.objects -= 1;
+            self.accounts.tenants.count(tenant, DomainId::METADATA, |usage| usage.items -= 1);
+        }
+    }
+
+    /// While it is rebuilt, the directory's image has counted it.
+    pub(crate) fn object_evicted(&mut self) {
+        if self.accounts.is_live() {
+            self.dir.evicted_total = self.dir.evicted_total.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn work_began(&mut self, client: ClientId, id: ItemId, work: Unfinished) {
+        if self.accounts.is_live() {
+            self.accounts.clients.ensure(client, work.since_ms);
+            self.dir.owners.ensure(client).unfinished.insert(id, work);
+        }
+    }
+
+    pub(crate) fn work_ended(&mut self, client: ClientId, id: ItemId) {
+        if self.accounts.is_live()
+            && let Some(owner) = self.dir.owners.get_mut(client)
+        {
+            owner.unfinished.remove(&id);
+        }
     }
 
     /// Changes one object and then what it implies. `Ok(false)`: the image that the shard came from held it already.
@@ -168,14 +228,15 @@ impl Apply<'_> {
                 return Ok(false);
             }
             let done = shard.edit(hash, tenant, key, self.seq, |object| {
-                after.retired_ms = self.source.retired_ms(object);
+                let lease_ms = || self.accounts.in_force(self.config.settings).kept().object_lease_ms;
+                after.retired_ms = retired_ms(self.source, object, lease_ms);
                 change(object, &mut after)?;
                 after.object_went = object.is_empty();
                 Ok(())
             });
             match done {
                 Some(Ok(())) => {}
-                Some(Err(Misfit::Promised)) => return Err(Inconsistent::PromisedSince),
+                Some(Err(Misfit::Promised)) => return Err(Inconsistent::DecideAnew),
                 Some(Err(Misfit::State)) | None => return Err(no_object(what, tenant, key)),
             }
         }
@@ -186,13 +247,13 @@ impl Apply<'_> {
     fn finish(&mut self, tenant: TenantIx, after: Aftermath) -> Applied {
         let Aftermath { mut gone, ended, object_went, retired_ms } = after;
         for (client, id) in ended {
-            self.dir.work_ended(client, id);
+            self.work_ended(client, id);
         }
         if object_went {
-            self.dir.object_went(tenant);
+            self.object_went(tenant);
         }
         for at in 0..gone.len() {
-            let moved = self.dir.detach(&gone[at], tenant, retired_ms)?;
+            let moved = self.detach(&gone[at], tenant, retired_ms)?;
             if let Some(moved) = moved {
                 self.tell(moved, &mut gone[at + 1..])?;
             }

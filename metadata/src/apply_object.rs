@@ -4,11 +4,10 @@
 //!
 //! Deliberately absent: the locks and what a change implies in the directory (`apply`).
 
+use ledger::{Applied, ItemId, TenantIx};
 use oplog::ClientId;
 
-use crate::apply::{Aftermath, Apply, Misfit, covers, replica_bit, split};
-use crate::clients::Unfinished;
-use crate::errors::{Applied, no_object};
+use crate::apply::{Aftermath, Apply, Misfit, check_retire, check_unread, covers, no_object, replica_bit, split};
 use crate::fit::{PLACES_MAX, check_key};
 use crate::hash::KeyHash;
 use crate::object::{Object, Replacement, Replica, Replicas, Transfer};
@@ -16,7 +15,8 @@ use crate::op::{
     Evicted, KeyRef, Pinned, PutEnded, PutKind, PutRevoked, PutStarted, Removed, ReplicaMask, Retire, TransferFinished,
     TransferStarted,
 };
-use crate::types::{ItemId, SegmentIx, TenantIx, TransferKind};
+use crate::owners::Unfinished;
+use crate::types::{SegmentIx, TransferKind};
 
 impl Apply<'_> {
     pub(crate) fn put_start(
@@ -26,7 +26,7 @@ impl Apply<'_> {
         id: ItemId,
         item: &PutStarted<'_>,
     ) -> Applied {
-        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         check_key(item.key)?;
         match item.kind {
             PutKind::Fresh => self.put_start_fresh(client, tenant, id, item, hash),
@@ -69,8 +69,8 @@ impl Apply<'_> {
             lease_until_ms: now_ms,
         });
         drop(shard);
-        self.dir.object_came(tenant);
-        self.dir.work_began(client, id, Unfinished { hash, tenant, since_ms: now_ms });
+        self.object_came(tenant);
+        self.work_began(client, id, Unfinished { hash, tenant, since_ms: now_ms });
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Apply<'_> {
             object.extra_mut().replacement = Some(new);
             Ok(())
         })?;
-        self.dir.work_began(client, id, Unfinished { hash, tenant, since_ms: self.now_ms() });
+        self.work_began(client, id, Unfinished { hash, tenant, since_ms: self.now_ms() });
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Apply<'_> {
             if object.is_unfinished() || object.size != item.size || !places.eq(item.places.iter().copied()) {
                 return Err(Misfit::State);
             }
-            source.check_unread(object)?;
+            check_unread(source, object)?;
             object.owner = client;
             object.put = id;
             object.checksum = None;
@@ -122,17 +122,17 @@ impl Apply<'_> {
             Ok(())
         })?;
         if done {
-            self.dir.work_began(client, id, Unfinished { hash, tenant, since_ms: now_ms });
+            self.work_began(client, id, Unfinished { hash, tenant, since_ms: now_ms });
         }
         Ok(())
     }
 
     pub(crate) fn put_end(&mut self, tenant: TenantIx, item: &PutEnded<'_>) -> Applied {
-        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         let (source, now_ms) = (self.source, self.now_ms());
         self.edit(hash, tenant, item.key, "the end of a put", |object, after| {
             if object.replacement().is_some_and(|new| new.put == item.put) {
-                source.check_retire(item.retire_old, object)?;
+                check_retire(source, item.retire_old, object)?;
                 let Some(new) = object.take_replacement() else { return Err(Misfit::State) };
                 after.lose(std::mem::replace(&mut object.replicas, new.replicas), object.size, item.retire_old);
                 (object.owner, object.put, object.size, object.pin) = (new.owner, new.put, new.size, new.pin);
@@ -164,7 +164,7 @@ impl Apply<'_> {
 
     /// Of a put, what is complete stays, whatever the mask says.
     fn drop_work(&mut self, tenant: TenantIx, key: &[u8], id: ItemId, mask: ReplicaMask, retire: Retire) -> Applied {
-        let hash = KeyHash::of(self.dir.secret, tenant, key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, key);
         self.edit(hash, tenant, key, "work to drop", |object, after| {
             if id.is_none() {
                 return Err(Misfit::State);
@@ -198,10 +198,10 @@ impl Apply<'_> {
     }
 
     pub(crate) fn remove(&mut self, tenant: TenantIx, item: &Removed<'_>) -> Applied {
-        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         let source = self.source;
         self.edit(hash, tenant, item.key, "a removal", |object, after| {
-            source.check_retire(item.retire, object)?;
+            check_retire(source, item.retire, object)?;
             let retire = if object.put.is_none() { item.retire } else { Retire::AfterPut };
             let size = object.size;
             after.lose(std::mem::take(&mut object.replicas), size, retire);
@@ -216,19 +216,19 @@ impl Apply<'_> {
 
     pub(crate) fn evict(&mut self, item: &Evicted<'_>) -> Applied {
         let KeyRef { tenant, key } = item.object;
-        let hash = KeyHash::of(self.dir.secret, tenant, key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, key);
         let source = self.source;
         let done = self.edit(hash, tenant, key, "an eviction", |object, after| {
             if object.is_unfinished() {
                 return Err(Misfit::State);
             }
-            source.check_unread(object)?;
+            check_unread(source, object)?;
             let size = object.size;
             after.lose(split(&mut object.replicas, item.dropped), size, Retire::Now);
             Ok(())
         })?;
         if done {
-            self.dir.object_evicted();
+            self.object_evicted();
         }
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Apply<'_> {
     /// began to write does not know: the same memory may be mounted again.
     pub(crate) fn drop_replicas(&mut self, segment: SegmentIx, object: &KeyRef<'_>) -> Applied {
         let KeyRef { tenant, key } = *object;
-        let hash = KeyHash::of(self.dir.secret, tenant, key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, key);
         self.edit(hash, tenant, key, "a replica to drop", |object, after| {
             let take = |replicas: &mut Replicas, whole: bool| {
                 let there = |replica: &Replica| replica.place.segment == segment && replica.complete == whole;
@@ -274,7 +274,7 @@ impl Apply<'_> {
     }
 
     pub(crate) fn pin(&mut self, tenant: TenantIx, item: &Pinned<'_>) -> Applied {
-        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         let now_ms = self.now_ms();
         self.edit(hash, tenant, item.key, "a pin", |object, _| {
             object.pin = item.pin;
@@ -291,7 +291,7 @@ impl Apply<'_> {
         id: ItemId,
         item: &TransferStarted<'_>,
     ) -> Applied {
-        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         if self.shards[hash.shard()].lock().holds(self.seq) {
             return Ok(());
         }
@@ -305,7 +305,7 @@ impl Apply<'_> {
             object.extra_mut().transfer = Some(transfer);
             Ok(())
         })?;
-        self.dir.work_began(client, id, Unfinished { hash, tenant, since_ms: self.now_ms() });
+        self.work_began(client, id, Unfinished { hash, tenant, since_ms: self.now_ms() });
         Ok(())
     }
 
@@ -313,12 +313,12 @@ impl Apply<'_> {
         if !item.ended {
             return self.drop_work(tenant, item.key, item.id, ReplicaMask::MAX, Retire::Now);
         }
-        let hash = KeyHash::of(self.dir.secret, tenant, item.key);
+        let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         let source = self.source;
         self.edit(hash, tenant, item.key, "the end of a transfer", |object, after| {
             let kind = object.transfer().filter(|transfer| transfer.id == item.id).ok_or(Misfit::State)?.kind;
             if kind == TransferKind::Move {
-                source.check_retire(item.retire_source, object)?;
+                check_retire(source, item.retire_source, object)?;
             }
             let Some(transfer) = object.take_transfer() else { return Err(Misfit::State) };
             if kind == TransferKind::Move {

@@ -1,8 +1,10 @@
 //! From an entry's payload to [`Apply`]: one arm for each op. An op that is not known is refused, never skipped.
 
-use oplog::{ApplyError, ClientId, Domain, Entry, OP_DIGEST, OP_EPOCH_START, RequestStamp};
+use ledger::{ENTRY_ITEMS_MAX, Inconsistent, ItemId, Mode, OpError, SettingsOp, require};
+use oplog::{ClientId, DomainId};
 
 use crate::apply::Apply;
+use crate::calls::ItemCall;
 use crate::calls::pin::SetPin;
 use crate::calls::put::{PutEnd, PutRevoke, PutStart};
 use crate::calls::remove::Remove;
@@ -10,10 +12,6 @@ use crate::calls::segment::{Mount, Unmount};
 use crate::calls::task::{CompleteTask, CreateTask, FetchTask};
 use crate::calls::tenant::DeleteTenant;
 use crate::calls::transfer::{TransferFinish, TransferStart};
-use crate::calls::{ItemCall, Who};
-use crate::directory::Mode;
-use crate::errors::OpError;
-use crate::errors::{Inconsistent, require};
 use crate::fit::check_segment;
 use crate::op::{
     ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, Mounted, OpType, ReleaseOp,
@@ -21,37 +19,10 @@ use crate::op::{
     TenantOp, Unmounted,
 };
 use crate::segments::{Segment, SegmentState};
-use crate::settings::SettingsOp;
 use crate::tasks::{Task, TaskState};
-use crate::types::{ENTRY_ITEMS_MAX, ItemId, SegmentIx};
-
-/// The op of an entry of this domain, or of the engine's (`None`: it changes nothing here).
-pub(crate) fn op_type_of(entry: &Entry) -> Result<Option<OpType>, ApplyError> {
-    match entry.domain {
-        Domain::METADATA => OpType::from_number(entry.op_type)
-            .map(Some)
-            .ok_or(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
-        Domain::ENGINE if matches!(entry.op_type, OP_EPOCH_START | OP_DIGEST) => Ok(None),
-        Domain::ENGINE => Err(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type }),
-        _ => Err(ApplyError::UnknownDomain),
-    }
-}
+use crate::types::SegmentIx;
 
 impl Apply<'_> {
-    /// An op that may be the answer to a request.
-    pub(crate) fn stamped_op(
-        &mut self,
-        op: OpType,
-        payload: &[u8],
-        stamp: Option<&RequestStamp>,
-    ) -> Result<u64, OpError> {
-        if let Some(stamp) = stamp {
-            require(op.is_of_request(), || format!("{op:?} is nobody's request"))?;
-            self.dir.clients.check_stamp(stamp, op)?;
-        }
-        self.op(op, payload)
-    }
-
     /// Applies one op; the answer is how many items of a request it did.
     pub(crate) fn op(&mut self, op: OpType, payload: &[u8]) -> Result<u64, OpError> {
         match op {
@@ -99,7 +70,7 @@ impl Apply<'_> {
             | OpType::TenantDelete
             | OpType::ForgetAnswers
             | OpType::Settings
-                if self.dir.mode == Mode::Rebuilding =>
+                if self.accounts.mode == Mode::Rebuilding =>
             {
                 Ok(0)
             }
@@ -128,22 +99,24 @@ impl Apply<'_> {
             OpType::ClientGone => {
                 let op: ClientLeftOp = oplog::decode_payload(payload)?;
                 let id = ClientId(op.client);
-                let bare = self.dir.clients.get(id).is_some_and(|client| client.expired && client.is_bare());
+                let bare =
+                    self.accounts.clients.get(id).is_some_and(|client| client.expired) && self.dir.owners.is_bare(id);
                 require(bare, || format!("no client {id} that has expired and holds nothing"))?;
-                self.dir.clients.remove(id, self.dir.settings.tombstones_max());
+                self.accounts.clients.remove(id, self.accounts.settings.tombstones_max());
+                self.dir.owners.remove(id);
                 Ok(0)
             }
             OpType::ForgetAnswers => {
                 let op: ForgetAnswersOp = oplog::decode_payload(payload)?;
                 let client = ClientId(op.client);
-                let forgotten = self.dir.clients.forget(client, op.below);
+                let forgotten = self.accounts.clients.forget(client, op.below);
                 require(forgotten, || format!("client {client} has never sent all below {}", op.below))?;
                 Ok(0)
             }
             OpType::Settings => {
                 let op: SettingsOp = oplog::decode_payload(payload)?;
-                self.dir.settings.apply(op, self.seq)?;
-                self.dir.view_stale = true;
+                self.accounts.settings.apply(op, self.seq)?;
+                self.accounts.changed = true;
                 Ok(0)
             }
             OpType::Release => {
@@ -158,9 +131,9 @@ impl Apply<'_> {
             }
             OpType::Tenant => {
                 let op: TenantOp = oplog::decode_payload(payload)?;
-                let fits = self.dir.tenants.set(op.tenant, &op.name, op.quota_bytes);
+                let fits = self.accounts.tenants.set(op.tenant, &op.name, op.quota_bytes);
                 require(fits, || format!("tenant {} is not the next one, nor {:?}", op.tenant, op.name))?;
-                self.dir.view_stale = true;
+                self.accounts.changed = true;
                 Ok(0)
             }
         }
@@ -169,8 +142,8 @@ impl Apply<'_> {
     fn items<C: ItemCall>(&mut self, payload: &[u8]) -> Result<u64, OpError> {
         let op: ClientOp<C::Done<'_>> = oplog::decode_payload(payload)?;
         require(op.items.len() <= ENTRY_ITEMS_MAX, || format!("{} items in one entry", op.items.len()))?;
-        let who = Who { client: op.client(), tenant: op.tenant };
-        self.begin::<C>(who);
+        let who = op.who();
+        self.accounts.begin(who, C::INTRODUCES, self.source);
         for (at, outcome) in op.items.iter().enumerate() {
             if let Ok(done) = outcome {
                 C::apply(self, who, ItemId::new(self.seq, at), done)?;
@@ -179,15 +152,9 @@ impl Apply<'_> {
         Ok(op.items.len() as u64)
     }
 
-    /// What an entry does apart from its items.
-    pub(crate) fn begin<C: ItemCall>(&mut self, who: Who) {
-        if C::INTRODUCES {
-            self.dir.clients.introduce(who.client, self.now_ms());
-        }
-    }
-
     pub(crate) fn mount(&mut self, client: ClientId, mounted: &Mounted) -> Result<(), Inconsistent> {
-        let owner = self.dir.clients.ensure(client, self.source.now_ms());
+        self.accounts.clients.ensure(client, self.source.now_ms());
+        let owner = self.dir.owners.ensure(client);
         match mounted {
             Mounted::Kept { .. } => Ok(()),
             Mounted::New { ix, record } => {
@@ -228,7 +195,8 @@ impl Apply<'_> {
         self.dir.view_stale = true;
         let segment = self.dir.segments.get(ix);
         if state == SegmentState::Unmounting
-            && let Some(owner) = segment.and_then(|segment| self.dir.clients.get_mut(segment.info.client))
+            && let Some(owner) =
+                segment.map(|segment| segment.info.client).and_then(|client| self.dir.owners.get_mut(client))
         {
             owner.living.remove(&ix);
         }
@@ -239,7 +207,7 @@ impl Apply<'_> {
         let lives = self.dir.segments.get(ix).is_some_and(|segment| segment.info.is_living());
         require(!lives, || format!("segment {ix} is not going"))?;
         let info = self.dir.segments.remove(ix)?;
-        if let Some(owner) = self.dir.clients.get_mut(info.client) {
+        if let Some(owner) = self.dir.owners.get_mut(info.client) {
             owner.segments.remove(&ix);
             owner.segment_bytes -= info.size;
         }
@@ -250,16 +218,15 @@ impl Apply<'_> {
     /// So many of its segments can't be read from now on; the op comes again while there are more. Dropping what lies in
     /// them follows in steps.
     fn client_expire(&mut self, id: ClientId) -> Result<(), Inconsistent> {
-        let Some(client) = self.dir.clients.expire(id) else {
-            return Err(Inconsistent::Other(format!("no client {id}")));
-        };
-        let segments: Vec<SegmentIx> = client.living.iter().take(ENTRY_ITEMS_MAX).copied().collect();
+        require(self.accounts.clients.expire(id), || format!("no client {id}"))?;
+        let living = self.dir.owners.get(id).into_iter().flat_map(|owner| &owner.living);
+        let segments: Vec<SegmentIx> = living.take(ENTRY_ITEMS_MAX).copied().collect();
         segments.into_iter().try_for_each(|ix| self.set_state(ix, SegmentState::Unmounting))
     }
 
     pub(crate) fn tenant_delete(&mut self, deleted: &TenantDeleted) -> Result<(), Inconsistent> {
-        self.dir.view_stale = true;
-        self.dir.tenants.remove(deleted.tenant)
+        self.accounts.changed = true;
+        self.accounts.tenants.remove(deleted.tenant)
     }
 
     pub(crate) fn task_create(&mut self, created: &TaskCreated) -> Result<(), Inconsistent> {
@@ -277,9 +244,10 @@ impl Apply<'_> {
             message: String::new(),
             since_ms: self.now_ms(),
         };
-        require(self.dir.tenants.get(task.tenant).is_some(), || format!("no tenant {}", task.tenant))?;
-        self.dir.tenants.task_came(task.tenant);
-        self.dir.clients.ensure(task.assignee(), 0).tasks.insert(task.id);
+        require(self.accounts.tenants.get(task.tenant).is_some(), || format!("no tenant {}", task.tenant))?;
+        self.accounts.tenants.count(task.tenant, DomainId::METADATA, |usage| usage.open += 1);
+        self.accounts.clients.ensure(task.assignee(), 0);
+        self.dir.owners.ensure(task.assignee()).tasks.insert(task.id);
         require(self.dir.tasks.insert(task), || format!("task {} is there already", created.id))
     }
 
@@ -309,10 +277,10 @@ impl Apply<'_> {
             task.message = message.to_owned();
         });
         let Some(task) = task else { return Err(Inconsistent::Other(format!("no task {id}"))) };
-        if let Some(client) = self.dir.clients.get_mut(task.assignee()) {
-            client.tasks.remove(&id);
+        if let Some(owner) = self.dir.owners.get_mut(task.assignee()) {
+            owner.tasks.remove(&id);
         }
-        self.dir.tenants.task_ended(task.tenant);
+        self.accounts.tenants.count(task.tenant, DomainId::METADATA, |usage| usage.open -= 1);
         Ok(())
     }
 

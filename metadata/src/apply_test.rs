@@ -2,18 +2,17 @@
 //!
 //! The moment is made by a call that decides like another one, and then lets a reader in.
 
+use ledger::{Call, CallRefused, Fingerprint, ItemId, Now, Who};
 use oplog::{ClientId, Position, Tail, TailConfig};
 
 use super::*;
 use crate::calls::put::{PutEnd, PutStart, PutStartItem};
 use crate::calls::remove::Remove;
 use crate::calls::transfer::{TransferFinish, TransferFinishItem, TransferItem};
-use crate::calls::{Decide, Fingerprint, ItemCall, Who};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall};
 use crate::op::{Evicted, KeyRef, OpType};
-use crate::types::{
-    Call, CallRefused, ItemId, Now, Outcome, Pin, Refusal, Scope, SegmentId, SegmentKind, TransferKind,
-};
+use crate::state::Writer;
+use crate::types::{Outcome, Pin, Refusal, Scope, SegmentId, SegmentKind, TransferKind};
 use crate::{Config, Metadata, Placement, PutEndItem, SegmentSpec};
 
 const KEY: &[u8] = b"key";
@@ -146,17 +145,16 @@ fn an_eviction_leaves_out_what_is_read_meanwhile() {
     let state = with_an_object();
     state.lookup("", [KEY].into_iter(), call().now, |_| {}).expect("a lookup");
     let mut writer = state.write();
-    let before = state.digest_of(&writer);
-    let mut apply = Apply {
-        dir: &mut writer.dir,
-        shards: &state.shards,
-        seq: 99,
-        source: Source::Decided { now_ms: 1000, lease_ms: 10_000 },
-    };
+    let writer = &mut **writer;
+    let before = state.digest_of(writer);
+    let Writer { accounts, own, .. } = &mut *writer;
+    let source = Source::Decided { now_ms: 1000 };
+    let mut apply = Apply::of(&state, Applying { accounts, own, seq: 99, source });
     let item = Evicted { object: KeyRef { tenant: 0, key: KEY }, dropped: 1 };
-    assert!(matches!(apply.evict(&item), Err(Inconsistent::PromisedSince)));
-    assert_eq!(state.digest_of(&writer), before);
-    let mut logged = Apply { dir: &mut writer.dir, shards: &state.shards, seq: 99, source: Source::Logged };
+    assert!(matches!(apply.evict(&item), Err(Inconsistent::DecideAnew)));
+    assert_eq!(state.digest_of(writer), before);
+    let Writer { accounts, own, .. } = &mut *writer;
+    let mut logged = Apply::of(&state, Applying { accounts, own, seq: 99, source: Source::Logged });
     assert!(logged.evict(&item).is_ok(), "a follower does what the log says");
     assert_eq!(state.shards.iter().map(|shard| shard.lock().len()).sum::<usize>(), 0);
 }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use oplog::Digest;
+use ledger::{Accounts, ItemId, TenantIx, same};
+use oplog::{Digest, DomainId};
 
 use crate::directory::Directory;
-use crate::errors::same;
 use crate::op::Retire;
+use crate::owners::Owner;
 use crate::state::{Metadata, Writer};
-use crate::types::{ItemId, SegmentIx, SegmentKind, TenantIx, extent};
+use crate::types::{SegmentIx, SegmentKind, extent};
 use crate::view::View;
 
 #[derive(Default)]
@@ -27,7 +28,7 @@ impl Metadata {
     /// For tests of all kinds: everything that can be derived twice is, and compared. Costs the whole state, under its
     /// locks; that hold is not one of the state's own, and is not counted as one.
     pub fn check(&self) -> Result<(), String> {
-        check(self, &self.unmeasured())
+        check(self, &self.ledger.unmeasured())
     }
 }
 
@@ -37,7 +38,7 @@ fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
         let shard = shard.lock();
         let mut sum = Digest::default();
         for object in shard.iter() {
-            sum += object.counted_digest(writer.dir.secret);
+            sum += object.counted_digest(writer.accounts.secret);
             see_object(writer, &mut seen, object)?;
             if object.hash.shard() != number {
                 return Err(format!("key {:?} stands in shard {number}", object.key));
@@ -45,52 +46,56 @@ fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
         }
         same("digest of a shard", sum, shard.digest())?;
     }
-    for segment in writer.dir.segments.iter() {
+    for segment in writer.own.dir.segments.iter() {
         check_segment(&mut seen, segment)?;
     }
-    same("objects", seen.objects, writer.dir.objects)?;
+    same("objects", seen.objects, writer.own.dir.objects)?;
     let mut listed = BTreeMap::new();
-    for (id, client) in writer.dir.clients.iter() {
-        let work = client.unfinished.iter();
+    for (id, owner) in writer.own.dir.owners.iter() {
+        let work = owner.unfinished.iter();
         listed.extend(work.map(|(item, work)| (*item, (id.0, work.hash.0, work.tenant))));
     }
     same("unfinished work", &seen.unfinished, &listed)?;
-    check_directory(&writer.dir)?;
-    let fresh = View::of(&writer.dir, state.view().seq()).since(&state.view());
+    check_directory(&writer.accounts, &writer.own.dir)?;
+    let fresh = View::of(&writer.accounts, &writer.own.dir, state.view().seq()).since(&state.view());
     same("the view of readers", format!("{fresh:?}"), format!("{:?}", state.view()))?;
-    for (ix, tenant) in writer.dir.tenants.iter() {
+    for (ix, tenant) in writer.accounts.tenants.iter() {
         let (objects, bytes) = seen.tenants.remove(&ix).unwrap_or_default();
-        same("objects of a tenant", objects, tenant.objects)?;
-        same("bytes of a tenant", bytes, tenant.used_bytes)?;
-        let open = writer.dir.tasks.iter().filter(|task| task.tenant == ix && !task.is_finished());
-        same("open tasks of a tenant", open.count() as u64, tenant.tasks)?;
+        let usage = tenant.usage(DomainId::METADATA);
+        same("objects of a tenant", objects, usage.items)?;
+        same("bytes of a tenant", bytes, usage.bytes)?;
+        let open = writer.own.dir.tasks.iter().filter(|task| task.tenant == ix && !task.is_finished());
+        same("open tasks of a tenant", open.count() as u64, usage.open)?;
     }
     same("an object of no tenant", seen.tenants.keys().next(), None)?;
-    let stray = writer.dir.tasks.iter().find(|t| !t.is_finished() && writer.dir.tenants.get(t.tenant).is_none());
+    let stray =
+        writer.own.dir.tasks.iter().find(|t| !t.is_finished() && writer.accounts.tenants.get(t.tenant).is_none());
     same("an open task of no tenant", stray.map(|task| task.id), None)
 }
 
 /// What stands in the directory alone.
-fn check_directory(dir: &Directory) -> Result<(), String> {
+fn check_directory(accounts: &Accounts, dir: &Directory) -> Result<(), String> {
+    accounts.check()?;
     same("digest of the directory", dir.counted_digest(), dir.digest())?;
-    dir.settings.check()?;
-    dir.tenants.check()?;
     dir.segments.check()?;
-    dir.clients.check()?;
     dir.tasks.check()?;
-    for (id, client) in dir.clients.iter() {
+    let nothing = Owner::default();
+    for (id, _) in accounts.clients.iter() {
+        let owner = dir.owners.get(id).unwrap_or(&nothing);
         let owned = dir.segments.iter().filter(|segment| segment.info.client == id).map(|segment| segment.info.ix);
-        same("segments of a client", owned.collect(), client.segments.clone())?;
+        same("segments of a client", owned.collect(), owner.segments.clone())?;
         let bytes = dir.segments.iter().filter(|segment| segment.info.client == id).map(|segment| segment.info.size);
-        same("bytes in the segments of a client", bytes.sum(), client.segment_bytes)?;
+        same("bytes in the segments of a client", bytes.sum(), owner.segment_bytes)?;
         let living = dir.segments.iter().filter(|segment| segment.info.client == id && segment.info.is_living());
-        same("living segments of a client", living.map(|s| s.info.ix).collect(), client.living.clone())?;
+        same("living segments of a client", living.map(|s| s.info.ix).collect(), owner.living.clone())?;
         let open = dir.tasks.iter().filter(|task| task.assignee() == id && !task.is_finished()).map(|task| task.id);
-        same("tasks of a client", open.collect(), client.tasks.clone())?;
+        same("tasks of a client", open.collect(), owner.tasks.clone())?;
     }
-    let orphan = dir.segments.iter().find(|segment| dir.clients.get(segment.info.client).is_none());
+    let stranger = dir.owners.iter().find(|(id, _)| accounts.clients.get(*id).is_none());
+    same("what a client has that is not known", stranger.map(|(id, _)| id), None)?;
+    let orphan = dir.segments.iter().find(|segment| accounts.clients.get(segment.info.client).is_none());
     same("a segment of nobody", orphan.map(|segment| segment.info.ix), None)?;
-    let orphan = dir.tasks.iter().find(|task| !task.is_finished() && dir.clients.get(task.assignee()).is_none());
+    let orphan = dir.tasks.iter().find(|task| !task.is_finished() && accounts.clients.get(task.assignee()).is_none());
     same("an open task of nobody", orphan.map(|task| task.id), None)
 }
 
@@ -103,7 +108,7 @@ fn see_object(writer: &Writer, seen: &mut Seen, object: &crate::object::Object) 
     tenant.0 += 1;
     for (replica, size) in object.all_replicas() {
         let ix = replica.place.segment;
-        let segment = writer.dir.segments.get(ix).ok_or_else(|| format!("{:?} lies in no segment", object.key))?;
+        let segment = writer.own.dir.segments.get(ix).ok_or_else(|| format!("{:?} lies in no segment", object.key))?;
         same("holder", segment.holders().get(replica.index as usize), Some(object.hash))?;
         *seen.holders.entry(ix).or_default() += 1;
         tenant.1 += extent(size);

@@ -1,12 +1,13 @@
-//! What records differ in: those of one part as two members have them, and two images of the same parts.
+//! What records differ in: those of one part as two members have them, and two images of the same
+//! parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ledger::TenantIx;
 use oplog::{InstallError, Mismatch, MismatchKind, Part, PartsImage, Secret};
 
 use crate::image::read_parts;
 use crate::object::Object;
-use crate::types::TenantIx;
 
 /// What two members' records of the same parts differ in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -2,8 +2,7 @@
 //!
 //! Deliberately absent: what members must agree on (`settings`).
 
-use crate::settings::Settings;
-use crate::types::{CallRefused, ENTRY_ITEMS_MAX};
+use ledger::{CallRefused, ENTRY_ITEMS_MAX, Settings};
 
 /// How the segments of a put are chosen, after those that the caller prefers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

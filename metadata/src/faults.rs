@@ -59,7 +59,7 @@ impl Fault {
 impl Metadata {
     /// `None`: there is nothing here that it could be done to. Else what was done.
     pub fn inflict(&self, fault: Fault) -> Option<String> {
-        let mut writer = self.unmeasured();
+        let mut writer = self.ledger.unmeasured();
         match fault {
             Fault::RecordBit => self.with_object(|_| true, |object| object.size ^= 64),
             Fault::KeyBit => {
@@ -73,17 +73,17 @@ impl Metadata {
                 *self.shards[at].lock() = crate::shard::Shard::default();
                 Some(format!("shard {at}"))
             }
-            Fault::FreeRangeBit => writer.dir.segments.first_space().and_then(crate::space::Space::flip_a_bit),
-            Fault::FreeRangeLost => writer.dir.segments.lose_free_space(),
-            Fault::AnswerBit => writer.dir.clients.change_an_answer(|bytes| bytes.last_mut(), 1),
-            Fault::AnswerUnreadable => writer.dir.clients.change_an_answer(|bytes| bytes.first_mut(), 0x80),
-            Fault::AnswerLost => writer.dir.clients.lose_an_answer(),
+            Fault::FreeRangeBit => writer.own.dir.segments.first_space().and_then(crate::space::Space::flip_a_bit),
+            Fault::FreeRangeLost => writer.own.dir.segments.lose_free_space(),
+            Fault::AnswerBit => writer.accounts.clients.change_an_answer(|bytes| bytes.last_mut(), 1),
+            Fault::AnswerUnreadable => writer.accounts.clients.change_an_answer(|bytes| bytes.first_mut(), 0x80),
+            Fault::AnswerLost => writer.accounts.clients.lose_an_answer(),
         }
     }
 
     /// The position moves on; the state does not.
     pub fn skip_to(&self, at: Position) {
-        self.unmeasured().applied = at;
+        self.ledger.unmeasured().stand_at(at);
     }
 
     fn find_object(&self, is_it: impl Fn(&Object) -> bool) -> Option<(usize, Object)> {

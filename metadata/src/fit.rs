@@ -7,15 +7,12 @@
 //!
 //! Deliberately absent: whether an entry is the right one. Only the digests of other members can tell that.
 
-use crate::errors::Inconsistent;
-use crate::errors::require;
+use ledger::{Inconsistent, require};
+
 use crate::object::{Object, Replicas};
 use crate::op::SegmentRecord;
 use crate::types::{KEY_BYTES_MAX, OBJECT_BYTES_MAX, REPLICAS_MAX, SEGMENT_BYTES_MAX, SPACE_UNIT};
-use oplog::{ApplyError, Entry, Position};
 
-/// Last seq that is taken from outside: half of what an [`ItemId`](crate::types::ItemId) can count, so that a state can always go on.
-pub(crate) const SEQ_MAX: u64 = 1 << 51;
 /// Replicas of one object, its transfer's targets counted in.
 pub(crate) const PLACES_MAX: usize = 2 * REPLICAS_MAX as usize;
 
@@ -62,20 +59,6 @@ pub(crate) fn check_object(object: &Object, seq: u64) -> Result<(), Inconsistent
     if let Some(transfer) = object.transfer() {
         let fits = is_open(&transfer.targets) && !object.replicas.is_empty();
         require(fits, || format!("object {:?} has a transfer that is none", object.key))?;
-    }
-    Ok(())
-}
-
-/// Refuses what does not come next.
-pub(crate) fn check_next(applied: Position, entry: &Entry) -> Result<(), ApplyError> {
-    if entry.seq != applied.seq + 1 {
-        return Err(ApplyError::NotNext { expected: applied.seq + 1, got: entry.seq });
-    }
-    if entry.epoch < applied.epoch {
-        return Err(ApplyError::EpochBack { have: applied.epoch, got: entry.epoch });
-    }
-    if entry.seq > SEQ_MAX {
-        return Err(ApplyError::Inconsistent { seq: entry.seq, what: format!("seqs end at {SEQ_MAX}") });
     }
     Ok(())
 }

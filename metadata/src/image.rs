@@ -14,25 +14,24 @@
 
 use bincode::{BorrowDecode, Decode, Encode};
 use bytes::Bytes;
+use ledger::{Accounts, Client, InForce, Mode, SEQ_MAX, TOMBSTONES_LIMIT, TenantIx, check_next, require};
 use oplog::{
-    ApplyError, ClientId, DecodeError, Digest, Entry, InstallError, PartsImage, Position, Rebuild, RequestStamp,
-    Secret, ShardImage,
+    ApplyError, ClientId, DecodeError, Digest, DomainId, Entry, InstallError, PartsImage, Position, Rebuild,
+    RequestStamp, Secret, ShardImage,
 };
 
 use crate::apply_op::check_answer;
-use crate::clients::{Client, Unfinished};
 use crate::config::Config;
-use crate::directory::{Directory, Mode};
-use crate::errors::require;
-use crate::fit::{SEQ_MAX, check_next, check_object, check_segment};
+use crate::directory::Directory;
+use crate::fit::{check_object, check_segment};
 use crate::object::{Object, ObjectImage};
 use crate::op::{OpType, Retire, SegmentRecord};
+use crate::owners::Unfinished;
 use crate::segments::{Segment, SegmentState};
-use crate::settings::{InForce, TOMBSTONES_LIMIT};
 use crate::shard::Shard;
-use crate::state::{Metadata, Writer};
+use crate::state::{Metadata, Own, Writer, directory_digest};
 use crate::tasks::Task;
-use crate::types::{OBJECT_SHARDS, Place, SHARD_BUCKETS, SegmentIx, TaskId, TenantIx};
+use crate::types::{OBJECT_SHARDS, Place, SHARD_BUCKETS, SegmentIx, TaskId};
 
 pub(crate) const DIRECTORY_SHARD: u32 = OBJECT_SHARDS as u32;
 /// Records of one chunk, so that no decoder has to claim memory for a whole shard.
@@ -213,27 +212,28 @@ struct ClientImage<'a> {
 #[derive(Encode, BorrowDecode)]
 struct AnswerImage<'a> {
     number: u64,
+    domain: u8,
     op: u8,
     body_hash: u64,
     parts: Vec<(u64, &'a [u8])>,
 }
 
 pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
-    let dir = &writer.dir;
+    let Writer { accounts, own: Own { dir, .. }, .. } = writer;
     let mut image = ImageWriter::new();
-    let tenants = dir.tenants.iter().map(|(ix, tenant)| (ix, &*tenant.name, tenant.quota_bytes));
+    let tenants = accounts.tenants.iter().map(|(ix, tenant)| (ix, &*tenant.name, tenant.quota_bytes));
     let tenants: Vec<(TenantIx, &str, u64)> = tenants.collect();
     let segments: Vec<SegmentImage> = dir.segments.iter().map(segment_image).collect();
     let retired: Vec<RetiredImage> = dir.segments.iter().flat_map(retired_images).collect();
-    let clients: Vec<ClientImage<'_>> = dir.clients.iter().map(|(id, client)| client_image(id, client)).collect();
-    let tombstones: Vec<([u8; 16], u64)> = dir.clients.tombstones().map(|(id, from)| (id.0, from)).collect();
+    let clients: Vec<ClientImage<'_>> = accounts.clients.iter().map(|(id, client)| client_image(id, client)).collect();
+    let tombstones: Vec<([u8; 16], u64)> = accounts.clients.tombstones().map(|(id, from)| (id.0, from)).collect();
     let finished = dir.tasks.finished().iter().filter_map(|id| dir.tasks.get(*id));
     let unfinished = dir.tasks.iter().filter(|task| !task.is_finished());
     let tasks: Vec<Task> = finished.chain(unfinished).map(|task| Task { since_ms: 0, ..task.clone() }).collect();
     image.chunk(&DirectoryHead {
-        secret: dir.secret.0,
-        settings: dir.settings.get(),
-        next_tenant: dir.tenants.next_ix(),
+        secret: accounts.secret.0,
+        settings: accounts.settings.get(),
+        next_tenant: accounts.tenants.next_ix(),
         next_segment: dir.segments.next_ix(),
         next_task: dir.tasks.next_id_given(),
         evicted_total: dir.evicted_total,
@@ -247,7 +247,13 @@ pub(crate) fn directory_image(writer: &Writer) -> ShardImage {
     // The answers of one client may be as large as a decoder takes at once.
     write_list(&mut image, &clients, 1);
     write_list(&mut image, &tasks, CHUNK_RECORDS);
-    ShardImage { shard: DIRECTORY_SHARD, at: writer.applied, records, digest: dir.digest(), bytes: image.finish() }
+    ShardImage {
+        shard: DIRECTORY_SHARD,
+        at: writer.applied(),
+        records,
+        digest: directory_digest(writer),
+        bytes: image.finish(),
+    }
 }
 
 /// Its chunks, with their number before them.
@@ -291,7 +297,8 @@ fn retired_images(segment: &Segment) -> impl Iterator<Item = RetiredImage> {
 fn client_image(id: ClientId, client: &Client) -> ClientImage<'_> {
     let answers = client.answers().map(|(number, record)| AnswerImage {
         number,
-        op: record.op as u8,
+        domain: record.op.domain.0,
+        op: record.op.number,
         body_hash: record.body_hash,
         parts: record.parts.iter().map(|(seq, payload)| (*seq, &payload[..])).collect(),
     });
@@ -309,18 +316,18 @@ fn inconsistent(what: impl std::fmt::Display) -> InstallError {
     InstallError::Inconsistent { what: what.to_string() }
 }
 
-pub(crate) fn read_directory(image: &ShardImage) -> Result<Directory, InstallError> {
+pub(crate) fn read_directory(image: &ShardImage) -> Result<(Accounts, Directory), InstallError> {
     let mut reader = ImageReader::new(&image.bytes)?;
-    let mut dir = Directory::new();
+    let (mut accounts, mut dir) = (Accounts::new(), Directory::new());
     let head: DirectoryHead = oplog::decode_payload(reader.chunk()?)?;
-    dir.settings.install(head.settings, image.at.seq).map_err(inconsistent)?;
+    accounts.settings.install(head.settings, image.at.seq).map_err(inconsistent)?;
     let mut records = read_list(&mut reader, |(ix, name, quota): (TenantIx, &str, u64)| {
-        let fits = dir.tenants.install(ix, name, quota);
+        let fits = accounts.tenants.install(ix, name, quota);
         require(fits, || format!("tenant {ix} {name:?} is there already, or out of order")).map_err(inconsistent)
     })?;
     records += read_list(&mut reader, |(id, kept_from): ([u8; 16], u64)| {
         let id = ClientId(id);
-        let fits = dir.clients.install_tombstone(id, kept_from);
+        let fits = accounts.clients.install_tombstone(id, kept_from);
         let what = || format!("client {id} is gone twice, or beside {TOMBSTONES_LIMIT} others");
         require(fits, what).map_err(inconsistent)
     })?;
@@ -335,63 +342,70 @@ pub(crate) fn read_directory(image: &ShardImage) -> Result<Directory, InstallErr
     read_list(&mut reader, |RetiredImage { segment, retire, address, bytes }| {
         dir.segments.install_retired(segment, retire, (address, bytes)).map_err(inconsistent)
     })?;
-    records += read_list(&mut reader, |client: ClientImage<'_>| install_client(&mut dir, client, image.at.seq))?;
+    records += read_list(&mut reader, |client: ClientImage<'_>| install_client(&mut accounts, client, image.at.seq))?;
     for (owner, ix, bytes, lives) in owners {
-        let client = dir.clients.get_mut(owner).ok_or_else(|| inconsistent(format!("no client {owner}")))?;
-        client.segments.insert(ix);
-        client.segment_bytes += bytes;
+        check_client(&accounts, owner)?;
+        let owner = dir.owners.ensure(owner);
+        owner.segments.insert(ix);
+        owner.segment_bytes += bytes;
         if lives {
-            client.living.insert(ix);
+            owner.living.insert(ix);
         }
     }
-    records += read_list(&mut reader, |task: Task| install_task(&mut dir, task))?;
+    records += read_list(&mut reader, |task: Task| install_task(&mut accounts, &mut dir, task))?;
     check_records(image, records)?;
-    dir.secret = Secret(head.secret);
-    dir.tenants.set_next_ix(head.next_tenant);
+    accounts.secret = Secret(head.secret);
+    accounts.tenants.set_next_ix(head.next_tenant);
     dir.segments.set_next_ix(head.next_segment);
     dir.tasks.set_next_id(head.next_task);
     dir.evicted_total = head.evicted_total;
-    dir.mode = Mode::Rebuilding;
+    accounts.mode = Mode::Rebuilding;
     match reader.next() {
-        None => Ok(dir),
+        None => Ok((accounts, dir)),
         Some(_) => Err(inconsistent("the directory's image goes on behind its end")),
     }
 }
 
-fn install_client(dir: &mut Directory, client: ClientImage<'_>, at_seq: u64) -> Result<(), InstallError> {
+fn install_client(accounts: &mut Accounts, client: ClientImage<'_>, at_seq: u64) -> Result<(), InstallError> {
     let id = ClientId(client.id);
-    if dir.clients.is_buried(id) {
+    if accounts.clients.is_buried(id) {
         return Err(inconsistent(format!("client {id} is there and gone")));
     }
-    if !dir.clients.install(id, client.kept_from, client.number_max, client.introduced) {
+    if !accounts.clients.install(id, client.kept_from, client.number_max, client.introduced) {
         return Err(inconsistent(format!("client {id} is there twice")));
     }
     for answer in client.answers {
         let stamp = RequestStamp { client: id, number: answer.number, body_hash: answer.body_hash, forget_below: 0 };
-        let op = answer.op;
-        let op = OpType::from_number(op).ok_or_else(|| inconsistent(format!("an answer of op {op}")))?;
+        let (domain, op) = (answer.domain, answer.op);
+        let known = OpType::from_number(op).filter(|_| domain == DomainId::METADATA.0);
+        let op = known.ok_or_else(|| inconsistent(format!("an answer of op {op} of domain {domain}")))?;
         for (seq, payload) in answer.parts {
             require(seq <= at_seq, || format!("an answer of seq {seq}, the image is of {at_seq}"))
                 .map_err(inconsistent)?;
-            dir.clients.check_stamp(&stamp, op).map_err(inconsistent)?;
+            accounts.clients.check_stamp(&stamp, op.into()).map_err(inconsistent)?;
             let items = check_answer(op, payload).map_err(inconsistent)?;
-            dir.clients.record(&stamp, op, Bytes::copy_from_slice(payload), items, (seq, 0));
+            accounts.clients.record(&stamp, op.into(), op.keep(), Bytes::copy_from_slice(payload), items, (seq, 0));
         }
     }
     if client.expired {
-        dir.clients.expire(id);
+        accounts.clients.expire(id);
     }
     Ok(())
 }
 
-fn install_task(dir: &mut Directory, task: Task) -> Result<(), InstallError> {
+/// Who has something here is known.
+fn check_client(accounts: &Accounts, id: ClientId) -> Result<(), InstallError> {
+    require(accounts.clients.get(id).is_some(), || format!("no client {id}")).map_err(inconsistent)
+}
+
+fn install_task(accounts: &mut Accounts, dir: &mut Directory, task: Task) -> Result<(), InstallError> {
     if !task.is_finished() {
         let (id, assignee) = (task.id, task.assignee());
-        let client = dir.clients.get_mut(assignee).ok_or_else(|| inconsistent(format!("no client {assignee}")))?;
-        client.tasks.insert(id);
+        check_client(accounts, assignee)?;
+        dir.owners.ensure(assignee).tasks.insert(id);
         let tenant = task.tenant;
-        require(dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
-        dir.tenants.task_came(tenant);
+        require(accounts.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
+        accounts.tenants.count(tenant, DomainId::METADATA, |usage| usage.open += 1);
     }
     let id = task.id;
     if dir.tasks.insert(task) { Ok(()) } else { Err(inconsistent(format!("task {id} is there twice"))) }
@@ -472,14 +486,14 @@ impl MetadataRebuild {
 
 impl Metadata {
     /// What the objects imply, from all of them. From here on the state is live.
-    pub(crate) fn build_implied(&self, dir: &mut Directory) -> Result<(), InstallError> {
-        dir.mode = Mode::Live;
+    pub(crate) fn build_implied(&self, accounts: &mut Accounts, dir: &mut Directory) -> Result<(), InstallError> {
+        accounts.mode = Mode::Live;
         let objects: usize = self.shards.iter().map(|shard| shard.lock().len()).sum();
         let mut places = Vec::with_capacity(objects);
         for shard in &self.shards {
             for object in shard.lock().iter_volatile() {
                 places.extend(object.places());
-                imply(dir, object)?;
+                imply(accounts, dir, object)?;
             }
         }
         dir.segments.take_all(places).map_err(inconsistent)?;
@@ -489,18 +503,20 @@ impl Metadata {
 }
 
 /// But for the space of its replicas: that of many is taken together.
-pub(crate) fn imply(dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
+pub(crate) fn imply(accounts: &mut Accounts, dir: &mut Directory, object: &mut Object) -> Result<(), InstallError> {
     let (tenant, hash) = (object.tenant, object.hash);
-    require(dir.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
-    let hold = |(place, size): (Place, u64)| dir.hold(place.segment, size, tenant, hash).map_err(inconsistent);
+    require(accounts.tenants.get(tenant).is_some(), || format!("no tenant {tenant}")).map_err(inconsistent)?;
+    let hold = |(place, size): (Place, u64)| {
+        dir.hold(&mut accounts.tenants, place.segment, size, tenant, hash).map_err(inconsistent)
+    };
     let indexes = object.places().map(hold).collect::<Result<Vec<u32>, _>>()?;
     for (replica, index) in object.all_replicas_mut().zip(indexes) {
         replica.index = index;
     }
-    dir.object_came(tenant);
+    dir.object_came(&mut accounts.tenants, tenant);
     for (owner, id) in object.work().into_iter().flatten() {
-        let client = dir.clients.get_mut(owner).ok_or_else(|| inconsistent(format!("no client {owner}")))?;
-        client.unfinished.insert(id, Unfinished { hash, tenant, since_ms: 0 });
+        check_client(accounts, owner)?;
+        dir.owners.ensure(owner).unfinished.insert(id, Unfinished { hash, tenant, since_ms: 0 });
     }
     Ok(())
 }
@@ -524,12 +540,12 @@ impl Rebuild for MetadataRebuild {
         self.check_order(image)?;
         require(image.at.seq <= SEQ_MAX, || format!("seqs end at {SEQ_MAX}")).map_err(inconsistent)?;
         if image.shard == DIRECTORY_SHARD {
-            let dir = read_directory(image)?;
-            check_digest(image, dir.digest())?;
-            self.check_secret(Some(dir.secret))?;
+            let (accounts, dir) = read_directory(image)?;
+            check_digest(image, accounts.digest() + dir.digest())?;
+            self.check_secret(Some(accounts.secret))?;
             let mut writer = self.state.write();
-            writer.dir = dir;
-            writer.applied = self.oldest.unwrap_or(image.at);
+            (writer.accounts, writer.own.dir) = (accounts, dir);
+            writer.stand_at(self.oldest.unwrap_or(image.at));
         } else {
             self.secret = self.install_objects(image)?.or(self.secret);
         }
@@ -545,15 +561,16 @@ impl Rebuild for MetadataRebuild {
         if let Some(missing) = self.missing() {
             return Err(inconsistent(format!("shard {missing} has not been installed")));
         }
-        check_next(writer.applied, entry)?;
-        if writer.dir.mode == Mode::Rebuilding && entry.seq > self.newest.seq {
-            self.state.build_implied(&mut writer.dir).map_err(|error| {
+        check_next(writer.applied(), entry)?;
+        if writer.accounts.mode == Mode::Rebuilding && entry.seq > self.newest.seq {
+            let Writer { accounts, own: Own { dir, .. }, .. } = &mut **writer;
+            self.state.build_implied(accounts, dir).map_err(|error| {
                 let error = inconsistent(error.to_string());
-                writer.lost = Some(error.clone());
+                writer.lose(error.clone());
                 error
             })?;
         }
-        self.state.apply_next(&mut writer, entry)
+        writer.apply_entry(&self.state, entry)
     }
 
     fn finish(self) -> Result<Metadata, InstallError> {
@@ -561,15 +578,16 @@ impl Rebuild for MetadataRebuild {
             return Err(InstallError::Incomplete { missing });
         }
         let mut writer = self.state.write();
-        if let Some(lost) = &writer.lost {
+        if let Some(lost) = writer.lost() {
             return Err(inconsistent(lost));
         }
-        if writer.applied < self.newest {
-            let what = format!("the log ends at {}, the newest image is of {}", writer.applied, self.newest);
+        if writer.applied() < self.newest {
+            let what = format!("the log ends at {}, the newest image is of {}", writer.applied(), self.newest);
             return Err(inconsistent(what));
         }
-        if writer.dir.mode == Mode::Rebuilding {
-            self.state.build_implied(&mut writer.dir)?;
+        if writer.accounts.mode == Mode::Rebuilding {
+            let Writer { accounts, own: Own { dir, .. }, .. } = &mut **writer;
+            self.state.build_implied(accounts, dir)?;
         }
         writer.refresh_view();
         drop(writer);

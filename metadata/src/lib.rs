@@ -3,20 +3,18 @@
 //! | file | decides |
 //! |---|---|
 //! | `types`, `config`, `hash`, `rng` | ids, bounds, hashes, random numbers |
-//! | `errors` | why an op was not applied, and the small checks that tell |
-//! | `settings` | what all members must agree on, and what a change of it owes |
 //! | `object`, `shard` | an object's record and its table, with their digest |
 //! | `space`, `segments`, `holders`, `queue` | free space, segments, who lies in them, what waits to be free |
 //! | `open`, `ranges` | which segments there are to choose from, and which would share what they take |
-//! | `clients`, `tenants`, `tasks` | liveness and kept answers, quotas, work for clients |
+//! | `owners`, `tasks` | what each client has here, work for clients |
 //! | `directory`, `view` | all of those together, and what readers see of them |
 //! | `op`, `apply`, `apply_object`, `apply_op` | what the log says, and what that does |
 //! | `fit` | what of an entry or an image is not believed |
 //! | `calls/*` | what clients ask for: decided item by item, logged, applied |
 //! | `steps/*` | what the primary does of its own accord: expiry, unmounts, eviction |
 //! | `read` | lookups, lists, totals |
-//! | `state` | the locks, and the way to lead or to follow |
-//! | `replicated`, `image` | the state as the engine sees it; a shard as bytes |
+//! | `state` | the shards' locks, and this state in the ledger |
+//! | `replicated`, `image` | the state as the engine and the ledger see it; a shard as bytes |
 //! | `verify`, `compare`, `repair`, `scrub` | digests to compare, a repair of just what differs, records looked at again |
 //! | `faults` | what tests do to a state, to see it found (feature `faults`) |
 //! | `check` | everything that is held twice, compared |
@@ -31,11 +29,9 @@ mod apply_object;
 mod apply_op;
 mod calls;
 mod check;
-mod clients;
 mod compare;
 mod config;
 mod directory;
-mod errors;
 #[cfg(feature = "faults")]
 mod faults;
 mod fit;
@@ -47,6 +43,7 @@ mod image;
 mod object;
 mod op;
 mod open;
+mod owners;
 mod queue;
 mod ranges;
 mod read;
@@ -55,13 +52,11 @@ mod replicated;
 mod rng;
 mod scrub;
 mod segments;
-mod settings;
 mod shard;
 mod space;
 mod state;
 mod steps;
 mod tasks;
-mod tenants;
 mod types;
 mod verify;
 mod view;
@@ -77,19 +72,20 @@ pub use compare::{PartsDifference, compare_parts};
 pub use config::{Config, Strategy};
 #[cfg(feature = "faults")]
 pub use faults::Fault;
-#[cfg(feature = "faults")]
-pub use hash::COLLIDING;
 pub use image::MetadataRebuild;
+#[cfg(feature = "faults")]
+pub use ledger::COLLIDING;
+pub use ledger::{
+    Address, Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, InForce, ItemId, Now, Settings, TEXT_BYTES_MAX,
+};
 pub use op::OpType;
 pub use read::{Found, KeyInfo, ListKeys, Looked, Page, PageStart, TenantUsage, Totals};
 pub use segments::{SegmentInfo, SegmentState};
-pub use settings::{InForce, Settings};
-pub use state::Metadata;
+pub use state::{Metadata, Own};
 pub use steps::Steps;
 pub use tasks::{Task, TaskState};
 pub use types::{
-    Address, Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, ItemId, KEY_BYTES_MAX, Now, OBJECT_BYTES_MAX,
-    OBJECT_SHARDS, Outcome, Pin, Place, Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS, Scope, SegmentId, SegmentIx,
-    SegmentKind, TEXT_BYTES_MAX, TaskId, TransferKind,
+    KEY_BYTES_MAX, OBJECT_BYTES_MAX, OBJECT_SHARDS, Outcome, Pin, Place, Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS,
+    Scope, SegmentId, SegmentIx, SegmentKind, TaskId, TransferKind,
 };
 pub use view::View;

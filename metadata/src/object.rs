@@ -13,11 +13,12 @@
 use std::collections::BTreeMap;
 
 use bincode::{BorrowDecode, Decode, Encode};
+use ledger::{ItemId, TenantIx};
 use oplog::{ClientId, Digest, Secret};
 use smallvec::SmallVec;
 
 use crate::hash::KeyHash;
-use crate::types::{ItemId, Pin, Place, SegmentIx, TenantIx, TransferKind};
+use crate::types::{Pin, Place, SegmentIx, TransferKind};
 
 #[derive(Debug)]
 pub(crate) struct Object {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use ledger::ItemId;
 use oplog::{ClientId, Secret};
 use smallvec::smallvec;
 
 use super::{Object, ObjectImage, Replacement, Replica, Transfer};
 use crate::hash::KeyHash;
-use crate::types::{ItemId, Pin, Place, TransferKind};
+use crate::types::{Pin, Place, TransferKind};
 
 const SECRET: Secret = Secret([5; 16]);
 
@@ -150,9 +151,9 @@ fn what_is_of_this_member_alone_does_not_count() {
 fn the_encoding_is_pinned() {
     let digests = [object(), with_replacement(), with_transfer()].map(|object| object.digest().0);
     let pinned = [
-        134_414_384_308_776_678_254_758_679_756_296_817_705,
-        170_255_774_679_418_939_403_303_822_252_543_183_603,
-        229_627_788_987_560_513_867_245_664_853_876_687_763,
+        336_007_292_921_411_616_172_011_020_613_976_595_897,
+        13_859_396_965_391_697_589_259_655_333_719_890_454,
+        276_726_672_952_902_129_654_957_591_225_475_616_082,
     ];
     assert_eq!(digests, pinned);
 }

@@ -5,9 +5,10 @@
 //! a retry gets the same answer from the entry alone.
 
 use bincode::{BorrowDecode, Decode, Encode};
-use oplog::ClientId;
+use ledger::{ItemId, Keep, Op, TenantIx};
+use oplog::DomainId;
 
-use crate::types::{ItemId, Outcome, Pin, Places, SegmentId, SegmentIx, SegmentKind, TaskId, TenantIx, TransferKind};
+use crate::types::{Pin, Places, Refusal, SegmentId, SegmentIx, SegmentKind, TaskId, TransferKind};
 
 macro_rules! op_types {
     ($($name:ident = $number:literal,)*) => {
@@ -55,7 +56,19 @@ op_types! {
     TenantDelete = 27,
 }
 
+impl From<OpType> for Op {
+    fn from(op: OpType) -> Op {
+        Op { domain: DomainId::METADATA, number: op as u8 }
+    }
+}
+
 impl OpType {
+    /// Which parts of its answer are kept.
+    pub(crate) fn keep(self) -> Keep {
+        // Each part of these says what came before it; all of them would be every key that was removed.
+        if self == OpType::RemoveMany { Keep::NewestPart } else { Keep::AllParts }
+    }
+
     /// What a client asked for; the others are the primary's own.
     pub(crate) fn is_of_request(self) -> bool {
         match self {
@@ -91,18 +104,7 @@ impl OpType {
 }
 
 /// A call of a client, or one part of a long one.
-#[derive(Debug, Encode, BorrowDecode)]
-pub(crate) struct ClientOp<T> {
-    pub(crate) client: [u8; 16],
-    pub(crate) tenant: TenantIx,
-    pub(crate) items: Vec<Outcome<T>>,
-}
-
-impl<T> ClientOp<T> {
-    pub(crate) fn client(&self) -> ClientId {
-        ClientId(self.client)
-    }
-}
+pub(crate) type ClientOp<T> = ledger::ClientOp<T, Refusal>;
 
 /// When the space of something dropped may be handed out again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]

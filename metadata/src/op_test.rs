@@ -1,9 +1,10 @@
 //! The bytes of one payload of each op. They are the log's format: logs on disk and members of another build have them,
 //! so they must not move by accident. A new meaning takes a new op number.
 
+use ledger::{AtBound, Bound, Settings, SettingsOp};
+
 use super::*;
-use crate::settings::{Settings, SettingsOp};
-use crate::types::{AtBound, Bound, Place, Refusal};
+use crate::types::{Outcome, Place, Refusal};
 
 fn place(segment: SegmentIx, address: u64) -> Place {
     Place { segment, address }

@@ -1,7 +1,8 @@
 //! Against a plain list: the same sums, the same finds, in whatever order segments come and go.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 fn holding(used_bytes: u64, room_bytes: u64) -> Holding {
     Holding { count: 1, usable_bytes: 100, used_bytes, room_bytes, usable_bytes_max: 100 }

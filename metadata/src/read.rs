@@ -4,18 +4,17 @@
 //! found, the last change; of what it did not find, the last change of the shard, since a removal may be on its way; of
 //! what a segment hides, the last change of the segments; of a tenant that is not there, the same, since it may have been deleted.
 
-use oplog::Position;
 use std::sync::Arc;
+
+use ledger::{CALL_ITEMS_MAX, CallRefused, DEFAULT_TENANT, InForce, NO_TENANT, Now, check_count, check_text};
+use oplog::{DomainId, Position};
 
 use crate::calls::check_key;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
-use crate::calls::{check_count, check_text};
 use crate::hash::KeyHash;
 use crate::object::Object;
-use crate::settings::InForce;
-use crate::state::Metadata;
-use crate::tenants::{DEFAULT_TENANT, NO_TENANT};
-use crate::types::{CALL_ITEMS_MAX, CallRefused, Now, OBJECT_SHARDS, Pin, Place};
+use crate::state::{Metadata, Own, Writer};
+use crate::types::{OBJECT_SHARDS, Pin, Place};
 use crate::view::View;
 
 /// What a lookup told, as a whole.
@@ -277,16 +276,16 @@ impl Metadata {
 
     pub fn totals(&self) -> Totals {
         let writer = self.write();
-        let dir = &writer.dir;
+        let Writer { accounts, own: Own { dir, .. }, .. } = &**writer;
         Totals {
-            applied: writer.applied,
+            applied: writer.applied(),
             digest: self.digest_of(&writer),
             objects: dir.objects,
-            unfinished: dir.clients.iter().map(|(_, client)| client.unfinished.len() as u64).sum(),
+            unfinished: dir.owners.iter().map(|(_, owner)| owner.unfinished.len() as u64).sum(),
             segments: dir.segments.len() as u64,
-            clients: dir.clients.len() as u64,
+            clients: accounts.clients.len() as u64,
             tasks: dir.tasks.len() as u64,
-            tenants: dir.tenants.len() as u64,
+            tenants: accounts.tenants.len() as u64,
             memory_bytes: dir.segments.memory_bytes(),
             memory_used_bytes: dir.segments.memory_used_bytes(),
             retired_bytes: dir.segments.retired_bytes(),
@@ -297,18 +296,18 @@ impl Metadata {
 
     /// Of the answers that are kept for retries.
     pub fn answer_bytes(&self) -> usize {
-        self.write().dir.clients.answer_bytes()
+        self.write().accounts.clients.answer_bytes()
     }
 
     pub fn tenants(&self) -> (Position, Vec<TenantUsage>) {
         let writer = self.write();
-        let usage = writer.dir.tenants.iter().map(|(_, tenant)| TenantUsage {
+        let usage = writer.accounts.tenants.iter().map(|(_, tenant)| TenantUsage {
             name: tenant.name.as_ref().to_owned(),
             quota_bytes: tenant.quota_bytes,
-            used_bytes: tenant.used_bytes,
-            objects: tenant.objects,
+            used_bytes: tenant.used_bytes(),
+            objects: tenant.usage(DomainId::METADATA).items,
         });
-        (writer.applied, usage.collect())
+        (writer.applied(), usage.collect())
     }
 }
 

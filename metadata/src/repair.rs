@@ -17,20 +17,19 @@
 
 use std::collections::BTreeMap;
 
+use ledger::{Accounts, Applying, Inconsistent, Source, TenantIx};
 use oplog::{
     Digest, InstallError, Mismatch, MismatchKind, Part, PartsImage, Position, RepairError, Secret, ShardImage,
 };
 
-use crate::apply::{Apply, Misfit, Source};
+use crate::apply::{Apply, Misfit, no_object};
 use crate::compare::mismatch;
 use crate::directory::Directory;
-use crate::errors::{Inconsistent, no_object};
 use crate::image::{DIRECTORY_SHARD, check_digest, imply, read_directory, read_parts};
 use crate::object::Object;
 use crate::op::Retire;
 use crate::shard::in_bucket;
 use crate::state::{Metadata, Writer};
-use crate::types::TenantIx;
 
 type Key = (TenantIx, Box<[u8]>);
 
@@ -56,8 +55,8 @@ impl Plan {
 
 pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -> Result<Vec<Mismatch>, RepairError> {
     let mut writer = state.write();
-    assert!(writer.log.is_none(), "a primary repairs nothing: what it holds is what others are compared with");
-    let at = writer.applied;
+    assert!(!writer.is_primary(), "a primary repairs nothing: what it holds is what others are compared with");
+    let at = writer.applied();
     if at != image.digests.at {
         return Err(RepairError::Position { image: image.digests.at, state: at });
     }
@@ -67,13 +66,13 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
     let directory = match &image.whole {
         Some(whole) => {
             check_is_directory(whole, at)?;
-            let directory = read_directory(whole).map_err(not_fit)?;
-            check_digest(whole, directory.digest()).map_err(not_fit)?;
-            Some(directory)
+            let (accounts, directory) = read_directory(whole).map_err(not_fit)?;
+            check_digest(whole, accounts.digest() + directory.digest()).map_err(not_fit)?;
+            Some((accounts, directory))
         }
         None => None,
     };
-    check_secret(&writer.dir, directory.as_ref(), image, secret)?;
+    check_secret(&writer.accounts, directory.as_ref().map(|(accounts, _)| accounts), image, secret)?;
     let mut found = Vec::new();
     let mut plans = Vec::new();
     for (part, theirs) in image.parts.iter().zip(parts) {
@@ -90,14 +89,14 @@ pub(crate) fn repair(state: &Metadata, image: &PartsImage, records_max: usize) -
         return Err(RepairError::TooMany { found: found.len(), max: records_max });
     }
     let done = match directory {
-        Some(directory) => {
-            found.extend(directory_mismatch(&writer.dir, &directory));
-            replace_directory(state, &mut writer, directory, plans)
+        Some((accounts, directory)) => {
+            found.extend(directory_mismatch((&writer.accounts, &writer.own.dir), (&accounts, &directory)));
+            replace_directory(state, &mut writer, accounts, directory, plans)
         }
         None => replace_objects(state, &mut writer, plans),
     };
     if let Err(what) = done {
-        writer.lost = Some(oplog::ApplyError::Inconsistent { seq: at.seq, what: what.clone() });
+        writer.lose(oplog::ApplyError::Inconsistent { seq: at.seq, what: what.clone() });
         return Err(RepairError::Broken { what });
     }
     for part in &image.parts {
@@ -127,8 +126,8 @@ fn not_fit(error: InstallError) -> RepairError {
 
 /// Keys that are hashed under another secret than those that are here would not be found.
 fn check_secret(
-    ours: &Directory,
-    theirs: Option<&Directory>,
+    ours: &Accounts,
+    theirs: Option<&Accounts>,
     image: &PartsImage,
     secret: Secret,
 ) -> Result<(), RepairError> {
@@ -188,23 +187,24 @@ fn compare(
 }
 
 fn replace_objects(state: &Metadata, writer: &mut Writer, plans: Vec<Plan>) -> Result<(), String> {
-    let seq = writer.applied.seq;
+    let seq = writer.applied().seq;
     for plan in &plans {
         for wrong in &plan.wrong {
-            take_out(state, &mut writer.dir, seq, wrong).map_err(|error| error.to_string())?;
+            take_out(state, writer, seq, wrong).map_err(|error| error.to_string())?;
         }
     }
     // All that was wrong is out: its space may be what the right ones need.
     let places = plans.iter().flat_map(|plan| &plan.missing).flat_map(Object::places).collect();
     for mut object in plans.into_iter().flat_map(|plan| plan.missing) {
-        imply(&mut writer.dir, &mut object).map_err(|error| error.to_string())?;
+        imply(&mut writer.accounts, &mut writer.own.dir, &mut object).map_err(|error| error.to_string())?;
         state.shards[object.hash.shard()].lock().insert(object);
     }
-    writer.dir.segments.take_all(places).map_err(|error| error.to_string())
+    writer.own.dir.segments.take_all(places).map_err(|error| error.to_string())
 }
 
-fn take_out(state: &Metadata, dir: &mut Directory, seq: u64, wrong: &Object) -> Result<(), Inconsistent> {
-    let mut apply = Apply { dir, shards: &state.shards, seq, source: Source::Logged };
+fn take_out(state: &Metadata, writer: &mut Writer, seq: u64, wrong: &Object) -> Result<(), Inconsistent> {
+    let Writer { accounts, own, .. } = writer;
+    let mut apply = Apply::of(state, Applying { accounts, own, seq, source: Source::Logged });
     let done = apply.edit(wrong.hash, wrong.tenant, &wrong.key, "repair", |object, after| {
         let (put, owner, size) = (object.put, object.owner, object.size);
         if !put.is_none() {
@@ -227,6 +227,7 @@ fn take_out(state: &Metadata, dir: &mut Directory, seq: u64, wrong: &Object) -> 
 fn replace_directory(
     state: &Metadata,
     writer: &mut Writer,
+    mut accounts: Accounts,
     mut directory: Directory,
     plans: Vec<Plan>,
 ) -> Result<(), String> {
@@ -242,19 +243,19 @@ fn replace_directory(
     for object in plans.into_iter().flat_map(|plan| plan.missing) {
         state.shards[object.hash.shard()].lock().insert(object);
     }
-    state.build_implied(&mut directory).map_err(|error| error.to_string())?;
-    writer.dir = directory;
+    state.build_implied(&mut accounts, &mut directory).map_err(|error| error.to_string())?;
+    (writer.accounts, writer.own.dir) = (accounts, directory);
     Ok(())
 }
 
 /// Its records hang together, so what is told is where they differ, not each of them.
-fn directory_mismatch(ours: &Directory, theirs: &Directory) -> Vec<Mismatch> {
-    let sums = |dir: &Directory| {
+fn directory_mismatch(ours: (&Accounts, &Directory), theirs: (&Accounts, &Directory)) -> Vec<Mismatch> {
+    let sums = |(accounts, dir): (&Accounts, &Directory)| {
         [
-            ("settings", dir.settings.counted_digest()),
-            ("tenants", dir.tenants.counted_digest()),
+            ("settings", accounts.settings.counted_digest()),
+            ("tenants", accounts.tenants.counted_digest()),
             ("segments", dir.segments.counted_digest()),
-            ("clients and their answers", dir.clients.counted_digest()),
+            ("clients and their answers", accounts.clients.counted_digest()),
             ("tasks", dir.tasks.counted_digest()),
         ]
     };

@@ -1,13 +1,15 @@
 //! This state as the engine sees it: [`oplog::ReplicatedState`]. Shards 0 to 1023 hold the objects, the last one holds
 //! the directory, so that its image is never older than any object's.
 
-use oplog::{ApplyError, Digest, Entry, Position, ReplicatedState, Secret, ShardImage};
+use std::sync::Arc;
 
-use crate::apply::{Apply, Source};
-use crate::apply_op::op_type_of;
-use crate::fit::check_next;
+use ledger::{Accounts, Applying, Domain, Inconsistent, Keep, OpError, UnknownOp};
+use oplog::{ApplyError, Digest, DomainId, Entry, Position, ReplicatedState, ShardImage};
+
+use crate::apply::Apply;
 use crate::image::{DIRECTORY_SHARD, MetadataRebuild, directory_image, object_image};
-use crate::state::{Metadata, Writer};
+use crate::op::OpType;
+use crate::state::{Metadata, Own, directory_digest};
 use crate::types::OBJECT_SHARDS;
 
 impl ReplicatedState for Metadata {
@@ -23,8 +25,8 @@ impl ReplicatedState for Metadata {
 
     fn apply(&self, entry: &Entry) -> Result<(), ApplyError> {
         let mut writer = self.write();
-        assert!(writer.log.is_none(), "a primary applies nothing but its own ops (entry {})", entry.position());
-        self.apply_next(&mut writer, entry)?;
+        assert!(!writer.is_primary(), "a primary applies nothing but its own ops (entry {})", entry.position());
+        writer.apply_entry(self, entry)?;
         writer.refresh_view();
         Ok(())
     }
@@ -36,7 +38,7 @@ impl ReplicatedState for Metadata {
         }
         // Whoever changes an object holds both locks, so with the shard's the writers are free to go on elsewhere.
         let objects = self.scan(shard as usize);
-        let (at, secret) = (writer.applied, writer.dir.secret);
+        let (at, secret) = (writer.applied(), writer.accounts.secret);
         drop(writer);
         object_image(&objects, shard, at, secret)
     }
@@ -44,14 +46,14 @@ impl ReplicatedState for Metadata {
     fn shard_digest(&self, shard: u32) -> (Position, Digest) {
         let writer = self.write();
         if shard == DIRECTORY_SHARD {
-            return (writer.applied, writer.dir.digest());
+            return (writer.applied(), directory_digest(&writer));
         }
-        (writer.applied, self.shards[shard as usize].lock().digest())
+        (writer.applied(), self.shards[shard as usize].lock().digest())
     }
 
     fn digest(&self) -> (Position, Digest) {
         let writer = self.write();
-        (writer.applied, self.digest_of(&writer))
+        (writer.applied(), self.digest_of(&writer))
     }
 
     fn rebuild(&self) -> MetadataRebuild {
@@ -59,32 +61,27 @@ impl ReplicatedState for Metadata {
     }
 }
 
-impl Metadata {
-    pub(crate) fn apply_next(&self, writer: &mut Writer, entry: &Entry) -> Result<(), ApplyError> {
-        if let Some(lost) = &writer.lost {
-            return Err(lost.clone());
+impl Domain for Metadata {
+    const ID: DomainId = DomainId::METADATA;
+    type Own = Own;
+
+    fn answers(op: u8) -> Result<Option<Keep>, UnknownOp> {
+        let op = OpType::from_number(op).ok_or(UnknownOp)?;
+        Ok(op.is_of_request().then(|| op.keep()))
+    }
+
+    fn apply(&self, cx: Applying<'_, Own>, op: u8, payload: &[u8]) -> Result<u64, OpError> {
+        let known = OpType::from_number(op).ok_or_else(|| Inconsistent::Other(format!("there is no op {op}")))?;
+        Apply::of(self, cx).op(known, payload)
+    }
+
+    fn on_applied(&self, accounts: &mut Accounts, own: &mut Own, seq: u64) {
+        let dir = &mut own.dir;
+        if std::mem::take(&mut dir.view_stale) | std::mem::take(&mut accounts.changed) {
+            let chunks = std::mem::take(&mut dir.segments.changed_chunks);
+            let names = std::mem::take(&mut accounts.tenants.changed_names);
+            let view = self.view().next(accounts, dir, chunks, names, seq);
+            *self.view.write() = Arc::new(view);
         }
-        check_next(writer.applied, entry)?;
-        let live = writer.dir.mode == crate::directory::Mode::Live;
-        if let Some(op) = op_type_of(entry)? {
-            let stamp = entry.request.as_ref().filter(|_| live);
-            let source = Source::Logged;
-            let mut apply = Apply { dir: &mut writer.dir, shards: &self.shards, seq: entry.seq, source };
-            let items = apply.stamped_op(op, &entry.payload, stamp).map_err(|error| {
-                let error = error.at(entry.seq);
-                if matches!(error, ApplyError::Inconsistent { .. }) {
-                    writer.lost = Some(error.clone());
-                }
-                error
-            })?;
-            if let Some(stamp) = stamp {
-                writer.dir.clients.record(stamp, op, entry.payload.clone(), items, (entry.seq, 0));
-            }
-        } else if let Some(secret) = Secret::of_entry(entry)?.filter(|_| live) {
-            writer.dir.secret = secret;
-            writer.dir.view_stale = true;
-        }
-        writer.applied = entry.position();
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@
 use oplog::{Digest, ScrubCursor, ScrubStep};
 
 use crate::image::DIRECTORY_SHARD;
-use crate::state::Metadata;
+use crate::state::{Metadata, Own, Writer};
 
 /// A shard that has changed this often while it was looked at is left alone for now.
 const TRIES_MAX: u32 = 4;
@@ -53,12 +53,12 @@ fn shard_step(state: &Metadata, mut at: ScrubCursor, records_max: usize) -> Scru
 /// `version` is the stage, `next` where it goes on.
 fn directory_step(state: &Metadata, at: ScrubCursor) -> ScrubStep {
     let mut writer = state.write();
-    let dir = &mut writer.dir;
+    let Writer { accounts, own: Own { dir, .. }, .. } = &mut **writer;
     let more = |version, next| ScrubStep::More(ScrubCursor { version, next, ..at });
     let looked = match at.version {
-        0 if dir.records() > DIRECTORY_RECORDS_MAX => Ok(None),
-        0 => dir.check_sums().map(|()| None),
-        1 => dir.clients.check_next(at.next),
+        0 if accounts.records() + dir.records() > DIRECTORY_RECORDS_MAX => Ok(None),
+        0 => accounts.check_sums().and_then(|()| dir.check_sums()).map(|()| None),
+        1 => accounts.clients.check_next(at.next),
         _ => dir.segments.check_next(at.next),
     };
     match looked {

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use ledger::{Inconsistent, RecordHash, digest_of_numbers, same};
 use oplog::{ClientId, Digest};
 
-use crate::errors::{Inconsistent, same};
-use crate::hash::{KeyHash, RecordHash, Table, digest_of_numbers};
+use crate::hash::{KeyHash, table};
 use crate::holders::Holders;
 use crate::op::{Retire, SegmentRecord};
 use crate::open::{Holding, Open};
@@ -85,7 +85,7 @@ impl SegmentInfo {
             SegmentState::Unmounting => 1,
             SegmentState::Draining { grace_ms } => grace_ms.saturating_add(2),
         };
-        RecordHash::new(Table::Segments)
+        RecordHash::new(table::SEGMENTS)
             .number(u64::from(self.ix))
             .text(&self.id.0)
             .text(&self.client.0)
@@ -213,7 +213,7 @@ impl Segment {
 
 fn retired_digest(segment: SegmentIx, retire: Retire, retired: &Retired) -> Digest {
     let whose = (u64::from(segment) << 2) | retire as u64;
-    digest_of_numbers(Table::Retired, [whose, retired.address, retired.bytes])
+    digest_of_numbers(table::RETIRED, [whose, retired.address, retired.bytes])
 }
 
 /// The index of a replica of another object has changed.
@@ -292,7 +292,7 @@ pub(crate) struct Segments {
 
 impl Segments {
     pub(crate) fn digest(&self) -> Digest {
-        self.digest + digest_of_numbers(Table::Counters, [0, u64::from(self.next_ix)])
+        self.digest + digest_of_numbers(table::COUNTERS, [0, u64::from(self.next_ix)])
     }
 
     /// Of the free ranges of all segments: it follows from who lies where, and is kept by itself.
@@ -302,7 +302,7 @@ impl Segments {
 
     /// Infos and retired extents, counted.
     pub(crate) fn counted_digest(&self) -> Digest {
-        let mut digest = digest_of_numbers(Table::Counters, [0, u64::from(self.next_ix)]);
+        let mut digest = digest_of_numbers(table::COUNTERS, [0, u64::from(self.next_ix)]);
         for (&ix, segment) in &self.by_ix {
             digest += segment.info.digest();
             for retire in [Retire::AfterLease, Retire::AfterPut] {

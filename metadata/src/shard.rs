@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use hashbrown::HashTable;
+use ledger::TenantIx;
 use oplog::{Digest, Secret};
 
 use crate::hash::KeyHash;
 use crate::object::Object;
-use crate::types::{SHARD_BUCKETS, TenantIx};
+use crate::types::SHARD_BUCKETS;
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
@@ -184,10 +185,12 @@ mod tests {
     use oplog::ClientId;
     use smallvec::smallvec;
 
+    use ledger::ItemId;
+
     use super::*;
     use crate::object::Replica;
     use crate::rng::Rng;
-    use crate::types::{ItemId, Pin, Place};
+    use crate::types::{Pin, Place};
 
     fn object(n: u64) -> Object {
         Object {

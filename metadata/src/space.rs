@@ -8,9 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ledger::digest_of_numbers;
 use oplog::Digest;
 
-use crate::hash::{Table, digest_of_numbers};
+use crate::hash::table;
 use crate::types::SegmentIx;
 
 #[derive(Debug)]
@@ -141,7 +142,7 @@ impl Space {
     }
 
     fn range_digest(&self, start: u64, length: u64) -> Digest {
-        digest_of_numbers(Table::Free, [u64::from(self.segment), start, length])
+        digest_of_numbers(table::FREE, [u64::from(self.segment), start, length])
     }
 
     /// Of all free ranges, as kept.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use bincode::{Decode, Encode};
+use ledger::{RecordHash, TenantIx, digest_of_numbers, same};
 use oplog::{ClientId, Digest};
 
-use crate::errors::same;
-use crate::hash::{RecordHash, Table, digest_of_numbers};
-use crate::types::{SegmentIx, TaskId, TenantIx, TransferKind};
+use crate::hash::table;
+use crate::types::{SegmentIx, TaskId, TransferKind};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum TaskState {
@@ -45,7 +45,7 @@ impl Task {
     }
 
     fn digest(&self) -> Digest {
-        let mut hash = RecordHash::new(Table::Tasks);
+        let mut hash = RecordHash::new(table::TASKS);
         hash.number(self.id)
             .number(self.kind as u64)
             .number(u64::from(self.tenant))
@@ -80,11 +80,11 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn digest(&self) -> Digest {
-        self.digest + digest_of_numbers(Table::Counters, [1, self.next_id])
+        self.digest + digest_of_numbers(table::COUNTERS, [1, self.next_id])
     }
 
     pub(crate) fn counted_digest(&self) -> Digest {
-        let counter = digest_of_numbers(Table::Counters, [1, self.next_id]);
+        let counter = digest_of_numbers(table::COUNTERS, [1, self.next_id]);
         self.by_id.values().map(Task::digest).sum::<Digest>() + counter
     }
 

@@ -13,7 +13,7 @@ use oplog::{
 
 use crate::image::{DIRECTORY_SHARD, directory_image, join_parts, part_records};
 use crate::shard::{Shard, in_bucket};
-use crate::state::{Metadata, Writer};
+use crate::state::{Metadata, Writer, directory_digest, implied_digest};
 
 /// How often parts are captured one by one, until none has changed before the last one was. After that the writers wait.
 const CAPTURE_ROUNDS: usize = 16;
@@ -22,8 +22,8 @@ impl Metadata {
     /// Of every shard and of what they imply. Every shard's lock is taken for a moment.
     pub(crate) fn digests_of(&self, writer: &Writer) -> Digests {
         let mut shards: Vec<Digest> = self.shards.iter().map(|shard| shard.lock().digest()).collect();
-        shards.push(writer.dir.digest());
-        Digests { at: writer.applied, shards, implied: writer.dir.implied_digest() }
+        shards.push(directory_digest(writer));
+        Digests { at: writer.applied(), shards, implied: implied_digest(writer) }
     }
 }
 
@@ -82,7 +82,7 @@ impl Metadata {
             if rounds_left == 0 || captured.iter().all(|(part, one): (_, &PartRecords)| one.is_of(self, *part)) {
                 let whole = asks_whole.then(|| directory_image(&writer));
                 let digests = self.digests_of(&writer);
-                let secret = (whom == For::Members).then_some(writer.dir.secret);
+                let secret = (whom == For::Members).then_some(writer.accounts.secret);
                 drop(writer);
                 let bytes = join_parts(secret, captured.values().map(|one| &one.bytes));
                 return PartsImage { digests, parts: of_objects, bytes, whole };
@@ -99,16 +99,19 @@ impl Verifiable for Metadata {
 
     fn buckets(&self, shard: u32) -> Buckets {
         let writer = self.write();
-        let at = writer.applied;
+        let at = writer.applied();
         if shard == DIRECTORY_SHARD {
-            let (kept, counted) = (vec![writer.dir.digest()], vec![writer.dir.counted_digest()]);
+            let (kept, counted) = (
+                vec![directory_digest(&writer)],
+                vec![writer.accounts.counted_digest() + writer.own.dir.counted_digest()],
+            );
             return Buckets { at, shard, kept, counted };
         }
         if shard > DIRECTORY_SHARD {
             return Buckets { at, shard, kept: Vec::new(), counted: Vec::new() };
         }
         // As in a capture: with the shard's lock the writers are free to go on elsewhere.
-        let secret = writer.dir.secret;
+        let secret = writer.accounts.secret;
         let objects = self.scan(shard as usize);
         drop(writer);
         Buckets { at, shard, kept: objects.buckets().to_vec(), counted: objects.counted_buckets(secret).to_vec() }
@@ -124,7 +127,7 @@ impl Verifiable for Metadata {
 
     fn sample(&self, part: Part, around: u64, records_max: usize) -> Sample {
         let writer = self.write();
-        let at = writer.applied;
+        let at = writer.applied();
         let shard = (part.shard < DIRECTORY_SHARD).then(|| self.scan(part.shard as usize));
         drop(writer);
         let Some(shard) = shard else {

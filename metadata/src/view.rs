@@ -1,19 +1,21 @@
-//! What readers may know of the directory without its lock: segments, tenants and settings, as of the last change.
+//! What readers may know of the directory without its lock: segments, tenants and settings, as of
+//! the last change.
 //!
-//! A view is made from the one before: what has not changed is shared. So a change of one segment costs a chunk of them,
-//! and a pointer for each other chunk; a tenant that comes or goes costs a bucket of names.
+//! A view is made from the one before: what has not changed is shared. So a change of one segment
+//! costs a chunk of them, and a pointer for each other chunk; a tenant that comes or goes costs a
+//! bucket of names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ledger::history_of;
+use ledger::{Accounts, DEFAULT_TENANT, InForce, NO_TENANT, TenantIx};
 use oplog::Secret;
 
 use crate::directory::Directory;
-use crate::hash::{KeyHash, history_of};
+use crate::hash::KeyHash;
 use crate::segments::{CHUNK, SegmentInfo, chunk_of};
-use crate::settings::InForce;
-use crate::tenants::{DEFAULT_TENANT, NO_TENANT};
-use crate::types::{SegmentIx, TenantIx};
+use crate::types::SegmentIx;
 
 /// Sorted by number.
 type Chunk = Arc<[Arc<SegmentInfo>]>;
@@ -32,8 +34,16 @@ pub struct View {
 }
 
 impl View {
-    /// The next one, where so much has changed since this one was made: chunks of segments, names of tenants.
-    pub(crate) fn next(&self, dir: &Directory, changed: BTreeSet<u32>, names: Vec<Arc<str>>, seq: u64) -> View {
+    /// The next one, where so much has changed since this one was made: chunks of segments, names
+    /// of tenants.
+    pub(crate) fn next(
+        &self,
+        accounts: &Accounts,
+        dir: &Directory,
+        changed: BTreeSet<u32>,
+        names: Vec<Arc<str>>,
+        seq: u64,
+    ) -> View {
         let mut chunks = self.chunks.clone();
         for number in changed {
             let first = number * CHUNK;
@@ -48,24 +58,24 @@ impl View {
         }
         let (mut tenants, mut tenants_seq) = (Arc::clone(&self.tenants), self.tenants_seq);
         let mut names = names;
-        if dir.secret != self.secret {
+        if accounts.secret != self.secret {
             tenants = Arc::default();
-            names = all_names(dir);
+            names = all_names(accounts);
         }
         for name in names {
-            let ix = dir.tenants.ix_of(&name);
-            if tenants.get(dir.secret, &name) != ix {
-                Arc::make_mut(&mut tenants).set(dir.secret, name, ix);
+            let ix = accounts.tenants.ix_of(&name);
+            if tenants.get(accounts.secret, &name) != ix {
+                Arc::make_mut(&mut tenants).set(accounts.secret, name, ix);
                 tenants_seq = seq;
             }
         }
-        View { chunks, tenants, tenants_seq, secret: dir.secret, in_force: dir.settings.get(), seq }
+        View { chunks, tenants, tenants_seq, secret: accounts.secret, in_force: accounts.settings.get(), seq }
     }
 
     /// From nothing.
-    pub(crate) fn of(dir: &Directory, seq: u64) -> View {
+    pub(crate) fn of(accounts: &Accounts, dir: &Directory, seq: u64) -> View {
         let chunks = dir.segments.iter().map(|segment| chunk_of(segment.info.ix)).collect();
-        View::default().next(dir, chunks, all_names(dir), seq)
+        View::default().next(accounts, dir, chunks, all_names(accounts), seq)
     }
 
     /// As if the tenants were the same for as long as in `other`: what they are does not tell.
@@ -91,7 +101,8 @@ impl View {
         self.seq
     }
 
-    /// Whoever tells that a tenant holds no such object must wait for this: the name may have been another tenant's before.
+    /// Whoever tells that a tenant holds no such object must wait for this: the name may have been
+    /// another tenant's before.
     pub(crate) fn tenants_seq(&self) -> u64 {
         self.tenants_seq
     }
@@ -107,15 +118,15 @@ impl View {
     }
 }
 
-fn all_names(dir: &Directory) -> Vec<Arc<str>> {
-    dir.tenants.iter().map(|(_, tenant)| Arc::clone(&tenant.name)).collect()
+fn all_names(accounts: &Accounts) -> Vec<Arc<str>> {
+    accounts.tenants.iter().map(|(_, tenant)| Arc::clone(&tenant.name)).collect()
 }
 
 /// Buckets of names.
 const BUCKETS: usize = 64;
 
-/// The names of the tenants, in buckets: a change copies one of them, and the pointers to the others. A bucket is chosen under the
-/// cluster's secret, since clients choose the names.
+/// The names of the tenants, in buckets: a change copies one of them, and the pointers to the
+/// others. A bucket is chosen under the cluster's secret, since clients choose the names.
 #[derive(Clone, Debug)]
 struct Names(Vec<Arc<BTreeMap<Arc<str>, TenantIx>>>);
 

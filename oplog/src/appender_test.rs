@@ -1,12 +1,12 @@
 //! Places are reserved before anything changes, and an append after that cannot fail.
 
 use super::*;
-use crate::entry::Domain;
+use crate::entry::DomainId;
 use crate::error::Bound;
 use crate::tail::{FRAME_OVERHEAD_BYTES, TailConfig, TailError};
 
 fn draft(payload: &[u8]) -> Draft<'_> {
-    Draft { domain: Domain::METADATA, op_type: 1, timestamp_ms: 5, request: None, key: b"key", payload }
+    Draft { domain: DomainId::METADATA, op_type: 1, timestamp_ms: 5, request: None, key: b"key", payload }
 }
 
 fn appender(entries_max: usize, bytes_max: usize) -> Appender {

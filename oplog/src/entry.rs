@@ -63,22 +63,22 @@ pub struct RequestStamp {
 }
 
 /// Whose op an entry carries.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Domain(pub u8);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DomainId(pub u8);
 
-impl Domain {
+impl DomainId {
     /// The engine's own: starts of epochs, digests.
-    pub const ENGINE: Domain = Domain(0);
-    pub const METADATA: Domain = Domain(1);
+    pub const ENGINE: DomainId = DomainId(0);
+    pub const METADATA: DomainId = DomainId(1);
     /// Never given to anybody: what every state must refuse, now and after any upgrade.
-    pub const NEVER: Domain = Domain(u8::MAX);
+    pub const NEVER: DomainId = DomainId(u8::MAX);
 }
 
 /// A primary has begun its epoch: the first entry of each. That of a log's first epoch brings the
 /// [`Secret`](crate::Secret); nothing else in a state follows from it.
 pub const OP_EPOCH_START: u8 = 1;
 
-impl fmt::Display for Domain {
+impl fmt::Display for DomainId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
@@ -87,7 +87,7 @@ impl fmt::Display for Domain {
 /// What a writer hands in; seq and epoch are given at the append.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {
-    pub domain: Domain,
+    pub domain: DomainId,
     pub op_type: u8,
     pub timestamp_ms: u64,
     pub request: Option<RequestStamp>,
@@ -101,7 +101,7 @@ pub struct Entry {
     pub seq: u64,
     pub epoch: u64,
     pub timestamp_ms: u64,
-    pub domain: Domain,
+    pub domain: DomainId,
     pub op_type: u8,
     pub request: Option<RequestStamp>,
     pub key: Bytes,

@@ -26,7 +26,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::entry::{ClientId, Domain, Draft, Entry, Position, RequestStamp, prefix_hash};
+use crate::entry::{ClientId, DomainId, Draft, Entry, Position, RequestStamp, prefix_hash};
 use crate::error::DecodeError;
 
 /// The layout above.
@@ -101,7 +101,7 @@ impl Frame {
             seq,
             epoch,
             timestamp_ms: u64_at(&self.0, 32),
-            domain: Domain(self.0[10]),
+            domain: DomainId(self.0[10]),
             op_type: self.0[11],
             request: parts.stamped.then(|| stamp_at(&self.0, FIXED_BYTES)),
             key: self.0.slice(parts.key.clone()),

@@ -18,7 +18,7 @@ struct Sample {
 impl Sample {
     fn draft(&self) -> Draft<'_> {
         Draft {
-            domain: Domain(self.domain),
+            domain: DomainId(self.domain),
             op_type: self.op_type,
             timestamp_ms: self.timestamp_ms,
             request: self.request,
@@ -93,7 +93,7 @@ proptest! {
         let entry = received.decode().expect("checked");
         prop_assert_eq!(entry.position(), sample.at);
         prop_assert_eq!(entry.timestamp_ms, sample.timestamp_ms);
-        prop_assert_eq!(entry.domain, Domain(sample.domain));
+        prop_assert_eq!(entry.domain, DomainId(sample.domain));
         prop_assert_eq!(entry.op_type, sample.op_type);
         prop_assert_eq!(entry.request, sample.request);
         prop_assert_eq!(&entry.key[..], &sample.key[..]);
@@ -236,7 +236,8 @@ fn debug_tells_what_it_is() {
 
 #[test]
 fn frames_that_stand_one_behind_the_other_are_told_apart() {
-    let draft = Draft { domain: Domain::ENGINE, op_type: 1, timestamp_ms: 5, request: None, key: b"k", payload: b"p" };
+    let draft =
+        Draft { domain: DomainId::ENGINE, op_type: 1, timestamp_ms: 5, request: None, key: b"k", payload: b"p" };
     let frames: Vec<Frame> = (1..4).map(|seq| Frame::encode(Position { epoch: 1, seq }, &draft)).collect();
     let whole: Vec<u8> = frames.iter().flat_map(|frame| frame.as_bytes().to_vec()).collect();
     let mut bytes = Bytes::from(whole.clone());

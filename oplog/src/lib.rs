@@ -34,7 +34,7 @@ mod watch;
 
 pub use appender::{AppendFrameError, Appender, Slot};
 pub use codec::{PAYLOAD_VERSION, decode_payload, encode_payload};
-pub use entry::{ClientId, Domain, Draft, Entry, OP_EPOCH_START, OP_TYPE_NEVER, Position, RequestStamp, prefix_hash};
+pub use entry::{ClientId, DomainId, Draft, Entry, OP_EPOCH_START, OP_TYPE_NEVER, Position, RequestStamp, prefix_hash};
 pub use error::{Bound, DecodeError, Overloaded};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES_MAX, FRAME_VERSION, Frame};
 pub use secret::Secret;

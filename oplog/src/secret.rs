@@ -15,7 +15,7 @@
 use std::fmt;
 
 use crate::codec::{decode_payload, encode_payload};
-use crate::entry::{Domain, Entry, OP_EPOCH_START};
+use crate::entry::{DomainId, Entry, OP_EPOCH_START};
 use crate::error::DecodeError;
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -35,8 +35,8 @@ impl Secret {
     /// secret already.
     pub fn of_entry(entry: &Entry) -> Result<Option<Secret>, DecodeError> {
         match (entry.domain, entry.op_type, entry.seq) {
-            (Domain::ENGINE, OP_EPOCH_START, 1) => decode_payload(&entry.payload).map(Secret).map(Some),
-            (Domain::ENGINE, OP_EPOCH_START, _) if !entry.payload.is_empty() => {
+            (DomainId::ENGINE, OP_EPOCH_START, 1) => decode_payload(&entry.payload).map(Secret).map(Some),
+            (DomainId::ENGINE, OP_EPOCH_START, _) if !entry.payload.is_empty() => {
                 let reason = format!("an epoch that starts behind entry 1 brings {} bytes", entry.payload.len());
                 Err(DecodeError::Payload { reason })
             }
@@ -60,7 +60,7 @@ mod tests {
 
     fn start(seq: u64, payload: &[u8]) -> Entry {
         let payload = Bytes::copy_from_slice(payload);
-        let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
+        let (domain, op_type) = (DomainId::ENGINE, OP_EPOCH_START);
         Entry { seq, epoch: 1, timestamp_ms: 0, domain, op_type, request: None, key: Bytes::new(), payload }
     }
 
@@ -72,7 +72,7 @@ mod tests {
         assert!(Secret::of_entry(&start(2, &secret.payload_behind(0))).is_err(), "a second secret");
         assert!(Secret::of_entry(&start(1, b"")).is_err(), "a log that begins without one");
         assert!(Secret::of_entry(&start(1, &secret.payload_behind(0)[..16])).is_err(), "one that is cut off");
-        let other = Entry { domain: Domain::METADATA, ..start(1, b"") };
+        let other = Entry { domain: DomainId::METADATA, ..start(1, b"") };
         assert_eq!(Secret::of_entry(&other), Ok(None));
     }
 

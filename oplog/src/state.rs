@@ -17,7 +17,7 @@ use std::ops::{Add, AddAssign, Sub, SubAssign};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::entry::{Domain, Entry, Position};
+use crate::entry::{DomainId, Entry, Position};
 use crate::error::DecodeError;
 
 /// Hash of a multiset of records: the wrapping sum of their hashes. Order does not matter; what is added can be
@@ -140,7 +140,7 @@ pub enum ApplyError {
     #[error("the entry's domain is not known to this build")]
     UnknownDomain,
     #[error("op {op_type} of domain {domain} is not known to this build")]
-    UnknownOp { domain: Domain, op_type: u8 },
+    UnknownOp { domain: DomainId, op_type: u8 },
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// E.g. an object that must exist does not: this state is not the one that the entry was made from.

@@ -6,14 +6,14 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::entry::{Domain, Draft};
+use crate::entry::{DomainId, Draft};
 use crate::error::Bound;
 use crate::frame::FRAME_HEADER_BYTES_MAX;
 
 const START: u64 = 50;
 
 fn append(appender: &mut Appender, payload: &[u8]) -> Option<Frame> {
-    let draft = Draft { domain: Domain::METADATA, op_type: 1, timestamp_ms: 0, request: None, key: b"", payload };
+    let draft = Draft { domain: DomainId::METADATA, op_type: 1, timestamp_ms: 0, request: None, key: b"", payload };
     Some(appender.reserve(payload.len()).ok()?.append(&draft))
 }
 

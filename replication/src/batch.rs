@@ -32,7 +32,7 @@ pub fn next_batch(tail: &Tail, sent: u64, window_end: u64, limits: BatchLimits) 
 
 #[cfg(test)]
 mod tests {
-    use oplog::{Domain, Draft, Frame, Position, TailConfig};
+    use oplog::{DomainId, Draft, Frame, Position, TailConfig};
 
     use super::*;
 
@@ -40,7 +40,7 @@ mod tests {
     fn batch_holds_what_follows_up_to_every_limit() {
         let (tail, mut log) = Tail::new(TailConfig::default(), Position { epoch: 1, seq: 10 });
         let draft =
-            Draft { domain: Domain::ENGINE, op_type: 1, timestamp_ms: 0, request: None, key: b"", payload: &[7; 52] };
+            Draft { domain: DomainId::ENGINE, op_type: 1, timestamp_ms: 0, request: None, key: b"", payload: &[7; 52] };
         for _ in 0..20 {
             log.reserve(52).expect("there is room").append(&draft);
         }

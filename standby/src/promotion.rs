@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use oplog::{Appender, Domain, Draft, OP_EPOCH_START, ReplicatedState, Secret, Tail};
+use oplog::{Appender, DomainId, Draft, OP_EPOCH_START, ReplicatedState, Secret, Tail};
 
 use crate::applying::{Applied, apply_committed};
 use crate::error::StandbyError;
@@ -64,7 +64,7 @@ pub fn begin_epoch<S: ReplicatedState>(
     timestamp_ms: u64,
     drawn: Secret,
 ) -> Result<(), StandbyError> {
-    let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
+    let (domain, op_type) = (DomainId::ENGINE, OP_EPOCH_START);
     let payload = &drawn.payload_behind(state.applied().seq);
     let draft = Draft { domain, op_type, timestamp_ms, request: None, key: b"", payload };
     let frame = log.reserve(payload.len()).expect("the log has room for an entry").append(&draft);

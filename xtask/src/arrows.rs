@@ -11,10 +11,11 @@ use anyhow::{Context, Result, ensure};
 use crate::{children, circles, repo};
 
 /// A crate, and what it may import. Whoever stands further down may import what stands above it.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("proto", &[]),
     ("oplog", &[]),
-    ("metadata", &["oplog"]),
+    ("ledger", &["oplog"]),
+    ("metadata", &["ledger", "oplog"]),
     ("election", &[]),
     ("coordinator", &["election"]),
     ("replication", &["oplog", "proto"]),

@@ -1,10 +1,8 @@
 //! The calls that change something. Each is decided item by item under the writer lock, and every item is applied
-//! before the next one is decided; then one entry tells the log what became of all of them.
+//! before the next one is decided; then one entry tells the log what became of all of them ([`ledger::WriterGuard::run_part`]).
 //!
 //! ```text
-//!   known request? ──► reserve a slot ──► for each item: decide, apply ──► append ──► keep the answer
-//!                      (or Overloaded,                                     (cannot fail)
-//!                       nothing changed)
+//!   known request? ──► bounds, tenant ──► a part: reserve, decide, apply, append, keep the answer ──► the next part
 //! ```
 //!
 //! A call of more than [`ENTRY_ITEMS_MAX`] items takes several such rounds and gives the lock back in between. Its
@@ -25,38 +23,24 @@ pub(crate) mod tenant;
 pub(crate) mod transfer;
 
 use bincode::{BorrowDecode, Encode};
-use oplog::{ClientId, DecodeError, Secret};
+use ledger::{
+    Accounts, Answer, AnswerRecord, Applying, AtBound, BOUND_RETRY_MS, Bound, Call, CallRefused, Deciding,
+    ENTRY_ITEMS_MAX, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Known, NO_TENANT, Now, Op, PartOf, RequestBody,
+    TenantIx, Who, check_bound, check_call, check_count,
+};
+use oplog::{DecodeError, DomainId, Secret};
 use parking_lot::Mutex;
 
 use crate::apply::Apply;
-use crate::clients::{AnswerRecord, Known};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::errors::Inconsistent;
-pub(crate) use crate::hash::Fingerprint;
-use crate::hash::RequestBody;
 use crate::op::{ClientOp, ForgetAnswersOp, OpType};
 use crate::rng::Rng;
 use crate::shard::Shard;
-use crate::state::{Metadata, WriterGuard, draft_of, own_op_failed, payload_of};
-use crate::tenants::NO_TENANT;
-use crate::types::{
-    Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, KEY_BYTES_MAX, Now, Outcome,
-    Refusal, TEXT_BYTES_MAX, TenantIx,
-};
-
-/// What an item takes in an entry beside its key.
-pub(crate) const ITEM_BYTES: usize = 64;
-
-/// After a refusal at a bound that others have to make room at.
-pub(crate) const BOUND_RETRY_MS: u32 = 1000;
+use crate::state::{Metadata, Own, WriterGuard};
+use crate::types::{KEY_BYTES_MAX, Outcome, Refusal};
 
 const ANSWERS_RETRY_MS: u32 = 10;
-
-/// Whether there is room for one more.
-pub(crate) fn check_bound(bound: Bound, have: usize, limit: usize) -> Result<(), CallRefused> {
-    if have < limit { Ok(()) } else { Err(CallRefused::at_bound(bound, have as u64, limit as u64, BOUND_RETRY_MS)) }
-}
 
 /// One method that works on a list of items.
 pub(crate) trait ItemCall {
@@ -92,15 +76,9 @@ pub(crate) trait ItemCall {
     fn result(done: &Self::Done<'_>, id: ItemId) -> Self::Result;
 }
 
-/// In whose name an entry acts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Who {
-    pub(crate) client: ClientId,
-    pub(crate) tenant: TenantIx,
-}
-
 /// All that a decision may look at.
 pub(crate) struct Decide<'a> {
+    pub(crate) accounts: &'a Accounts,
     pub(crate) dir: &'a Directory,
     pub(crate) shards: &'a [Mutex<Shard>],
     pub(crate) config: &'a Config,
@@ -109,6 +87,15 @@ pub(crate) struct Decide<'a> {
     pub(crate) who: Who,
     pub(crate) now: Now,
     pub(crate) grace_from_ms: Option<u64>,
+}
+
+impl<'a> Decide<'a> {
+    pub(crate) fn of(state: &'a Metadata, cx: Deciding<'a, Own>) -> Decide<'a> {
+        let Deciding { accounts, own, who, now, grace_from_ms } = cx;
+        let Own { dir, rng, pressed, .. } = own;
+        let (shards, config) = (&state.shards[..], &state.config);
+        Decide { accounts, dir, shards, config, rng, pressed, who, now, grace_from_ms }
+    }
 }
 
 impl Decide<'_> {
@@ -125,26 +112,46 @@ impl Decide<'_> {
 
     /// A member that was promoted does not know what was leased before: everything was, for one lease.
     fn lease_grace_until(&self) -> u64 {
-        self.grace_from_ms.map_or(0, |from_ms| from_ms + self.dir.in_force(self.config).kept().object_lease_ms)
+        self.grace_from_ms
+            .map_or(0, |from_ms| from_ms + self.accounts.in_force(self.config.settings).kept().object_lease_ms)
     }
 }
 
-pub(crate) fn check_call(call: &Call<'_>) -> Result<(), CallRefused> {
-    if call.client == ClientId::default() {
-        return Err(CallRefused::invalid("caller.client_id", "16 bytes, not all zero, are needed"));
-    }
-    // The number after it is needed too: the first one that may still run.
-    if call.number == u64::MAX {
-        return Err(CallRefused::invalid("caller.request_number", format!("{}, the limit is one below", call.number)));
-    }
-    check_text("caller.tenant", call.tenant)
-}
+/// A method, as the ledger runs it.
+struct Items<'m, C>(&'m C);
 
-pub(crate) fn check_text(field: &str, text: &str) -> Result<(), CallRefused> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(CallRefused::invalid(field, format!("{} bytes, the limit is {TEXT_BYTES_MAX}", text.len())));
+impl<C: ItemCall> ledger::ItemCall for Items<'_, C> {
+    type Domain = Metadata;
+    const OP: Op = Op { domain: DomainId::METADATA, number: C::OP as u8 };
+    const INTRODUCES: bool = C::INTRODUCES;
+    type Item<'a> = C::Item<'a>;
+    type Done<'a> = C::Done<'a>;
+    type Refusal = Refusal;
+    type Result = C::Result;
+
+    fn decide<'a>(
+        &self,
+        state: &Metadata,
+        cx: Deciding<'_, Own>,
+        id: ItemId,
+        item: &C::Item<'a>,
+    ) -> Outcome<C::Done<'a>> {
+        self.0.decide(&mut Decide::of(state, cx), id, item)
     }
-    Ok(())
+
+    fn apply(
+        state: &Metadata,
+        cx: Applying<'_, Own>,
+        who: Who,
+        id: ItemId,
+        done: &C::Done<'_>,
+    ) -> Result<(), Inconsistent> {
+        C::apply(&mut Apply::of(state, cx), who, id, done)
+    }
+
+    fn result(done: &C::Done<'_>, id: ItemId) -> C::Result {
+        C::result(done, id)
+    }
 }
 
 pub(crate) fn check_key(key: &[u8], field: &dyn Fn(&str) -> String) -> Result<(), CallRefused> {
@@ -154,13 +161,6 @@ pub(crate) fn check_key(key: &[u8], field: &dyn Fn(&str) -> String) -> Result<()
     if key.len() > KEY_BYTES_MAX {
         let what = format!("{} bytes, the limit is {KEY_BYTES_MAX}", key.len());
         return Err(CallRefused::invalid(field("key"), what));
-    }
-    Ok(())
-}
-
-pub(crate) fn check_count(list: &str, count: usize) -> Result<(), CallRefused> {
-    if count > CALL_ITEMS_MAX {
-        return Err(CallRefused::invalid(list, format!("{count} items, the limit is {CALL_ITEMS_MAX}")));
     }
     Ok(())
 }
@@ -177,14 +177,14 @@ impl Metadata {
         let mut writer = self.write();
         loop {
             // A standby knows the answers too, but it may not give them.
-            writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(results.len() as u64))?;
+            writer.check_primary().map_err(|refused| refused.after(results.len() as u64))?;
             if let Known::Begun(record) = self.known(&writer, call, &body)?
                 && record.items > results.len() as u64
             {
                 replay::<C>(record, &mut results).map_err(|_| unreadable(call))?;
             }
             if results.len() >= items.len() {
-                return Ok(Answer { results, position: writer.applied });
+                return Ok(Answer { results, position: writer.applied() });
             }
             let end = items.len().min(results.len() + ENTRY_ITEMS_MAX);
             let part = &items[results.len()..end];
@@ -196,7 +196,7 @@ impl Metadata {
                 done => done.map_err(|refused| refused.after(results.len() as u64))?,
             }
             if results.len() >= items.len() {
-                return Ok(Answer { results, position: writer.applied });
+                return Ok(Answer { results, position: writer.applied() });
             }
             writer.step_aside();
         }
@@ -209,10 +209,10 @@ impl Metadata {
         body: &RequestBody,
     ) -> Result<Known<'w>, CallRefused> {
         // It was hashed before this member led: its own hash would not be found again.
-        if body.secret != writer.dir.secret {
+        if body.secret != writer.accounts.secret {
             return Err(CallRefused::NotPrimary);
         }
-        writer.dir.clients.known(call, body, self.config.answers_max, self.config.answer_bytes_max)
+        writer.accounts.clients.known(call, body, self.config.answers_max, self.config.answer_bytes_max)
     }
 
     fn run_part<C: ItemCall>(
@@ -231,56 +231,12 @@ impl Metadata {
         self.make_answer_room(writer, call)?;
         let bytes = ITEM_BYTES + items.iter().map(|item| method.bytes_max(item)).sum::<usize>();
         let tenant = self.tenant_for(writer, call, method, items, bytes)?;
-        let stamp = (call.number != 0)
-            .then(|| writer.dir.clients.stamp(call, body.hash, self.config.answers_max, self.config.answer_bytes_max));
-        let w = &mut **writer;
-        let slot = w.log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
-        let seq = slot.seq();
-        let who = Who { client: call.client, tenant };
-        let mut op = ClientOp { client: call.client.0, tenant, items: Vec::with_capacity(items.len()) };
-        let source = self.decided(&w.dir, call.now);
-        for (at, item) in items.iter().enumerate() {
-            let id = ItemId::new(seq, at);
-            let mut promised = false;
-            let outcome = loop {
-                let mut decide = Decide {
-                    dir: &w.dir,
-                    shards: &self.shards,
-                    config: &self.config,
-                    rng: &mut w.rng,
-                    pressed: &mut w.pressed,
-                    who,
-                    now: call.now,
-                    grace_from_ms: w.grace_from_ms,
-                };
-                let outcome = method.decide(&mut decide, id, item);
-                let Ok(done) = &outcome else { break outcome };
-                let mut apply = Apply { dir: &mut w.dir, shards: &self.shards, seq, source };
-                match C::apply(&mut apply, who, id, done) {
-                    Ok(()) => break outcome,
-                    // From now on the object is leased for all of this call, so that this happens once at most.
-                    Err(Inconsistent::PromisedSince) if !promised => promised = true,
-                    Err(error) => own_op_failed(C::OP, seq, &error),
-                }
-            };
-            results.push(outcome.as_ref().map(|done| C::result(done, id)).map_err(|refusal| *refusal));
-            op.items.push(outcome);
-        }
-        // A retry must be told the same; without a number, what is refused as a whole leaves no trace.
-        if stamp.is_none() && op.items.iter().all(Result::is_err) && !C::INTRODUCES {
-            return Ok(());
-        }
-        Apply { dir: &mut w.dir, shards: &self.shards, seq, source }.begin::<C>(who);
-        w.scratch.clear();
-        oplog::encode_payload(&op, &mut w.scratch);
-        let frame = slot.append(&draft_of(C::OP, call.now, stamp, &w.scratch));
-        if let Some(stamp) = stamp {
-            let payload = payload_of(&frame, w.scratch.len());
-            w.dir.clients.record(&stamp, C::OP, payload, items.len() as u64, (seq, call.now.ttl_ms));
-        }
-        w.dir.clients.came_from(call.client, call.address);
-        writer.appended(&frame);
-        Ok(())
+        let stamp = (call.number != 0).then(|| {
+            let Config { answers_max, answer_bytes_max, .. } = self.config;
+            (writer.accounts.clients.stamp(call, body.hash, answers_max, answer_bytes_max), C::OP.keep())
+        });
+        let part = PartOf { call, who: Who { client: call.client, tenant }, stamp, bytes };
+        writer.run_part(self, &Items(method), part, items, results)
     }
 
     /// Of a numbered call: its answer will be kept.
@@ -289,19 +245,19 @@ impl Metadata {
             return Ok(());
         }
         let Config { answers_max, answer_bytes_max, answer_bytes_total_max, .. } = self.config;
-        writer.dir.clients.check_room(call, answers_max, answer_bytes_max)?;
-        let kept = writer.dir.clients.answer_bytes();
+        writer.accounts.clients.check_room(call, answers_max, answer_bytes_max)?;
+        let kept = writer.accounts.clients.answer_bytes();
         if kept <= answer_bytes_total_max {
             return Ok(());
         }
         // At once somewhat more than must be, so that not every call has to.
         let surplus = kept - answer_bytes_total_max + answer_bytes_total_max / 64;
-        let Some((client, below)) = writer.dir.clients.answers_to_forget(surplus, ENTRY_ITEMS_MAX, call) else {
+        let Some((client, below)) = writer.accounts.clients.answers_to_forget(surplus, ENTRY_ITEMS_MAX, call) else {
             return Ok(());
         };
         writer.commit_op(OpType::ForgetAnswers, &ForgetAnswersOp { client: client.0, below }, call.now)?;
         // What has begun goes on: there are few long calls at a time.
-        if writer.dir.clients.answer_bytes() <= answer_bytes_total_max || writer.dir.clients.has_begun(call) {
+        if writer.accounts.clients.answer_bytes() <= answer_bytes_total_max || writer.accounts.clients.has_begun(call) {
             return Ok(());
         }
         let (have, limit) = (kept as u64, answer_bytes_total_max as u64);
@@ -309,7 +265,7 @@ impl Metadata {
     }
 
     pub(crate) fn check_client_bound(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
-        let clients = &writer.dir.clients;
+        let clients = &writer.accounts.clients;
         if clients.get(call.client).is_some() {
             return Ok(());
         }
@@ -322,12 +278,12 @@ impl Metadata {
     /// Removals are never refused for what they retire: they are what makes room.
     fn check_work_bounds(&self, writer: &WriterGuard<'_>, call: &Call<'_>, count: usize) -> Result<(), CallRefused> {
         let Config { retired_extents_max, client_puts_max, .. } = self.config;
-        let retired = writer.dir.segments.retired_extents();
+        let retired = writer.own.dir.segments.retired_extents();
         if retired >= retired_extents_max {
             return Err(CallRefused::at_bound(Bound::RetiredExtents, retired, retired_extents_max, BOUND_RETRY_MS));
         }
-        let client = writer.dir.clients.get(call.client);
-        let under_way = client.map_or(0, |client| client.unfinished.len()) + count;
+        let owner = writer.own.dir.owners.get(call.client);
+        let under_way = owner.map_or(0, |owner| owner.unfinished.len()) + count;
         if under_way > client_puts_max {
             let (have, limit) = (under_way as u64, client_puts_max as u64);
             return Err(CallRefused::at_bound(Bound::ClientPuts, have, limit, BOUND_RETRY_MS));
@@ -344,8 +300,8 @@ impl Metadata {
         items: &[C::Item<'_>],
         bytes: usize,
     ) -> Result<TenantIx, CallRefused> {
-        match writer.dir.tenants.ix_of(call.tenant) {
-            Some(ix) if C::MAKES_TENANT && writer.dir.tenants.is_idle(ix) => {
+        match writer.accounts.tenants.ix_of(call.tenant) {
+            Some(ix) if C::MAKES_TENANT && writer.accounts.tenants.is_idle(ix) => {
                 self.take_up_tenant(writer, call, ix).map(|()| ix)
             }
             Some(ix) => Ok(ix),
@@ -364,19 +320,10 @@ impl Metadata {
         method: &C,
         items: &[C::Item<'_>],
     ) -> bool {
-        let w = &mut **writer;
-        let next_seq = w.applied.seq + 1;
+        let next_seq = writer.applied().seq + 1;
         items.iter().enumerate().any(|(at, item)| {
-            let mut decide = Decide {
-                dir: &w.dir,
-                shards: &self.shards,
-                config: &self.config,
-                rng: &mut w.rng,
-                pressed: &mut w.pressed,
-                who: Who { client: call.client, tenant: NO_TENANT },
-                now: call.now,
-                grace_from_ms: w.grace_from_ms,
-            };
+            let who = Who { client: call.client, tenant: NO_TENANT };
+            let mut decide = Decide::of(self, writer.deciding(who, call.now));
             method.decide(&mut decide, ItemId::new(next_seq, at), item).is_ok()
         })
     }
@@ -395,7 +342,7 @@ pub(crate) fn check_request<C: ItemCall>(
     for (at, item) in items.iter().enumerate() {
         method.check(item, &|name| C::field(at, name))?;
     }
-    let mut print = Fingerprint::new(secret, C::OP, call.tenant);
+    let mut print = Fingerprint::new(secret, C::OP.into(), call.tenant);
     if call.number != 0 {
         items.iter().for_each(|item| method.fingerprint(item, &mut print));
     }

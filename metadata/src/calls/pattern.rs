@@ -5,10 +5,8 @@
 //!
 //! Deliberately absent: a clock. How long is too long, and whether the caller still waits, is for the shell to say.
 
+use ledger::{CallRefused, check_text};
 use regex::bytes::{Regex, RegexBuilder};
-
-use crate::calls::check_text;
-use crate::types::CallRefused;
 
 /// Bounds of a compiled pattern; the engine is linear in the key.
 const PATTERN_BYTES_MAX: usize = 1 << 20;

@@ -1,12 +1,13 @@
 //! Pins: soft ones are evicted last, hard ones never.
 
+use ledger::{Answer, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Who};
+
 use crate::apply::Apply;
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall, check_key};
 use crate::hash::KeyHash;
 use crate::op::{OpType, Pinned};
 use crate::state::Metadata;
-use crate::types::{Answer, Call, CallRefused, ItemId, Outcome, Pin, Refusal};
+use crate::types::{Outcome, Pin, Refusal};
 
 impl Metadata {
     /// [`Pin::None`] takes a pin away.
@@ -46,7 +47,7 @@ impl ItemCall for SetPin {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, item);
         let shard = cx.shards[hash.shard()].lock();
         shard.find(hash, cx.who.tenant, item).ok_or(Refusal::NotFound)?;
         Ok(Pinned { key: item, pin: self.0 })

@@ -1,10 +1,12 @@
 //! Choosing the segments of a put or a copy: those the caller prefers, then those of its host, then by the strategy.
 //! Replicas of one object go to different segments.
 
+use ledger::ItemId;
+
 use crate::calls::Decide;
 use crate::config::Strategy;
 use crate::open::Open;
-use crate::types::{ItemId, Outcome, Place, Places, Refusal, SegmentIx, SegmentKind, extent};
+use crate::types::{Outcome, Place, Places, Refusal, SegmentIx, SegmentKind, extent};
 
 /// Of how many segments at random the emptiest is taken.
 const SAMPLE: usize = 6;
@@ -59,7 +61,7 @@ impl Decide<'_> {
             self.try_each(segments.named(name).iter().take(NAMED_MAX), kind, size, id, chosen, goal);
         }
         if wish.same_host && chosen.len() < goal {
-            let host = self.dir.clients.get(self.who.client).map_or("", |client| client.host.as_str());
+            let host = self.dir.owners.get(self.who.client).map_or("", |owner| owner.host.as_str());
             let there = segments.on_host(host);
             if !host.is_empty() && !there.is_empty() {
                 let (before, after) = there.split_at(self.rng.below(there.len()));

@@ -1,17 +1,17 @@
 //! Puts: start, end, revoke.
 
+use ledger::{Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Who, check_text};
+
 use crate::apply::{Apply, replica_bit};
 use crate::calls::place::Placement;
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key, check_text};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall, check_key};
 use crate::hash::KeyHash;
 use crate::object::{Object, Replicas};
 use crate::op::{OpType, PutEnded, PutKind, PutRevoked, PutStarted, ReplicaMask, Retire};
 use crate::segments::SegmentState;
 use crate::state::Metadata;
 use crate::types::{
-    Answer, Bound, Call, CallRefused, ItemId, OBJECT_BYTES_MAX, Outcome, Pin, Places, REPLICAS_MAX, Refusal, Scope,
-    SegmentIx, SegmentKind, extent,
+    OBJECT_BYTES_MAX, Outcome, Pin, Places, REPLICAS_MAX, Refusal, Scope, SegmentIx, SegmentKind, extent,
 };
 
 /// A place in an entry takes at most this.
@@ -139,7 +139,7 @@ impl ItemCall for PutStart<'_> {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, id: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, item.key);
         let kind = {
             let shard = cx.shards[hash.shard()].lock();
             match shard.find(hash, cx.who.tenant, item.key) {
@@ -155,7 +155,7 @@ impl ItemCall for PutStart<'_> {
             cx.check_bound(Bound::Objects, cx.dir.objects, cx.config.objects_max)?;
         }
         let replicas = u64::from(self.placement.memory_replicas + self.placement.disk_replicas);
-        if !cx.dir.tenants.has_room(cx.who.tenant, extent(item.size).saturating_mul(replicas)) {
+        if !cx.accounts.tenants.has_room(cx.who.tenant, extent(item.size).saturating_mul(replicas)) {
             return Err(Refusal::QuotaExceeded);
         }
         let places = cx.choose(&self.placement, item.size, id)?;
@@ -269,7 +269,7 @@ impl ItemCall for PutEnd {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         let (put, replicas, replaces) = find_put(object, cx, item.put)?;
@@ -308,7 +308,7 @@ impl ItemCall for PutRevoke {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         let (put, replicas, _) = find_put(object, cx, item.put)?;

@@ -1,13 +1,14 @@
 //! Removal of named keys.
 
+use ledger::{Answer, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Who};
+
 use crate::apply::Apply;
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall, check_key};
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{OpType, Removed, Retire};
 use crate::state::Metadata;
-use crate::types::{Answer, Call, CallRefused, ItemId, Outcome, Pin, Refusal};
+use crate::types::{Outcome, Pin, Refusal};
 
 impl Metadata {
     /// `force`: also what is leased, pinned or being written. Its space is reused only when nobody can be using it.
@@ -67,7 +68,7 @@ impl ItemCall for Remove {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, item);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item).ok_or(Refusal::NotFound)?;
         let retire = cx.may_remove(object, self.force)?;

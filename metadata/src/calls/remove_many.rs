@@ -5,19 +5,19 @@
 //! goes over the shards again and adds what is left; of two copies that run at the same time the one that is through
 //! first answers for both.
 
+use ledger::{
+    Answer, AnswerRecord, Call, CallRefused, Fingerprint, Inconsistent, Known, NO_TENANT, RequestBody, TenantIx, Who,
+    check_call,
+};
 use oplog::{DecodeError, RequestStamp};
 
 use crate::apply::Apply;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
-use crate::calls::{Decide, Fingerprint, Who, check_call, unreadable};
-use crate::clients::{AnswerRecord, Known};
-use crate::errors::Inconsistent;
-use crate::hash::{KeyHash, RequestBody};
+use crate::calls::{Decide, unreadable};
+use crate::hash::KeyHash;
 use crate::op::{OpType, RemoveManyOp, Removed, Retire};
 use crate::state::{Metadata, WriterGuard};
 use crate::steps::STEP_OBJECTS_MAX;
-use crate::tenants::NO_TENANT;
-use crate::types::{Answer, Call, CallRefused, TenantIx};
 
 /// An entry holds no more than this of keys.
 const ENTRY_KEY_BYTES_MAX: usize = 256 << 10;
@@ -76,7 +76,7 @@ impl Metadata {
         picks: &mut Picks<'_>,
     ) -> Result<Answer<RemovedMany>, CallRefused> {
         check_call(call)?;
-        let mut print = Fingerprint::new(self.view().secret(), OpType::RemoveMany, call.tenant);
+        let mut print = Fingerprint::new(self.view().secret(), OpType::RemoveMany.into(), call.tenant);
         print.text(regex.as_bytes());
         print.number(u64::from(force));
         // Its parts count nothing but whether it is through.
@@ -86,7 +86,7 @@ impl Metadata {
             if call.number != 0 {
                 self.check_client_bound(&writer, call)?;
             }
-            writer.dir.tenants.ix_of(call.tenant).unwrap_or(NO_TENANT)
+            writer.accounts.tenants.ix_of(call.tenant).unwrap_or(NO_TENANT)
         };
         let mut run = Run { call, body, tenant, force, sum: RemovedMany::default(), removed_before: 0 };
         self.go_over(&mut run, picks)
@@ -130,14 +130,14 @@ impl Metadata {
         writer: &WriterGuard<'_>,
         run: &Run<'_>,
     ) -> Result<Result<u64, Answer<RemovedMany>>, CallRefused> {
-        writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+        writer.check_primary()?;
         let Known::Begun(record) = self.known(writer, run.call, &run.body)? else {
             return Ok(Ok(if run.call.number == 0 { run.sum.removed } else { 0 }));
         };
         let last = last_part(record).map_err(|_| unreadable(run.call))?;
         if last.finished {
             let results = RemovedMany { removed: last.removed_so_far, refused: last.refused };
-            return Ok(Err(Answer { results, position: writer.applied }));
+            return Ok(Err(Answer { results, position: writer.applied() }));
         }
         Ok(Ok(last.removed_so_far))
     }
@@ -167,7 +167,7 @@ impl Metadata {
             Ok(())
         })?;
         run.sum.removed += op.removed.len() as u64;
-        writer.dir.clients.came_from(run.call.client, run.call.address);
+        writer.accounts.clients.came_from(run.call.client, run.call.address);
         writer.hand_over();
         Ok(None)
     }
@@ -185,15 +185,16 @@ impl Metadata {
         if let Some(stamp) = self.stamp_many(&writer, run) {
             let op = RemoveManyOp { refused: results.refused, finished: true, ..run.op(Vec::new(), removed) };
             writer.commit_stamped(OpType::RemoveMany, &op, run.call.now, Some(stamp), 1)?;
-            writer.dir.clients.came_from(run.call.client, run.call.address);
+            writer.accounts.clients.came_from(run.call.client, run.call.address);
         }
-        Ok(Answer { results, position: writer.applied })
+        Ok(Answer { results, position: writer.applied() })
     }
 
     fn stamp_many(&self, writer: &WriterGuard<'_>, run: &Run<'_>) -> Option<RequestStamp> {
         let Metadata { config, .. } = self;
-        (run.call.number != 0)
-            .then(|| writer.dir.clients.stamp(run.call, run.body.hash, config.answers_max, config.answer_bytes_max))
+        (run.call.number != 0).then(|| {
+            writer.accounts.clients.stamp(run.call, run.body.hash, config.answers_max, config.answer_bytes_max)
+        })
     }
 
     fn decide_many<'a>(
@@ -202,21 +203,13 @@ impl Metadata {
         run: &Run<'_>,
         keys: &'a [Box<[u8]>],
     ) -> (Vec<Removed<'a>>, u64) {
-        let w = &mut **writer;
-        let decide = Decide {
-            dir: &w.dir,
-            shards: &self.shards,
-            config: &self.config,
-            rng: &mut w.rng,
-            pressed: &mut w.pressed,
-            who: Who { client: run.call.client, tenant: run.tenant },
-            now: run.call.now,
-            grace_from_ms: w.grace_from_ms,
-        };
+        let secret = writer.accounts.secret;
+        let who = Who { client: run.call.client, tenant: run.tenant };
+        let decide = Decide::of(self, writer.deciding(who, run.call.now));
         let mut removed = Vec::with_capacity(keys.len());
         let mut refused = 0;
         for key in keys {
-            let hash = KeyHash::of(w.dir.secret, run.tenant, key);
+            let hash = KeyHash::of(secret, run.tenant, key);
             let shard = self.shards[hash.shard()].lock();
             let Some(object) = shard.find(hash, run.tenant, key) else { continue };
             match decide.may_remove(object, run.force) {
@@ -289,7 +282,7 @@ fn apply_part(op: &mut RemoveManyOp<'_>, apply: &mut Apply<'_>, force: bool) -> 
     let tenant = op.tenant;
     op.removed.retain_mut(|item| {
         let mut done = apply.remove(tenant, item);
-        if matches!(done, Err(Inconsistent::PromisedSince)) {
+        if matches!(done, Err(Inconsistent::DecideAnew)) {
             if !force {
                 left_out += 1;
                 return false;

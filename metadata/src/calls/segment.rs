@@ -4,21 +4,20 @@ use std::collections::BTreeSet;
 use std::ops;
 use std::sync::Arc;
 
+use ledger::{
+    Answer, AtBound, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Known,
+    RequestBody, Who, check_call, check_text,
+};
+
 use crate::apply::Apply;
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_call, check_request, check_text};
-use crate::clients::Known;
+use crate::calls::{Decide, ItemCall, check_request};
 use crate::config::Config;
-use crate::errors::Inconsistent;
-use crate::hash::RequestBody;
 use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
 use crate::ranges::Extent;
 use crate::segments::{SegmentInfo, SegmentState};
 use crate::state::Metadata;
 use crate::tasks::TaskState;
-use crate::types::{
-    Answer, AtBound, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SEGMENT_BYTES_MAX,
-    SPACE_UNIT, SegmentId, SegmentIx, SegmentKind, TaskId,
-};
+use crate::types::{Outcome, Refusal, SEGMENT_BYTES_MAX, SPACE_UNIT, SegmentId, SegmentIx, SegmentKind, TaskId};
 
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentSpec<'a> {
@@ -62,23 +61,25 @@ impl Metadata {
         check_call(call)?;
         check_text("host", host)?;
         let mut writer = self.write();
-        if writer.log.is_none() {
+        if !writer.is_primary() {
             return Err(CallRefused::NotPrimary);
         }
-        let known = writer.dir.clients.heard(call.client, call.now.ttl_ms);
-        writer.dir.clients.came_from(call.client, call.address);
+        let known = writer.accounts.clients.heard(call.client, call.now.ttl_ms);
+        writer.accounts.clients.came_from(call.client, call.address);
         let mut tasks_waiting = false;
-        if let Some(client) = writer.dir.clients.get_mut(call.client).filter(|client| client.host != host)
-            && !host.is_empty()
-        {
-            client.host = host.to_owned();
+        if !host.is_empty() && writer.accounts.clients.get(call.client).is_some() {
+            let owner = writer.own.dir.owners.ensure(call.client);
+            if owner.host != host {
+                owner.host = host.to_owned();
+            }
         }
-        if let Some(client) = writer.dir.clients.get(call.client) {
-            let waits = |id: &TaskId| writer.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Waiting);
-            tasks_waiting = client.tasks.iter().any(waits);
+        if let Some(owner) = writer.own.dir.owners.get(call.client) {
+            let waits =
+                |id: &TaskId| writer.own.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Waiting);
+            tasks_waiting = owner.tasks.iter().any(waits);
         }
-        let client_ttl_ms = writer.dir.in_force(&self.config).settings.client_ttl_ms;
-        Ok(Heartbeat { known, tasks_waiting, client_ttl_ms, position: writer.applied })
+        let client_ttl_ms = writer.accounts.in_force(self.config.settings).settings.client_ttl_ms;
+        Ok(Heartbeat { known, tasks_waiting, client_ttl_ms, position: writer.applied() })
     }
 
     pub fn mount(
@@ -114,23 +115,24 @@ impl Metadata {
         let named: BTreeSet<SegmentId> = items.iter().map(|item| item.id).collect();
         let mut writer = self.write();
         let (mut unmounted, mut looked_at) = (0, ops::Bound::Unbounded);
-        writer.log.as_ref().ok_or(CallRefused::NotPrimary)?;
+        writer.check_primary()?;
         if matches!(self.known(&writer, call, body)?, Known::New) {
             // What would refuse the request does so before anything goes.
             self.check_client_bound(&writer, call)?;
             self.make_answer_room(&mut writer, call)?;
         }
         loop {
-            writer.log.as_ref().ok_or_else(|| CallRefused::NotPrimary.after(unmounted))?;
+            writer.check_primary().map_err(|refused| refused.after(unmounted))?;
             if matches!(self.known(&writer, call, body)?, Known::Begun(_)) {
                 return Ok(unmounted);
             }
-            let Some(client) = writer.dir.clients.get(call.client) else { return Ok(unmounted) };
+            let Some(owner) = writer.own.dir.owners.get(call.client) else { return Ok(unmounted) };
             let next: Vec<SegmentIx> =
-                client.living.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX).copied().collect();
+                owner.living.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX).copied().collect();
             let Some(last) = next.last() else { return Ok(unmounted) };
             looked_at = ops::Bound::Excluded(*last);
-            let is_named = |ix: &SegmentIx| writer.dir.segments.get(*ix).is_some_and(|s| named.contains(&s.info.id));
+            let is_named =
+                |ix: &SegmentIx| writer.own.dir.segments.get(*ix).is_some_and(|s| named.contains(&s.info.id));
             let others = next.into_iter().filter(|ix| !is_named(ix));
             let others: Vec<Outcome<Unmounted>> = others.map(|ix| Ok(Unmounted { ix, grace_ms: 0 })).collect();
             if !others.is_empty() {
@@ -152,18 +154,18 @@ impl Metadata {
             self.check_client_bound(&writer, call)?;
             self.make_answer_room(&mut writer, call)?;
             let Config { answers_max, answer_bytes_max, .. } = self.config;
-            let stamp = writer.dir.clients.stamp(call, body.hash, answers_max, answer_bytes_max);
+            let stamp = writer.accounts.clients.stamp(call, body.hash, answers_max, answer_bytes_max);
             writer.commit_stamped(OpType::RemountSegments, &nothing, call.now, Some(stamp), 0)?;
-            writer.dir.clients.came_from(call.client, call.address);
+            writer.accounts.clients.came_from(call.client, call.address);
             return Ok(());
         }
-        if !writer.dir.clients.heard(call.client, call.now.ttl_ms) {
+        if !writer.accounts.clients.heard(call.client, call.now.ttl_ms) {
             // There was no item, or this is a retry of what was said before the client expired: the log has nothing yet
             // that makes it known.
             self.check_client_bound(&writer, call)?;
             writer.commit_op(OpType::RemountSegments, &nothing, call.now)?;
         }
-        writer.dir.clients.came_from(call.client, call.address);
+        writer.accounts.clients.came_from(call.client, call.address);
         Ok(())
     }
 
@@ -181,7 +183,7 @@ impl Metadata {
         let mut writer = self.write();
         let (mut results, mut looked_at) = (Vec::new(), ops::Bound::Unbounded);
         loop {
-            let segments = writer.dir.segments.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX);
+            let segments = writer.own.dir.segments.range((looked_at, ops::Bound::Unbounded)).take(ENTRY_ITEMS_MAX);
             let mut last = None;
             for segment in segments {
                 last = Some(segment.info.ix);
@@ -194,7 +196,7 @@ impl Metadata {
                     });
                 }
             }
-            let Some(last) = last else { return Answer { results, position: writer.applied } };
+            let Some(last) = last else { return Answer { results, position: writer.applied() } };
             looked_at = ops::Bound::Excluded(last);
             writer.step_aside();
         }
@@ -281,8 +283,8 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
             let have = segments.all_bytes().saturating_add(item.size);
             return Err(Refusal::Overloaded(AtBound { bound: Bound::SegmentBytes, have, limit: u64::MAX }));
         }
-        let client = cx.dir.clients.get(cx.who.client);
-        let (count, bytes) = client.map_or((0, 0), |client| (client.segments.len(), client.segment_bytes));
+        let owner = cx.dir.owners.get(cx.who.client);
+        let (count, bytes) = owner.map_or((0, 0), |owner| (owner.segments.len(), owner.segment_bytes));
         cx.check_bound(Bound::ClientSegments, count as u64, cx.config.client_segments_max as u64)?;
         let (bytes, limit) = (bytes.saturating_add(item.size), cx.config.client_segment_bytes_max);
         if bytes > limit {

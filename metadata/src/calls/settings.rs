@@ -1,9 +1,9 @@
 //! The settings of the cluster: an operator reads and changes them, and the first primary sets them.
 
+use ledger::{Answer, CallRefused, InForce, Now, SettingsOp};
+
 use crate::op::OpType;
-use crate::settings::{InForce, SettingsOp};
 use crate::state::{Metadata, WriterGuard};
-use crate::types::{Answer, CallRefused, Now};
 use crate::view::View;
 
 impl Metadata {
@@ -20,15 +20,15 @@ impl Metadata {
     /// of them have these values already, nothing is logged.
     pub fn set_settings(&self, changes: &[(&str, &str)], now: Now) -> Result<Answer<InForce>, CallRefused> {
         let mut writer = self.write();
-        if writer.log.is_none() {
+        if !writer.is_primary() {
             return Err(CallRefused::NotPrimary);
         }
-        let before = writer.dir.in_force(&self.config);
+        let before = writer.accounts.in_force(self.config.settings);
         let settings = before.settings.with_all(changes)?;
-        if settings != before.settings || writer.dir.settings.get().is_none() {
+        if settings != before.settings || writer.accounts.settings.get().is_none() {
             writer.commit_settings(before.change_to(settings), now)?;
         }
-        Ok(Answer { results: writer.dir.in_force(&self.config), position: writer.applied })
+        Ok(Answer { results: writer.accounts.in_force(self.config.settings), position: writer.applied() })
     }
 }
 

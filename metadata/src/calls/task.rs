@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use ledger::{
+    Answer, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, Fingerprint, ITEM_BYTES, Inconsistent, ItemId,
+    Who, check_text,
+};
+
 use crate::apply::Apply;
 use crate::calls::transfer::{TransferItem, check_transfer, fingerprint_transfer};
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_text};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall};
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{OpType, TaskAssigned, TaskCompleted, TaskCreated};
-use crate::state::Metadata;
+use crate::state::{Metadata, Own, Writer};
 use crate::tasks::{Task, TaskState};
-use crate::types::{
-    Answer, Bound, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, Outcome, Refusal, SegmentIx, TaskId,
-    TransferKind,
-};
+use crate::types::{Outcome, Refusal, SegmentIx, TaskId, TransferKind};
 
 /// The tenant of a finished task that it has outlived.
 const DELETED: &str = "(deleted)";
@@ -88,7 +89,7 @@ impl Metadata {
         let (mut after, mut bytes) = (after, 0);
         let mut writer = self.write();
         loop {
-            let dir = &writer.dir;
+            let Writer { accounts, own: Own { dir, .. }, .. } = &**writer;
             let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
             let listed = wanted.range(behind).filter_map(|id| dir.tasks.get(*id));
             let next: Vec<&Task> = match ids.is_empty() {
@@ -97,18 +98,18 @@ impl Metadata {
             };
             let Some(last) = next.last().map(|task| task.id) else { break };
             for task in next {
-                let name = dir.tenants.get(task.tenant).map_or(DELETED, |tenant| &*tenant.name);
+                let name = accounts.tenants.get(task.tenant).map_or(DELETED, |tenant| &*tenant.name);
                 bytes += task.bytes() + name.len();
                 if !page.tasks.is_empty() && (bytes > bytes_max || page.tasks.len() == CALL_ITEMS_MAX) {
                     page.next_after = page.tasks.last().map(|info| info.task.id);
-                    return Answer { results: page, position: writer.applied };
+                    return Answer { results: page, position: writer.applied() };
                 }
                 page.tasks.push(TaskInfo { task: task.clone(), tenant: name.to_owned() });
             }
             after = last;
             writer.step_aside();
         }
-        Answer { results: page, position: writer.applied }
+        Answer { results: page, position: writer.applied() }
     }
 }
 
@@ -151,7 +152,7 @@ impl ItemCall for CreateTask {
         // Nobody lives to see the last id.
         let limit = if cx.dir.tasks.next_id() == TaskId::MAX { 0 } else { cx.config.tasks_max };
         cx.check_bound(Bound::Tasks, cx.dir.tasks.len() as u64, limit as u64)?;
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, transfer.key);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, transfer.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, transfer.key).ok_or(Refusal::NotFound)?;
         let source = cx.source_of(object, transfer.source)?.place.segment;
@@ -199,7 +200,7 @@ impl ItemCall for FetchTask {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let own = cx.dir.clients.get(cx.who.client).map(|client| &client.tasks);
+        let own = cx.dir.owners.get(cx.who.client).map(|owner| &owner.tasks);
         let waiting = |id: &&TaskId| cx.dir.tasks.get(**id).is_some_and(|task| task.state == TaskState::Waiting);
         let ids: Vec<TaskId> = own.into_iter().flatten().filter(waiting).take(*item as usize).copied().collect();
         if ids.is_empty() { Err(Refusal::NotFound) } else { Ok(TaskAssigned { ids }) }

@@ -4,29 +4,31 @@
 //! comes back with its next object. So a caller that makes tenants by the thousand keeps nobody else out, unless it also keeps
 //! something in each.
 
-use oplog::{ClientId, Position};
+use ledger::{
+    Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, NO_TENANT, Now, TenantIx, Usage,
+    Who, check_bound, check_text,
+};
+use oplog::{ClientId, DomainId, Position};
 
 use crate::apply::Apply;
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_bound, check_text};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall};
 use crate::op::{ClientOp, OpType, TenantDeleted, TenantOp};
 use crate::state::{Metadata, WriterGuard};
-use crate::tenants::NO_TENANT;
-use crate::types::{Answer, Bound, Call, CallRefused, ItemId, Now, Outcome, Refusal, TenantIx};
+use crate::types::{Outcome, Refusal};
 
 impl Metadata {
     /// Makes the tenant where it is new. 0: no quota.
     pub fn set_tenant_quota(&self, name: &str, quota_bytes: u64, now: Now) -> Result<Position, CallRefused> {
         check_text("tenant", name)?;
         let mut writer = self.write();
-        match writer.dir.tenants.ix_of(name) {
+        match writer.accounts.tenants.ix_of(name) {
             Some(tenant) => {
                 let op = TenantOp { tenant, name: name.to_owned(), quota_bytes };
                 writer.commit_op(OpType::Tenant, &op, now)?;
             }
             None => drop(self.make_tenant(&mut writer, name, quota_bytes, now, None)?),
         }
-        Ok(writer.applied)
+        Ok(writer.applied())
     }
 
     /// One that is empty goes, with its quota.
@@ -43,7 +45,7 @@ impl Metadata {
     ) -> Result<TenantIx, CallRefused> {
         self.check_tenants_from(writer, call)?;
         let tenant = self.make_tenant(writer, call.tenant, 0, call.now, Some(then_bytes))?;
-        writer.dir.tenants.made_from(tenant, call.address);
+        writer.accounts.tenants.made_from(tenant, call.address);
         Ok(tenant)
     }
 
@@ -55,12 +57,12 @@ impl Metadata {
         tenant: TenantIx,
     ) -> Result<(), CallRefused> {
         self.check_tenants_from(writer, call)?;
-        writer.dir.tenants.made_from(tenant, call.address);
+        writer.accounts.tenants.made_from(tenant, call.address);
         Ok(())
     }
 
     fn check_tenants_from(&self, writer: &WriterGuard<'_>, call: &Call<'_>) -> Result<(), CallRefused> {
-        let count = call.address.map_or(0, |address| writer.dir.tenants.count_from(address));
+        let count = call.address.map_or(0, |address| writer.accounts.tenants.count_from(address));
         check_bound(Bound::TenantsPerAddress, count, self.config.tenants_per_address_max)
     }
 
@@ -73,7 +75,7 @@ impl Metadata {
         now: Now,
         then_bytes: Option<usize>,
     ) -> Result<TenantIx, CallRefused> {
-        let tenants = &writer.dir.tenants;
+        let tenants = &writer.accounts.tenants;
         let (count, limit, tenant) = (tenants.len(), self.config.tenants_max, tenants.next_ix());
         let goes = if count >= limit && tenant != NO_TENANT { tenants.first_idle() } else { None };
         if goes.is_none() {
@@ -81,9 +83,8 @@ impl Metadata {
             check_bound(Bound::Tenants, count, if tenant == NO_TENANT { 0 } else { limit })?;
         }
         let made = TenantOp { tenant, name: name.to_owned(), quota_bytes };
-        let log = writer.log.as_mut().ok_or(CallRefused::NotPrimary)?;
         let entries = [goes.map(|_| ITEM_BYTES), Some(ITEM_BYTES + name.len()), then_bytes];
-        log.make_room(&entries.into_iter().flatten().collect::<Vec<_>>())?;
+        writer.make_room(&entries.into_iter().flatten().collect::<Vec<_>>())?;
         if let Some(tenant) = goes {
             let items: Vec<Outcome<TenantDeleted>> = vec![Ok(TenantDeleted { tenant })];
             let op = ClientOp { client: ClientId::default().0, tenant: NO_TENANT, items };
@@ -120,11 +121,12 @@ impl ItemCall for DeleteTenant {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let tenants = &cx.dir.tenants;
+        let tenants = &cx.accounts.tenants;
         let ix = tenants.ix_of(item).ok_or(Refusal::TenantNotFound)?;
         let tenant = tenants.get(ix).ok_or(Refusal::TenantNotFound)?;
         if !tenant.is_empty() {
-            return Err(Refusal::TenantNotEmpty { objects: tenant.objects, tasks: tenant.tasks });
+            let Usage { items: objects, open: tasks, .. } = tenant.usage(DomainId::METADATA);
+            return Err(Refusal::TenantNotEmpty { objects, tasks });
         }
         Ok(TenantDeleted { tenant: ix })
     }

@@ -1,18 +1,18 @@
 //! Copies and moves of a replica: a client starts one, carries the bytes over, and ends or revokes it.
 
+use ledger::{
+    Answer, AtBound, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Who, check_text,
+};
+
 use crate::apply::Apply;
 use crate::calls::place::NAMED_MAX;
-use crate::calls::{Decide, Fingerprint, ITEM_BYTES, ItemCall, Who, check_key, check_text};
-use crate::errors::Inconsistent;
+use crate::calls::{Decide, ItemCall, check_key};
 use crate::fit::PLACES_MAX;
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica};
 use crate::op::{OpType, Retire, TransferFinished, TransferStarted};
 use crate::state::Metadata;
-use crate::types::{
-    Answer, AtBound, Bound, Call, CallRefused, ItemId, Outcome, Place, Places, REPLICAS_MAX, Refusal, SegmentKind,
-    TransferKind, extent,
-};
+use crate::types::{Outcome, Place, Places, REPLICAS_MAX, Refusal, SegmentKind, TransferKind, extent};
 
 #[derive(Clone, Debug)]
 pub struct TransferItem<'a> {
@@ -142,7 +142,7 @@ impl ItemCall for TransferStart {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, id: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         if object.is_unfinished() {
@@ -155,7 +155,7 @@ impl ItemCall for TransferStart {
             return Err(Refusal::Overloaded(AtBound { bound: Bound::Replicas, have, limit }));
         }
         let bytes = extent(object.size).saturating_mul(item.targets.len() as u64);
-        if !cx.dir.tenants.has_room(cx.who.tenant, bytes) {
+        if !cx.accounts.tenants.has_room(cx.who.tenant, bytes) {
             return Err(Refusal::QuotaExceeded);
         }
         let mut targets = Places::default();
@@ -201,7 +201,7 @@ impl ItemCall for TransferFinish {
     }
 
     fn decide<'a>(&self, cx: &mut Decide<'_>, _: ItemId, item: &Self::Item<'a>) -> Outcome<Self::Done<'a>> {
-        let hash = KeyHash::of(cx.dir.secret, cx.who.tenant, item.key);
+        let hash = KeyHash::of(cx.accounts.secret, cx.who.tenant, item.key);
         let shard = cx.shards[hash.shard()].lock();
         let object = shard.find(hash, cx.who.tenant, item.key).ok_or(Refusal::NotFound)?;
         let transfer = object.transfer().filter(|transfer| transfer.kind == self.kind).ok_or(Refusal::NotWriting)?;

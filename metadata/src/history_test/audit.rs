@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ledger::{SettingsOp, TenantIx};
 use oplog::{ClientId, Entry};
 
 use super::expect::same;
@@ -14,8 +15,6 @@ use crate::op::{
     ClientLeftOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, ReleaseOp, Retire, SegmentOp, TaskUpdate,
     TaskUpdateOp,
 };
-use crate::settings::SettingsOp;
-use crate::types::TenantIx;
 use crate::*;
 
 type Checked = Result<(), String>;

@@ -2,13 +2,13 @@
 //!
 //! Deliberately absent: what is right. Here things are only equal or not.
 
+use ledger::TenantIx;
 use oplog::ReplicatedState;
 
 use super::expect::same;
 use super::model::{Name, Object};
 use super::world::{Checked, World};
 use crate::op::Retire;
-use crate::types::TenantIx;
 use crate::*;
 
 impl World {
@@ -23,7 +23,7 @@ impl World {
         same("digest of the follower", self.state.digest(), self.follower.digest())?;
         let writer = self.state.write();
         let names: std::collections::BTreeMap<TenantIx, String> =
-            writer.dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_ref().to_owned())).collect();
+            writer.accounts.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_ref().to_owned())).collect();
         drop(writer);
         let mut found = std::collections::BTreeMap::new();
         for shard in &self.state.shards {
@@ -57,7 +57,7 @@ impl World {
         }
         let writer = self.state.write();
         for retire in [Retire::AfterLease, Retire::AfterPut] {
-            let found = writer.dir.segments.iter().flat_map(|segment| segment.retired(retire).iter());
+            let found = writer.own.dir.segments.iter().flat_map(|segment| segment.retired(retire).iter());
             let mut found: Vec<_> = found.map(|extent| (extent.address, extent.bytes)).collect();
             let expected = self.model.retired.iter().filter(|extent| extent.retire == retire);
             let mut expected: Vec<_> = expected.map(|extent| (extent.place.address, extent.bytes)).collect();
@@ -65,7 +65,7 @@ impl World {
             expected.sort_unstable();
             same("retired extents", expected, found)?;
         }
-        let clients = writer.dir.clients.iter().map(|(id, client)| (id, client.expired, client.introduced));
+        let clients = writer.accounts.clients.iter().map(|(id, client)| (id, client.expired, client.introduced));
         let expected = self.model.clients.iter().map(|(id, client)| (*id, client.expired, client.introduced));
         same("clients", expected.collect::<Vec<_>>(), clients.collect())
     }

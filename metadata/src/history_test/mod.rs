@@ -23,14 +23,14 @@ mod threads;
 mod world;
 
 use bytes::Bytes;
-use oplog::{Domain, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedState};
+use oplog::{DomainId, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedState};
 use proptest::prelude::*;
+use world::World;
 
 use crate::op::OpType;
 use crate::rng::Rng;
 use crate::state::Metadata;
 use crate::{Placement, PutStart};
-use world::World;
 
 const EVENTS_MAX: usize = 250;
 
@@ -76,7 +76,7 @@ fn recorded() -> Vec<Entry> {
         let (seq, epoch) = (last.seq + n, last.epoch + n);
         let op_type = [OP_EPOCH_START, OP_DIGEST][n as usize % 2];
         let payload = Bytes::new();
-        log.push(Entry { seq, epoch, domain: Domain::ENGINE, op_type, request: None, payload, ..log[0].clone() });
+        log.push(Entry { seq, epoch, domain: DomainId::ENGINE, op_type, request: None, payload, ..log[0].clone() });
     }
     log
 }
@@ -86,13 +86,13 @@ fn the_state_keeps_the_contract_of_the_log() {
     let log = recorded();
     for number in 1..=27 {
         let op = OpType::from_number(number).expect("ops are numbered without a gap");
-        let count = log.iter().filter(|entry| entry.domain == Domain::METADATA && entry.op_type == number).count();
+        let count = log.iter().filter(|entry| entry.domain == DomainId::METADATA && entry.op_type == number).count();
         assert!(count > 0, "{op:?} is not in the history: it would check nothing");
     }
     assert!(log.iter().filter(|entry| entry.request.is_some()).count() > 50);
     let config = world::config(1);
-    let own = (1..=27).map(|op_type| (Domain::METADATA, op_type));
-    let known: Vec<_> = own.chain([OP_EPOCH_START, OP_DIGEST].map(|op| (Domain::ENGINE, op))).collect();
+    let own = (1..=27).map(|op_type| (DomainId::METADATA, op_type));
+    let known: Vec<_> = own.chain([OP_EPOCH_START, OP_DIGEST].map(|op| (DomainId::ENGINE, op))).collect();
     oplog::conformance::run(|| Metadata::new(config.clone(), Position::default()), &log, &known);
     let state = Metadata::new(config, Position::default());
     for entry in &log {

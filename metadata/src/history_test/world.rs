@@ -256,7 +256,8 @@ impl World {
         let done = self.state.step(self.now()).map_err(|why| why.to_string())?;
         self.read_log()?;
         let writer = self.state.write();
-        let tenants = writer.dir.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_ref().to_owned())).collect();
+        let tenants =
+            writer.accounts.tenants.iter().map(|(ix, tenant)| (ix, tenant.name.as_ref().to_owned())).collect();
         drop(writer);
         for entry in &self.log[known..] {
             self.model.audit(entry, &tenants)?;

@@ -5,15 +5,15 @@
 //! never taken, and what is soft pinned only when drawing finds nothing else. An object that also lies on disk loses its
 //! memory replicas only.
 
+use ledger::{CallRefused, Inconsistent, Settings, TenantIx};
+
 use crate::apply::replica_bit;
-use crate::errors::Inconsistent;
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{Evicted, EvictionOp, KeyRef, OpType, ReplicaMask};
 use crate::segments::SegmentState;
-use crate::settings::Settings;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping, is_over};
-use crate::types::{CallRefused, Pin, SegmentIx, SegmentKind, TenantIx, extent};
+use crate::types::{Pin, SegmentIx, SegmentKind, extent};
 
 /// Draws for each object that goes.
 const DRAWS: usize = 8;
@@ -41,14 +41,14 @@ struct Candidate {
 
 impl Stepping<'_, '_> {
     pub(super) fn evict(&mut self) -> Result<(), CallRefused> {
-        let pressed = self.writer.pressed;
+        let pressed = self.writer.own.pressed;
         let goal = self.bytes_to_evict();
         if goal == 0 {
             return Ok(());
         }
         let chosen = self.choose(goal);
         if chosen.is_empty() {
-            self.writer.evict_to = None;
+            self.writer.own.evict_to = None;
             return Ok(());
         }
         let more = chosen.iter().map(|candidate| candidate.bytes).sum::<u64>() < goal;
@@ -63,7 +63,7 @@ impl Stepping<'_, '_> {
             let mut failed = Ok(());
             op.items.retain(|item| match apply.evict(item) {
                 Ok(()) => true,
-                Err(Inconsistent::PromisedSince) => false,
+                Err(Inconsistent::DecideAnew) => false,
                 Err(error) => {
                     failed = Err(error);
                     true
@@ -109,32 +109,33 @@ impl Stepping<'_, '_> {
     fn bytes_to_evict(&mut self) -> u64 {
         let Settings { eviction_high_watermark: watermark, eviction_ratio: ratio, .. } = self.in_force().settings;
         // What is draining goes by itself, and takes nothing new.
-        let open = self.writer.dir.segments.open(SegmentKind::Memory).all();
+        let open = self.writer.own.dir.segments.open(SegmentKind::Memory).all();
         let (used_bytes, all) = (open.used_bytes, open.usable_bytes as f64);
         let used = used_bytes as f64;
         let over = used > all * watermark;
-        let targets = [over.then_some(all * (watermark - ratio)), self.writer.pressed.then_some(used - all * ratio)];
+        let targets =
+            [over.then_some(all * (watermark - ratio)), self.writer.own.pressed.then_some(used - all * ratio)];
         let targets = targets.into_iter().flatten().map(|target| target.max(0.0) as u64);
-        let target = targets.chain(self.writer.evict_to).min().filter(|target| *target < used_bytes);
-        self.writer.pressed = false;
-        self.writer.evict_to = target;
+        let target = targets.chain(self.writer.own.evict_to).min().filter(|target| *target < used_bytes);
+        self.writer.own.pressed = false;
+        self.writer.own.evict_to = target;
         target.map_or(0, |target| used_bytes - target)
     }
 
     fn draw(&mut self) -> Vec<Drawn> {
         let Stepping { state, writer, now, .. } = self;
         let grace_from_ms = writer.grace_from_ms;
-        let in_force = writer.dir.in_force(&state.config);
+        let in_force = writer.accounts.in_force(state.config.settings);
         let lease_grace_until_ms = grace_from_ms.map_or(0, |from_ms| from_ms + in_force.kept().object_lease_ms);
-        let writer = &mut ***writer;
-        let open = writer.dir.segments.open(SegmentKind::Memory);
+        let writer = &mut ****writer;
+        let open = writer.own.dir.segments.open(SegmentKind::Memory);
         let used_bytes = open.all().used_bytes;
         let mut found = Vec::with_capacity(if used_bytes == 0 { 0 } else { STEP_DRAWS });
         for _ in 0..found.capacity() {
             // By what they hold: one that is full is found beside any number that are empty.
-            let segment = open.at_used_byte(writer.rng.below(used_bytes as usize) as u64);
-            let Some(segment) = segment.and_then(|ix| writer.dir.segments.get(ix)) else { continue };
-            let at = writer.rng.below(segment.holders().len());
+            let segment = open.at_used_byte(writer.own.rng.below(used_bytes as usize) as u64);
+            let Some(segment) = segment.and_then(|ix| writer.own.dir.segments.get(ix)) else { continue };
+            let at = writer.own.rng.below(segment.holders().len());
             let Some(holder) = segment.holders().get(at) else { continue };
             let shard = state.shards[holder.shard()].lock();
             let Some(object) = shard.find_by(holder, |object| lies_at(object, segment.info.ix, at)) else { continue };
@@ -155,7 +156,7 @@ impl Stepping<'_, '_> {
     fn candidate(&self, drawn: &Drawn) -> Option<Candidate> {
         let shard = self.state.shards[drawn.holder.shard()].lock();
         let object = shard.find_by(drawn.holder, |object| lies_at(object, drawn.segment, drawn.at))?;
-        let segments = &self.writer.dir.segments;
+        let segments = &self.writer.own.dir.segments;
         let in_memory = |ix| segments.get(ix).is_none_or(|segment| segment.info.kind == SegmentKind::Memory);
         let is_open = |ix| segments.get(ix).is_some_and(|segment| segment.info.state == SegmentState::Mounted);
         let goes = || object.replicas.iter().enumerate().filter(|(_, r)| in_memory(r.place.segment));

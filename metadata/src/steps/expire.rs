@@ -1,11 +1,12 @@
 //! Clients that are silent, what they leave behind, and puts, transfers and tasks that take too long.
 
+use ledger::{CallRefused, ItemId, TenantIx};
 use oplog::ClientId;
 
 use crate::op::{ClientLeftOp, DiscardOp, ForgetAnswersOp, KeyRef, OpType, TaskUpdate, TaskUpdateOp};
+use crate::owners::Owner;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping, is_over};
 use crate::tasks::TaskState;
-use crate::types::{CallRefused, ItemId, TenantIx};
 
 /// Clients looked at or expired at a time.
 const CLIENTS_MAX: usize = 64;
@@ -15,7 +16,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 10;
 impl Stepping<'_, '_> {
     pub(super) fn expire_clients(&mut self) -> Result<(), CallRefused> {
         let ttl_ms = self.in_force().kept().client_ttl_ms;
-        let clients = self.writer.dir.clients.iter();
+        let clients = self.writer.accounts.clients.iter();
         let silent = clients.filter(|(_, client)| !client.expired && self.is_over(client.heard_ms, ttl_ms));
         let silent: Vec<ClientId> = silent.map(|(id, _)| id).take(CLIENTS_MAX).collect();
         self.done.more |= silent.len() == CLIENTS_MAX;
@@ -28,31 +29,33 @@ impl Stepping<'_, '_> {
 
     /// Unfinished work of expired clients, then their tasks, then the answers kept for them, then themselves. Their segments go like any other.
     pub(super) fn clean_up_after_clients(&mut self) -> Result<(), CallRefused> {
-        let expired: Vec<ClientId> = self.writer.dir.clients.expired.iter().take(CLIENTS_MAX).copied().collect();
+        let expired: Vec<ClientId> = self.writer.accounts.clients.expired.iter().take(CLIENTS_MAX).copied().collect();
         for id in expired {
-            let Some(client) = self.writer.dir.clients.get(id) else { continue };
-            if !client.living.is_empty() {
+            let Some(client) = self.writer.accounts.clients.get(id) else { continue };
+            let owner = self.writer.own.dir.owners.get(id);
+            if owner.is_some_and(|owner| !owner.living.is_empty()) {
                 self.writer.commit_op(OpType::ClientExpire, &ClientLeftOp { client: id.0 }, self.now)?;
                 self.done.more = true;
                 break;
             }
             // Tens of MB, maybe: what gives them back at once holds everybody up.
-            if client.is_bare() && client.answer_bytes > ANSWER_BYTES_MAX {
+            let is_bare = owner.is_none_or(Owner::is_bare);
+            if is_bare && client.answer_bytes > ANSWER_BYTES_MAX {
                 let Some(below) = client.oldest_answers(STEP_OBJECTS_MAX, ANSWER_BYTES_MAX) else { continue };
                 let op = ForgetAnswersOp { client: id.0, below };
                 self.writer.commit_op(OpType::ForgetAnswers, &op, self.now)?;
                 self.done.more = true;
                 break;
             }
-            if client.is_bare() {
+            let Some(owner) = owner.filter(|_| !is_bare) else {
                 self.writer.commit_op(OpType::ClientGone, &ClientLeftOp { client: id.0 }, self.now)?;
-                self.done.more |= !self.writer.dir.clients.expired.is_empty();
+                self.done.more |= !self.writer.accounts.clients.expired.is_empty();
+                continue;
+            };
+            if owner.tasks.is_empty() && owner.unfinished.is_empty() {
                 continue;
             }
-            if client.tasks.is_empty() && client.unfinished.is_empty() {
-                continue;
-            }
-            let tasks: Vec<_> = client.tasks.iter().take(STEP_OBJECTS_MAX).copied().collect();
+            let tasks: Vec<_> = owner.tasks.iter().take(STEP_OBJECTS_MAX).copied().collect();
             if !tasks.is_empty() {
                 self.done.tasks_updated += tasks.len() as u64;
                 let updates = tasks.into_iter().map(TaskUpdate::Fail).collect();
@@ -70,8 +73,8 @@ impl Stepping<'_, '_> {
         let timeout_ms = self.in_force().kept().put_start_timeout_ms;
         let is_late = |step: &Self, since_ms| step.is_over(since_ms, timeout_ms);
         // The oldest of each client decides: ids grow with time.
-        let late = self.writer.dir.clients.iter().filter(|(_, client)| {
-            client.unfinished.first_key_value().is_some_and(|(_, work)| is_late(self, work.since_ms))
+        let late = self.writer.own.dir.owners.iter().filter(|(_, owner)| {
+            owner.unfinished.first_key_value().is_some_and(|(_, work)| is_late(self, work.since_ms))
         });
         let Some(id) = late.map(|(id, _)| id).next() else { return Ok(()) };
         self.done.more = true;
@@ -80,8 +83,8 @@ impl Stepping<'_, '_> {
     }
 
     fn discard_of(&mut self, id: ClientId, is_late: impl Fn(u64) -> bool) -> Result<(), CallRefused> {
-        let Some(client) = self.writer.dir.clients.get(id) else { return Ok(()) };
-        let late = client.unfinished.iter().take_while(|(_, work)| is_late(work.since_ms)).take(STEP_OBJECTS_MAX);
+        let Some(owner) = self.writer.own.dir.owners.get(id) else { return Ok(()) };
+        let late = owner.unfinished.iter().take_while(|(_, work)| is_late(work.since_ms)).take(STEP_OBJECTS_MAX);
         let found: Vec<(TenantIx, Box<[u8]>, ItemId)> = late
             .filter_map(|(item, work)| {
                 let shard = self.state.shards[work.hash.shard()].lock();
@@ -104,7 +107,7 @@ impl Stepping<'_, '_> {
 
     pub(super) fn update_tasks(&mut self) -> Result<(), CallRefused> {
         let timeout_ms = self.in_force().kept().task_timeout_ms;
-        let tasks = &self.writer.dir.tasks;
+        let tasks = &self.writer.own.dir.tasks;
         let surplus = tasks.finished().len().saturating_sub(self.state.config.finished_tasks_max);
         let mut updates: Vec<TaskUpdate> =
             tasks.finished().iter().take(surplus.min(STEP_OBJECTS_MAX)).copied().map(TaskUpdate::Forget).collect();

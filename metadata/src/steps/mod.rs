@@ -4,15 +4,15 @@
 //!
 //! Only the primary takes steps, and each one is an op: a standby has no clock that could expire anything.
 
+use ledger::{CallRefused, InForce, Now};
+
 mod evict;
 mod expire;
 pub(crate) mod round;
 mod settings;
 mod space;
 
-use crate::settings::InForce;
 use crate::state::{Metadata, WriterGuard};
-use crate::types::{CallRefused, Now};
 
 /// Objects that one step touches at most: what others wait for, since nothing goes on beside it.
 pub(crate) const STEP_OBJECTS_MAX: usize = 64;
@@ -45,7 +45,7 @@ type Kind = fn(&mut Stepping<'_, '_>) -> Result<(), CallRefused>;
 
 impl Stepping<'_, '_> {
     pub(crate) fn in_force(&self) -> InForce {
-        self.writer.dir.in_force(&self.state.config)
+        self.writer.accounts.in_force(self.state.config.settings)
     }
 
     /// A thing that began at `since_ms` is over after `duration_ms`, but never within that time of a promotion.
@@ -80,7 +80,7 @@ impl Metadata {
         let mut sum = Steps::default();
         for kind in kinds {
             let mut writer = self.write();
-            if writer.log.is_none() || !may_log() {
+            if !writer.is_primary() || !may_log() {
                 return Err(CallRefused::NotPrimary);
             }
             let mut step = Stepping { state: self, writer: &mut writer, now, done: sum };

@@ -1,12 +1,12 @@
 //! The settings of the cluster, where it has none yet; and the end of what is owed.
 
-use crate::settings::InForce;
+use ledger::{CallRefused, InForce};
+
 use crate::steps::Stepping;
-use crate::types::CallRefused;
 
 impl Stepping<'_, '_> {
     pub(super) fn settle(&mut self) -> Result<(), CallRefused> {
-        let op = match self.writer.dir.settings.get() {
+        let op = match self.writer.accounts.settings.get() {
             // There was no room in the log when this member was promoted.
             None => {
                 let own = InForce::started_with(self.state.config.settings);

@@ -1,12 +1,14 @@
 //! Segments that are going, and retired space that becomes free.
 
+use ledger::{CallRefused, TenantIx};
+
 use crate::holders::Holders;
 use crate::op::{DropReplicasOp, KeyRef, OpType, ReleaseOp, Retire, SegmentOp};
 use crate::segments::SegmentState;
 use crate::steps::evict::lies_at;
 use crate::steps::round::next_of;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping};
-use crate::types::{CallRefused, SegmentIx, TenantIx};
+use crate::types::SegmentIx;
 
 impl Stepping<'_, '_> {
     pub(super) fn unmount(&mut self) -> Result<(), CallRefused> {
@@ -19,8 +21,8 @@ impl Stepping<'_, '_> {
     }
 
     fn next_drained(&mut self) -> Option<SegmentIx> {
-        let segments = &self.writer.dir.segments;
-        let mut last = self.writer.rounds.draining;
+        let segments = &self.writer.own.dir.segments;
+        let mut last = self.writer.own.rounds.draining;
         let looked_at = next_of(&segments.draining, last).inspect(|ix| last = *ix);
         let drained = looked_at.into_iter().find(|ix| {
             segments.get(*ix).is_some_and(|segment| match segment.info.state {
@@ -28,25 +30,25 @@ impl Stepping<'_, '_> {
                 SegmentState::Mounted | SegmentState::Unmounting => false,
             })
         });
-        self.writer.rounds.draining = last;
+        self.writer.own.rounds.draining = last;
         drained
     }
 
     /// One that is going and that holds something, or that nobody uses any more.
     fn next_to_empty(&mut self) -> Option<SegmentIx> {
-        let segments = &self.writer.dir.segments;
-        let mut last = self.writer.rounds.unmounting;
+        let segments = &self.writer.own.dir.segments;
+        let mut last = self.writer.own.rounds.unmounting;
         let looked_at = next_of(&segments.unmounting, last).inspect(|ix| last = *ix);
         let next = looked_at.into_iter().find(|ix| {
             segments.get(*ix).is_some_and(|segment| !segment.holders().is_empty() || segment.retired_bytes() == 0)
         });
-        self.writer.rounds.unmounting = last;
+        self.writer.own.rounds.unmounting = last;
         next
     }
 
     /// The newest holders go first: the list shrinks from its end, and nobody has to move.
     fn unmount_step(&mut self, segment: SegmentIx) -> Result<(), CallRefused> {
-        let holders = self.writer.dir.segments.get(segment).map(|segment| segment.holders());
+        let holders = self.writer.own.dir.segments.get(segment).map(|segment| segment.holders());
         let count = holders.map_or(0, Holders::len);
         if count == 0 {
             self.done.segments_gone += 1;
@@ -77,8 +79,8 @@ impl Stepping<'_, '_> {
         let waits = [(Retire::AfterLease, kept.object_lease_ms), (Retire::AfterPut, kept.put_release_timeout_ms)];
         let mut due: Vec<ReleaseOp> = Vec::new();
         let mut budget = STEP_OBJECTS_MAX;
-        let segments = &self.writer.dir.segments;
-        let mut last = self.writer.rounds.retiring;
+        let segments = &self.writer.own.dir.segments;
+        let mut last = self.writer.own.rounds.retiring;
         for ix in next_of(&segments.retiring, last) {
             let Some(segment) = segments.get(ix).filter(|_| budget > 0) else { break };
             last = ix;
@@ -91,7 +93,7 @@ impl Stepping<'_, '_> {
                 }
             }
         }
-        self.writer.rounds.retiring = last;
+        self.writer.own.rounds.retiring = last;
         self.done.more |= budget == 0;
         for op in due {
             self.done.extents_released += u64::from(op.count);

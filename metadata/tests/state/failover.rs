@@ -211,7 +211,7 @@ fn the_engines_own_entries_change_nothing_but_the_position() {
         seq: at.seq + 1,
         epoch: at.epoch + 3,
         timestamp_ms: 0,
-        domain: oplog::Domain::ENGINE,
+        domain: oplog::DomainId::ENGINE,
         op_type: 1,
         request: None,
         key: Default::default(),

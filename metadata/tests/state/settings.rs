@@ -2,7 +2,7 @@
 //! that was promised.
 
 use oplog::{
-    ApplyError, Domain, Draft, Entry, InstallError, OP_EPOCH_START, Position, Rebuild, ReplicatedState, Secret, Tail,
+    ApplyError, DomainId, Draft, Entry, InstallError, OP_EPOCH_START, Position, Rebuild, ReplicatedState, Secret, Tail,
     TailConfig,
 };
 use understudy_metadata::{
@@ -135,7 +135,7 @@ fn a_primary_whose_log_was_full_sets_them_with_its_first_step() {
     let state = Metadata::new(config(), Position::default());
     let (tail, mut log) = Tail::new(TailConfig { entries_max: 1, ..TailConfig::default() }, Position::default());
     tail.set_floor(Some(1));
-    let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
+    let (domain, op_type) = (DomainId::ENGINE, OP_EPOCH_START);
     let payload = &Secret([7; 16]).payload_behind(0);
     let draft = Draft { domain, op_type, timestamp_ms: 0, request: None, key: b"", payload };
     state.apply(&log.reserve(payload.len()).unwrap().append(&draft).decode().unwrap()).unwrap();

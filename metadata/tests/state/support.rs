@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use oplog::{
-    Appender, ClientId, Digest, Domain, Draft, Entry, OP_EPOCH_START, Position, Rebuild, ReplicatedState, Secret, Tail,
-    TailConfig,
+    Appender, ClientId, Digest, DomainId, Draft, Entry, OP_EPOCH_START, Position, Rebuild, ReplicatedState, Secret,
+    Tail, TailConfig,
 };
 use understudy_metadata::{
     Answer, Bound, Call, CallRefused, Config, ItemId, ListKeys, Metadata, Now, Outcome, Pin, Place, Placement,
@@ -88,7 +88,7 @@ impl Primary {
     pub(crate) fn with_secret(config: Config, secret: Secret) -> Primary {
         Primary::begun(config, TailConfig::default(), |state, log| {
             let payload = &secret.payload_behind(0);
-            let (domain, op_type) = (Domain::ENGINE, OP_EPOCH_START);
+            let (domain, op_type) = (DomainId::ENGINE, OP_EPOCH_START);
             let draft = Draft { domain, op_type, timestamp_ms: 0, request: None, key: b"", payload };
             let frame = log.reserve(payload.len()).unwrap().append(&draft);
             state.apply(&frame.decode().unwrap()).unwrap();

@@ -118,7 +118,7 @@ fn digests_in_the_log_are_those_of_the_state_before_them() {
     let (primary, follower) = pair();
     let logged = primary.state.log_digests(primary.now()).unwrap();
     let entry = entries(&primary, follower.applied().seq).pop().unwrap();
-    assert_eq!((entry.domain, entry.op_type), (oplog::Domain::ENGINE, oplog::OP_DIGEST));
+    assert_eq!((entry.domain, entry.op_type), (oplog::DomainId::ENGINE, oplog::OP_DIGEST));
     assert_eq!(oplog::Digests::decode(entry.position(), &entry.payload, 1025), Ok(logged.clone()));
     follower.apply(&entry).unwrap();
     assert_eq!(follower.digests(), logged);

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::run;
 use super::toy::{Fault, OP_ADD, OP_CLEAR_GROUP, OP_EPOCH_START, OP_REMOVE, Toy};
 use crate::codec::encode_payload;
-use crate::entry::{Domain, Entry};
+use crate::entry::{DomainId, Entry};
 
 const HISTORY: usize = 300;
 
@@ -27,21 +27,21 @@ fn history(numbers: impl IntoIterator<Item = u32>) -> Vec<Entry> {
         let (domain, op_type) = match bytes[2] % 16 {
             _ if seq % 101 == 0 => {
                 epoch += 2;
-                (Domain::ENGINE, OP_EPOCH_START)
+                (DomainId::ENGINE, OP_EPOCH_START)
             }
             0 => {
                 living.retain(|other| other[0] != key[0]);
                 encode_payload(&key[0], &mut payload);
-                (Domain::METADATA, OP_CLEAR_GROUP)
+                (DomainId::METADATA, OP_CLEAR_GROUP)
             }
             1..=5 if living.remove(&key) => {
                 encode_payload(&(), &mut payload);
-                (Domain::METADATA, OP_REMOVE)
+                (DomainId::METADATA, OP_REMOVE)
             }
             _ => {
                 living.insert(key);
                 encode_payload(&(i64::from(number) - i64::from(u32::MAX / 2)), &mut payload);
-                (Domain::METADATA, OP_ADD)
+                (DomainId::METADATA, OP_ADD)
             }
         };
         let (key, payload) = (Bytes::copy_from_slice(&key), Bytes::from(payload));
@@ -55,11 +55,11 @@ fn numbers(count: usize) -> impl Iterator<Item = u32> {
     (0..count as u32).map(|i| (xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()) >> 20) as u32)
 }
 
-const KNOWN: [(Domain, u8); 4] = [
-    (Domain::ENGINE, OP_EPOCH_START),
-    (Domain::METADATA, OP_ADD),
-    (Domain::METADATA, OP_REMOVE),
-    (Domain::METADATA, OP_CLEAR_GROUP),
+const KNOWN: [(DomainId, u8); 4] = [
+    (DomainId::ENGINE, OP_EPOCH_START),
+    (DomainId::METADATA, OP_ADD),
+    (DomainId::METADATA, OP_REMOVE),
+    (DomainId::METADATA, OP_CLEAR_GROUP),
 ];
 
 fn run_with(fault: Fault, history: &[Entry]) {
@@ -126,7 +126,7 @@ proptest! {
     fn any_valid_history_passes(numbers in proptest::collection::vec(any::<u32>(), 2..160)) {
         let history = history(numbers);
         // A history of nothing but clears of what is not there changes nothing, and is refused as such.
-        prop_assume!(history.iter().any(|entry| entry.op_type == OP_ADD && entry.domain == Domain::METADATA));
+        prop_assume!(history.iter().any(|entry| entry.op_type == OP_ADD && entry.domain == DomainId::METADATA));
         run_with(Fault::None, &history);
     }
 }

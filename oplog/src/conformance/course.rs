@@ -4,7 +4,7 @@
 //!
 //! Absent on purpose: the rules themselves.
 
-use crate::entry::{Domain, Entry, Position};
+use crate::entry::{DomainId, Entry, Position};
 use crate::state::{Digest, Rebuild, ReplicatedState, ShardImage};
 
 /// How many points of the history most checks start from.
@@ -15,7 +15,7 @@ const LOOKS: usize = 32;
 pub(super) struct Course<'a, S> {
     pub(super) empty: &'a dyn Fn() -> S,
     pub(super) history: &'a [Entry],
-    pub(super) known: &'a [(Domain, u8)],
+    pub(super) known: &'a [(DomainId, u8)],
     digests: Vec<Digest>,
     start: Position,
     pub(super) shards: u32,
@@ -25,7 +25,7 @@ impl<'a, S: ReplicatedState> Course<'a, S> {
     pub(super) fn new(
         empty: &'a dyn Fn() -> S,
         history: &'a [Entry],
-        known: &'a [(Domain, u8)],
+        known: &'a [(DomainId, u8)],
         digests: Vec<Digest>,
     ) -> Self {
         let state = empty();

@@ -15,14 +15,14 @@ mod replay;
 #[cfg(test)]
 mod toy;
 
-use crate::entry::{Domain, Entry};
+use crate::entry::{DomainId, Entry};
 use crate::state::ReplicatedState;
 use course::Course;
 
 /// Panics when the state breaks the contract. `history` follows on what `empty` gives: seq by seq, each
 /// entry valid. `known`: the ops that the state understands, those of the engine too; all others of the
 /// 256 ops in each of the 256 domains it must refuse.
-pub fn run<S: ReplicatedState>(empty: impl Fn() -> S, history: &[Entry], known: &[(Domain, u8)]) {
+pub fn run<S: ReplicatedState>(empty: impl Fn() -> S, history: &[Entry], known: &[(DomainId, u8)]) {
     assert!(history.len() >= 2, "conformance: a history of {} entries checks nothing", history.len());
     let course = Course::new(&empty, history, known, replay::digests(&empty, history));
     replay::sums(&course);

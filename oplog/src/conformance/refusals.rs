@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::course::Course;
-use crate::entry::{Domain, Entry, OP_TYPE_NEVER};
+use crate::entry::{DomainId, Entry, OP_TYPE_NEVER};
 use crate::state::{ApplyError, ReplicatedState};
 
 pub(super) fn check<S: ReplicatedState>(course: &Course<'_, S>) {
@@ -37,7 +37,7 @@ fn check_order<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usiz
 
 fn check_understanding<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
     let next = &course.history[held];
-    let foreign = Entry { domain: Domain::NEVER, ..next.clone() };
+    let foreign = Entry { domain: DomainId::NEVER, ..next.clone() };
     expect(course, state, held, "an entry of an unknown domain", &foreign, &ApplyError::UnknownDomain);
     let unknown = Entry { op_type: OP_TYPE_NEVER, ..next.clone() };
     let refusal = ApplyError::UnknownOp { domain: next.domain, op_type: OP_TYPE_NEVER };
@@ -47,7 +47,7 @@ fn check_understanding<S: ReplicatedState>(course: &Course<'_, S>, state: &S, he
 /// Every op of every domain but those that are known, the engine's like any other.
 fn check_all_unknown<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
     let (next, at) = (&course.history[held], course.position(held));
-    for domain in (0..=u8::MAX).map(Domain) {
+    for domain in (0..=u8::MAX).map(DomainId) {
         let knows_domain = course.known.iter().any(|(known, _)| *known == domain);
         for op_type in (0..=u8::MAX).filter(|op_type| !course.known.contains(&(domain, *op_type))) {
             let refusal = match knows_domain {
@@ -66,7 +66,7 @@ fn check_all_unknown<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held
 /// Not for the engine's own entries: a state need not look into those.
 fn check_payloads<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
     let next = &course.history[held];
-    if next.domain == Domain::ENGINE || next.payload.is_empty() {
+    if next.domain == DomainId::ENGINE || next.payload.is_empty() {
         return;
     }
     let mut other_version = next.payload.to_vec();

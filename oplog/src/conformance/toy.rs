@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::codec::{decode_payload, encode_payload};
-use crate::entry::{Domain, Entry, OP_TYPE_NEVER, Position};
+use crate::entry::{DomainId, Entry, OP_TYPE_NEVER, Position};
 use crate::state::{ApplyError, Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
 
 pub(super) const OP_EPOCH_START: u8 = 1;
@@ -115,15 +115,15 @@ impl Shards {
     fn apply(&mut self, entry: &Entry, held: &Held, fault: Fault) -> Result<(), ApplyError> {
         self.check_next(entry, fault)?;
         match (entry.domain, entry.op_type) {
-            (Domain::ENGINE, OP_EPOCH_START) => {}
-            (Domain::ENGINE, op_type)
+            (DomainId::ENGINE, OP_EPOCH_START) => {}
+            (DomainId::ENGINE, op_type)
                 if fault == Fault::TakesUnknownOpsOfTheEngine
                     && op_type > OP_EPOCH_START
                     && op_type != OP_TYPE_NEVER => {}
-            (Domain::METADATA, OP_ADD) => self.add(entry, held, fault)?,
-            (Domain::METADATA, OP_REMOVE) => self.remove(entry, held, fault)?,
-            (Domain::METADATA, OP_CLEAR_GROUP) => self.clear_group(entry, held, fault)?,
-            (Domain::ENGINE | Domain::METADATA, op_type) => {
+            (DomainId::METADATA, OP_ADD) => self.add(entry, held, fault)?,
+            (DomainId::METADATA, OP_REMOVE) => self.remove(entry, held, fault)?,
+            (DomainId::METADATA, OP_CLEAR_GROUP) => self.clear_group(entry, held, fault)?,
+            (DomainId::ENGINE | DomainId::METADATA, op_type) => {
                 if fault == Fault::RefusedOpMovesOn {
                     self.applied = entry.position();
                 }

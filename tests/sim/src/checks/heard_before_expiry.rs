@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use election::{Incarnation, Service};
 use metadata::OpType;
-use oplog::{ClientId, Domain, Entry};
+use oplog::{ClientId, DomainId, Entry};
 
 use super::violated;
 use crate::member::TTL_STEP_MS_MAX;
@@ -73,7 +73,7 @@ impl Heard {
             return self.heard(who, stamp.client);
         }
         let Some(reign) = self.reigns.get(&who) else { return };
-        if entry.domain != Domain::METADATA || entry.op_type != OpType::ClientExpire as u8 {
+        if entry.domain != DomainId::METADATA || entry.op_type != OpType::ClientExpire as u8 {
             return;
         }
         let client = ClientId(oplog::decode_payload(&entry.payload).expect("its only field is the client"));

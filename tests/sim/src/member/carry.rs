@@ -202,7 +202,7 @@ impl Member {
         let mut is_digest = false;
         for frame in &frames {
             let entry = frame.decode().expect("it was encoded here");
-            is_digest = entry.domain == oplog::Domain::ENGINE;
+            is_digest = entry.domain == oplog::DomainId::ENGINE;
             cx.checks.heard.logged(self.me, &entry, state.settings().kept().client_ttl_ms);
             if let Some(stamp) = entry.request {
                 let request = (stamp.client, stamp.number);

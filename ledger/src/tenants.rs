@@ -1,50 +1,76 @@
 //! The tenants: names, quotas, and how much each holds.
 //!
-//! Invariants: a number is never used again, so that nothing that was told of a tenant can be taken for another one of its name; a
-//! tenant that goes holds no object and has no open task; the default tenant stays.
+//! Invariants: a number is never used again, so that nothing that was told of a tenant can be taken
+//! for another one of its name; a tenant that goes holds nothing in any domain; the default tenant
+//! stays.
 //!
-//! Deliberately absent: when a tenant goes. An operator says so, or the primary makes room for a new one.
+//! Deliberately absent: when a tenant goes. An operator says so, or the primary makes room for a
+//! new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use oplog::Digest;
+use oplog::{Digest, DomainId};
+use smallvec::SmallVec;
 
+use crate::call::{Address, TenantIx, forget_one};
 use crate::errors::{Inconsistent, require, same};
-use crate::hash::{RecordHash, Table, digest_of_numbers};
-use crate::types::{Address, TenantIx, forget_one};
+use crate::hash::{RecordHash, digest_of_numbers, table};
 
 /// Stands for a tenant that does not exist: no object is in it.
-pub(crate) const NO_TENANT: TenantIx = TenantIx::MAX;
-pub(crate) const DEFAULT_TENANT: TenantIx = 0;
+pub const NO_TENANT: TenantIx = TenantIx::MAX;
+pub const DEFAULT_TENANT: TenantIx = 0;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Tenant {
-    pub(crate) name: Arc<str>,
+pub struct Tenant {
+    pub name: Arc<str>,
     /// 0: none.
-    pub(crate) quota_bytes: u64,
-    /// Follow from the objects.
-    pub(crate) used_bytes: u64,
-    pub(crate) objects: u64,
-    /// Follows from the tasks: those that are open.
-    pub(crate) tasks: u64,
-    /// From where the client called that made it, as long as the primary of that moment leads. Volatile.
+    pub quota_bytes: u64,
+    /// Of each domain that holds something, in their order. Follows from what they hold.
+    usage: SmallVec<[(DomainId, Usage); 1]>,
+    /// From where the client called that made it, as long as the primary of that moment leads.
+    /// Volatile.
     made_from: Option<Address>,
 }
 
+/// What one domain holds of a tenant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Counted against the quota, with those of all other domains.
+    pub bytes: u64,
+    /// Things that are there for good: a tenant that has any is no idle one.
+    pub items: u64,
+    /// Work that is under way for it: likewise.
+    pub open: u64,
+}
+
+impl Usage {
+    fn is_empty(&self) -> bool {
+        *self == Usage::default()
+    }
+}
+
 impl Tenant {
+    pub fn usage(&self, domain: DomainId) -> Usage {
+        self.usage.iter().find(|(id, _)| *id == domain).map(|(_, usage)| *usage).unwrap_or_default()
+    }
+
+    pub fn used_bytes(&self) -> u64 {
+        self.usage.iter().map(|(_, usage)| usage.bytes).sum()
+    }
+
     fn digest(&self, ix: TenantIx) -> Digest {
-        let mut hash = RecordHash::new(Table::Tenants);
+        let mut hash = RecordHash::new(table::TENANTS);
         hash.number(ix.into()).text(self.name.as_bytes()).number(self.quota_bytes).finish()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.objects == 0 && self.used_bytes == 0 && self.tasks == 0
+    pub fn is_empty(&self) -> bool {
+        self.usage.iter().all(|(_, usage)| usage.is_empty())
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Tenants {
+pub struct Tenants {
     by_ix: BTreeMap<TenantIx, Tenant>,
     by_name: BTreeMap<Arc<str>, TenantIx>,
     /// Empty and without a quota, but for the default one: nobody would miss them.
@@ -54,11 +80,11 @@ pub(crate) struct Tenants {
     next_ix: TenantIx,
     digest: Digest,
     /// Came or went since readers were last told.
-    pub(crate) changed_names: Vec<Arc<str>>,
+    pub changed_names: Vec<Arc<str>>,
 }
 
 impl Tenants {
-    pub(crate) fn new() -> Tenants {
+    pub fn new() -> Tenants {
         let mut tenants = Tenants {
             by_ix: BTreeMap::new(),
             by_name: BTreeMap::new(),
@@ -72,67 +98,70 @@ impl Tenants {
         tenants
     }
 
-    pub(crate) fn digest(&self) -> Digest {
+    pub fn digest(&self) -> Digest {
         self.digest + self.counter_digest()
     }
 
     fn counter_digest(&self) -> Digest {
-        digest_of_numbers(Table::Counters, [2, self.next_ix.into()])
+        digest_of_numbers(table::COUNTERS, [0, self.next_ix.into()])
     }
 
     /// Names and quotas, counted.
-    pub(crate) fn counted_digest(&self) -> Digest {
+    pub fn counted_digest(&self) -> Digest {
         self.by_ix.iter().map(|(ix, tenant)| tenant.digest(*ix)).sum::<Digest>() + self.counter_digest()
     }
 
-    /// How much each holds: it follows from the objects.
-    pub(crate) fn usage_digest(&self) -> Digest {
-        let usage = |(ix, tenant): (&TenantIx, &Tenant)| {
-            digest_of_numbers(Table::Usage, [u64::from(*ix), tenant.used_bytes, tenant.objects])
+    /// How much each holds: it follows from what the domains hold.
+    pub fn usage_digest(&self) -> Digest {
+        let of_domain = |ix: TenantIx, domain: DomainId, usage: Usage| {
+            digest_of_numbers(table::USAGE, [ix.into(), domain.0.into(), usage.bytes, usage.items, usage.open])
         };
-        self.by_ix.iter().map(usage).sum()
+        let of_tenant = |(ix, tenant): (&TenantIx, &Tenant)| {
+            let used = tenant.usage.iter().filter(|(_, usage)| !usage.is_empty());
+            used.map(|(domain, usage)| of_domain(*ix, *domain, *usage)).sum::<Digest>()
+        };
+        self.by_ix.iter().map(of_tenant).sum()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.by_ix.len()
     }
 
     /// Of the next one that is made.
-    pub(crate) fn next_ix(&self) -> TenantIx {
+    pub fn next_ix(&self) -> TenantIx {
         self.next_ix
     }
 
-    pub(crate) fn ix_of(&self, name: &str) -> Option<TenantIx> {
+    pub fn ix_of(&self, name: &str) -> Option<TenantIx> {
         if name.is_empty() { Some(DEFAULT_TENANT) } else { self.by_name.get(name).copied() }
     }
 
-    pub(crate) fn get(&self, ix: TenantIx) -> Option<&Tenant> {
+    pub fn get(&self, ix: TenantIx) -> Option<&Tenant> {
         self.by_ix.get(&ix)
     }
 
     /// In the order in which they were made.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (TenantIx, &Tenant)> {
+    pub fn iter(&self) -> impl Iterator<Item = (TenantIx, &Tenant)> {
         self.by_ix.iter().map(|(ix, tenant)| (*ix, tenant))
     }
 
     /// The oldest one that nobody would miss.
-    pub(crate) fn first_idle(&self) -> Option<TenantIx> {
+    pub fn first_idle(&self) -> Option<TenantIx> {
         self.idle.first().copied()
     }
 
-    pub(crate) fn is_idle(&self, ix: TenantIx) -> bool {
+    pub fn is_idle(&self, ix: TenantIx) -> bool {
         self.idle.contains(&ix)
     }
 
     /// `false`: the number is neither there nor the next one, or the name is another one's.
-    pub(crate) fn set(&mut self, ix: TenantIx, name: &str, quota_bytes: u64) -> bool {
+    pub fn set(&mut self, ix: TenantIx, name: &str, quota_bytes: u64) -> bool {
         if ix == self.next_ix && ix != NO_TENANT {
             if self.by_name.contains_key(name) {
                 return false;
             }
             let name: Arc<str> = name.into();
-            let tenant =
-                Tenant { name: Arc::clone(&name), quota_bytes, used_bytes: 0, objects: 0, tasks: 0, made_from: None };
+            let tenant = Tenant { name: Arc::clone(&name), quota_bytes, usage: SmallVec::new(), made_from: None };
             self.digest += tenant.digest(ix);
             self.by_ix.insert(ix, tenant);
             self.by_name.insert(Arc::clone(&name), ix);
@@ -149,8 +178,9 @@ impl Tenants {
         true
     }
 
-    /// From an image: rising numbers, the default one first. `false`: they are not, or the name is another one's.
-    pub(crate) fn install(&mut self, ix: TenantIx, name: &str, quota_bytes: u64) -> bool {
+    /// From an image: rising numbers, the default one first. `false`: they are not, or the name is
+    /// another one's.
+    pub fn install(&mut self, ix: TenantIx, name: &str, quota_bytes: u64) -> bool {
         if ix == DEFAULT_TENANT {
             return self.next_ix == DEFAULT_TENANT + 1 && self.set(ix, name, quota_bytes);
         }
@@ -161,11 +191,11 @@ impl Tenants {
         self.set(ix, name, quota_bytes)
     }
 
-    pub(crate) fn set_next_ix(&mut self, next: TenantIx) {
+    pub fn set_next_ix(&mut self, next: TenantIx) {
         self.next_ix = self.next_ix.max(next);
     }
 
-    pub(crate) fn remove(&mut self, ix: TenantIx) -> Result<(), Inconsistent> {
+    pub fn remove(&mut self, ix: TenantIx) -> Result<(), Inconsistent> {
         let tenant = self.by_ix.get(&ix).filter(|_| ix != DEFAULT_TENANT);
         let Some(tenant) = tenant else { return Err(Inconsistent::Other(format!("no tenant {ix} that can go"))) };
         require(tenant.is_empty(), || format!("tenant {ix} goes with {tenant:?}"))?;
@@ -182,25 +212,25 @@ impl Tenants {
     }
 
     /// Right after it was made, without a quota.
-    pub(crate) fn made_from(&mut self, ix: TenantIx, address: Option<Address>) {
+    pub fn made_from(&mut self, ix: TenantIx, address: Option<Address>) {
         if let Some(tenant) = self.by_ix.get_mut(&ix).filter(|tenant| is_idle(ix, tenant)) {
             tenant.made_from = address;
         }
     }
 
     /// Idle ones do not count.
-    pub(crate) fn count_from(&self, address: Address) -> usize {
+    pub fn count_from(&self, address: Address) -> usize {
         self.by_address.get(&address).copied().unwrap_or(0)
     }
 
-    pub(crate) fn has_room(&self, ix: TenantIx, bytes: u64) -> bool {
+    pub fn has_room(&self, ix: TenantIx, bytes: u64) -> bool {
         self.get(ix).is_none_or(|tenant| {
-            tenant.quota_bytes == 0 || tenant.used_bytes.saturating_add(bytes) <= tenant.quota_bytes
+            tenant.quota_bytes == 0 || tenant.used_bytes().saturating_add(bytes) <= tenant.quota_bytes
         })
     }
 
     /// What is kept twice, compared.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         same("digest of the tenants", self.counted_digest(), self.digest())?;
         let names = self.iter().map(|(ix, tenant)| (tenant.name.clone(), ix));
         same("names of the tenants", names.collect(), self.by_name.clone())?;
@@ -215,32 +245,19 @@ impl Tenants {
         same("the default tenant", self.by_name.get(""), Some(&DEFAULT_TENANT))
     }
 
-    pub(crate) fn usage_mut(&mut self, ix: TenantIx) -> Option<&mut u64> {
-        self.by_ix.get_mut(&ix).map(|tenant| &mut tenant.used_bytes)
-    }
-
-    pub(crate) fn object_came(&mut self, ix: TenantIx) {
-        self.count(ix, |tenant| tenant.objects += 1);
-    }
-
-    /// Its bytes have gone before.
-    pub(crate) fn object_went(&mut self, ix: TenantIx) {
-        self.count(ix, |tenant| tenant.objects -= 1);
-    }
-
-    pub(crate) fn task_came(&mut self, ix: TenantIx) {
-        self.count(ix, |tenant| tenant.tasks += 1);
-    }
-
-    /// It is not open any more.
-    pub(crate) fn task_ended(&mut self, ix: TenantIx) {
-        self.count(ix, |tenant| tenant.tasks -= 1);
-    }
-
-    fn count(&mut self, ix: TenantIx, change: impl FnOnce(&mut Tenant)) {
+    /// What a domain holds of a tenant has changed. A tenant that is not there holds nothing.
+    pub fn count(&mut self, ix: TenantIx, domain: DomainId, change: impl FnOnce(&mut Usage)) {
         let Some(tenant) = self.by_ix.get_mut(&ix) else { return };
         let was_idle = is_idle(ix, tenant);
-        change(tenant);
+        let at = match tenant.usage.iter().position(|(id, _)| *id >= domain) {
+            Some(at) if tenant.usage[at].0 == domain => at,
+            at => {
+                let at = at.unwrap_or(tenant.usage.len());
+                tenant.usage.insert(at, (domain, Usage::default()));
+                at
+            }
+        };
+        change(&mut tenant.usage[at].1);
         if is_idle(ix, tenant) != was_idle {
             self.relist(ix);
         }
@@ -265,7 +282,10 @@ impl Tenants {
     }
 }
 
-/// Objects say whether there are bytes, too: those of an object that goes are counted down right after it.
+/// Items say whether there are bytes, too: those of an item that goes are counted down right after
+/// it.
 fn is_idle(ix: TenantIx, tenant: &Tenant) -> bool {
-    ix != DEFAULT_TENANT && tenant.quota_bytes == 0 && tenant.objects == 0 && tenant.tasks == 0
+    ix != DEFAULT_TENANT
+        && tenant.quota_bytes == 0
+        && tenant.usage.iter().all(|(_, usage)| usage.items == 0 && usage.open == 0)
 }

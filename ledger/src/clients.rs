@@ -1,10 +1,13 @@
-//! The clients: who is alive, what each owns and has under way, and the answers kept for its retries.
+//! The clients: who is alive, and the answers kept for their retries. What a client owns, and has
+//! under way, is its domains' affair.
 //!
-//! Exactly once: an answer is kept, as the entries that gave it, until the client says that it has all answers below
-//! some number, or a bound is met. Whatever was forgotten is refused when it comes again, never run again. That holds
-//! beyond the client's life: a tombstone keeps the first number that may still run.
+//! Exactly once: an answer is kept, as the entries that gave it, until the client says that it has
+//! all answers below some number, or a bound is met. Whatever was forgotten is refused when it
+//! comes again, never run again. That holds beyond the client's life: a tombstone keeps the first
+//! number that may still run.
 //!
-//! Deliberately absent: when a client is expired, and which answers go; the primary decides and the log says it.
+//! Deliberately absent: when a client is expired, and which answers go; the primary decides and the
+//! log says it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +15,11 @@ use bytes::Bytes;
 use oplog::{ClientId, Digest, RequestStamp};
 use smallvec::SmallVec;
 
+use crate::bounds::Bound;
+use crate::call::{Address, Call, CallRefused, ENTRY_ITEMS_MAX, Op, forget_one};
 use crate::errors::{Inconsistent, require, same};
-use crate::hash::{KeyHash, RecordHash, RequestBody, Table};
-use crate::op::OpType;
+use crate::hash::{RecordHash, RequestBody, table};
 use crate::settings::TOMBSTONES_LIMIT;
-use crate::types::{
-    Address, Bound, Call, CallRefused, ENTRY_ITEMS_MAX, ItemId, SegmentIx, TaskId, TenantIx, forget_one,
-};
 
 /// Until a client has said which answers it has.
 const ANSWERS_RETRY_MS: u32 = 50;
@@ -27,55 +28,37 @@ const UNBURIED_MAX: usize = 64;
 
 /// A request that has run, or is running, in one or more entries.
 #[derive(Clone, Debug)]
-pub(crate) struct AnswerRecord {
-    pub(crate) op: OpType,
-    pub(crate) body_hash: u64,
-    /// Items done so far; for a removal by pattern 1 once it is finished.
-    pub(crate) items: u64,
-    /// Seq and payload of each, at least one; of a removal by pattern the newest alone.
-    pub(crate) parts: SmallVec<[(u64, Bytes); 1]>,
+pub struct AnswerRecord {
+    pub op: Op,
+    pub body_hash: u64,
+    /// Items done so far; where only the newest part is kept, 1 once it is finished.
+    pub items: u64,
+    /// Seq and payload of each, at least one.
+    pub parts: SmallVec<[(u64, Bytes); 1]>,
     bytes: usize,
     digest: Digest,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Client {
+pub struct Client {
     /// Silent for too long; what it had is being cleaned up.
-    pub(crate) expired: bool,
+    pub expired: bool,
     /// It has told its segments since it was last unknown or expired.
-    pub(crate) introduced: bool,
+    pub introduced: bool,
     /// Numbers below are refused.
-    pub(crate) kept_from: u64,
-    pub(crate) number_max: u64,
+    pub kept_from: u64,
+    pub number_max: u64,
     answers: BTreeMap<u64, AnswerRecord>,
-    pub(crate) answer_bytes: usize,
-    pub(crate) segments: BTreeSet<SegmentIx>,
-    /// Those of them that are not going.
-    pub(crate) living: BTreeSet<SegmentIx>,
-    /// In all of its segments.
-    pub(crate) segment_bytes: u64,
-    /// Puts and transfers under way, oldest first, with where to find their objects.
-    pub(crate) unfinished: BTreeMap<ItemId, Unfinished>,
-    /// Waiting for it or assigned to it.
-    pub(crate) tasks: BTreeSet<TaskId>,
+    pub answer_bytes: usize,
     /// Volatile from here on.
-    pub(crate) heard_ms: u64,
-    pub(crate) host: String,
+    pub heard_ms: u64,
     /// The first one that this primary has seen it at.
     address: Option<Address>,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Unfinished {
-    pub(crate) hash: KeyHash,
-    pub(crate) tenant: TenantIx,
-    /// Volatile.
-    pub(crate) since_ms: u64,
-}
-
 impl Client {
     fn digest(&self, id: ClientId) -> Digest {
-        RecordHash::new(Table::Clients)
+        RecordHash::new(table::CLIENTS)
             .text(&id.0)
             .number(u64::from(self.expired) | (u64::from(self.introduced) << 1))
             .number(self.kept_from)
@@ -83,17 +66,13 @@ impl Client {
             .finish()
     }
 
-    pub(crate) fn answers(&self) -> impl Iterator<Item = (u64, &AnswerRecord)> {
+    pub fn answers(&self) -> impl Iterator<Item = (u64, &AnswerRecord)> {
         self.answers.iter().map(|(number, record)| (*number, record))
     }
 
-    /// Nothing of it is left to clean up but itself.
-    pub(crate) fn is_bare(&self) -> bool {
-        self.segments.is_empty() && self.unfinished.is_empty() && self.tasks.is_empty()
-    }
-
-    /// Below which number its oldest answers stand, so many of them, and no more than so many bytes. `None`: it has none.
-    pub(crate) fn oldest_answers(&self, count: usize, bytes_max: usize) -> Option<u64> {
+    /// Below which number its oldest answers stand, so many of them, and no more than so many
+    /// bytes. `None`: it has none.
+    pub fn oldest_answers(&self, count: usize, bytes_max: usize) -> Option<u64> {
         let mut bytes = 0;
         let few = self.answers.iter().take(count).take_while(|(_, record)| {
             let fits = bytes == 0 || bytes + record.bytes <= bytes_max;
@@ -116,7 +95,8 @@ impl Client {
             && self.kept_from_within(call, answers_max, bytes_max) > self.kept_from.max(call.answered_below)
     }
 
-    /// The number below which answers go, so that one more fits within the bounds. Costs what is dropped.
+    /// The number below which answers go, so that one more fits within the bounds. Costs what is
+    /// dropped.
     fn kept_from_within(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> u64 {
         let mut kept_from = self.kept_from.max(call.answered_below.min(call.number));
         // Its own record, where it has begun, is not one more.
@@ -147,30 +127,38 @@ impl AnswerRecord {
     }
 }
 
+/// Which parts of an answer are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    AllParts,
+    /// Each part says what came before it.
+    NewestPart,
+}
+
 /// What is known of a request that comes in.
 #[derive(Debug)]
-pub(crate) enum Known<'a> {
+pub enum Known<'a> {
     New,
     /// It has run up to here; the rest, if there is one, follows.
     Begun(&'a AnswerRecord),
 }
 
-fn part_digest(stamp: &RequestStamp, op: OpType, seq: u64, payload: &[u8]) -> Digest {
-    RecordHash::new(Table::Answers)
+fn part_digest(stamp: &RequestStamp, op: Op, seq: u64, payload: &[u8]) -> Digest {
+    RecordHash::new(table::ANSWERS)
         .text(&stamp.client.0)
         .number(stamp.number)
         .number(stamp.body_hash)
-        .number(op as u64)
+        .number(op.as_number())
         .number(seq)
         .number(xxhash_rust::xxh3::xxh3_64(payload))
         .finish()
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Clients {
+pub struct Clients {
     /// Ordered, so that steps over it are the same in every run.
     by_id: BTreeMap<ClientId, Client>,
-    pub(crate) expired: BTreeSet<ClientId>,
+    pub expired: BTreeSet<ClientId>,
     /// First number that may run, and its place in the order.
     tombstones: BTreeMap<ClientId, (u64, u64)>,
     /// Oldest first.
@@ -184,12 +172,12 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn digest(&self) -> Digest {
+    pub fn digest(&self) -> Digest {
         self.digest
     }
 
     /// Clients and those that are gone, counted; of their answers, what each keeps of itself.
-    pub(crate) fn counted_digest(&self) -> Digest {
+    pub fn counted_digest(&self) -> Digest {
         let gone = self.tombstones.iter().map(|(id, (from, _))| tombstone_digest(*id, *from)).sum::<Digest>();
         let here = self.by_id.iter().map(|(id, client)| {
             client.digest(*id) + client.answers.values().map(|record| record.digest).sum::<Digest>()
@@ -198,13 +186,14 @@ impl Clients {
     }
 
     /// Whose sums are counted; an answer, whose digest is at hand, costs an eighth of a client.
-    pub(crate) fn records(&self) -> usize {
+    pub fn records(&self) -> usize {
         let answers: usize = self.by_id.values().map(|client| client.answers.len()).sum();
         answers / 8 + self.by_id.len() + self.tombstones.len()
     }
 
-    /// The answers of one client after the other, from the client `next` on. `None`: these were all.
-    pub(crate) fn check_next(&self, next: u128) -> Result<Option<u128>, String> {
+    /// The answers of one client after the other, from the client `next` on. `None`: these were
+    /// all.
+    pub fn check_next(&self, next: u128) -> Result<Option<u128>, String> {
         let from = ClientId(next.to_be_bytes());
         let Some((id, client)) = self.by_id.range(from..).next() else { return Ok(None) };
         for (&number, record) in &client.answers {
@@ -215,25 +204,20 @@ impl Clients {
         Ok(u128::from_be_bytes(id.0).checked_add(1))
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    pub(crate) fn get(&self, id: ClientId) -> Option<&Client> {
+    pub fn get(&self, id: ClientId) -> Option<&Client> {
         self.by_id.get(&id)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+    pub fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
         self.by_id.iter().map(|(id, client)| (*id, client))
     }
 
-    /// Its volatile fields, and the sets that objects and segments imply.
-    pub(crate) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.by_id.get_mut(&id)
-    }
-
     /// A sign of life; `false`: the client must tell its segments.
-    pub(crate) fn heard(&mut self, id: ClientId, now_ms: u64) -> bool {
+    pub fn heard(&mut self, id: ClientId, now_ms: u64) -> bool {
         match self.by_id.get_mut(&id) {
             Some(client) if !client.expired => {
                 client.heard_ms = client.heard_ms.max(now_ms);
@@ -244,7 +228,7 @@ impl Clients {
     }
 
     /// Of a client that is known; one that is not counts nowhere.
-    pub(crate) fn came_from(&mut self, id: ClientId, address: Option<Address>) {
+    pub fn came_from(&mut self, id: ClientId, address: Option<Address>) {
         if let (Some(client), Some(address)) = (self.by_id.get_mut(&id), address)
             && client.address.is_none()
         {
@@ -253,11 +237,11 @@ impl Clients {
         }
     }
 
-    pub(crate) fn count_from(&self, address: Address) -> usize {
+    pub fn count_from(&self, address: Address) -> usize {
         self.by_address.get(&address).copied().unwrap_or(0)
     }
 
-    pub(crate) fn introduce(&mut self, id: ClientId, now_ms: u64) {
+    pub fn introduce(&mut self, id: ClientId, now_ms: u64) {
         if !self.ensure(id, now_ms).introduced {
             self.set(id, |client| client.introduced = true);
         }
@@ -272,7 +256,7 @@ impl Clients {
     }
 
     /// Whoever speaks through the log exists and is alive.
-    pub(crate) fn ensure(&mut self, id: ClientId, now_ms: u64) -> &mut Client {
+    pub fn ensure(&mut self, id: ClientId, now_ms: u64) -> &mut Client {
         if self.by_id.get(&id).is_none_or(|client| client.expired) {
             let kept_from = self.take_tombstone(id);
             self.by_id.entry(id).or_insert_with(|| {
@@ -300,9 +284,10 @@ impl Clients {
         }
     }
 
-    /// Looks a request up by its number. One that is older than all answers that are kept is refused while these are
-    /// as many as may be: nothing is forgotten for its sake, so numbers that fall would be kept without end.
-    pub(crate) fn known(
+    /// Looks a request up by its number. One that is older than all answers that are kept is
+    /// refused while these are as many as may be: nothing is forgotten for its sake, so numbers
+    /// that fall would be kept without end.
+    pub fn known(
         &self,
         call: &Call<'_>,
         body: &RequestBody,
@@ -336,7 +321,7 @@ impl Clients {
     }
 
     /// An answer that a client may be waiting for is not forgotten for the sake of another one.
-    pub(crate) fn check_room(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> Result<(), CallRefused> {
+    pub fn check_room(&self, call: &Call<'_>, answers_max: usize, bytes_max: usize) -> Result<(), CallRefused> {
         match self.by_id.get(&call.client).filter(|client| client.is_waited_for(call, answers_max, bytes_max)) {
             None => Ok(()),
             Some(client) => {
@@ -351,7 +336,7 @@ impl Clients {
     }
 
     /// How the next entry of this request is stamped.
-    pub(crate) fn stamp(&self, call: &Call<'_>, body_hash: u64, answers_max: usize, bytes_max: usize) -> RequestStamp {
+    pub fn stamp(&self, call: &Call<'_>, body_hash: u64, answers_max: usize, bytes_max: usize) -> RequestStamp {
         let forget_below = match self.by_id.get(&call.client) {
             Some(client) => client.kept_from_within(call, answers_max, bytes_max),
             None => self.buried_from(call.client).max(call.answered_below.min(call.number)),
@@ -360,7 +345,7 @@ impl Clients {
     }
 
     /// All parts of an answer are of one request, and nothing is answered that is forgotten.
-    pub(crate) fn check_stamp(&self, stamp: &RequestStamp, op: OpType) -> Result<(), Inconsistent> {
+    pub fn check_stamp(&self, stamp: &RequestStamp, op: Op) -> Result<(), Inconsistent> {
         let client = self.by_id.get(&stamp.client);
         let buried = self.buried_from(stamp.client);
         let kept_from = client.map_or(buried, |client| client.kept_from).max(stamp.forget_below);
@@ -371,7 +356,7 @@ impl Clients {
     }
 
     /// An entry of a numbered request was applied: its payload is (a part of) the answer.
-    pub(crate) fn record(&mut self, stamp: &RequestStamp, op: OpType, payload: Bytes, items: u64, at: (u64, u64)) {
+    pub fn record(&mut self, stamp: &RequestStamp, op: Op, keep: Keep, payload: Bytes, items: u64, at: (u64, u64)) {
         let (seq, now_ms) = at;
         self.ensure(stamp.client, now_ms);
         self.set(stamp.client, |client| client.number_max = client.number_max.max(stamp.number));
@@ -388,8 +373,7 @@ impl Clients {
             bytes: 0,
             digest: Digest::default(),
         });
-        if op == OpType::RemoveMany {
-            // Each part of these says what came before it; all of them would be every key that was removed.
+        if keep == Keep::NewestPart {
             self.digest -= std::mem::take(&mut record.digest);
             client.answer_bytes -= std::mem::take(&mut record.bytes);
             record.parts.clear();
@@ -404,7 +388,7 @@ impl Clients {
     }
 
     /// Answers to numbers below go. False: it has not sent as many.
-    pub(crate) fn forget(&mut self, id: ClientId, below: u64) -> bool {
+    pub fn forget(&mut self, id: ClientId, below: u64) -> bool {
         let Some(client) = self.by_id.get_mut(&id).filter(|client| below <= client.number_max.saturating_add(1)) else {
             return false;
         };
@@ -435,18 +419,19 @@ impl Clients {
         }
     }
 
-    pub(crate) fn has_begun(&self, call: &Call<'_>) -> bool {
+    pub fn has_begun(&self, call: &Call<'_>) -> bool {
         self.by_id.get(&call.client).is_some_and(|client| client.answers.contains_key(&call.number))
     }
 
     /// Of all clients.
-    pub(crate) fn answer_bytes(&self) -> usize {
+    pub fn answer_bytes(&self) -> usize {
         self.answer_bytes
     }
 
-    /// Whose answers are to go, and below which number, so that `bytes` are saved: of the client that has the most, the
-    /// oldest first, but so many at a time, and not the one that is just being given.
-    pub(crate) fn answers_to_forget(&self, bytes: usize, count: usize, but: &Call<'_>) -> Option<(ClientId, u64)> {
+    /// Whose answers are to go, and below which number, so that `bytes` are saved: of the client
+    /// that has the most, the oldest first, but so many at a time, and not the one that is just
+    /// being given.
+    pub fn answers_to_forget(&self, bytes: usize, count: usize, but: &Call<'_>) -> Option<(ClientId, u64)> {
         self.by_answer_bytes.iter().rev().take(2).find_map(|&(_, id)| {
             let own = id == but.client;
             let mut saved = 0;
@@ -460,19 +445,21 @@ impl Clients {
         })
     }
 
-    /// `None`: no such client.
-    pub(crate) fn expire(&mut self, id: ClientId) -> Option<&Client> {
-        self.by_id.get(&id)?;
+    /// False: no such client.
+    pub fn expire(&mut self, id: ClientId) -> bool {
+        if !self.by_id.contains_key(&id) {
+            return false;
+        }
         self.set(id, |client| {
             client.expired = true;
             client.introduced = false;
         });
         self.expired.insert(id);
-        self.by_id.get(&id)
+        true
     }
 
     /// An expired client of which nothing is left. Its number outlives it.
-    pub(crate) fn remove(&mut self, id: ClientId, tombstones_max: usize) -> bool {
+    pub fn remove(&mut self, id: ClientId, tombstones_max: usize) -> bool {
         let Some(client) = self.by_id.remove(&id) else { return false };
         self.expired.remove(&id);
         if let Some(address) = client.address {
@@ -494,12 +481,13 @@ impl Clients {
         self.tombstones.get(&id).map_or(0, |(kept_from, _)| *kept_from)
     }
 
-    pub(crate) fn is_buried(&self, id: ClientId) -> bool {
+    pub fn is_buried(&self, id: ClientId) -> bool {
         self.tombstones.contains_key(&id)
     }
 
-    /// From an image, the oldest first: all that it has. False: there is one already, or there are too many.
-    pub(crate) fn install_tombstone(&mut self, id: ClientId, kept_from: u64) -> bool {
+    /// From an image, the oldest first: all that it has. False: there is one already, or there are
+    /// too many.
+    pub fn install_tombstone(&mut self, id: ClientId, kept_from: u64) -> bool {
         let fits = !self.is_buried(id) && self.tombstones.len() < TOMBSTONES_LIMIT;
         if fits {
             self.add_tombstone(id, kept_from);
@@ -529,12 +517,12 @@ impl Clients {
     }
 
     /// Oldest first.
-    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (ClientId, u64)> {
+    pub fn tombstones(&self) -> impl Iterator<Item = (ClientId, u64)> {
         self.tombstone_order.values().filter_map(|id| Some((*id, self.tombstones.get(id)?.0)))
     }
 
     /// What is kept twice, compared.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let mut digest: Digest = self.tombstones().map(|(id, from)| tombstone_digest(id, from)).sum();
         let bytes = self.by_id.iter().filter(|(_, client)| client.answer_bytes > 0);
         let bytes: BTreeSet<_> = bytes.map(|(id, client)| (client.answer_bytes, *id)).collect();
@@ -569,7 +557,7 @@ impl Clients {
     }
 
     #[cfg(feature = "faults")]
-    pub(crate) fn change_an_answer(&mut self, byte: fn(&mut [u8]) -> Option<&mut u8>, bits: u8) -> Option<String> {
+    pub fn change_an_answer(&mut self, byte: fn(&mut [u8]) -> Option<&mut u8>, bits: u8) -> Option<String> {
         let (id, client) = self.by_id.iter_mut().find(|(_, client)| !client.answers.is_empty())?;
         let (number, record) = client.answers.iter_mut().next()?;
         let payload = &mut record.parts.first_mut()?.1;
@@ -580,7 +568,7 @@ impl Clients {
     }
 
     #[cfg(feature = "faults")]
-    pub(crate) fn lose_an_answer(&mut self) -> Option<String> {
+    pub fn lose_an_answer(&mut self) -> Option<String> {
         let (id, client) = self.by_id.iter_mut().find(|(_, client)| !client.answers.is_empty())?;
         let (id, before) = (*id, client.answer_bytes);
         let (number, record) = client.answers.pop_first()?;
@@ -592,7 +580,7 @@ impl Clients {
     }
 
     /// From an image: the client, then its answers, then whether it is expired.
-    pub(crate) fn install(&mut self, id: ClientId, kept_from: u64, number_max: u64, introduced: bool) -> bool {
+    pub fn install(&mut self, id: ClientId, kept_from: u64, number_max: u64, introduced: bool) -> bool {
         let client = Client { kept_from, number_max, introduced, ..Client::default() };
         self.digest += client.digest(id);
         self.by_id.insert(id, client).is_none()
@@ -600,5 +588,5 @@ impl Clients {
 }
 
 fn tombstone_digest(id: ClientId, kept_from: u64) -> Digest {
-    RecordHash::new(Table::Tombstones).text(&id.0).number(kept_from).finish()
+    RecordHash::new(table::TOMBSTONES).text(&id.0).number(kept_from).finish()
 }

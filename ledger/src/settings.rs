@@ -17,14 +17,14 @@
 use bincode::{Decode, Encode};
 use oplog::Digest;
 
+use crate::call::CallRefused;
 use crate::errors::{Inconsistent, require, same};
-use crate::hash::{RecordHash, Table};
-use crate::types::CallRefused;
+use crate::hash::{RecordHash, table};
 
 /// No wait is longer, so that two of them and a time can be added.
 const WAIT_MS_MAX: u64 = 60 * 60 * 1000;
 /// Clients that are gone take about 100 bytes each.
-pub(crate) const TOMBSTONES_LIMIT: usize = 1 << 20;
+pub const TOMBSTONES_LIMIT: usize = 1 << 20;
 /// A share that is not 0: a smaller one stands for nothing that an eviction could aim at.
 const SHARE_MIN: f64 = 0.001;
 
@@ -243,7 +243,7 @@ impl Settings {
 
     /// How long anything lives that was promised under these settings. A put may be discarded at the end of its time, and
     /// then its space waits.
-    pub(crate) fn promised_for_ms(&self) -> u64 {
+    pub fn promised_for_ms(&self) -> u64 {
         let put_ms = self.put_start_timeout_ms + self.put_release_timeout_ms;
         put_ms.max(self.client_ttl_ms).max(self.object_lease_ms).max(self.task_timeout_ms)
     }
@@ -261,7 +261,7 @@ pub struct InForce {
 }
 
 impl InForce {
-    pub(crate) fn started_with(settings: Settings) -> InForce {
+    pub fn started_with(settings: Settings) -> InForce {
         InForce { settings, owed: None, changed_seq: 0 }
     }
 
@@ -270,13 +270,13 @@ impl InForce {
         self.owed.as_ref().unwrap_or(&self.settings)
     }
 
-    pub(crate) fn change_to(&self, settings: Settings) -> SettingsOp {
+    pub fn change_to(&self, settings: Settings) -> SettingsOp {
         let owed = settings.waiting_as_long_as(self.kept());
         SettingsOp { settings, owed: (owed != settings).then_some(owed) }
     }
 
     /// Nothing is owed any more.
-    pub(crate) fn settled(&self) -> SettingsOp {
+    pub fn settled(&self) -> SettingsOp {
         SettingsOp { settings: self.settings, owed: None }
     }
 
@@ -295,7 +295,7 @@ impl InForce {
     }
 
     fn digest(&self) -> Digest {
-        let mut record = RecordHash::new(Table::Settings);
+        let mut record = RecordHash::new(table::SETTINGS);
         record.number(self.changed_seq);
         self.settings.hash(&mut record);
         if let Some(owed) = &self.owed {
@@ -307,38 +307,38 @@ impl InForce {
 
 /// What an entry says of the settings.
 #[derive(Clone, Copy, PartialEq, Debug, Encode, Decode)]
-pub(crate) struct SettingsOp {
-    pub(crate) settings: Settings,
-    pub(crate) owed: Option<Settings>,
+pub struct SettingsOp {
+    pub settings: Settings,
+    pub owed: Option<Settings>,
 }
 
 /// The settings as a part of the state: none before the first entry that has them.
 #[derive(Debug, Default)]
-pub(crate) struct ClusterSettings {
+pub struct ClusterSettings {
     in_force: Option<InForce>,
     digest: Digest,
 }
 
 impl ClusterSettings {
-    pub(crate) fn get(&self) -> Option<InForce> {
+    pub fn get(&self) -> Option<InForce> {
         self.in_force
     }
 
     /// Without settings the limit of the format: what is kept must not depend on any member's flag.
-    pub(crate) fn tombstones_max(&self) -> usize {
+    pub fn tombstones_max(&self) -> usize {
         self.in_force.map_or(TOMBSTONES_LIMIT, |in_force| in_force.settings.tombstones_max)
     }
 
-    pub(crate) fn digest(&self) -> Digest {
+    pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    pub(crate) fn counted_digest(&self) -> Digest {
+    pub fn counted_digest(&self) -> Digest {
         self.in_force.as_ref().map_or_else(Digest::default, InForce::digest)
     }
 
     /// An entry that ends what is owed, or that changes the settings and owes what they shorten. No other one is believed.
-    pub(crate) fn apply(&mut self, op: SettingsOp, seq: u64) -> Result<(), Inconsistent> {
+    pub fn apply(&mut self, op: SettingsOp, seq: u64) -> Result<(), Inconsistent> {
         let SettingsOp { settings, owed } = op;
         let before = self.in_force;
         let is_change = before.is_none_or(|before| before.settings != settings);
@@ -357,7 +357,7 @@ impl ClusterSettings {
     }
 
     /// From an image that was captured at `at_seq`.
-    pub(crate) fn install(&mut self, in_force: Option<InForce>, at_seq: u64) -> Result<(), Inconsistent> {
+    pub fn install(&mut self, in_force: Option<InForce>, at_seq: u64) -> Result<(), Inconsistent> {
         let Some(in_force) = in_force else { return Ok(()) };
         in_force.check()?;
         let is_past = in_force.changed_seq <= at_seq;
@@ -371,7 +371,7 @@ impl ClusterSettings {
         self.digest = self.counted_digest();
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         same("digest of the settings", self.counted_digest(), self.digest)?;
         self.in_force.map_or(Ok(()), |in_force| in_force.check()).map_err(|error| error.to_string())
     }
