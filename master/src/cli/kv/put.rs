@@ -101,7 +101,7 @@ impl StartArgs {
             (false, None) => (Pin::None, None),
         };
         PutOptions {
-            // Of the wire: 0 stands for what the help says.
+            // On the wire 0 stands for what the help says.
             replicas: self.replicas.unwrap_or(0),
             disk_replicas: self.disk_replicas,
             preferred_segments: self.preferred.clone(),
