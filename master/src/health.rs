@@ -182,8 +182,7 @@ fn born_again(answers: &[(&str, &Said)]) -> Option<Reason> {
             "the cluster began anew with no objects in epoch {}: every member of its set had ended by then",
             newest.born
         ),
-        next: "Clients store again what they miss. `understudy events` and the log of that time say what had ended"
-            .to_owned(),
+        next: "Clients store again what they miss. The log of that time says what had ended".to_owned(),
     })
 }
 

@@ -27,7 +27,8 @@ fn word_is_found_in_tables_in_code_and_where_columns_do_not_count() {
 
 #[test]
 fn sentence_that_begins_with_of_is_refused() {
-    for line in ["Of them, two.", "- Of them, two.", "    /// Of them, two.", "It has five. Of them, two are.", "| a | Of it |"]
+    for line in
+        ["Of them, two.", "- Of them, two.", "    /// Of them, two.", "It has five. Of them, two are.", "| a | Of it |"]
     {
         assert_eq!(faults(line).len(), 1, "{line}");
     }
