@@ -2,7 +2,7 @@
 //! are told.
 //!
 //! Rules of the shell: a caller that does not wait any more gives the transfer up; clients are sent to
-//! the heir from the moment on at which this member has resigned; a member that is about to end takes
+//! the heir once this member has resigned; a member that is about to end takes
 //! no place that it has not got yet, and gives away the one that it has.
 //!
 //! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected when
