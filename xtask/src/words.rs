@@ -108,8 +108,9 @@ fn faults_of(name: &str, text: &str, rule: Rule) -> Vec<String> {
     faults
 }
 
+/// Not within a name such as that of a test.
 fn word(line: &str) -> Option<&'static str> {
-    let mut words = line.split(|c: char| !c.is_alphanumeric());
+    let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
     words.find_map(|have| WORDS.into_iter().find(|word| have.eq_ignore_ascii_case(word)))
 }
 
