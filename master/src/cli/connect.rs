@@ -46,11 +46,11 @@ pub(crate) struct Directory {
     pub(crate) trouble: Option<Trouble>,
 }
 
-/// In every command that talks to a master.
+/// In every command that talks to a member.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connect {
-    /// Where the masters listen: once for each, or separated by commas.
+    /// Addresses of the members: once for each, or separated by commas.
     #[arg(long, global = true, env = ADDRESS_VARIABLE, value_name = "HOST:PORT", value_delimiter = ',')]
     #[arg(default_value = DEFAULT_ADDRESS)]
     address: Vec<String>,
@@ -202,7 +202,7 @@ impl Connect {
         std::future::pending().await
     }
 
-    /// The beginning of a command line for the same master, as the same client: `understudy` with what was said on the
+    /// The beginning of a command line for the same member, as the same client: `understudy` with what was said on the
     /// command line, but not what stands in the environment or is the default.
     pub(crate) fn command(&self, command: &str) -> String {
         let mut line = format!("{} {command}", program());

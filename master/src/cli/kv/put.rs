@@ -40,7 +40,7 @@ pub(crate) struct StartArgs {
     /// Take the place of an object that is there.
     #[arg(long)]
     replace: bool,
-    /// Evict it last, for a time [default: the master's].
+    /// Evict it last, for a time [default: the cluster's `soft_pin_ttl_ms`].
     #[arg(long, value_name = "TTL", num_args = 0..=1, require_equals = true, value_parser = words::parse_time)]
     #[arg(conflicts_with = "hard_pin")]
     soft_pin: Option<Option<Duration>>,
