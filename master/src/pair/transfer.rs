@@ -53,7 +53,7 @@ pub(crate) enum NotTransferred {
     Already { name: String },
     #[error("there is no member {name:?}; in sync are: {insync}")]
     Unknown { name: String, insync: String },
-    #[error("no other member is in sync: nobody could take over without loss")]
+    #[error("no other member is in sync: no member could take over without loss")]
     NobodyInSync,
     #[error(
         "the coordinator does not answer, and without it no member can take over: {why}. This member goes on as the primary; bring the \
