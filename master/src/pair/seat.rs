@@ -278,7 +278,7 @@ impl Seat {
         // The member asks one thing at a time, so there is room unless the asking task is gone, and
         // with it the pair.
         if let Err(error) = self.asks.try_send(ask) {
-            tracing::debug!("this member asks the coordinator no more: {error}");
+            tracing::debug!("nobody asks the coordinator any more: {error}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! are told.
 //!
 //! Rules of the shell: a caller that does not wait any more gives the transfer up; clients are sent to
-//! the heir once this member has resigned; a member that is about to end takes
+//! the heir from the moment on at which this member has resigned; a member that is about to end takes
 //! no place that it has not got yet, and gives away the one that it has.
 //!
 //! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected when
@@ -53,7 +53,7 @@ pub(crate) enum NotTransferred {
     Already { name: String },
     #[error("there is no member {name:?}; in sync are: {insync}")]
     Unknown { name: String, insync: String },
-    #[error("no other member is in sync: no member could take over without loss")]
+    #[error("no other member is in sync: nobody could take over without loss")]
     NobodyInSync,
     #[error(
         "the coordinator does not answer, and without it no member can take over: {why}. This member goes on as the primary; bring the \
