@@ -297,9 +297,11 @@ static METRICS: &[Metric] = &[
     counter("verify_resyncs", "Full syncs that were needed since a repair was not enough.", |facts, out| {
         out.one(facts.status.verification.full_syncs)
     }),
-    counter("scrub_rotten", "Shards whose records had changed without an entry. An operator must look.", |facts, out| {
-        out.one(facts.status.verification.rotten)
-    }),
+    counter(
+        "scrub_rotten",
+        "Shards whose records had changed without an entry. An operator must look.",
+        |facts, out| out.one(facts.status.verification.rotten),
+    ),
     counter("verify_alarms", "Times that the primary was the suspect. An operator must look.", |facts, out| {
         out.one(facts.status.verification.alarms)
     }),
