@@ -81,8 +81,8 @@ pub enum Event {
     Retime(Timing),
     /// As the primary: lead no more. Somebody in the set is told so, and may take over at once.
     Resign,
-    /// This process is about to end. It answers nobody and claims nothing from here on, so that it leaves the set while others can
-    /// still take it out; where it leads: from the moment on at which it does no more. It goes on to look who leads. A claim that is
+    /// This process is about to end. It answers no peer and claims nothing from here on, so that it leaves the set while others
+    /// can still take it out; a member that leads does so once it stops leading. It goes on to look who leads. A claim that is
     /// under way is decided all the same.
     Retire,
     /// As a standby: the primary of `epoch` said in its last message that it answers nobody any more, and left it to this

@@ -90,13 +90,13 @@ impl Pair {
         self.seat.look(|member, now| (member.syncing(), heard(member, now), member.is_in_sync()))
     }
 
-    /// Nothing fresh was heard of the primary: what that means for this member, and what a person can do.
+    /// Nothing fresh was heard of the primary: what that means for this member, and what an operator can do.
     fn silence(&self) -> String {
         let known = self.seat.known();
         let insync = known.as_ref().map(|known| &known.record.insync);
         if insync.is_none_or(|insync| insync.contains(&self.seat.me)) {
             if known.as_ref().is_some_and(|known| known.record.primary == self.seat.me) {
-                return "it was the primary, and nobody is seen to have led since".to_owned();
+                return "it was the primary, and no member is seen to have led since".to_owned();
             }
             // Since then it may have been taken out of the set.
             return "nothing fresh was heard of the primary".to_owned();
@@ -104,13 +104,15 @@ impl Pair {
         let is_bound = known.as_ref().is_some_and(|known| known.record.confirm_within_ms.is_some());
         let begin = match self.settings.unclean {
             UncleanStart::Cold if self.settings.cold_after_ms > 0 && is_bound => {
-                "a member begins anew with nothing once nobody has led for `cold_after_ms`, or when a person says so, with \
-                 `understudy recover`"
+                "a member begins anew with nothing once no member has led for `cold_after_ms`, or once an operator has \
+                 declared them dead with `understudy recover`"
             }
-            UncleanStart::Cold => "with `understudy recover` a person says so, and a member begins anew with nothing",
+            UncleanStart::Cold => {
+                "an operator declares them dead with `understudy recover`, and a member begins anew with nothing"
+            }
             UncleanStart::Wait => {
-                "with `understudy recover` a person says so; then a member that is started with `--unclean cold` begins \
-                 anew with nothing"
+                "an operator declares them dead with `understudy recover`; then a member that is started with \
+                 `--unclean cold` begins anew with nothing"
             }
         };
         format!(

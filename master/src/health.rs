@@ -103,7 +103,7 @@ impl Asked {
 pub(crate) struct Said {
     /// It says that it leads.
     pub(crate) leads: bool,
-    /// As the primary: it may answer nobody at this moment.
+    /// As the primary: it may answer no client at this moment.
     pub(crate) is_mute: bool,
     /// `None`: it was started without a coordinator, and is alone.
     pub(crate) cluster: Option<InCluster>,
@@ -282,7 +282,7 @@ fn primary<'a>(answers: &[(&'a str, &'a Said)], turns_away: bool, found: &mut Fo
     }
     if let Some((name, said)) = leads.first() {
         let what = format!(
-            "{name} leads epoch {} and may answer nobody now: it does not hear from its in-sync standbys, or from the \
+            "{name} leads epoch {} and may answer no client now: it does not hear from its in-sync standbys, or from the \
              coordinator",
             epoch(said)
         );
@@ -361,7 +361,7 @@ fn disagreement(primary: &str, said: &Said, answers: &[(&str, &Said)], found: &m
     let Some(ours) = &said.cluster else { return };
     for (name, theirs) in clusters(answers).filter(|(name, _)| *name != primary) {
         if (theirs.epoch, &theirs.primary) != (ours.epoch, &ours.primary) {
-            let who = if theirs.primary.is_empty() { "nobody that is here" } else { theirs.primary.as_str() };
+            let who = if theirs.primary.is_empty() { "no member that is here" } else { theirs.primary.as_str() };
             let what = format!(
                 "{name} does not agree: by its word {who} leads epoch {}, by {primary}'s {} leads epoch {}",
                 theirs.epoch, ours.primary, ours.epoch

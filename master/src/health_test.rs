@@ -57,7 +57,7 @@ const TABLE: &[Row] = &[
         "primary has no tenure",
         |pair| said(pair, 0).is_mute = true,
         Verdict::NoPrimary,
-        "a leads epoch 7 and may answer nobody now",
+        "a leads epoch 7 and may answer no client now",
     ),
     (
         "two say that they lead",

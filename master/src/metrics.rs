@@ -26,7 +26,7 @@ pub(crate) use text::Format;
 use text::render;
 use text::{Samples, flag, seconds};
 
-/// Of every name.
+/// Every name begins with it.
 const PREFIX: &str = "understudy";
 /// The result of a call that was not refused as a whole; else the name of the reason stands there.
 const OK: &str = "ok";
@@ -273,7 +273,7 @@ static METRICS: &[Metric] = &[
         "Comparisons of the whole state with the primary's, at the same seq.",
         |facts, out| out.one(facts.status.verification.compared),
     ),
-    counter("verify_differences", "Of them, those that found a difference.", |facts, out| {
+    counter("verify_differences", "Comparisons that found a difference.", |facts, out| {
         out.one(facts.status.verification.differed)
     }),
     counter("verify_samples", "Samples of records that were compared with the primary's.", |facts, out| {
@@ -297,10 +297,12 @@ static METRICS: &[Metric] = &[
     counter("verify_resyncs", "Full syncs that were needed since a repair was not enough.", |facts, out| {
         out.one(facts.status.verification.full_syncs)
     }),
-    counter("scrub_rotten", "Shards whose records had changed without an entry. A person must look.", |facts, out| {
-        out.one(facts.status.verification.rotten)
-    }),
-    counter("verify_alarms", "Times that the primary was the suspect. A person must look.", |facts, out| {
+    counter(
+        "scrub_rotten",
+        "Shards whose records had changed without an entry. An operator must look.",
+        |facts, out| out.one(facts.status.verification.rotten),
+    ),
+    counter("verify_alarms", "Times that the primary was the suspect. An operator must look.", |facts, out| {
         out.one(facts.status.verification.alarms)
     }),
     counter("scrub_cycles", "Times that this member has looked at all of its records.", |facts, out| {
@@ -321,7 +323,7 @@ static METRICS: &[Metric] = &[
         out.peers(facts, |peer| Some(flag(peer.sound)))
     }),
     gauge("objects", "Objects, those that are being written counted in.", |facts, out| out.one(facts.status.objects)),
-    gauge("objects_unfinished", "Of them, with a put or a transfer under way.", |facts, out| {
+    gauge("objects_unfinished", "Objects with a put or a transfer under way.", |facts, out| {
         out.one(facts.status.objects_unfinished)
     }),
     gauge("segments", "Mounted segments.", |facts, out| out.one(facts.status.segments)),
@@ -333,13 +335,13 @@ static METRICS: &[Metric] = &[
         out.one(facts.status.tasks)
     }),
     gauge("capacity_bytes", "Memory of all segments.", |facts, out| out.one(facts.status.capacity_bytes)),
-    gauge("used_bytes", "Of it, in use.", |facts, out| out.one(facts.status.used_bytes)),
+    gauge("used_bytes", "Memory of all segments that is in use.", |facts, out| out.one(facts.status.used_bytes)),
     gauge(
         "retired_bytes",
-        "Neither in use nor free: given up, and waiting until nobody can read or write there any more.",
+        "Memory neither in use nor free: given up, and kept until no client can read or write there any more.",
         |facts, out| out.one(facts.status.retired_bytes),
     ),
-    gauge("retired_extents", "Pieces that they stand in; at `retired_extents_max` no put begins.", |facts, out| {
+    gauge("retired_extents", "Pieces of that memory; at `retired_extents_max` no put begins.", |facts, out| {
         out.one(facts.status.retired_extents)
     }),
     counter("evicted", "Objects that were evicted.", |facts, out| out.one(facts.status.evicted_total)),

@@ -78,7 +78,9 @@ pub(crate) fn condition(verifier: &Verifier) -> (&'static str, String) {
     let left_alone = verifier.left_alone().len();
     match verifier.condition() {
         Condition::Sound if left_alone == 0 => ("sound", String::new()),
-        Condition::Sound => ("sound", format!("the primary is the suspect in {left_alone} shards: a person must look")),
+        Condition::Sound => {
+            ("sound", format!("the primary is the suspect in {left_alone} shards: an operator must look"))
+        }
         Condition::Diverged => {
             ("diverged", format!("its state differs from the primary's in shards {}", shards.join(", ")))
         }
@@ -212,7 +214,7 @@ impl Verify {
                 self.counts.alarms.fetch_add(1, Ordering::Relaxed);
                 let text = format!(
                     "the primary's records of shards {shards:?} are not what it keeps of them: nothing is repaired from \
-                     there, a person must decide"
+                     there, an operator must decide"
                 );
                 tracing::error!("{text}");
                 self.note(text);

@@ -244,7 +244,7 @@ fn draining() -> CallError {
 }
 
 fn no_tenure() -> CallError {
-    let what = "no member that it needs has answered this primary for tenure_ms, so it may answer nobody";
+    let what = "no member that it needs has answered this primary for tenure_ms, so it may answer no client";
     status::overloaded_by(what, TENURE_RETRY_MS)
 }
 

@@ -11,12 +11,11 @@
 //!
 //! Invariants: the heir is told only after this member has stopped answering, and only if it is the
 //! same behind the last change; if the heir does not take over, this member, or another one of the
-//! set, does after the usual wait; unless this member is about to end: then it claims nothing from
-//! the moment on at which it leads no more, however that came about: an heir that is slow must find
-//! its set as it was.
+//! set, does after the usual wait; unless this member is about to end: then, after losing the
+//! lead, it never claims again: an heir that is slow must find its set as it was.
 //!
 //! A transfer costs every client a pause. So one that is asked for is refused until this member has led for `transfer_pause_ms`,
-//! and for as long after one that came to nothing: whoever asks again and again, of whichever member leads, costs them no more
+//! and for as long after one that came to nothing: a caller that asks again and again, of whichever member leads, costs them no more
 //! than that. A member that is about to end waits for nothing.
 //!
 //! Deliberately absent: moving clients. They are redirected when they call. Names.

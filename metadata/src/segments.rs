@@ -105,7 +105,7 @@ impl SegmentInfo {
 /// Free ranges that are looked at under one hold of the lock.
 const CHECKED_AT_ONCE: usize = 2000;
 
-/// Space of something dropped that somebody may still read or write.
+/// Space of something dropped that a client may still read or write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retired {
     pub(crate) address: u64,
@@ -239,7 +239,7 @@ pub(crate) enum SegmentError {
     Twice(SegmentIx),
     #[error("segment {ix} takes what segment {other} of the same client has")]
     Shared { ix: SegmentIx, other: SegmentIx },
-    #[error("segment {ix} goes with {bytes} bytes that somebody may still read or write")]
+    #[error("segment {ix} goes with {bytes} bytes that a client may still read or write")]
     InUse { ix: SegmentIx, bytes: u64 },
     #[error("segment {ix} of {size} bytes is more than can be counted")]
     NoNumber { ix: SegmentIx, size: u64 },

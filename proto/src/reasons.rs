@@ -141,7 +141,7 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
         Reason::WriteInProgress => (
             Code::Aborted,
             NewNumber,
-            "Somebody is writing this key. Try again when that put has ended, was revoked or has timed out.",
+            "A client is writing this key. Try again when that put has ended, was revoked or has timed out.",
         ),
         Reason::NotWriting => (
             Code::FailedPrecondition,
@@ -236,10 +236,10 @@ const PAGE_HEAD: &str = "\
 
 # Errors
 
-Everything that is refused has a *reason*: stable, for programs. The message beside it is for people.
+Every refusal has a *reason*: stable, for programs. The message beside it is for people.
 
 - A **refusal** stands in the result of one item; the other items of the call are not affected.
-- A **failed call** was not looked at, or nobody knows its outcome. On a session it is a `CallError` in place of the \
+- A **failed call** has not run, or its outcome is unknown. On a session it is a `CallError` in place of the \
 answer. Elsewhere it is a gRPC status with the code below, and the whole `CallError` is in the binary trailer \
 `understudy-error-bin`. The trailer that gRPC has for this, `grpc-status-details-bin`, says the same for libraries that \
 know nothing of Understudy: a `google.rpc.Status` with a `google.rpc.ErrorInfo` (the reason's name, the domain `understudy`, \

@@ -92,7 +92,7 @@ pub fn request_expired(number: u64, forgotten_below: u64) -> CallError {
     call_error(Reason::RequestExpired, message)
 }
 
-/// Nobody could take over without loss.
+/// No other member could take over without loss.
 pub fn not_in_sync(what: impl Display) -> CallError {
     call_error(Reason::NotInSync, what)
 }
@@ -102,7 +102,7 @@ pub fn stale_read(what: impl Display) -> CallError {
     call_error(Reason::StaleRead, what)
 }
 
-/// Nobody can say whether it ran.
+/// It is unknown whether it ran.
 pub fn outcome_unknown(what: impl Display) -> CallError {
     call_error(Reason::OutcomeUnknown, what)
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Beside every image goes what the log holds by then, from the oldest image on: so it need not be kept until all of them are
-//! sent. Not held up by the window of entries: what is missing of a full sync moves that one not at all.
+//! sent. The window of entries does not hold it up: a full sync does not advance that window.
 //!
 //! Invariants: what is sent of the log follows what was sent before; behind the images, at most a window of entries is ahead of
 //! what the peer has confirmed.

@@ -24,6 +24,7 @@ mod steps;
 mod test;
 mod tools;
 mod walks;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

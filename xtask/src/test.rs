@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::steps::{self, Step};
 use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, GRPC_FOR_PYTHON, MACHETE, NEXTEST, Needs, PYTHON};
-use crate::{arrows, bites, contract, fuzz, model, repo, walks};
+use crate::{arrows, bites, contract, fuzz, model, repo, walks, words};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -61,6 +61,7 @@ fn full_run() -> Vec<Step> {
         docs(),
         arrows(),
         walks(),
+        words(),
         dependencies(),
         unused_dependencies(),
         tests(Scope::All, &[]),
@@ -94,6 +95,11 @@ fn arrows() -> Step {
 
 fn walks() -> Step {
     Step::new("walks", "say in ARCHITECTURE.md which function does it now", walks::check)
+}
+
+fn words() -> Step {
+    let hint = "say who does what, and wrap prose at 100 columns; docs/glossary.md has the project's words";
+    Step::new("words", hint, words::check)
 }
 
 fn clippy() -> Step {

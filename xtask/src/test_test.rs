@@ -39,6 +39,7 @@ fn every_step_of_a_full_run_says_what_to_do_when_it_fails() {
             "docs",
             "arrows",
             "walks",
+            "words",
             "cargo deny",
             "cargo machete",
             "tests",

@@ -105,7 +105,7 @@ pub(crate) const MACHETE: CargoTool = CargoTool {
     subcommand: "machete",
     krate: "cargo-machete",
     version: Version(0, 9, 2),
-    why: "finds dependencies that nobody uses",
+    why: "finds dependencies that no crate uses",
 };
 /// Used where it is present, never installed: `cargo test` does too, without time limits.
 pub(crate) const NEXTEST: CargoTool = CargoTool {

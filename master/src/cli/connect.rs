@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LONG_TIMEOUT: Duration = Duration::from_secs(600);
 /// After which a command says what it waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A key that nobody has: only a primary answers for it.
+/// A key that no client has: only a primary answers for it.
 const PROBE: &str = "understudy: is a primary here?";
 /// Until one of the addresses must have taken the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,11 +46,11 @@ pub(crate) struct Directory {
     pub(crate) trouble: Option<Trouble>,
 }
 
-/// In every command that talks to a master.
+/// In every command that talks to a member.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connect {
-    /// Where the masters listen: once for each, or separated by commas.
+    /// Addresses of the members: once for each, or separated by commas.
     #[arg(long, global = true, env = ADDRESS_VARIABLE, value_name = "HOST:PORT", value_delimiter = ',')]
     #[arg(default_value = DEFAULT_ADDRESS)]
     address: Vec<String>,
@@ -183,7 +183,7 @@ impl Connect {
         self.timeout_ms.map_or(otherwise, Duration::from_millis)
     }
 
-    /// A handle for calls that go through all objects. They may take their time, once somebody is there to work on them.
+    /// A handle for calls that go through all objects. They may take their time, once a primary is there to work on them.
     pub(crate) async fn patient(&self, client: &Client) -> Result<Client, Fault> {
         client.exists_one(PROBE).await?;
         Ok(client.with_deadline(self.timeout(LONG_TIMEOUT)))
@@ -202,7 +202,7 @@ impl Connect {
         std::future::pending().await
     }
 
-    /// The beginning of a command line for the same master, as the same client: `understudy` with what was said on the
+    /// The beginning of a command line for the same member, as the same client: `understudy` with what was said on the
     /// command line, but not what stands in the environment or is the default.
     pub(crate) fn command(&self, command: &str) -> String {
         let mut line = format!("{} {command}", program());
@@ -234,7 +234,7 @@ pub(crate) fn program() -> String {
     shell(&path.unwrap_or(called_as))
 }
 
-/// The same for all commands of a user on a machine, and for nobody else.
+/// The same for all commands of a user on a machine, and for no other user or machine.
 fn id_of_this_user() -> ClientId {
     use std::os::unix::fs::MetadataExt as _;
     let user = std::fs::metadata("/proc/self").map(|process| process.uid()).unwrap_or_default();

@@ -3,7 +3,7 @@
 //! Invariants: what it prints as a command works as it is printed; nothing outlives it, whatever ends it. A put that a hand has started
 //! has minutes here, not seconds, which is said where it matters.
 //!
-//! Deliberately absent: settings. Whoever wants to set something runs `serve`.
+//! Deliberately absent: settings. `serve` has them.
 
 mod demo;
 mod etcd;

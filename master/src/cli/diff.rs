@@ -133,7 +133,7 @@ async fn diff(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
     bar.finish_and_clear();
     let at = [digests[0].at.seq, digests[1].at.seq];
     let whole = [(difference.shards.contains(&directory), "directory"), (difference.implied, "free space and totals")];
-    // Of two moments these differ by what happened in between.
+    // At two moments these differ by what happened in between.
     let whole = whole.into_iter().filter(|(differs, _)| *differs && at[0] == at[1]);
     let whole: Vec<&str> = whole.map(|(_, name)| name).collect();
     match out.is_json() {

@@ -106,12 +106,12 @@ impl EtcdArgs {
         };
         members.sort_by_key(|info| Some(info.who) != announced);
         let epoch = record.map(|known| known.record.epoch);
-        let nobody = || Trouble { alone: Verdict::NoPrimary, reason: self.nobody(&place, epoch) };
-        let trouble = members.is_empty().then(nobody);
+        let absent = || Trouble { alone: Verdict::NoPrimary, reason: self.no_member(&place, epoch) };
+        let trouble = members.is_empty().then(absent);
         Ok(Shown { members, trouble })
     }
 
-    fn nobody(&self, place: &str, epoch: Option<u64>) -> Reason {
+    fn no_member(&self, place: &str, epoch: Option<u64>) -> Reason {
         let cluster = &self.cluster_name;
         match epoch {
             Some(epoch) => Reason {

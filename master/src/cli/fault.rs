@@ -1,8 +1,8 @@
 //! Why a command did not do what it was asked to, in one line for people or one object for programs, and the exit code.
 //!
 //! ```text
-//!   0  done, also when nobody reads the output any more
-//!   1  refused, not found, nobody answers
+//!   0  done, also when the output is not read any more
+//!   1  refused, not found, no member answers
 //!   2  the command itself is wrong: nothing was sent
 //!   3 to 6   of `health` alone: DEGRADED, NO PRIMARY, LOST DATA, UNKNOWN
 //! ```
@@ -50,12 +50,12 @@ impl From<Verdict> for ExitCode {
 
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// Nobody reads on: not our concern.
+    /// The reader of the output has gone: not our concern.
     OutputClosed,
     Told(Told),
 }
 
-/// Something that somebody must be told.
+/// Something that the user must be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Told {
     /// Stable, for programs.
@@ -184,7 +184,7 @@ fn told(error: &anyhow::Error) -> Told {
     Told::new("FAILED", message, "See to what the message names, then start it again.")
 }
 
-/// On stderr. Where that is closed too, nobody is left to tell.
+/// On stderr. Where that is closed too, it is told nowhere.
 pub(crate) fn tell(told: &Told, as_json: bool) {
     let line = match as_json {
         true => json!({ "error": told.json() }).to_string(),

@@ -25,7 +25,7 @@ use crate::serve::StopSignals;
 
 /// One member, for its connection and its answer.
 const ASK_WITHIN: Duration = Duration::from_millis(800);
-/// Longer than the moments in which a sound cluster has no primary that may answer, but for a takeover that nobody can prove.
+/// Longer than the moments in which a sound cluster has no primary that may answer, but for a takeover without proof.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Addresses that were said, and those that members tell.
 const ASKED_MAX: usize = 64;
@@ -77,8 +77,8 @@ async fn watch(connect: &Connect, interval: Duration, out: &mut Output) -> Resul
     }
 }
 
-/// All members are asked. A takeover, and a change of the tenure, leave a moment without a primary: that is none that serves
-/// nobody, so where no primary is seen, and a member answers, all are asked once more.
+/// All members are asked. A takeover, and a change of the tenure, leave a moment without a primary, which is no
+/// outage, so where no primary is seen, and a member answers, all are asked once more.
 pub(super) async fn look(connect: &Connect) -> Result<Health, Fault> {
     let health = look_once(connect).await?;
     if health.verdict != Verdict::NoPrimary {

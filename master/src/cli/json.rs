@@ -66,7 +66,7 @@ pub(crate) fn pin(pin: client::Pin) -> &'static str {
     }
 }
 
-/// Of one of several items: what was asked about, and either what came of it or why it was refused.
+/// One of several items: what was asked about, and either what came of it or why it was refused.
 pub(crate) fn item<T>(about: (&str, Value), result: &Result<T, Refused>, done: impl FnOnce(&T) -> Value) -> Value {
     let mut value = match result {
         Ok(result) => done(result),

@@ -53,7 +53,7 @@ pub(super) fn run(args: &MembersArgs) -> ExitCode {
     })
 }
 
-/// Of the primary, if it can be reached: only it knows how far the others are.
+/// The status of the primary, if it can be reached: only it knows how far the others are.
 pub(super) async fn the_one_who_knows(connect: &Connect) -> Result<Status, Fault> {
     let status = connect.client().await?.status().await?;
     let primary = status.cluster.iter().flat_map(|cluster| &cluster.members).find(|member| member.role == "primary");
@@ -163,7 +163,7 @@ fn lag(member: &Member) -> String {
     }
 }
 
-/// Of what it has received. A promotion applies that first.
+/// Entries that it has received and not applied. A promotion applies them first.
 fn apply_lag(member: &Member) -> String {
     match (member.role.as_str(), apply_lag_ops(member)) {
         ("primary", _) => "-".to_owned(),

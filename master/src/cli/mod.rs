@@ -41,36 +41,36 @@ struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Runs a node to try things out with: no settings, some demo data, commands to paste.
+    /// Runs a cluster to try things out with: no settings, some demo data, commands to paste.
     Dev(dev::Args),
-    /// Runs a node.
+    /// Runs a member, or a node that is alone.
     Serve(Box<serve::Args>),
-    /// One verdict on the cluster, with the reason and what to do; exits with 0 OK, 3 DEGRADED, 4 NO PRIMARY, 5 LOST DATA,
+    /// Gives one verdict on the cluster, with the reason and what to do; exits with 0 OK, 3 DEGRADED, 4 NO PRIMARY, 5 LOST DATA,
     /// 6 UNKNOWN (the coordinator cannot be asked where the members are).
     Health(health::Args),
-    /// How the master is.
+    /// Shows how a member is: its role, its log, its state.
     Status(status::Args),
-    /// The members of the cluster: roles, positions, lag.
+    /// Shows the members of the cluster: roles, positions, lag.
     Members(members::MembersArgs),
     /// Gives the place of the primary to another member, without loss.
     Transfer(members::TransferArgs),
-    /// What all members go by: get, set, and which members were started with something else.
+    /// Shows and changes the settings that all members go by, and shows which members were started with others.
     Config(config::Args),
     /// Compares every standby with the primary now; with --full, every record with its digest too.
     Verify(verify::Args),
-    /// What two members, or snapshots of them, differ in, down to the key and the field.
+    /// Shows in what two members, or snapshots of them, differ, down to the key and the field.
     Diff(diff::Args),
     /// Keeps what a member holds in a file, to be compared later.
     Snapshot(snapshot::Args),
     /// Where no member can go on by itself: says what is left; declares members dead, or names the one that goes on.
     Recover(Box<recover::Args>),
-    /// The space that storage clients offer: list, mount, unmount.
+    /// Lists, mounts and unmounts the space that storage clients offer.
     Segments(segments::Args),
-    /// Objects: put, get, exists, rm, ls, pin, copy, move.
+    /// Works on objects: put, get, exists, rm, ls, pin, copy, move.
     Kv(kv::Args),
-    /// Tenants: list, set quotas, delete.
+    /// Lists and deletes tenants, and sets their quotas.
     Tenants(tenants::Args),
-    /// Copies and moves that storage clients are asked to make: list, create.
+    /// Lists and creates tasks: copies and moves that storage clients are asked to make.
     Tasks(tasks::Args),
     /// Becomes another program that ends with the process which starts it.
     #[command(hide = true)]

@@ -360,7 +360,7 @@ async fn declare_dead(
         print(&situation(&found))?;
         let whom = unknown.iter().map(|gone| gone.named()).collect::<Vec<_>>().join(", ");
         match (unknown.is_empty(), declares) {
-            (true, _) => print("All of them are known to have ended: there is nobody to be declared dead.")?,
+            (true, _) => print("All of them are known to have ended: there is no member to be declared dead.")?,
             (false, true) => print(&format!("Declared dead: {whom}."))?,
             (false, false) => print(&format!(
                 "Nothing was done. With --yes this is declared dead: {whom}. Be sure that it will not come back with its state."

@@ -1,7 +1,7 @@
 //! `understudy segments`: list, mount, unmount.
 //!
-//! An unmount acts in the name of the client that has mounted the segment: it is an operator's command, and the master
-//! takes it from nobody else.
+//! An unmount acts in the name of the client that has mounted the segment, since the master takes it from no other
+//! client: it is a command for operators.
 
 mod mount;
 

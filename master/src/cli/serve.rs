@@ -38,7 +38,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     refuse_secrets(std::env::args_os())?;
     let config = args.flags.load()?;
-    // Of the host, where none is set: that may be none either.
+    // The host's name, where none is set: that may be no valid name either.
     check_name("node_name", &node_name(&config.serving.node_name))?;
     logging::start(&config.logging, &node_name(&config.serving.node_name))?;
     reload::start(args.flags.clone(), config.clone())?;

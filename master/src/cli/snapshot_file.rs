@@ -78,7 +78,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// The records of the next shard. Of the digests that come with them only the position is kept.
+    /// The records of the next shard. Only the position is kept from the digests that come with them.
     pub(crate) fn shard(&mut self, mut records: PartsImage) -> Result<(), SnapshotError> {
         records.digests.shards.clear();
         self.frame(&parts_to_wire(records))
@@ -170,7 +170,7 @@ impl Snapshot {
 struct Frames<'a, F> {
     path: &'a Path,
     file: F,
-    /// Of the whole file.
+    /// Size of the whole file.
     bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A file as it was written, and as a disk, or somebody, may have changed it.
+//! A file as it was written, and as a disk, or a person, may have changed it.
 
 use bytes::Bytes;
 use oplog::{Digest, Digests, Part, PartsImage, Position};

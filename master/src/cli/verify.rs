@@ -88,12 +88,12 @@ async fn members(connect: &Connect) -> Result<Vec<Member>, Fault> {
 pub(super) async fn cluster(connect: &Connect) -> Result<Cluster, Fault> {
     let status = the_one_who_knows(connect).await?;
     status.cluster.ok_or_else(|| {
-        let what = format!("{} is alone: there is nobody to compare it with", status.node);
+        let what = format!("{} is alone: there is no member to compare it with", status.node);
         Fault::new("ALONE", what, "Start members with `understudy serve --coordinator ...`.")
     })
 }
 
-/// One that talks to this member and to nobody else.
+/// One that talks to this member and to no other.
 pub(super) async fn admin(address: &str) -> Result<AdminClient<Channel>, Fault> {
     let unreachable = |why: String| Fault::new("UNAVAILABLE", format!("{address}: {why}"), "Is that member running?");
     let endpoint =

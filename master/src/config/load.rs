@@ -1,6 +1,6 @@
 //! Settings from where they stand to a valid [`Config`]: file, then environment, then flags; the later one wins.
 //!
-//! Invariant: a key of the file that nobody knows is an error, never ignored. Variables that nobody knows are ignored:
+//! Invariant: an unknown key of the file is an error, never ignored. Unknown variables are ignored:
 //! orchestrators make some under any prefix.
 
 use std::ffi::OsString;

@@ -66,7 +66,7 @@ fn what_is_wrong_in_a_file_is_named_with_the_file_and_the_line() {
         assert!(text.contains(expected), "{file}: {text}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }
-    // Of a flag the file says nothing.
+    // A fault in a flag is not looked for in the file.
     let text = load(Some("tail_bytes = 999999999"), &["--tail-bytes", "1"]).expect_err("too few").to_string();
     assert!(text.starts_with("tail_bytes: "), "{text}");
 }

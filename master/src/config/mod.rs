@@ -71,15 +71,15 @@ component! {
         /// Bytes of all requests together that have arrived in part, or are large and being worked on; more are
         /// refused as OVERLOADED.
         request_bytes_max: usize = 512 << 20, "UNDERSTUDY_REQUEST_BYTES_MAX";
-        /// Of these, those of one connection; more are refused likewise.
+        /// Bytes of the requests of one connection among these; more are refused likewise.
         connection_request_bytes_max: usize = 64 << 20, "UNDERSTUDY_CONNECTION_REQUEST_BYTES_MAX";
         /// Milliseconds from the first byte of a request to its last; after that it is refused, and a session ends.
         request_ms_max: u64 = 30_000, "UNDERSTUDY_REQUEST_MS_MAX";
         /// Bytes of all answers together that their clients have not read yet. Where there is no room for another one, the
         /// connections that do not read are closed, or else the one that holds the most.
         unread_bytes_max: usize = 512 << 20, "UNDERSTUDY_UNREAD_BYTES_MAX";
-        /// Of these, those of one connection, or one answer alone; more are refused as OVERLOADED, or as OUTCOME_UNKNOWN where
-        /// the call has changed something.
+        /// Bytes of the unread answers of one connection, or of one answer alone; more are refused as OVERLOADED, or as
+        /// OUTCOME_UNKNOWN where the call has changed something.
         connection_unread_bytes_max: usize = 64 << 20, "UNDERSTUDY_CONNECTION_UNREAD_BYTES_MAX";
         /// Milliseconds for which a client may read nothing of an answer; then its connection is closed.
         unread_ms_max: u64 = 30_000, "UNDERSTUDY_UNREAD_MS_MAX";
@@ -106,7 +106,8 @@ component! {
     /// Admin HTTP
     AdminHttp, AdminHttpFlags {
         /// Address and port for `/metrics`, `/livez`, `/readyz`, `/promotable`, `/status` and a page for people. Port 0:
-        /// any free port, which is printed at the start. Empty: none of that is served. Who can connect can read it all.
+        /// any free port, which is printed at the start. Empty: none of that is served. Any process that can connect
+        /// can read all of it.
         admin_listen: String = String::new(), "UNDERSTUDY_ADMIN_LISTEN";
     }
 }
@@ -177,7 +178,7 @@ component! {
         /// Seconds after which etcd forgets a member that has fallen silent.
         etcd_lease_ttl_s: u64 = 5, "UNDERSTUDY_ETCD_LEASE_TTL_S";
         /// What happens once every member that held anything has provably ended: `cold` (another one begins with nothing)
-        /// or `wait` (until a person decides).
+        /// or `wait` (until an operator decides).
         unclean: UncleanStart = UncleanStart::Cold, "UNDERSTUDY_UNCLEAN";
         /// Whether this member may begin a cluster where the coordinator has no record: `auto` (once no member that was present
         /// held anything for `found_after_ms`) or `never` (the coordinator has lost its data: the operator is asked). `never` is
@@ -187,15 +188,16 @@ component! {
         /// nothing. A member that lives, and was lost from sight with the coordinator's data, needs some time to be seen again. 0:
         /// `etcd_lease_ttl_s`, or 500 ms with `file:`.
         found_after_ms: u64 = 0, "UNDERSTUDY_FOUND_AFTER_MS";
-        /// Milliseconds after which, under `cold` and with etcd, another member begins with nothing also where nobody can prove
-        /// that: nobody has led for so long. In return a primary makes way when etcd has not confirmed it for
-        /// `etcd_lease_ttl_s`, and nobody serves while etcd is away. 0: on proof only, and the members go on without etcd.
+        /// Milliseconds without a primary after which, under `cold` and with etcd, another member begins with nothing also
+        /// without proof that the members of the set have ended. In return a primary makes way when etcd has not confirmed
+        /// it for `etcd_lease_ttl_s`, and no member serves while etcd is away. 0: on proof only, and the members go on
+        /// without etcd.
         cold_after_ms: u64 = 0, "UNDERSTUDY_COLD_AFTER_MS";
         /// Run this member under a tiny parent that tells the others when its process has ended, so that they need not wait for
         /// the tenure. With `file:` as the coordinator the others see that by themselves.
         guarded: bool = false, "UNDERSTUDY_GUARDED", (num_args = 0..=1, require_equals = true, default_missing_value = "true");
         /// Milliseconds for which the primary may answer after it sent the newest message that each in-sync peer has
-        /// answered. After a failure that nobody can prove, a takeover waits about this long.
+        /// answered. After a failure without proof of death, a takeover waits about this long.
         tenure_ms: u64 = 500, "UNDERSTUDY_TENURE_MS";
         /// Milliseconds between two messages of the primary to each peer, at most.
         beacon_ms: u64 = 50, "UNDERSTUDY_BEACON_MS";
@@ -221,8 +223,8 @@ component! {
         /// `understudy transfer` as OVERLOADED: each transfer is a pause for all clients. A member that is stopped hands over at
         /// once. 0: none.
         transfer_pause_ms: u64 = 2000, "UNDERSTUDY_TRANSFER_PAUSE_MS";
-        /// Milliseconds that a new primary waits before it serves. Nothing rests on it; for those who want the rule of one
-        /// lease.
+        /// Milliseconds that a new primary waits before it serves. No promise rests on it; it is for operators who want the
+        /// rule of one lease.
         safety_window_ms: u64 = 0, "UNDERSTUDY_SAFETY_WINDOW_MS";
         /// Milliseconds that a read may wait on a standby for the position that it asks for. After that it is refused.
         standby_read_wait_ms: u64 = 100, "UNDERSTUDY_STANDBY_READ_WAIT_MS";
@@ -277,8 +279,8 @@ component! {
         eviction_ratio: f64 = 0.05, "UNDERSTUDY_EVICTION_RATIO";
         /// Answers kept for one client, in case it asks again.
         client_answers_max: usize = 4096, "UNDERSTUDY_CLIENT_ANSWERS_MAX";
-        /// Bytes of those answers; the newest is kept whatever its size. A client that says which answers it has is refused
-        /// as OVERLOADED rather than that one is forgotten that it waits for.
+        /// Bytes of those answers; the newest is kept whatever its size. A new request of a client
+        /// that says which answers it has is refused as OVERLOADED rather than evicting an answer the client may still need.
         client_answer_bytes_max: usize = 64 << 20, "UNDERSTUDY_CLIENT_ANSWER_BYTES_MAX";
         /// Bytes of the answers kept for all clients together; beyond it those of the client with the most go first.
         answer_bytes_total_max: usize = 256 << 20, "UNDERSTUDY_ANSWER_BYTES_TOTAL_MAX";
@@ -290,27 +292,27 @@ component! {
         retired_extents_max: u64 = 4_000_000, "UNDERSTUDY_RETIRED_EXTENTS_MAX";
         /// Clients at most.
         clients_max: usize = 65_536, "UNDERSTUDY_CLIENTS_MAX";
-        /// Of them, those of one address (one /64 network with IPv6) at most, as far as this primary has heard them itself.
-        /// Clients behind one proxy share its address.
+        /// Clients of one address (one /64 network with IPv6) at most, as far as this primary has heard them itself. Clients
+        /// behind one proxy share its address.
         clients_per_address_max: usize = 4096, "UNDERSTUDY_CLIENTS_PER_ADDRESS_MAX";
         /// Puts, copies and moves of one client that are under way, at most.
         client_puts_max: usize = 100_000, "UNDERSTUDY_CLIENT_PUTS_MAX";
         /// Segments at most: mounted ones, and those that are going.
         segments_max: usize = 65_536, "UNDERSTUDY_SEGMENTS_MAX";
-        /// Of them, those of one client.
+        /// Segments of one client at most.
         client_segments_max: usize = 1024, "UNDERSTUDY_CLIENT_SEGMENTS_MAX";
         /// Bytes of all segments of one client together. Those of all clients have room in 16 EiB.
         client_segment_bytes_max: u64 = 1 << 50, "UNDERSTUDY_CLIENT_SEGMENT_BYTES_MAX";
         /// Tenants at most, the default one counted in. At the bound an empty one without a quota makes room for a new one.
         tenants_max: usize = 4096, "UNDERSTUDY_TENANTS_MAX";
-        /// Of them, those that clients of one address have made and that are not empty, as far as this primary has seen them
+        /// Tenants at most that clients of one address have made and that are not empty, as far as this primary has seen them
         /// made.
         tenants_per_address_max: usize = 1024, "UNDERSTUDY_TENANTS_PER_ADDRESS_MAX";
         /// Tasks at most.
         tasks_max: usize = 100_000, "UNDERSTUDY_TASKS_MAX";
         /// Finished tasks among them that can still be listed.
         finished_tasks_max: usize = 10_000, "UNDERSTUDY_FINISHED_TASKS_MAX";
-        /// Clients that are gone, of which is remembered which requests they had sent.
+        /// Clients that are gone and whose last request number is still remembered, at most.
         tombstones_max: usize = 65_536, "UNDERSTUDY_TOMBSTONES_MAX";
     }
 }

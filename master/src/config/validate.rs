@@ -11,7 +11,7 @@ use crate::logging::check_level;
 /// HTTP/2 knows no larger window.
 const WINDOW_BYTES_MAX: u64 = (1 << 31) - 1;
 const WINDOW_BYTES_MIN: u64 = 65_535;
-/// A leader key that somebody has deleted is there again after three seconds.
+/// A leader key that was deleted is there again after three seconds.
 const COLD_AFTER_MS_MIN: u64 = 5000;
 /// The largest message, and what stands in front of it.
 const FRAMED_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 5;
@@ -286,7 +286,7 @@ impl Cluster {
                 "with 1.5 × etcd_lease_ttl_s it is {unannounced_ms} ms, not below cold_after_ms, {after_ms}: others would begin anew meanwhile"
             )
         })?;
-        // One look may fail, or nobody would ever be seen to be missing for long.
+        // One look may fail, or no primary would ever be seen to be missing for long.
         let unseen_ms = self.ask_again_ms.saturating_add(self.coordinator_timeout_ms.saturating_mul(2));
         rule(unseen_ms < after_ms / 4, "cold_after_ms", || {
             format!(

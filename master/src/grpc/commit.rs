@@ -63,7 +63,7 @@ pub(crate) fn never_committed(effect: Effect, why: WaitError) -> CallError {
         }
         (Effect::Mutates, WaitError::Overloaded(full)) => CallError {
             retry_after_ms: full.retry_after_ms,
-            ..status::outcome_unknown(format_args!("it ran, but nobody could wait for its commit: {full}"))
+            ..status::outcome_unknown(format_args!("it ran, but there was no room to wait for its commit: {full}"))
         },
         (Effect::Reads | Effect::ReadsStandby, WaitError::Closed(CloseReason::ShuttingDown)) => status::shutting_down(),
         (Effect::Mutates, WaitError::Closed(why @ CloseReason::ShuttingDown)) => {

@@ -40,7 +40,7 @@ const PAGE_HEAD: &str = "\
 # Metrics
 
 `/metrics` is served on `admin_listen` ([configuration.md](configuration.md)), in the text format of Prometheus, or in that of \
-OpenMetrics where the request accepts it. What is not known, or not freshly, has no sample: a lag that nobody knows is not 0. Alert on what is absent, too.
+OpenMetrics where the request accepts it. A value that is unknown, or not fresh, has no sample: an unknown lag is not 0. Alert on absent samples, too.
 
 Beside it:
 

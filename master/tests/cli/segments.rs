@@ -75,7 +75,7 @@ fn segment_that_somebody_else_has_unmounted_is_no_fault_at_the_end() {
     world.ok(&["segments", "unmount", "hand"]);
     mount.signal("INT");
     let ended = mount.end();
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "somebody else has unmounted it already\n"));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "it has been unmounted already\n"));
 }
 
 #[test]

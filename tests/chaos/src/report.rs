@@ -99,7 +99,7 @@ fn verdicts(story: &Story) -> String {
     let rows = [
         ("every key is linearizable", format!("{} keys", checked.keys)),
         (
-            "nothing acknowledged is missing, nothing is there that nobody put",
+            "nothing acknowledged is missing, nothing is there that no client put",
             format!("{} keys, up to three times", checked.keys),
         ),
         ("one primary: epochs, positions, who answered", format!("{} operations", checked.ops)),
@@ -196,7 +196,7 @@ fn faults(story: &Story) -> String {
     }
     let _ = writeln!(
         text,
-        "\n{} more were drawn and not done: nobody was there for them, two were under way already, or they would have taken the \
+        "\n{} more were drawn and not done: no member was there for them, two were under way already, or they would have taken the \
          last member that holds everything.",
         story.skipped
     );

@@ -104,7 +104,7 @@ impl Members {
         self.members.iter().map(one).collect()
     }
 
-    /// Of the member that leads; none when that is not clear.
+    /// The pid of the member that leads; none when that is not clear.
     pub(super) async fn primary_pid(&mut self) -> Option<u32> {
         let leads = |status: &Option<Status>| status.as_ref().is_some_and(|status| status.role == "primary");
         let at = self.statuses().await.iter().position(leads)?;
@@ -203,7 +203,7 @@ impl Members {
 
     /// Asks them to stop, and waits until they have.
     pub(super) async fn stop(mut self) {
-        // Standbys first: so nobody takes over just to stop.
+        // Standbys first: so no member takes over just to stop.
         let is_primary = |status: &Option<Status>| status.as_ref().is_some_and(|status| status.role == "primary");
         let last = self.statuses().await.iter().position(is_primary).unwrap_or(0);
         for at in (0..self.members.len()).filter(|at| *at != last).chain([last]) {

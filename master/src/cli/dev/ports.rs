@@ -15,7 +15,7 @@ use crate::grpc::server::BindError;
 const DEFAULT_PORT: u16 = 7400;
 const ETCD_PORT: u16 = 12_379;
 const PORT_MAX: u16 = 32_767;
-/// How long whoever has the port may take to say what it is.
+/// How long the process that has the port may take to say what it is.
 const ASK: Duration = Duration::from_millis(300);
 /// Listening, in /proc/net/tcp.
 const LISTEN: &str = "0A";
@@ -94,7 +94,7 @@ async fn node_at(address: SocketAddr) -> Option<String> {
     Some(format!("an understudy node, {}, up {}", words::plain(&status.node), words::time(status.uptime)))
 }
 
-/// Of this user, or of anybody where we are root.
+/// A process of this user, or of any user where we are root.
 fn process_at(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let table = fs::read_to_string(table).ok()?;

@@ -47,7 +47,7 @@ pub(in crate::cli) fn tied(args: &TiedArgs) -> anyhow::Result<ExitCode> {
 
 pub(in crate::cli) fn sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     let mut told = Vec::new();
-    // An error: nobody can say more.
+    // An error: there is no more to be read.
     let _ = std::io::stdin().take(KEEP.len() as u64).read_to_end(&mut told);
     for _ in 0..SWEEPS {
         if told == KEEP || !args.dir.exists() {
@@ -88,7 +88,7 @@ impl Sweeper {
     pub(super) fn keep(&mut self) {
         use std::io::Write as _;
         if let Some(told) = &mut self.0.stdin {
-            // An error: it was ended by somebody, and removes nothing.
+            // An error: another process has ended it, and it removes nothing.
             let _ = told.write_all(KEEP);
         }
     }

@@ -82,7 +82,7 @@ async fn as_table(client: &Client, pages: &mut Pages, out: &mut Output) -> Resul
         listed += page.keys.len();
         page.keys.iter().for_each(|info| table.row(row(info)));
         out.table(&mut table)?;
-        // Whoever reads on sees that something comes; whoever has gone ends the list.
+        // A reader that is there sees that something comes; one that has gone ends the list.
         out.flush()?;
     }
     if !pages.is_over {

@@ -14,7 +14,7 @@ use crate::cli::words;
 pub(crate) struct PinArgs {
     #[command(flatten)]
     keys: KeysArg,
-    /// Evict them last, for a time [default: this, with the master's time].
+    /// Evict them last, for a time [default: this, with the cluster's `soft_pin_ttl_ms`].
     #[arg(long, value_name = "TTL", num_args = 0..=1, require_equals = true, value_parser = words::parse_time)]
     #[arg(conflicts_with = "hard")]
     soft: Option<Option<Duration>>,

@@ -40,7 +40,7 @@ pub(crate) struct StartArgs {
     /// Take the place of an object that is there.
     #[arg(long)]
     replace: bool,
-    /// Evict it last, for a time [default: the master's].
+    /// Evict it last, for a time [default: the cluster's `soft_pin_ttl_ms`].
     #[arg(long, value_name = "TTL", num_args = 0..=1, require_equals = true, value_parser = words::parse_time)]
     #[arg(conflicts_with = "hard_pin")]
     soft_pin: Option<Option<Duration>>,
@@ -101,7 +101,7 @@ impl StartArgs {
             (false, None) => (Pin::None, None),
         };
         PutOptions {
-            // Of the wire: 0 stands for what the help says.
+            // On the wire 0 stands for what the help says.
             replicas: self.replicas.unwrap_or(0),
             disk_replicas: self.disk_replicas,
             preferred_segments: self.preferred.clone(),

@@ -1,6 +1,6 @@
 //! `kv rm`: by key, by pattern, or everything of the tenant.
 //!
-//! Invariant: everything is removed only if somebody at a terminal has agreed, or `--yes` was given.
+//! Invariant: everything is removed only if a user at a terminal has agreed, or `--yes` was given.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -76,7 +76,7 @@ fn report_many(removed: Removed, out: &mut Output) -> Result<Verdict, Fault> {
 fn agree(connect: &Connect) -> Result<(), Fault> {
     const SAY: &str = "Say --yes if it is meant.";
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Fault::usage("this removes every object of the tenant, and nobody is there to be asked", SAY));
+        return Err(Fault::usage("this removes every object of the tenant, and there is no terminal to ask at", SAY));
     }
     let tenant = match connect.tenant() {
         "" => "the default tenant".to_owned(),

@@ -160,7 +160,7 @@ async fn unmount(client: &Client, segment: &Segment, out: &mut Output) -> Result
     match result {
         Ok(()) => out.hint("unmounted")?,
         Err(refused) if matches!(refused.reason, Reason::SegmentNotFound | Reason::SegmentBusy) => {
-            out.hint("somebody else has unmounted it already")?;
+            out.hint("it has been unmounted already")?;
         }
         Err(refused) => return Err(refused.into()),
     }

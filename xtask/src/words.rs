@@ -1,0 +1,132 @@
+//! The words of the pages and of the command line: no line of prose is wider than 100 columns, and each sentence names its actor.
+//!
+//! | where | columns | words |
+//! |---|---|---|
+//! | README.md, ARCHITECTURE.md, docs/*.md | yes | yes |
+//! | docs/reports | | yes |
+//! | pages that are generated: their tables have long cells, and each paragraph is one line | | yes |
+//! | CHANGELOG.md, above [`HISTORY`] | yes | yes |
+//! | command line, settings, wire contracts ([`TEXTS`]): what `--help` and the generated pages are made of | | yes |
+//!
+//! A word is refused where it stands for an actor that has a name: a client, a member, the primary, a standby, an operator. So is
+//! a sentence that begins with "Of".
+//!
+//! Deliberately absent: tables, blocks of code and links alone on a line, which cannot be broken; whether a sentence is true, or good.
+//! A reader of the change sees to that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+const COLUMNS_MAX: usize = 100;
+
+const WORDS: [&str; 3] = ["whoever", "somebody", "nobody"];
+
+const PAGES: [&str; 2] = ["README.md", "ARCHITECTURE.md"];
+
+const GENERATED: [&str; 3] = ["docs/configuration.md", "docs/metrics.md", "docs/errors.md"];
+
+const TEXTS: [&str; 5] =
+    ["master/src/cli", "master/src/config", "master/src/metrics.rs", "proto/src/reasons.rs", "proto/proto"];
+
+const CHANGES: &str = "CHANGELOG.md";
+
+/// The newest entry of CHANGELOG.md that was there before this check: it and what stands below it keep the words of their time.
+const HISTORY: &str = "- Every answer says of which cluster it is (metadata `understudy-cluster`).";
+
+/// What a file is held to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rule {
+    WordsAndColumns,
+    Words,
+}
+
+pub(crate) fn check() -> Result<()> {
+    let mut faults = Vec::new();
+    for (path, rule) in files()? {
+        let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        faults.extend(faults_of(&path.to_string_lossy(), &text, rule));
+    }
+    let changes = fs::read_to_string(CHANGES).with_context(|| format!("{CHANGES} cannot be read"))?;
+    faults.extend(faults_of(CHANGES, new_changes(&changes)?, Rule::WordsAndColumns));
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+fn files() -> Result<Vec<(PathBuf, Rule)>> {
+    let mut paths: Vec<PathBuf> = PAGES.iter().map(PathBuf::from).collect();
+    for place in ["docs"].iter().chain(&TEXTS) {
+        gather(Path::new(place), &mut paths)?;
+    }
+    ensure!(paths.len() > 40, "only {} files are looked at: where they stand has changed", paths.len());
+    Ok(paths.into_iter().map(|path| (path.clone(), rule(&path))).collect())
+}
+
+fn rule(path: &Path) -> Rule {
+    let is_page = path.extension().is_some_and(|extension| extension == "md");
+    let is_made = GENERATED.iter().any(|page| path == Path::new(page)) || path.starts_with("docs/reports");
+    if is_page && !is_made { Rule::WordsAndColumns } else { Rule::Words }
+}
+
+/// The files below, but for pictures.
+fn gather(place: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    if place.is_file() {
+        let is_text = |extension: &str| place.extension().is_some_and(|have| have == extension);
+        paths.extend(["md", "rs", "proto", "toml"].into_iter().any(is_text).then(|| place.to_owned()));
+        return Ok(());
+    }
+    let entries = fs::read_dir(place).with_context(|| format!("{} cannot be listed", place.display()))?;
+    let mut below = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    below.sort();
+    below.iter().try_for_each(|path| gather(path, paths))
+}
+
+fn new_changes(changes: &str) -> Result<&str> {
+    let (new, _) = changes.split_once(HISTORY).with_context(|| format!("{CHANGES} has no entry {HISTORY:?}"))?;
+    Ok(new)
+}
+
+fn faults_of(name: &str, text: &str, rule: Rule) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut in_code = false;
+    for (index, line) in text.lines().enumerate() {
+        let at = |what: String| format!("{name}:{}: {what}", index + 1);
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+            continue;
+        }
+        faults.extend(word(line).map(|word| at(format!("{word:?}: say which member, client or operator it is"))));
+        if begins_with_of(line) {
+            faults.push(at("a sentence begins with \"Of\": begin with its subject".to_owned()));
+        }
+        let columns = line.chars().count();
+        if rule == Rule::WordsAndColumns && columns > COLUMNS_MAX && !in_code && !cannot_be_broken(line) {
+            faults.push(at(format!("{columns} columns, more than {COLUMNS_MAX}")));
+        }
+    }
+    faults
+}
+
+/// Not within a name such as that of a test.
+fn word(line: &str) -> Option<&'static str> {
+    let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.find_map(|have| WORDS.into_iter().find(|word| have.eq_ignore_ascii_case(word)))
+}
+
+/// Behind the marks of a list, a comment, a table or a string, and behind a full stop.
+fn begins_with_of(line: &str) -> bool {
+    let sentence = line.trim_start_matches(|c: char| " -*/!#\"|>".contains(c));
+    sentence.starts_with("Of ") || [". Of ", "| Of "].iter().any(|begin| line.contains(begin))
+}
+
+/// A row of a table, or a link and nothing else.
+fn cannot_be_broken(line: &str) -> bool {
+    let line = line.trim().trim_start_matches("- ");
+    let is_link = line.starts_with('[') && line.trim_end_matches(['.', ',', ';', ':']).ends_with(')');
+    line.starts_with('|') || (is_link && line.matches("](").count() == 1)
+}
+
+#[cfg(test)]
+#[path = "words_test.rs"]
+mod words_test;
