@@ -83,6 +83,12 @@ pub struct Tenants {
     pub changed_names: Vec<Arc<str>>,
 }
 
+impl Default for Tenants {
+    fn default() -> Tenants {
+        Tenants::new()
+    }
+}
+
 impl Tenants {
     pub fn new() -> Tenants {
         let mut tenants = Tenants {
@@ -123,6 +129,7 @@ impl Tenants {
         self.by_ix.iter().map(of_tenant).sum()
     }
 
+    #[allow(clippy::len_without_is_empty, reason = "the default one is always there")]
     pub fn len(&self) -> usize {
         self.by_ix.len()
     }

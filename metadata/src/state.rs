@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::panic::Location;
 use std::sync::Arc;
 
-use ledger::{Applying, CallRefused, Held, Inconsistent, Ledger, Now, Op};
+use ledger::{Applying, CallRefused, Held, Inconsistent, Ledger, Now, Op, Settings};
 use oplog::{Appender, Digest, Digests, DomainId, OP_DIGEST, Position, RequestStamp};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -47,6 +47,8 @@ pub struct Own {
     pub(crate) rng: Rng,
     /// A put found no space since the last round of eviction, and an eviction could help it.
     pub(crate) pressed: bool,
+    /// This primary began anew with nothing: until then, by the TTL clock, clients of before may use what they were promised.
+    pub(crate) closed_until_ms: u64,
     /// An eviction that takes several steps goes on until no more memory than this is used.
     pub(crate) evict_to: Option<u64>,
     pub(crate) rounds: Rounds,
@@ -67,7 +69,7 @@ impl Metadata {
     /// Empty, at `applied`; a standby until [`Metadata::lead`].
     pub fn new(config: Config, applied: Position) -> Metadata {
         let (rng, rounds) = (Rng::new(config.seed), Rounds::default());
-        let own = Own { dir: Directory::new(), rng, pressed: false, evict_to: None, rounds };
+        let own = Own { dir: Directory::new(), rng, pressed: false, closed_until_ms: 0, evict_to: None, rounds };
         let ledger = Ledger::new(own, applied, config.lock_clock_ns);
         let view = {
             let writer = ledger.unmeasured();
@@ -82,6 +84,11 @@ impl Metadata {
     pub fn lead(&self, log: Appender, now: Now) {
         let mut writer = self.write();
         (writer.own.pressed, writer.own.evict_to) = (false, None);
+        let Position { epoch, seq } = writer.applied();
+        let began_anew = seq == 1 && epoch > 1;
+        let Settings { object_lease_ms, put_start_timeout_ms, .. } = self.config.settings;
+        let promised_ms = object_lease_ms.max(put_start_timeout_ms);
+        writer.own.closed_until_ms = if began_anew { now.ttl_ms.saturating_add(promised_ms) } else { 0 };
         if let Some(own) = writer.lead(log, now, self.config.settings) {
             // Without room in the log it is the first step of the upkeep.
             drop(writer.commit_settings(own.change_to(own.settings), now));

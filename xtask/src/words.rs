@@ -33,7 +33,7 @@ const TEXTS: [&str; 5] =
 const CHANGES: &str = "CHANGELOG.md";
 
 /// The newest entry of CHANGELOG.md that was there before this check: it and what stands below it keep the words of their time.
-const HISTORY: &str = "- Every answer says of which cluster it is (metadata `understudy-cluster`).";
+const HISTORY: &str = "- Rust SDK: a session that the client leaves is ended at its side, too.";
 
 /// What a file is held to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -41,6 +41,8 @@ use crate::state::{Metadata, Own, WriterGuard};
 use crate::types::{KEY_BYTES_MAX, Outcome, Refusal};
 
 const ANSWERS_RETRY_MS: u32 = 10;
+/// Longest wait before a put is tried again that may not begin yet.
+const CLOSED_RETRY_MS: u32 = 1000;
 
 /// One method that works on a list of items.
 pub(crate) trait ItemCall {
@@ -275,8 +277,15 @@ impl Metadata {
         check_bound(Bound::ClientsPerAddress, count, clients_per_address_max)
     }
 
-    /// Removals are never refused for what they retire: they are what makes room.
+    /// After all members have ended, space that clients mount again may be in use by those that were promised it before: no put takes
+    /// any until these promises are over. Removals are never refused for what they retire: they are what makes room.
     fn check_work_bounds(&self, writer: &WriterGuard<'_>, call: &Call<'_>, count: usize) -> Result<(), CallRefused> {
+        let left_ms = writer.own.closed_until_ms.saturating_sub(call.now.ttl_ms);
+        if left_ms > 0 {
+            let what = "this cluster began anew with nothing, and clients of before may still read or write what they were promised".to_owned();
+            let retry_after_ms = u32::try_from(left_ms).unwrap_or(u32::MAX).min(CLOSED_RETRY_MS);
+            return Err(CallRefused::Overloaded { what, at: None, retry_after_ms });
+        }
         let Config { retired_extents_max, client_puts_max, .. } = self.config;
         let retired = writer.own.dir.segments.retired_extents();
         if retired >= retired_extents_max {

@@ -2,7 +2,9 @@
 //!
 //! Deliberately absent: bounds of tenants (`tenants`).
 
-use understudy_metadata::{Address, AtBound, Bound, Call, CallRefused, Config, PutStartItem, Refusal, TransferKind};
+use understudy_metadata::{
+    Address, AtBound, Bound, Call, CallRefused, Config, PutStartItem, Refusal, Settings, TransferKind,
+};
 
 use crate::support::{Primary, bound_of, config, memory, one, placed, refusal};
 
@@ -104,6 +106,25 @@ fn one_client_has_no_more_than_its_share_of_puts_under_way() {
         .unwrap();
     start_many(&primary, 1, &["f"]).unwrap();
     start_many(&primary, 1, &["g"]).expect_err("a copy counts too");
+}
+
+/// Clients mount their segments again at once, and readers and writers of before may still be at work in them.
+#[test]
+fn no_space_is_given_out_in_a_cluster_that_began_anew_before_earlier_promises_are_over() {
+    let primary = Primary::anew(config(), 5);
+    primary.mount(1, memory(1, "m1", 1 << 20)).unwrap();
+    let Settings { object_lease_ms, put_start_timeout_ms, .. } = config().settings;
+    primary.pass(object_lease_ms.max(put_start_timeout_ms) - 1);
+    let refused = start_many(&primary, 1, &["a"]).unwrap_err();
+    assert!(
+        matches!(&refused, CallRefused::Overloaded { what, at: None, .. } if what.contains("began anew")),
+        "{refused:?}"
+    );
+    primary.pass(1);
+    start_many(&primary, 1, &["a"]).unwrap();
+    let first = Primary::anew(config(), 1);
+    first.mount(1, memory(1, "m1", 1 << 20)).unwrap();
+    start_many(&first, 1, &["a"]).expect("nothing was promised before the first epoch");
 }
 
 /// Puts that are begun and removed at once: their space waits for the time-out of a release, however many there are.

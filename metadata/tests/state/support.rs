@@ -95,6 +95,18 @@ impl Primary {
         })
     }
 
+    /// A cluster that lost all of its members, and begins anew with nothing in this epoch.
+    pub(crate) fn anew(config: Config, epoch: u64) -> Primary {
+        Primary::begun(config, TailConfig::default(), |state, log| {
+            log.begin_epoch(epoch);
+            let payload = &Secret([7; 16]).payload_behind(0);
+            let (domain, op_type) = (DomainId::ENGINE, OP_EPOCH_START);
+            let draft = Draft { domain, op_type, timestamp_ms: 0, request: None, key: b"", payload };
+            let frame = log.reserve(payload.len()).unwrap().append(&draft);
+            state.apply(&frame.decode().unwrap()).unwrap();
+        })
+    }
+
     fn begun(config: Config, tail: TailConfig, begin: impl FnOnce(&Metadata, &mut Appender)) -> Primary {
         let state = Metadata::new(config.clone(), Position::default());
         let from = Position::default();
