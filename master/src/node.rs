@@ -51,7 +51,7 @@ pub enum CommitRule {
 pub struct Node {
     pub(crate) name: String,
     held: ArcSwap<Held>,
-    /// Rises whenever others are held.
+    /// Rises whenever another state is held.
     holding: AtomicU64,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,
@@ -144,10 +144,9 @@ impl Node {
 
     /// From now on calls run on these.
     pub(crate) fn hold(&self, held: Held) {
-        let before = self.held.load_full();
-        let is_another = !Arc::ptr_eq(&held.state, &before.state);
-        if is_another || !Arc::ptr_eq(&held.tail, &before.tail) {
-            // Before any call can find them.
+        let is_another = !Arc::ptr_eq(&held.state, &self.state());
+        if is_another {
+            // Before any call can find it.
             self.holding.fetch_add(1, Ordering::SeqCst);
         }
         self.held.store(Arc::new(held));
@@ -170,7 +169,7 @@ impl Node {
         self.held.load().state.view().history()
     }
 
-    /// Changes whenever state or log change hands.
+    /// Changes whenever another state is held. Only then the history may be another one.
     pub(crate) fn holding(&self) -> u64 {
         self.holding.load(Ordering::SeqCst)
     }

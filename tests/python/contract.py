@@ -30,15 +30,18 @@ def arguments():
 
 def make_stubs(directory):
     """The page's .proto files, as Python."""
+    import grpc_tools
     from grpc_tools import protoc
 
     protos = os.path.join(ROOT, "proto", "proto")
+    # descriptor.proto, which our options extend.
+    standard = os.path.join(os.path.dirname(grpc_tools.__file__), "_proto")
     files = [
         os.path.join("understudy", "v1", name)
         for name in ("options.proto", "common.proto", "metadata.proto", "replication.proto", "admin.proto")
     ]
     into = [f"--python_out={directory}", f"--grpc_python_out={directory}"]
-    if protoc.main(["protoc", f"-I{protos}", *into, *files]) != 0:
+    if protoc.main(["protoc", f"-I{protos}", f"-I{standard}", *into, *files]) != 0:
         raise SystemExit("the .proto files cannot be compiled")
     sys.path.insert(0, directory)
 

@@ -70,7 +70,7 @@ pub(crate) struct Session {
     yields: bool,
     /// Since the clock was looked at last.
     work: usize,
-    /// The state and the log that it was opened with.
+    /// The state that it was opened with.
     holding: u64,
     /// While a request has come in part.
     late: Option<Pin<Box<Sleep>>>,

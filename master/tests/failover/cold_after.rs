@@ -23,9 +23,21 @@ const PAUSE: Duration = Duration::from_millis(2);
 const AFTER: Duration = Duration::from_millis(5000);
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 const RECORD: &str = "/understudy/default/config";
-/// As short as it may be.
-const ARGS: [&str; 8] =
-    ["--cold-after-ms", "5000", "--etcd-lease-ttl-s", "2", "--coordinator-timeout-ms", "400", "--look-every-ms", "400"];
+/// As short as it may be; and what begins anew gives out space after a second.
+const ARGS: [&str; 12] = [
+    "--cold-after-ms",
+    "5000",
+    "--etcd-lease-ttl-s",
+    "2",
+    "--coordinator-timeout-ms",
+    "400",
+    "--look-every-ms",
+    "400",
+    "--object-lease-ms",
+    "1000",
+    "--put-start-timeout-ms",
+    "1000",
+];
 
 /// Until the record says that an epoch after the first has begun with nothing.
 async fn claimed_anew(etcd: &Etcd) {

@@ -49,7 +49,9 @@ async fn all_killed(cluster: &mut Cluster) -> (String, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_whose_members_are_all_killed_begins_anew_with_nothing() {
-    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--unclean", "cold"])).await;
+    // So that what begins anew gives out space after a second.
+    let args = ["--unclean", "cold", "--object-lease-ms", "1000", "--put-start-timeout-ms", "1000"];
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&args)).await;
     let (primary, before) = all_killed(&mut cluster).await;
     cluster.restart(&primary);
     let (name, epoch) = cluster.in_sync().await;
