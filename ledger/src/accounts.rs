@@ -4,8 +4,8 @@
 
 use oplog::{Digest, Secret};
 
+use crate::call::{Source, Who};
 use crate::clients::Clients;
-use crate::domain::{Source, Who};
 use crate::errors::same;
 use crate::hash::digest_of_secret;
 use crate::settings::{ClusterSettings, InForce, Settings};

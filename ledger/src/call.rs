@@ -29,6 +29,31 @@ const ITEM_BITS: u32 = 12;
 /// A tenant's number in this state. 0 is the default tenant.
 pub type TenantIx = u32;
 
+/// In whose name an entry acts.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    pub client: ClientId,
+    pub tenant: TenantIx,
+}
+
+/// Where an op comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// This member has just decided it, at this time of its TTL clock.
+    Decided { now_ms: u64 },
+    /// The log says it. Deadlines start at this member's promotion.
+    Logged,
+}
+
+impl Source {
+    pub fn now_ms(self) -> u64 {
+        match self {
+            Source::Decided { now_ms } => now_ms,
+            Source::Logged => 0,
+        }
+    }
+}
+
 /// What an entry is; the number is the domain's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Op {

@@ -3,9 +3,9 @@
 use oplog::{ClientId, DomainId};
 
 use crate::accounts::Accounts;
-use crate::call::TenantIx;
+use crate::call::Source;
 use crate::clients::Keep;
-use crate::errors::OpError;
+use crate::errors::{Applied, OpError};
 
 /// One kind of state over the ops of the log.
 ///
@@ -24,6 +24,16 @@ pub trait Domain {
     /// of it was applied stays, and then the state takes nothing more.
     fn apply(&self, cx: Applying<'_, Self::Own>, op: u8, payload: &[u8]) -> Result<u64, OpError>;
 
+    /// Part of the entry that expires a client: what must not wait for a step. Bounded; the entry
+    /// comes again while there is more of it.
+    fn on_client_expired(&self, cx: Applying<'_, Self::Own>, client: ClientId) -> Applied;
+
+    /// Whether a client has something here. An expired one goes when none of its domains says so.
+    fn holds(own: &Self::Own, client: ClientId) -> bool;
+
+    /// A client that held nothing is not known any more.
+    fn on_client_gone(own: &mut Self::Own, client: ClientId);
+
     /// An entry is in the log and in the state: what readers see may follow.
     fn on_applied(&self, accounts: &mut Accounts, own: &mut Self::Own, seq: u64);
 }
@@ -32,24 +42,6 @@ pub trait Domain {
 #[derive(Clone, Copy, Debug)]
 pub struct UnknownOp;
 
-/// Where an op comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
-    /// This member has just decided it, at this time of its TTL clock.
-    Decided { now_ms: u64 },
-    /// The log says it. Deadlines start at this member's promotion.
-    Logged,
-}
-
-impl Source {
-    pub fn now_ms(self) -> u64 {
-        match self {
-            Source::Decided { now_ms } => now_ms,
-            Source::Logged => 0,
-        }
-    }
-}
-
 /// An entry that is being applied.
 #[derive(Debug)]
 pub struct Applying<'a, O> {
@@ -57,11 +49,4 @@ pub struct Applying<'a, O> {
     pub own: &'a mut O,
     pub seq: u64,
     pub source: Source,
-}
-
-/// In whose name an entry acts.
-#[derive(Clone, Copy, Debug)]
-pub struct Who {
-    pub client: ClientId,
-    pub tenant: TenantIx,
 }

@@ -10,6 +10,7 @@
 //! | `tenants` | names, quotas, what each holds in each domain |
 //! | `accounts` | all of those together |
 //! | `domain` | what is asked of a kind of state |
+//! | `ops` | what the log says of clients, tenants and settings |
 //! | `run` | one part of a call: decided, applied and logged item by item |
 //! | `writer`, `held` | the writer lock, the way into the log and out of it, and how long that lock was held |
 //!
@@ -23,6 +24,7 @@ mod domain;
 mod errors;
 mod hash;
 mod held;
+mod ops;
 mod run;
 mod settings;
 mod tenants;
@@ -32,15 +34,16 @@ pub use accounts::{Accounts, Mode};
 pub use bounds::{AtBound, Bound};
 pub use call::{
     Address, Answer, BOUND_RETRY_MS, CALL_ITEMS_MAX, Call, CallRefused, ENTRY_ITEMS_MAX, ITEM_BYTES, ItemId, Now, Op,
-    TEXT_BYTES_MAX, TenantIx, check_bound, check_call, check_count, check_text, forget_one,
+    Source, TEXT_BYTES_MAX, TenantIx, Who, check_bound, check_call, check_count, check_text, forget_one,
 };
 pub use clients::{AnswerRecord, Client, Clients, Keep, Known};
-pub use domain::{Applying, Domain, Source, UnknownOp, Who};
+pub use domain::{Applying, Domain, UnknownOp};
 pub use errors::{Applied, Inconsistent, OpError, require, same};
 #[cfg(feature = "faults")]
 pub use hash::COLLIDING;
 pub use hash::{Fingerprint, RecordHash, RequestBody, Table, digest_of_numbers, digest_of_secret, history_of, seed};
 pub use held::{Held, LockTimes};
+pub use ops::{ClientLeftOp, ForgetAnswersOp, LedgerOp, TenantGoneOp, TenantOp};
 pub use run::{ClientOp, Deciding, ItemCall, PartOf};
 pub use settings::{ClusterSettings, InForce, Settings, SettingsOp, TOMBSTONES_LIMIT};
 pub use tenants::{DEFAULT_TENANT, NO_TENANT, Tenant, Tenants, Usage};

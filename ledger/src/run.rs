@@ -13,9 +13,9 @@ use bincode::{BorrowDecode, Encode};
 use oplog::{ClientId, RequestStamp};
 
 use crate::accounts::Accounts;
-use crate::call::{Call, CallRefused, ItemId, Now, Op, TenantIx};
+use crate::call::{Call, CallRefused, ItemId, Now, Op, Source, TenantIx, Who};
 use crate::clients::Keep;
-use crate::domain::{Applying, Domain, Source, Who};
+use crate::domain::{Applying, Domain};
 use crate::errors::Inconsistent;
 use crate::writer::{Writer, WriterGuard, draft_of, own_op_failed, payload_of};
 

@@ -22,11 +22,12 @@ use oplog::{
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::accounts::Accounts;
-use crate::call::{CallRefused, Now, Op};
+use crate::call::{CallRefused, Now, Op, Source};
 use crate::clients::Keep;
-use crate::domain::{Applying, Domain, Source};
+use crate::domain::{Applying, Domain};
 use crate::errors::{Inconsistent, OpError, require};
 use crate::held::{Held, LockTimes};
+use crate::ops::{self, LedgerOp};
 use crate::settings::{InForce, Settings};
 
 /// Last seq that is taken from outside: half of what an [`ItemId`](crate::ItemId) can count, so
@@ -130,7 +131,7 @@ impl<O> Writer<O> {
         }
         check_next(self.applied, entry)?;
         match entry.domain {
-            DomainId::ENGINE => self.apply_engine(entry)?,
+            DomainId::ENGINE => self.apply_engine(domain, entry)?,
             id if id == D::ID => self.apply_domain(domain, entry)?,
             _ => return Err(ApplyError::UnknownDomain),
         }
@@ -138,15 +139,44 @@ impl<O> Writer<O> {
         Ok(())
     }
 
-    fn apply_engine(&mut self, entry: &Entry) -> Result<(), ApplyError> {
-        if !matches!(entry.op_type, OP_EPOCH_START | OP_DIGEST) {
-            return Err(ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type });
+    fn apply_engine<D: Domain<Own = O>>(&mut self, domain: &D, entry: &Entry) -> Result<(), ApplyError> {
+        let is_live = self.accounts.is_live();
+        if matches!(entry.op_type, OP_EPOCH_START | OP_DIGEST) {
+            if let Some(secret) = Secret::of_entry(entry)?.filter(|_| is_live) {
+                self.accounts.secret = secret;
+                self.accounts.changed = true;
+            }
+            return Ok(());
         }
-        if let Some(secret) = Secret::of_entry(entry)?.filter(|_| self.accounts.is_live()) {
-            self.accounts.secret = secret;
-            self.accounts.changed = true;
+        let unknown = ApplyError::UnknownOp { domain: entry.domain, op_type: entry.op_type };
+        let op = LedgerOp::from_number(entry.op_type).ok_or(unknown)?;
+        // While it is rebuilt, the image has all of this already.
+        if !is_live {
+            return Ok(());
         }
-        Ok(())
+        let nobodys = || format!("{op:?} is nobody's request");
+        let done = match require(entry.request.is_none(), nobodys) {
+            Ok(()) => self.op(domain, op.into(), entry).map(drop),
+            Err(error) => Err(error.into()),
+        };
+        self.fits(entry.seq, done)
+    }
+
+    fn op<D: Domain<Own = O>>(&mut self, domain: &D, op: Op, entry: &Entry) -> Result<u64, OpError> {
+        let Writer { accounts, own, .. } = self;
+        let cx = Applying { accounts, own, seq: entry.seq, source: Source::Logged };
+        apply_op(domain, cx, op, &entry.payload)
+    }
+
+    /// What does not fit may have been applied in part.
+    fn fits<T>(&mut self, seq: u64, done: Result<T, OpError>) -> Result<T, ApplyError> {
+        done.map_err(|error| {
+            let error = error.at(seq);
+            if matches!(error, ApplyError::Inconsistent { .. }) {
+                self.lost = Some(error.clone());
+            }
+            error
+        })
     }
 
     fn apply_domain<D: Domain<Own = O>>(&mut self, domain: &D, entry: &Entry) -> Result<(), ApplyError> {
@@ -155,13 +185,8 @@ impl<O> Writer<O> {
         let answers = D::answers(op.number).map_err(|_| unknown)?;
         // While it is rebuilt, the image has all answers already.
         let stamp = entry.request.as_ref().filter(|_| self.accounts.is_live());
-        let done = self.stamped(domain, op, answers, stamp, entry).map_err(|error| {
-            let error = error.at(entry.seq);
-            if matches!(error, ApplyError::Inconsistent { .. }) {
-                self.lost = Some(error.clone());
-            }
-            error
-        })?;
+        let done = self.stamped(domain, op, answers, stamp, entry);
+        let done = self.fits(entry.seq, done)?;
         if let Some((stamp, keep)) = stamp.zip(answers) {
             let payload = entry.payload.clone();
             self.accounts.clients.record(stamp, op, keep, payload, done, (entry.seq, 0));
@@ -182,8 +207,15 @@ impl<O> Writer<O> {
             require(answers.is_some(), || format!("op {op} is nobody's request"))?;
             self.accounts.clients.check_stamp(stamp, op)?;
         }
-        let Writer { accounts, own, .. } = self;
-        domain.apply(Applying { accounts, own, seq: entry.seq, source: Source::Logged }, op.number, &entry.payload)
+        self.op(domain, op, entry)
+    }
+}
+
+/// Of the ledger or of the domain; tells how many items of a request it did.
+fn apply_op<D: Domain>(domain: &D, cx: Applying<'_, D::Own>, op: Op, payload: &[u8]) -> Result<u64, OpError> {
+    match LedgerOp::from_number(op.number).filter(|_| op.domain == DomainId::ENGINE) {
+        Some(op) => ops::apply(domain, cx, op, payload).map(|()| 0),
+        None => domain.apply(cx, op.number, payload),
     }
 }
 
@@ -290,7 +322,7 @@ impl<O> WriterGuard<'_, O> {
         let slot = reserve_for(log, scratch, value)?;
         let seq = slot.seq();
         let source = Source::Decided { now_ms: now.ttl_ms };
-        if let Err(error) = domain.apply(Applying { accounts, own, seq, source }, op.number, scratch) {
+        if let Err(error) = apply_op(domain, Applying { accounts, own, seq, source }, op, scratch) {
             own_op_failed(op, seq, &error);
         }
         let frame = slot.append(&draft_of(op, now, stamp.map(|(stamp, _)| stamp), scratch));

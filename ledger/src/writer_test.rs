@@ -7,10 +7,12 @@ use bincode::{BorrowDecode, Encode};
 use oplog::{Appender, ApplyError, ClientId, DomainId, Entry, Position, Tail, TailConfig};
 
 use super::*;
-use crate::call::{Call, ItemId};
+use crate::call::{Call, ItemId, Who};
 use crate::clients::Known;
-use crate::domain::{UnknownOp, Who};
+use crate::domain::UnknownOp;
+use crate::errors::Applied;
 use crate::hash::{Fingerprint, RequestBody};
+use crate::ops::{ClientLeftOp, LedgerOp};
 use crate::run::{ClientOp, Deciding, ItemCall, PartOf};
 
 const SUMS: DomainId = DomainId(9);
@@ -63,6 +65,18 @@ impl Domain for Sums {
         let op: ClientOp<Added<'_>, BelowZero> = oplog::decode_payload(payload)?;
         op.items.iter().flatten().try_for_each(|added| Sums::add(cx.own, added))?;
         Ok(op.items.len() as u64)
+    }
+
+    fn on_client_expired(&self, _: Applying<'_, Own>, _: ClientId) -> Applied {
+        Ok(())
+    }
+
+    fn holds(own: &Own, _: ClientId) -> bool {
+        own.values().any(|sum| *sum > 0)
+    }
+
+    fn on_client_gone(own: &mut Own, _: ClientId) {
+        own.clear();
     }
 
     fn on_applied(&self, _: &mut Accounts, _: &mut Own, _: u64) {}
@@ -200,4 +214,24 @@ fn standby_and_a_primary_without_room_refuse_and_nothing_has_changed() {
     assert_eq!(shown(&ledger), before);
     assert!(ledger.write().follow().is_some());
     assert_eq!(ledger.write().check_primary(), Err(CallRefused::NotPrimary));
+}
+
+#[test]
+fn client_goes_once_it_has_expired_and_holds_nothing() {
+    let (ledger, tail) = primary(TailConfig::default());
+    let left = ClientLeftOp { client: CLIENT.0 };
+    let commit = |op: LedgerOp| ledger.write().commit(&Sums, op.into(), &left, NOW, None, 0);
+    add(&ledger, 5, &[(b"a", 1)]).expect("there is room");
+    commit(LedgerOp::ClientExpire).expect("there is room");
+    add(&ledger, 0, &[(b"a", -1)]).expect("there is room");
+    commit(LedgerOp::ClientGone).expect("there is room");
+    assert!(ledger.write().accounts.clients.get(CLIENT).is_none() && ledger.write().own.is_empty());
+    assert!(ledger.write().accounts.clients.is_buried(CLIENT), "its number outlives it");
+    // A standby that still has something of it does not believe that entry.
+    let other = standby();
+    let log = entries(&tail);
+    log[..2].iter().for_each(|entry| other.write().apply_entry(&Sums, entry).expect("it fits"));
+    let gone = Entry { seq: 4, ..log[3].clone() };
+    let refused = other.write().apply_entry(&Sums, &gone).expect_err("it must be refused");
+    assert!(matches!(refused, ApplyError::Inconsistent { seq: 4, .. }));
 }

@@ -13,7 +13,7 @@
 //!
 //! Deliberately absent: what each op does to an object (`apply_object`) and to the directory (`apply_op`).
 
-use ledger::{Accounts, Applied, Applying, Inconsistent, ItemId, Mode, Source, TenantIx, require};
+use ledger::{Accounts, Applied, Inconsistent, ItemId, Mode, Source, TenantIx, require};
 use oplog::{ClientId, DomainId};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -27,7 +27,6 @@ use crate::op::{ReplicaMask, Retire};
 use crate::owners::Unfinished;
 use crate::segments::{Moved, SegmentError};
 use crate::shard::Shard;
-use crate::state::{Metadata, Own};
 use crate::types::{Place, extent};
 
 pub(crate) fn no_object(what: &'static str, tenant: TenantIx, key: &[u8]) -> Inconsistent {
@@ -118,13 +117,6 @@ pub(crate) fn split(replicas: &mut Replicas, mask: ReplicaMask) -> Replicas {
         !covered
     });
     taken
-}
-
-impl<'a> Apply<'a> {
-    pub(crate) fn of(state: &'a Metadata, cx: Applying<'a, Own>) -> Apply<'a> {
-        let Applying { accounts, own, seq, source } = cx;
-        Apply { accounts, dir: &mut own.dir, shards: &state.shards, config: &state.config, seq, source }
-    }
 }
 
 impl Apply<'_> {

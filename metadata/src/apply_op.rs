@@ -1,6 +1,6 @@
 //! From an entry's payload to [`Apply`]: one arm for each op. An op that is not known is refused, never skipped.
 
-use ledger::{ENTRY_ITEMS_MAX, Inconsistent, ItemId, Mode, OpError, SettingsOp, require};
+use ledger::{ENTRY_ITEMS_MAX, Inconsistent, ItemId, Mode, OpError, require};
 use oplog::{ClientId, DomainId};
 
 use crate::apply::Apply;
@@ -14,9 +14,8 @@ use crate::calls::tenant::DeleteTenant;
 use crate::calls::transfer::{TransferFinish, TransferStart};
 use crate::fit::check_segment;
 use crate::op::{
-    ClientLeftOp, ClientOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, Mounted, OpType, ReleaseOp,
-    RemoveManyOp, SegmentOp, TaskAssigned, TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantDeleted,
-    TenantOp, Unmounted,
+    ClientOp, DiscardOp, DropReplicasOp, EvictionOp, Mounted, OpType, ReleaseOp, RemoveManyOp, SegmentOp, TaskAssigned,
+    TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantDeleted, Unmounted,
 };
 use crate::segments::{Segment, SegmentState};
 use crate::tasks::{Task, TaskState};
@@ -62,14 +61,9 @@ impl Apply<'_> {
             | OpType::TaskComplete
             | OpType::Drain
             | OpType::SegmentGone
-            | OpType::ClientExpire
-            | OpType::ClientGone
             | OpType::Release
             | OpType::TaskUpdate
-            | OpType::Tenant
             | OpType::TenantDelete
-            | OpType::ForgetAnswers
-            | OpType::Settings
                 if self.accounts.mode == Mode::Rebuilding =>
             {
                 Ok(0)
@@ -91,34 +85,6 @@ impl Apply<'_> {
                 self.segment_gone(op.segment)?;
                 Ok(0)
             }
-            OpType::ClientExpire => {
-                let op: ClientLeftOp = oplog::decode_payload(payload)?;
-                self.client_expire(ClientId(op.client))?;
-                Ok(0)
-            }
-            OpType::ClientGone => {
-                let op: ClientLeftOp = oplog::decode_payload(payload)?;
-                let id = ClientId(op.client);
-                let bare =
-                    self.accounts.clients.get(id).is_some_and(|client| client.expired) && self.dir.owners.is_bare(id);
-                require(bare, || format!("no client {id} that has expired and holds nothing"))?;
-                self.accounts.clients.remove(id, self.accounts.settings.tombstones_max());
-                self.dir.owners.remove(id);
-                Ok(0)
-            }
-            OpType::ForgetAnswers => {
-                let op: ForgetAnswersOp = oplog::decode_payload(payload)?;
-                let client = ClientId(op.client);
-                let forgotten = self.accounts.clients.forget(client, op.below);
-                require(forgotten, || format!("client {client} has never sent all below {}", op.below))?;
-                Ok(0)
-            }
-            OpType::Settings => {
-                let op: SettingsOp = oplog::decode_payload(payload)?;
-                self.accounts.settings.apply(op, self.seq)?;
-                self.accounts.changed = true;
-                Ok(0)
-            }
             OpType::Release => {
                 let op: ReleaseOp = oplog::decode_payload(payload)?;
                 self.dir.segments.release(op.segment, op.retire, op.count).map_err(Inconsistent::from)?;
@@ -127,13 +93,6 @@ impl Apply<'_> {
             OpType::TaskUpdate => {
                 let op: TaskUpdateOp = oplog::decode_payload(payload)?;
                 op.updates.iter().try_for_each(|update| self.task_update(update))?;
-                Ok(0)
-            }
-            OpType::Tenant => {
-                let op: TenantOp = oplog::decode_payload(payload)?;
-                let fits = self.accounts.tenants.set(op.tenant, &op.name, op.quota_bytes);
-                require(fits, || format!("tenant {} is not the next one, nor {:?}", op.tenant, op.name))?;
-                self.accounts.changed = true;
                 Ok(0)
             }
         }
@@ -217,8 +176,7 @@ impl Apply<'_> {
 
     /// So many of its segments can't be read from now on; the op comes again while there are more. Dropping what lies in
     /// them follows in steps.
-    fn client_expire(&mut self, id: ClientId) -> Result<(), Inconsistent> {
-        require(self.accounts.clients.expire(id), || format!("no client {id}"))?;
+    pub(crate) fn client_expired(&mut self, id: ClientId) -> Result<(), Inconsistent> {
         let living = self.dir.owners.get(id).into_iter().flat_map(|owner| &owner.living);
         let segments: Vec<SegmentIx> = living.take(ENTRY_ITEMS_MAX).copied().collect();
         segments.into_iter().try_for_each(|ix| self.set_state(ix, SegmentState::Unmounting))
@@ -332,14 +290,9 @@ pub(crate) fn check_answer(op: OpType, payload: &[u8]) -> Result<u64, OpError> {
         OpType::Eviction
         | OpType::DropReplicas
         | OpType::SegmentGone
-        | OpType::ClientExpire
-        | OpType::ClientGone
         | OpType::Discard
         | OpType::Release
         | OpType::TaskUpdate
-        | OpType::Tenant
-        | OpType::Drain
-        | OpType::ForgetAnswers
-        | OpType::Settings => Err(Inconsistent::Other(format!("{op:?} is nobody's request")).into()),
+        | OpType::Drain => Err(Inconsistent::Other(format!("{op:?} is nobody's request")).into()),
     }
 }

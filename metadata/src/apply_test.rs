@@ -2,7 +2,7 @@
 //!
 //! The moment is made by a call that decides like another one, and then lets a reader in.
 
-use ledger::{Call, CallRefused, Fingerprint, ItemId, Now, Who};
+use ledger::{Applying, Call, CallRefused, Fingerprint, ItemId, Now, Who};
 use oplog::{ClientId, Position, Tail, TailConfig};
 
 use super::*;

@@ -76,7 +76,8 @@ pub use image::MetadataRebuild;
 #[cfg(feature = "faults")]
 pub use ledger::COLLIDING;
 pub use ledger::{
-    Address, Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, InForce, ItemId, Now, Settings, TEXT_BYTES_MAX,
+    Address, Answer, AtBound, Bound, CALL_ITEMS_MAX, Call, CallRefused, InForce, ItemId, LedgerOp, Now, Settings,
+    TEXT_BYTES_MAX,
 };
 pub use op::OpType;
 pub use read::{Found, KeyInfo, ListKeys, Looked, Page, PageStart, TenantUsage, Totals};

@@ -36,8 +36,6 @@ op_types! {
     UnmountSegment = 7,
     DropReplicas = 8,
     SegmentGone = 9,
-    ClientExpire = 10,
-    ClientGone = 11,
     Pin = 12,
     TransferStart = 13,
     TransferFinish = 14,
@@ -47,12 +45,9 @@ op_types! {
     TaskAssign = 18,
     TaskComplete = 19,
     TaskUpdate = 20,
-    Tenant = 21,
     RemoveMany = 22,
     Drain = 23,
     RemountSegments = 24,
-    ForgetAnswers = 25,
-    Settings = 26,
     TenantDelete = 27,
 }
 
@@ -90,15 +85,10 @@ impl OpType {
             OpType::Eviction
             | OpType::DropReplicas
             | OpType::SegmentGone
-            | OpType::ClientExpire
-            | OpType::ClientGone
             | OpType::Discard
             | OpType::Release
             | OpType::TaskUpdate
-            | OpType::Tenant
-            | OpType::Drain
-            | OpType::ForgetAnswers
-            | OpType::Settings => false,
+            | OpType::Drain => false,
         }
     }
 }
@@ -277,25 +267,6 @@ pub(crate) struct Unmounted {
 #[derive(Debug, Encode, Decode)]
 pub(crate) struct SegmentOp {
     pub(crate) segment: SegmentIx,
-}
-
-#[derive(Debug, Encode, Decode)]
-pub(crate) struct ClientLeftOp {
-    pub(crate) client: [u8; 16],
-}
-
-/// So that the answers of all clients together keep their bound: those of one client that has the most.
-#[derive(Debug, Encode, Decode)]
-pub(crate) struct ForgetAnswersOp {
-    pub(crate) client: [u8; 16],
-    pub(crate) below: u64,
-}
-
-#[derive(Debug, Encode, Decode)]
-pub(crate) struct TenantOp {
-    pub(crate) tenant: TenantIx,
-    pub(crate) name: String,
-    pub(crate) quota_bytes: u64,
 }
 
 /// Its number is never used again.

@@ -1,7 +1,7 @@
 //! The bytes of one payload of each op. They are the log's format: logs on disk and members of another build have them,
 //! so they must not move by accident. A new meaning takes a new op number.
 
-use ledger::{AtBound, Bound, Settings, SettingsOp};
+use ledger::{AtBound, Bound};
 
 use super::*;
 use crate::types::{Outcome, Place, Refusal};
@@ -84,7 +84,6 @@ fn sample(op: OpType) -> Vec<u8> {
         }
         OpType::DropReplicas => encoded!(DropReplicasOp { segment: 6, objects: vec![key_ref()] }),
         OpType::SegmentGone | OpType::Drain => encoded!(SegmentOp { segment: 6 }),
-        OpType::ClientExpire | OpType::ClientGone => encoded!(ClientLeftOp { client: [7; 16] }),
         OpType::Pin => {
             encoded!(client_op(vec![Ok(Pinned { key: KEY, pin: Pin::Soft { ttl_ms: 500 } }), Err(Refusal::NotFound)]))
         }
@@ -126,16 +125,10 @@ fn sample(op: OpType) -> Vec<u8> {
             let updates = vec![TaskUpdate::Requeue(77), TaskUpdate::Fail(78), TaskUpdate::Forget(79)];
             encoded!(TaskUpdateOp { updates })
         }
-        OpType::ForgetAnswers => encoded!(ForgetAnswersOp { client: [7; 16], below: 300 }),
-        OpType::Settings => {
-            let settings = Settings { soft_pin_ttl_ms: 300, eviction_ratio: 0.25, ..Settings::default() };
-            encoded!(SettingsOp { settings, owed: Some(Settings { object_lease_ms: 1 << 17, ..settings }) })
-        }
         OpType::TenantDelete => {
             let refused = Err(Refusal::TenantNotEmpty { objects: 300, tasks: 2 });
             encoded!(client_op(vec![Ok(TenantDeleted { tenant: 3 }), refused]))
         }
-        OpType::Tenant => encoded!(TenantOp { tenant: 3, name: "t".to_owned(), quota_bytes: 1 << 30 }),
         OpType::RemoveMany => {
             let removed = vec![Removed { key: KEY, retire: Retire::AfterLease }];
             encoded!(RemoveManyOp {
@@ -176,10 +169,10 @@ const GOLDEN: [&str; 27] = [
     "01060103036b6579",
     // SegmentGone
     "0106",
-    // ClientExpire
-    "0107070707070707070707070707070707",
-    // ClientGone
-    "0107070707070707070707070707070707",
+    // The ledger's now: never given again.
+    "",
+    // The ledger's now: never given again.
+    "",
     // Pin
     "0107070707070707070707070707070707030200036b657901fbf4010100",
     // TransferStart
@@ -198,18 +191,18 @@ const GOLDEN: [&str; 27] = [
     "01070707070707070707070707070707070302004d01016d010c",
     // TaskUpdate
     "0103004d014e024f",
-    // Tenant
-    "01030174fc00000040",
+    // The ledger's now: never given again.
+    "",
     // RemoveMany
     "01070707070707070707070707070707070301036b657901fb2c010201",
     // Drain
     "0106",
     // RemountSegments
     "0107070707070707070707070707070707030400000609090909090909090909090909090909016e01fb0010fd0000000000010000016501700168022f640001060002060106",
-    // ForgetAnswers
-    "0107070707070707070707070707070707fb2c01",
-    // Settings
-    "01fb1027fb1027fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc0000010001fb1027fc00000200fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc00000100",
+    // The ledger's now: never given again.
+    "",
+    // The ledger's now: never given again.
+    "",
     // TenantDelete
     "0107070707070707070707070707070707030200030111fb2c0102",
 ];
@@ -217,7 +210,9 @@ const GOLDEN: [&str; 27] = [
 #[test]
 fn the_payload_of_every_op_is_pinned() {
     for (at, golden) in GOLDEN.iter().enumerate() {
-        let op = OpType::from_number(at as u8 + 1).expect("ops are numbered without a gap");
+        let op = OpType::from_number(at as u8 + 1);
+        assert_eq!(op.is_none(), golden.is_empty(), "op {}", at + 1);
+        let Some(op) = op else { continue };
         assert_eq!(hex(&sample(op)), *golden, "{op:?}");
     }
     assert_eq!(OpType::from_number(0), None);

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use ledger::{Accounts, Applying, Domain, Inconsistent, Keep, OpError, UnknownOp};
-use oplog::{ApplyError, Digest, DomainId, Entry, Position, ReplicatedState, ShardImage};
+use ledger::{Accounts, Applied, Applying, Domain, Inconsistent, Keep, OpError, UnknownOp};
+use oplog::{ApplyError, ClientId, Digest, DomainId, Entry, Position, ReplicatedState, ShardImage};
 
 use crate::apply::Apply;
 use crate::image::{DIRECTORY_SHARD, MetadataRebuild, directory_image, object_image};
@@ -73,6 +73,18 @@ impl Domain for Metadata {
     fn apply(&self, cx: Applying<'_, Own>, op: u8, payload: &[u8]) -> Result<u64, OpError> {
         let known = OpType::from_number(op).ok_or_else(|| Inconsistent::Other(format!("there is no op {op}")))?;
         Apply::of(self, cx).op(known, payload)
+    }
+
+    fn on_client_expired(&self, cx: Applying<'_, Own>, client: ClientId) -> Applied {
+        Apply::of(self, cx).client_expired(client)
+    }
+
+    fn holds(own: &Own, client: ClientId) -> bool {
+        !own.dir.owners.is_bare(client)
+    }
+
+    fn on_client_gone(own: &mut Own, client: ClientId) {
+        own.dir.owners.remove(client);
     }
 
     fn on_applied(&self, accounts: &mut Accounts, own: &mut Own, seq: u64) {

@@ -170,6 +170,13 @@ impl Metadata {
     }
 }
 
+impl<'a> Apply<'a> {
+    pub(crate) fn of(state: &'a Metadata, cx: Applying<'a, Own>) -> Apply<'a> {
+        let Applying { accounts, own, seq, source } = cx;
+        Apply { accounts, dir: &mut own.dir, shards: &state.shards, config: &state.config, seq, source }
+    }
+}
+
 /// The writer, and the state that it writes.
 pub(crate) struct WriterGuard<'a> {
     state: &'a Metadata,
@@ -207,8 +214,13 @@ impl WriterGuard<'_> {
     }
 
     /// Logs one op of the master's own, and applies it like anybody else would.
-    pub(crate) fn commit_op<T: bincode::Encode>(&mut self, op: OpType, value: &T, now: Now) -> Result<(), CallRefused> {
-        self.commit_stamped(op, value, now, None, 0)
+    pub(crate) fn commit_op<T: bincode::Encode>(
+        &mut self,
+        op: impl Into<Op>,
+        value: &T,
+        now: Now,
+    ) -> Result<(), CallRefused> {
+        self.writer.commit(self.state, op.into(), value, now, None, 0)
     }
 
     pub(crate) fn commit_stamped<T: bincode::Encode>(

@@ -25,8 +25,8 @@ pub(crate) mod transfer;
 use bincode::{BorrowDecode, Encode};
 use ledger::{
     Accounts, Answer, AnswerRecord, Applying, AtBound, BOUND_RETRY_MS, Bound, Call, CallRefused, Deciding,
-    ENTRY_ITEMS_MAX, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, Known, NO_TENANT, Now, Op, PartOf, RequestBody,
-    TenantIx, Who, check_bound, check_call, check_count,
+    ENTRY_ITEMS_MAX, Fingerprint, ForgetAnswersOp, ITEM_BYTES, Inconsistent, ItemId, Known, LedgerOp, NO_TENANT, Now,
+    Op, PartOf, RequestBody, TenantIx, Who, check_bound, check_call, check_count,
 };
 use oplog::{DecodeError, DomainId, Secret};
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use crate::apply::Apply;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::op::{ClientOp, ForgetAnswersOp, OpType};
+use crate::op::{ClientOp, OpType};
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::state::{Metadata, Own, WriterGuard};
@@ -257,7 +257,7 @@ impl Metadata {
         let Some((client, below)) = writer.accounts.clients.answers_to_forget(surplus, ENTRY_ITEMS_MAX, call) else {
             return Ok(());
         };
-        writer.commit_op(OpType::ForgetAnswers, &ForgetAnswersOp { client: client.0, below }, call.now)?;
+        writer.commit_op(LedgerOp::ForgetAnswers, &ForgetAnswersOp { client: client.0, below }, call.now)?;
         // What has begun goes on: there are few long calls at a time.
         if writer.accounts.clients.answer_bytes() <= answer_bytes_total_max || writer.accounts.clients.has_begun(call) {
             return Ok(());

@@ -1,8 +1,7 @@
 //! The settings of the cluster: an operator reads and changes them, and the first primary sets them.
 
-use ledger::{Answer, CallRefused, InForce, Now, SettingsOp};
+use ledger::{Answer, CallRefused, InForce, LedgerOp, Now, SettingsOp};
 
-use crate::op::OpType;
 use crate::state::{Metadata, WriterGuard};
 use crate::view::View;
 
@@ -35,7 +34,7 @@ impl Metadata {
 impl WriterGuard<'_> {
     /// What is owed is owed in full from here on.
     pub(crate) fn commit_settings(&mut self, op: SettingsOp, now: Now) -> Result<(), CallRefused> {
-        self.commit_op(OpType::Settings, &op, now)?;
+        self.commit_op(LedgerOp::Settings, &op, now)?;
         self.owed_from_ms = now.ttl_ms;
         Ok(())
     }

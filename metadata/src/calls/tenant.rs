@@ -5,14 +5,14 @@
 //! something in each.
 
 use ledger::{
-    Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, NO_TENANT, Now, TenantIx, Usage,
-    Who, check_bound, check_text,
+    Answer, Bound, Call, CallRefused, Fingerprint, ITEM_BYTES, Inconsistent, ItemId, LedgerOp, NO_TENANT, Now,
+    TenantGoneOp, TenantIx, TenantOp, Usage, Who, check_bound, check_text,
 };
-use oplog::{ClientId, DomainId, Position};
+use oplog::{DomainId, Position};
 
 use crate::apply::Apply;
 use crate::calls::{Decide, ItemCall};
-use crate::op::{ClientOp, OpType, TenantDeleted, TenantOp};
+use crate::op::{OpType, TenantDeleted};
 use crate::state::{Metadata, WriterGuard};
 use crate::types::{Outcome, Refusal};
 
@@ -24,7 +24,7 @@ impl Metadata {
         match writer.accounts.tenants.ix_of(name) {
             Some(tenant) => {
                 let op = TenantOp { tenant, name: name.to_owned(), quota_bytes };
-                writer.commit_op(OpType::Tenant, &op, now)?;
+                writer.commit_op(LedgerOp::Tenant, &op, now)?;
             }
             None => drop(self.make_tenant(&mut writer, name, quota_bytes, now, None)?),
         }
@@ -86,11 +86,9 @@ impl Metadata {
         let entries = [goes.map(|_| ITEM_BYTES), Some(ITEM_BYTES + name.len()), then_bytes];
         writer.make_room(&entries.into_iter().flatten().collect::<Vec<_>>())?;
         if let Some(tenant) = goes {
-            let items: Vec<Outcome<TenantDeleted>> = vec![Ok(TenantDeleted { tenant })];
-            let op = ClientOp { client: ClientId::default().0, tenant: NO_TENANT, items };
-            writer.commit_op(OpType::TenantDelete, &op, now)?;
+            writer.commit_op(LedgerOp::TenantGone, &TenantGoneOp { tenant }, now)?;
         }
-        writer.commit_op(OpType::Tenant, &made, now)?;
+        writer.commit_op(LedgerOp::Tenant, &made, now)?;
         Ok(tenant)
     }
 }

@@ -5,16 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{SettingsOp, TenantIx};
-use oplog::{ClientId, Entry};
+use ledger::{ClientLeftOp, ForgetAnswersOp, SettingsOp, TenantIx};
+use oplog::{ClientId, DomainId, Entry};
 
 use super::expect::same;
 use super::model::{Model, Name, Object, TaskRow};
 use super::request::{From, Reply, Request, client};
-use crate::op::{
-    ClientLeftOp, DiscardOp, DropReplicasOp, EvictionOp, ForgetAnswersOp, ReleaseOp, Retire, SegmentOp, TaskUpdate,
-    TaskUpdateOp,
-};
+use crate::op::{DiscardOp, DropReplicasOp, EvictionOp, ReleaseOp, Retire, SegmentOp, TaskUpdate, TaskUpdateOp};
 use crate::*;
 
 type Checked = Result<(), String>;
@@ -23,12 +20,16 @@ fn require(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }
 
+fn decode<'a, T: bincode::BorrowDecode<'a, ()>>(entry: &'a Entry) -> T {
+    oplog::decode_payload(&entry.payload).expect("the primary wrote it")
+}
+
 impl Model {
     /// An entry that a step has logged. `tenants`: their names by number.
     pub(super) fn audit(&mut self, entry: &Entry, tenants: &BTreeMap<TenantIx, String>) -> Checked {
         let name = |tenant: TenantIx, key: &[u8]| (tenants[&tenant].clone(), String::from_utf8_lossy(key).into_owned());
-        fn decode<'a, T: bincode::BorrowDecode<'a, ()>>(entry: &'a Entry) -> T {
-            oplog::decode_payload(&entry.payload).expect("the primary wrote it")
+        if entry.domain == DomainId::ENGINE {
+            return self.audit_ledger(entry);
         }
         match OpType::from_number(entry.op_type).expect("the primary wrote it") {
             OpType::Eviction => {
@@ -65,23 +66,29 @@ impl Model {
                 self.segments.remove(&segment);
                 Ok(())
             }
-            OpType::ClientExpire => {
-                let ClientLeftOp { client } = decode(entry);
-                self.expired(ClientId(client))
-            }
-            OpType::ClientGone => {
-                let ClientLeftOp { client } = decode(entry);
-                self.gone(ClientId(client))
-            }
-            OpType::ForgetAnswers => {
-                let op: ForgetAnswersOp = decode(entry);
-                require(self.clients.contains_key(&ClientId(op.client)), || format!("answers of nobody: {op:?}"))
-            }
             OpType::TaskUpdate => {
                 let op: TaskUpdateOp = decode(entry);
                 op.updates.iter().try_for_each(|update| self.task_updated(update))
             }
-            OpType::Settings => {
+            other => Err(format!("a step logs {other:?}")),
+        }
+    }
+
+    fn audit_ledger(&mut self, entry: &Entry) -> Checked {
+        match LedgerOp::from_number(entry.op_type).expect("the primary wrote it") {
+            LedgerOp::ClientExpire => {
+                let ClientLeftOp { client } = decode(entry);
+                self.expired(ClientId(client))
+            }
+            LedgerOp::ClientGone => {
+                let ClientLeftOp { client } = decode(entry);
+                self.gone(ClientId(client))
+            }
+            LedgerOp::ForgetAnswers => {
+                let op: ForgetAnswersOp = decode(entry);
+                require(self.clients.contains_key(&ClientId(op.client)), || format!("answers of nobody: {op:?}"))
+            }
+            LedgerOp::Settings => {
                 let op: SettingsOp = decode(entry);
                 let (owed, since_ms) = self.owed.take().ok_or("nothing is owed")?;
                 require(self.is_paid(&owed, since_ms), || format!("{owed:?} is still owed"))?;

@@ -1,9 +1,9 @@
 //! Clients that are silent, what they leave behind, and puts, transfers and tasks that take too long.
 
-use ledger::{CallRefused, ItemId, TenantIx};
+use ledger::{CallRefused, ClientLeftOp, ForgetAnswersOp, ItemId, LedgerOp, TenantIx};
 use oplog::ClientId;
 
-use crate::op::{ClientLeftOp, DiscardOp, ForgetAnswersOp, KeyRef, OpType, TaskUpdate, TaskUpdateOp};
+use crate::op::{DiscardOp, KeyRef, OpType, TaskUpdate, TaskUpdateOp};
 use crate::owners::Owner;
 use crate::steps::{STEP_OBJECTS_MAX, Stepping, is_over};
 use crate::tasks::TaskState;
@@ -21,7 +21,7 @@ impl Stepping<'_, '_> {
         let silent: Vec<ClientId> = silent.map(|(id, _)| id).take(CLIENTS_MAX).collect();
         self.done.more |= silent.len() == CLIENTS_MAX;
         for client in silent {
-            self.writer.commit_op(OpType::ClientExpire, &ClientLeftOp { client: client.0 }, self.now)?;
+            self.writer.commit_op(LedgerOp::ClientExpire, &ClientLeftOp { client: client.0 }, self.now)?;
             self.done.clients_expired += 1;
         }
         Ok(())
@@ -34,7 +34,7 @@ impl Stepping<'_, '_> {
             let Some(client) = self.writer.accounts.clients.get(id) else { continue };
             let owner = self.writer.own.dir.owners.get(id);
             if owner.is_some_and(|owner| !owner.living.is_empty()) {
-                self.writer.commit_op(OpType::ClientExpire, &ClientLeftOp { client: id.0 }, self.now)?;
+                self.writer.commit_op(LedgerOp::ClientExpire, &ClientLeftOp { client: id.0 }, self.now)?;
                 self.done.more = true;
                 break;
             }
@@ -43,12 +43,12 @@ impl Stepping<'_, '_> {
             if is_bare && client.answer_bytes > ANSWER_BYTES_MAX {
                 let Some(below) = client.oldest_answers(STEP_OBJECTS_MAX, ANSWER_BYTES_MAX) else { continue };
                 let op = ForgetAnswersOp { client: id.0, below };
-                self.writer.commit_op(OpType::ForgetAnswers, &op, self.now)?;
+                self.writer.commit_op(LedgerOp::ForgetAnswers, &op, self.now)?;
                 self.done.more = true;
                 break;
             }
             let Some(owner) = owner.filter(|_| !is_bare) else {
-                self.writer.commit_op(OpType::ClientGone, &ClientLeftOp { client: id.0 }, self.now)?;
+                self.writer.commit_op(LedgerOp::ClientGone, &ClientLeftOp { client: id.0 }, self.now)?;
                 self.done.more |= !self.writer.accounts.clients.expired.is_empty();
                 continue;
             };

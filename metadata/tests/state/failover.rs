@@ -193,7 +193,10 @@ fn a_state_that_met_an_entry_that_does_not_fit_takes_no_more() {
     earlier.iter().for_each(|entry| state.apply(entry).unwrap());
     // The same removal again: its object is gone the second time.
     let position = last.position();
-    let again = Entry { seq: position.seq, ..earlier.iter().rev().find(|e| e.op_type == 4).unwrap().clone() };
+    let again = Entry {
+        seq: position.seq,
+        ..earlier.iter().rev().find(|e| e.domain == oplog::DomainId::METADATA && e.op_type == 4).unwrap().clone()
+    };
     let refused = state.apply(&again).unwrap_err();
     assert!(matches!(refused, ApplyError::Inconsistent { .. }), "{refused}");
     assert_eq!(state.apply(last).unwrap_err(), refused);

@@ -1,6 +1,6 @@
 //! Many segments: what a step or a call costs does not grow with them, and what is wanted is found among them.
 
-use understudy_metadata::{Config, OpType, Refusal, SegmentId, SegmentSpec, SegmentState, Settings};
+use understudy_metadata::{Config, LedgerOp, Refusal, SegmentId, SegmentSpec, SegmentState, Settings};
 
 use crate::support::{Primary, config, memory, placed, refusal};
 
@@ -20,8 +20,9 @@ fn mount(primary: &Primary, who: u8, numbers: std::ops::Range<u16>, size: u64) {
     assert!(results.iter().all(|result| result.is_ok_and(|mounted| !mounted.kept)));
 }
 
-fn count_of(primary: &Primary, op: OpType) -> usize {
-    primary.entries().iter().filter(|entry| entry.op_type == op as u8).count()
+fn count_of(primary: &Primary, op: LedgerOp) -> usize {
+    let is_it = |entry: &&oplog::Entry| (entry.domain, entry.op_type) == (oplog::DomainId::ENGINE, op as u8);
+    primary.entries().iter().filter(is_it).count()
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn a_client_with_many_segments_expires_in_steps() {
     let living = primary.state.segments(|info| info.is_living()).results.len();
     assert!((1000 - 2 * 256..=1000 - 256).contains(&living), "{living} of 1000 are left after one step");
     primary.step();
-    assert_eq!(count_of(&primary, OpType::ClientExpire), 4);
+    assert_eq!(count_of(&primary, LedgerOp::ClientExpire), 4);
     assert_eq!((primary.lookup("a"), primary.state.segments(|info| info.is_living()).results.len()), (None, 0));
     primary.step_to_the_end();
     assert_eq!((primary.state.totals().segments, primary.state.totals().clients), (0, 0));

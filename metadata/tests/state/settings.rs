@@ -6,7 +6,7 @@ use oplog::{
     TailConfig,
 };
 use understudy_metadata::{
-    CallRefused, Config, Metadata, OpType, Refusal, Settings, TaskSpec, TransferItem, TransferKind,
+    CallRefused, Config, LedgerOp, Metadata, Refusal, Settings, TaskSpec, TransferItem, TransferKind,
 };
 
 use crate::support::{Primary, config, field_of, memory, one, refusal};
@@ -89,8 +89,12 @@ fn happens_after(primary: &Primary, ms: u64, what: impl Fn(&Primary) -> bool) {
     assert!(what(primary), "too late");
 }
 
+fn is_settings(entry: &oplog::Entry) -> bool {
+    (entry.domain, entry.op_type) == (oplog::DomainId::ENGINE, LedgerOp::Settings as u8)
+}
+
 fn changes(primary: &Primary) -> usize {
-    primary.entries().iter().filter(|entry| entry.op_type == OpType::Settings as u8).count()
+    primary.entries().iter().filter(|entry| is_settings(entry)).count()
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn members_with_other_flags_agree_with_the_first_primary() {
 #[test]
 fn they_are_the_first_entry_and_no_later_primary_logs_its_own() {
     let first = primary();
-    assert_eq!(first.entries()[0].op_type, OpType::Settings as u8);
+    assert!(is_settings(&first.entries()[0]));
     assert_eq!(first.state.settings().changed_seq, 1);
     assert_eq!(changes(&first), 1);
     assert_ne!(Primary::with(other_flags()).digest(), Primary::new().digest());

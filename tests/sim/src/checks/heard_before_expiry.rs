@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use election::{Incarnation, Service};
-use metadata::OpType;
+use metadata::LedgerOp;
 use oplog::{ClientId, DomainId, Entry};
 
 use super::violated;
@@ -73,7 +73,7 @@ impl Heard {
             return self.heard(who, stamp.client);
         }
         let Some(reign) = self.reigns.get(&who) else { return };
-        if entry.domain != DomainId::METADATA || entry.op_type != OpType::ClientExpire as u8 {
+        if entry.domain != DomainId::ENGINE || entry.op_type != LedgerOp::ClientExpire as u8 {
             return;
         }
         let client = ClientId(oplog::decode_payload(&entry.payload).expect("its only field is the client"));

@@ -202,7 +202,8 @@ impl Member {
         let mut is_digest = false;
         for frame in &frames {
             let entry = frame.decode().expect("it was encoded here");
-            is_digest = entry.domain == oplog::DomainId::ENGINE;
+            let is_engines = entry.domain == oplog::DomainId::ENGINE;
+            is_digest = is_engines && matches!(entry.op_type, oplog::OP_EPOCH_START | oplog::OP_DIGEST);
             cx.checks.heard.logged(self.me, &entry, state.settings().kept().client_ttl_ms);
             if let Some(stamp) = entry.request {
                 let request = (stamp.client, stamp.number);
