@@ -48,7 +48,7 @@ impl PartRecords {
 }
 
 impl Metadata {
-    /// To be looked at, and compared with others like them by [`compare_parts`]; no member can be
+    /// To be looked at, and compared with others like them by [`compare_parts`](crate::compare_parts); no member can be
     /// repaired with them.
     pub fn capture_records(&self, parts: &[Part]) -> PartsImage {
         self.capture_for(For::Operators, parts)
