@@ -83,8 +83,9 @@ pub struct Tenants {
     pub changed_names: Vec<Arc<str>>,
 }
 
-impl Tenants {
-    pub fn new() -> Tenants {
+impl Default for Tenants {
+    /// The default tenant alone.
+    fn default() -> Tenants {
         let mut tenants = Tenants {
             by_ix: BTreeMap::new(),
             by_name: BTreeMap::new(),
@@ -97,7 +98,9 @@ impl Tenants {
         tenants.set(DEFAULT_TENANT, "", 0);
         tenants
     }
+}
 
+impl Tenants {
     pub fn digest(&self) -> Digest {
         self.digest + self.counter_digest()
     }
@@ -123,7 +126,8 @@ impl Tenants {
         self.by_ix.iter().map(of_tenant).sum()
     }
 
-    pub fn len(&self) -> usize {
+    /// How many there are, the default one included.
+    pub fn count_all(&self) -> usize {
         self.by_ix.len()
     }
 
