@@ -236,7 +236,8 @@ fn debug_tells_what_it_is() {
 
 #[test]
 fn frames_that_stand_one_behind_the_other_are_told_apart() {
-    let draft = Draft { domain: DomainId::ENGINE, op_type: 1, timestamp_ms: 5, request: None, key: b"k", payload: b"p" };
+    let draft =
+        Draft { domain: DomainId::ENGINE, op_type: 1, timestamp_ms: 5, request: None, key: b"k", payload: b"p" };
     let frames: Vec<Frame> = (1..4).map(|seq| Frame::encode(Position { epoch: 1, seq }, &draft)).collect();
     let whole: Vec<u8> = frames.iter().flat_map(|frame| frame.as_bytes().to_vec()).collect();
     let mut bytes = Bytes::from(whole.clone());
