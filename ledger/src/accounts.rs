@@ -36,7 +36,7 @@ impl Accounts {
         Accounts {
             secret: Secret::default(),
             settings: ClusterSettings::default(),
-            tenants: Tenants::new(),
+            tenants: Tenants::default(),
             clients: Clients::default(),
             mode: Mode::Live,
             changed: true,
@@ -73,7 +73,7 @@ impl Accounts {
 
     /// How many the sums are over.
     pub fn records(&self) -> usize {
-        self.tenants.len() + self.clients.records()
+        self.tenants.count_all() + self.clients.records()
     }
 
     /// The sums that are kept, counted again.

@@ -204,7 +204,7 @@ impl Clients {
         Ok(u128::from_be_bytes(id.0).checked_add(1))
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_id.len()
     }
 

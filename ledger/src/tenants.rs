@@ -84,13 +84,8 @@ pub struct Tenants {
 }
 
 impl Default for Tenants {
+    /// The default tenant alone.
     fn default() -> Tenants {
-        Tenants::new()
-    }
-}
-
-impl Tenants {
-    pub fn new() -> Tenants {
         let mut tenants = Tenants {
             by_ix: BTreeMap::new(),
             by_name: BTreeMap::new(),
@@ -103,7 +98,9 @@ impl Tenants {
         tenants.set(DEFAULT_TENANT, "", 0);
         tenants
     }
+}
 
+impl Tenants {
     pub fn digest(&self) -> Digest {
         self.digest + self.counter_digest()
     }
@@ -129,8 +126,8 @@ impl Tenants {
         self.by_ix.iter().map(of_tenant).sum()
     }
 
-    #[allow(clippy::len_without_is_empty, reason = "the default one is always there")]
-    pub fn len(&self) -> usize {
+    /// How many there are, the default one included.
+    pub fn count_all(&self) -> usize {
         self.by_ix.len()
     }
 

@@ -272,7 +272,7 @@ impl Metadata {
             return Ok(());
         }
         let Config { clients_max, clients_per_address_max, .. } = self.config;
-        check_bound(Bound::Clients, clients.len(), clients_max)?;
+        check_bound(Bound::Clients, clients.count(), clients_max)?;
         let count = call.address.map_or(0, |address| clients.count_from(address));
         check_bound(Bound::ClientsPerAddress, count, clients_per_address_max)
     }

@@ -76,7 +76,7 @@ impl Metadata {
         then_bytes: Option<usize>,
     ) -> Result<TenantIx, CallRefused> {
         let tenants = &writer.accounts.tenants;
-        let (count, limit, tenant) = (tenants.len(), self.config.tenants_max, tenants.next_ix());
+        let (count, limit, tenant) = (tenants.count_all(), self.config.tenants_max, tenants.next_ix());
         let goes = if count >= limit && tenant != NO_TENANT { tenants.first_idle() } else { None };
         if goes.is_none() {
             // The numbers are used up after as many tenants as a u32 counts.
