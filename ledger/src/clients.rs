@@ -208,10 +208,6 @@ impl Clients {
         self.by_id.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub fn get(&self, id: ClientId) -> Option<&Client> {
         self.by_id.get(&id)
     }
