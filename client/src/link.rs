@@ -230,10 +230,13 @@ impl Link {
     }
 
     /// What a member answers counts only if it is of this client's history. Says so once, where that has changed.
-    pub(crate) fn meets(&self, target: &Target, metadata: &MetadataMap) -> Result<(), String> {
-        let mut way = self.way.lock();
-        let (before, met) = (way.history(), HistoryId::of_answer(metadata));
-        let counts = way.meets(target, met);
+    pub(crate) fn meets(&self, address: &str, metadata: &MetadataMap) -> Result<(), String> {
+        self.meets_by(&mut self.way.lock(), address, HistoryId::of_answer(metadata))
+    }
+
+    pub(crate) fn meets_by(&self, way: &mut Way, address: &str, met: Option<HistoryId>) -> Result<(), String> {
+        let before = way.history();
+        let counts = way.meets(address, met);
         if let (Some(before), Some(now)) = (before, way.history())
             && before != now
         {

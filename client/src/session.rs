@@ -30,11 +30,12 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use crate::attempts::{Ran, stale};
+use crate::attempts::{Ran, Way, stale};
 use crate::calls::Positioned as _;
 use crate::codec::SessionCodec;
 use crate::dial::chain;
 use crate::flight::Outcome;
+use crate::ids::HistoryId;
 use crate::link::Link;
 use crate::route::Target;
 
@@ -59,6 +60,16 @@ enum Why {
     Redirected(CallError),
     /// SHUTTING_DOWN.
     Stopping(CallError),
+}
+
+impl Why {
+    /// See [`Way::without_epoch`].
+    fn without_epoch(self, way: &Way, history: Option<HistoryId>) -> Why {
+        match self {
+            Why::Redirected(error) => Why::Redirected(way.without_epoch(history, error)),
+            Why::Broken(_) | Why::Stopping(_) => self,
+        }
+    }
 }
 
 impl End {
@@ -156,14 +167,15 @@ async fn open(link: &Arc<Link>, target: &Target, channel: Channel) -> Result<Str
         grpc.ready().await.map_err(|error| End::unreached(chain(&error)))?;
         match grpc.streaming(Request::new(outgoing), path, SessionCodec).await {
             Ok(response) => {
-                link.meets(target, response.metadata()).map_err(End::lost)?;
+                link.meets(&target.address, response.metadata()).map_err(End::lost)?;
                 Ok(response.into_inner())
             }
             Err(status) => {
                 let end = refused(&status, Moment::Opening);
                 let foreign = |why| End { why: Why::Broken(why), ran: end.ran };
-                link.meets(target, status.metadata()).map_err(foreign)?;
-                Err(end)
+                link.meets(&target.address, status.metadata()).map_err(foreign)?;
+                let history = HistoryId::of_answer(status.metadata());
+                Err(End { why: end.why.without_epoch(&link.way.lock(), history), ran: end.ran })
             }
         }
     };

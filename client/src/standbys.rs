@@ -11,12 +11,10 @@ use parking_lot::Mutex;
 use proto::status::from_status;
 use proto::v1::Reason;
 use tokio::time::{Instant, timeout_at};
-use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
 use crate::calls::{Positioned as _, Read};
 use crate::error::Error;
-use crate::ids::HistoryId;
 use crate::link::{Link, check_size, metadata};
 use crate::trip::{Terms, Trip};
 
@@ -70,10 +68,6 @@ impl Known {
 }
 
 impl Link {
-    fn is_foreign(&self, metadata: &MetadataMap) -> bool {
-        self.way.lock().is_other(HistoryId::of_answer(metadata))
-    }
-
     /// None: no standby answers it.
     pub(crate) async fn at_standbys<C: Read>(&self, request: &C, terms: Terms<'_>) -> Result<Option<C::Answer>, Error> {
         let trip = Trip::new(C::NAME, C::MUTATES, terms.deadline);
@@ -84,7 +78,7 @@ impl Link {
             let epoch_floor = self.epoch_seen();
             let by = trip.deadline.min(Instant::now() + self.options.connect_timeout);
             let why = match timeout_at(by, request.clone().unary(metadata(channel))).await {
-                Ok(Ok(response)) if self.is_foreign(response.metadata()) => continue,
+                Ok(Ok(response)) if self.meets(&address, response.metadata()).is_err() => "another history".to_owned(),
                 Ok(Ok(response)) => {
                     let answer = response.into_inner();
                     let epoch = answer.position().map_or(0, |position| position.epoch);

@@ -11,9 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use crate::attempts::{End, GivenUp, Next, foreign};
+use crate::attempts::{End, GivenUp, Next, Way, foreign};
 use crate::calls::Positioned;
 use crate::error::{Error, Refused};
+use crate::ids::HistoryId;
 use crate::link::Link;
 use crate::route::Target;
 use crate::trip::Trip;
@@ -29,19 +30,21 @@ impl Link {
             let attempt = attempts.begin(&self.way.lock());
             let channel = self.channel(&attempt.target)?;
             let answered = match timeout_at(trip.deadline, send(channel)).await {
-                Ok(answered) => self.of_own_history(&attempt.target, answered),
+                Ok(answered) => answered,
                 Err(_) => {
                     let GivenUp { ran, why, .. } = attempts.on_deadline(&attempt);
                     return Err(trip.gave_up(ran, why));
                 }
             };
-            let end = match &answered {
-                Ok(answer) => End::Answer(answer.position().map(|position| position.epoch)),
-                Err(error) => End::Error(error),
-            };
-            let next = {
+            let (answered, next) = {
                 let mut way = self.way.lock();
-                attempts.on_end(&attempt, end, trip.began.elapsed(), fastrand::u64(..), &mut way)
+                let answered = self.of_own_history(&mut way, &attempt.target, answered);
+                let end = match &answered {
+                    Ok(answer) => End::Answer(answer.position().map(|position| position.epoch)),
+                    Err(error) => End::Error(error),
+                };
+                let next = attempts.on_end(&attempt, end, trip.began.elapsed(), fastrand::u64(..), &mut way);
+                (answered, next)
             };
             match (&next, &answered) {
                 (Next::Done, Ok(_)) => self.note_trouble(String::new()),
@@ -61,15 +64,20 @@ impl Link {
     }
 
     /// What a member of another history answers is no answer.
-    fn of_own_history<A>(&self, target: &Target, answered: Result<Response<A>, Status>) -> Result<A, CallError> {
-        let metadata = match &answered {
+    fn of_own_history<A>(
+        &self,
+        way: &mut Way,
+        target: &Target,
+        answered: Result<Response<A>, Status>,
+    ) -> Result<A, CallError> {
+        let history = HistoryId::of_answer(match &answered {
             Ok(response) => response.metadata(),
             Err(status) => status.metadata(),
-        };
-        let counts = self.meets(target, metadata);
+        });
+        let counts = self.meets_by(way, &target.address, history);
         let answered = answered.map(Response::into_inner).map_err(|status| from_status(&status));
         match counts {
-            Ok(()) => answered,
+            Ok(()) => answered.map_err(|error| way.without_epoch(history, error)),
             Err(why) => Err(foreign(answered.as_ref().map(drop), why)),
         }
     }

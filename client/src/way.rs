@@ -14,6 +14,9 @@
 //! Invariants: the epoch of a history never goes back; the client turns to another history only after every address that it has was
 //! asked since that one was met, and none spoke for its own.
 //!
+//! The simulator's clients keep this way, and are told no history: what [`Way::meets`] does is shown by the tests beside this file, and by
+//! those of `master/tests/failover` whose clusters are founded anew or begin anew.
+//!
 //! Deliberately absent: connections, and what was lost with the history before. A new one is empty, and says so.
 
 use std::collections::BTreeSet;
@@ -67,19 +70,31 @@ impl Way {
     }
 
     /// A member has answered, and says of which history it is, if it knows. An error says why its answer does not count.
-    pub fn meets(&mut self, target: &Target, history: Option<HistoryId>) -> Result<(), String> {
+    pub fn meets(&mut self, address: &str, history: Option<HistoryId>) -> Result<(), String> {
         let Some(met) = history else { return Ok(()) };
-        let own = *self.history.get_or_insert(met);
+        if self.history.is_none() {
+            // What was seen before it was known may have been of another one.
+            (self.history, self.epoch_seen) = (Some(met), 0);
+        }
+        let own = self.history.unwrap_or(met);
         if own == met {
             self.other = None;
             return Ok(());
         }
         self.other.get_or_insert_with(|| Other { history: met, asked: BTreeSet::new() }).history = met;
-        self.asked(&target.address);
+        self.asked(address);
         if self.turns_to_other() {
             return Ok(());
         }
         Err(format!("it tells the history {met}, and this client's is {own}"))
+    }
+
+    /// An error that names no history tells no epoch of the client's own: it counts for where it points to alone.
+    pub fn without_epoch(&self, history: Option<HistoryId>, error: CallError) -> CallError {
+        match (self.history, history) {
+            (Some(_), None) => CallError { epoch: self.epoch_seen, ..error },
+            _ => error,
+        }
     }
 
     /// The target of this turn serves.
@@ -89,9 +104,7 @@ impl Way {
 
     /// It does not. True: time to pause before the next one.
     pub fn on_failure(&mut self, turn: u64) -> bool {
-        if turn == self.route.target().turn {
-            self.asked(&self.route.target().address);
-        }
+        self.asked_now(turn);
         self.route.on_failure(turn);
         // Also for those that come late: else each of many calls would try a member that is down once more.
         self.route.round_is_over()
@@ -99,6 +112,8 @@ impl Way {
 
     /// It names another one. True: time to pause before going there.
     pub fn on_redirect(&mut self, turn: u64, error: &CallError) -> (Redirect, bool) {
+        // It does not speak for the client's own history, or `meets` has heard it.
+        self.asked_now(turn);
         let redirect = self.route.on_redirect(turn, &error.primary_address, error.epoch, self.epoch_seen);
         self.saw_epoch(error.epoch);
         (redirect, self.route.round_is_over())
@@ -112,6 +127,13 @@ impl Way {
     /// Certainly another one.
     pub(crate) fn is_other(&self, history: Option<HistoryId>) -> bool {
         matches!((self.history, history), (Some(own), Some(said)) if own != said)
+    }
+
+    fn asked_now(&mut self, turn: u64) {
+        let target = self.route.target();
+        if turn == target.turn {
+            self.asked(&target.address);
+        }
     }
 
     fn asked(&mut self, address: &str) {

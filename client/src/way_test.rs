@@ -7,7 +7,7 @@ const NEW: Option<HistoryId> = Some(HistoryId(2));
 
 fn way(addresses: &[&str]) -> Way {
     let mut way = Way::new(addresses.iter().map(|&address| address.to_owned()).collect());
-    way.meets(&way.target(), OURS).expect("the first one that is met");
+    way.meets("a:1", OURS).expect("the first one that is met");
     way.saw_epoch(12);
     way
 }
@@ -15,7 +15,7 @@ fn way(addresses: &[&str]) -> Way {
 /// The member that is up answers, and the client goes on to the next one where that does not count.
 fn meet(way: &mut Way, history: Option<HistoryId>) -> bool {
     let target = way.target();
-    let counts = way.meets(&target, history).is_ok();
+    let counts = way.meets(&target.address, history).is_ok();
     if !counts {
         way.on_failure(target.turn);
     }
@@ -54,12 +54,22 @@ fn one_member_that_speaks_for_the_own_history_is_enough_to_keep_to_it() {
 }
 
 #[test]
-fn member_that_does_not_know_its_history_speaks_for_none() {
+fn member_that_holds_nothing_speaks_for_no_history_and_its_redirect_tells_no_epoch() {
     let mut way = way(&["a:1", "b:1"]);
     assert!(!meet(&mut way, NEW));
     assert!(meet(&mut way, None));
-    way.on_failure(way.target().turn);
-    assert!(meet(&mut way, NEW));
+    let told = way.without_epoch(None, not_primary("a:1", 40));
+    let (redirect, _) = way.on_redirect(way.target().turn, &told);
+    assert_eq!((redirect, way.epoch_seen()), (Redirect::Followed, 12));
+    assert!(meet(&mut way, NEW), "b was asked, too");
+}
+
+#[test]
+fn what_was_seen_before_the_history_was_known_counts_for_nothing() {
+    let mut way = Way::new(vec!["a:1".into()]);
+    way.saw_epoch(40);
+    way.meets("a:1", OURS).expect("the first one");
+    assert_eq!(way.epoch_seen(), 0);
 }
 
 #[test]

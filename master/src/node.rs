@@ -145,12 +145,13 @@ impl Node {
     /// From now on calls run on these.
     pub(crate) fn hold(&self, held: Held) {
         let is_another = !Arc::ptr_eq(&held.state, &self.state());
+        // Before any call can find it, and once each can: a session that was opened in between is of neither.
         if is_another {
-            // Before any call can find it.
             self.holding.fetch_add(1, Ordering::SeqCst);
         }
         self.held.store(Arc::new(held));
         if is_another {
+            self.holding.fetch_add(1, Ordering::SeqCst);
             self.verify.forget_digests();
         }
     }

@@ -62,7 +62,7 @@ pub use questions::{Doing, Questions};
 pub use reach::Reach;
 pub use reads::{Asked, Unmet};
 pub use repairing::Ended;
-pub use ride::RideEnd;
+pub use ride::{Holding, RideEnd};
 pub use riding::{Riding, Step};
 pub use settings::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, PEERS_MAX, SILENT_MS_MAX, Settings, TAKEN_WITHIN_MS};
 pub use transfer::{NotTransferred, Occasion, Transferred};

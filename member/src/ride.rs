@@ -82,7 +82,7 @@ pub(crate) enum Brought {
 /// What a standby holds. To look at it is to wait for whoever applies an entry, so it is looked at
 /// before the member is told.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Holding {
+pub struct Holding {
     held: u64,
     sync: Option<SyncProgress>,
     receipt: v1::Receipt,

@@ -70,8 +70,9 @@ pub struct Riding {
     id: RideId,
     primary: Incarnation,
     epoch: u64,
-    /// A hello was said, and the primary has not proven itself yet.
+    /// Until the primary's first message.
     greeting: Option<Greeting>,
+    is_proven: bool,
     taking: Option<Taking>,
     heard_ms: Millis,
 }
@@ -88,8 +89,8 @@ impl Riding {
         reach.tell(|member, now| {
             let (primary, epoch) = member.wants_ride(now)?;
             let id = member.begin_ride(standby, now)?;
-            let greeting = member.greeting(name, id, nonce());
-            Some(Riding { id, primary, epoch, greeting, taking: None, heard_ms: now })
+            let greeting = Some(member.greeting(name, id, nonce())?);
+            Some(Riding { id, primary, epoch, greeting, is_proven: false, taking: None, heard_ms: now })
         })
     }
 
@@ -102,7 +103,7 @@ impl Riding {
     }
 
     pub fn is_proven(&self) -> bool {
-        self.greeting.is_none()
+        self.is_proven
     }
 
     /// What to say first. `None`: the primary has proven itself already.
@@ -124,7 +125,7 @@ impl Riding {
             return Err(RideEnd::Protocol("something else than a challenge"));
         };
         let (proof, pass) = greeting.on_challenge(&challenge, (mine, primary), standby.holds())?;
-        self.heard_ms = now;
+        (self.heard_ms, self.is_proven) = (now, true);
         Ok((proof, pass.token()))
     }
 
@@ -211,9 +212,15 @@ impl Riding {
         receipt.map(Step::Say)
     }
 
+    /// What is held, for [`Riding::at_work`]: to look at it is to wait for the task that applies an entry, so it is looked at without the
+    /// member.
+    pub fn holding<S: ReplicatedState>(&self, standby: &Standby<S>) -> Holding {
+        Holding::of(standby, (self.epoch, 0))
+    }
+
     /// That nothing more is held, and this member is at work: while a step takes long.
-    pub fn at_work<S: ReplicatedState>(&self, member: &Member, standby: &Standby<S>, now: Millis) -> v1::Receipt {
-        member.receipt(Holding::of(standby, (self.epoch, 0)), now)
+    pub fn at_work(&self, member: &Member, holding: Holding, now: Millis) -> v1::Receipt {
+        member.receipt(holding, now)
     }
 
     /// The stream has ended, for this reason or another one.

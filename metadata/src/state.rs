@@ -88,7 +88,10 @@ impl Metadata {
         let began_anew = seq == 1 && epoch > 1;
         let Settings { object_lease_ms, put_start_timeout_ms, .. } = self.config.settings;
         let promised_ms = object_lease_ms.max(put_start_timeout_ms);
-        writer.own.closed_until_ms = if began_anew { now.ttl_ms.saturating_add(promised_ms) } else { 0 };
+        if began_anew {
+            // Kept where this member leads again: its clock is the same.
+            writer.own.closed_until_ms = now.ttl_ms.saturating_add(promised_ms);
+        }
         if let Some(own) = writer.lead(log, now, self.config.settings) {
             // Without room in the log it is the first step of the upkeep.
             drop(writer.commit_settings(own.change_to(own.settings), now));

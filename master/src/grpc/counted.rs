@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tonic::Status;
 
 use crate::budget::Taken;
-use crate::grpc::body::{Body, respond_error};
+use crate::grpc::body::Body;
 use crate::grpc::outgoing::{Chunk, Shares};
 use crate::grpc::router::Router;
 
@@ -40,7 +40,7 @@ pub(crate) async fn answer(
 ) -> Response<Counted> {
     match shares.requests.share().take(STREAM_BYTES + bytes_of(request.headers())) {
         Ok(stream) => router.answer(request, shares).await.map(|body| Counted { body, _stream: Some(stream) }),
-        Err(full) => router.with_head(respond_error(full.refusal())).map(Counted::from),
+        Err(full) => router.refuse(full.refusal()).map(Counted::from),
     }
 }
 

@@ -149,7 +149,7 @@ impl Places {
     /// An error says who has as many as may be had.
     fn take(&self, shares: &Shares) -> Result<(), String> {
         let of_connection_max = self.max.div_ceil(2);
-        let of_address_max = self.max.saturating_sub(self.max / 4).max(1);
+        let of_address_max = self.max.saturating_sub(self.max.div_ceil(4)).max(1);
         let mut taken = self.taken.lock();
         let of_address = taken.of_address.get(&shares.from).copied().unwrap_or(0);
         let of_connection = shares.long_calls.load(Ordering::Relaxed);

@@ -12,9 +12,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use proto::status::invalid;
-use proto::v1::Reason;
 use proto::v1::admin_server::{self, AdminServer};
 use proto::v1::metadata_server;
+use proto::v1::{CallError, Reason};
 use proto::{HISTORY_METADATA, STANDBY_READ_METADATA, status};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
@@ -71,6 +71,12 @@ impl Router {
                 respond_error(status::outcome_unknown("state and log of this member have changed hands meanwhile"))
             }
         }
+    }
+
+    /// Nothing of the request was looked at.
+    pub(crate) fn refuse(&self, error: CallError) -> Response<Body> {
+        self.node.requests.refused(Method::Unknown, &error);
+        self.with_head(respond_error(error))
     }
 
     /// What is said without a look at anything.

@@ -11,8 +11,9 @@
 //! that does not read its answers is not worked for. What is ready goes out together (`ready`); a large answer is encoded where
 //! it was made, and goes by itself.
 //!
-//! Invariants: all bytes of answers are in the connection's share, from their encoding on; `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll that goes on after the connection's turn runs one call at most;
-//! every request that was read is answered before the stream ends, but for one that ends the stream by its form.
+//! Invariants: all bytes of answers are in the connection's share, from their encoding on; `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll
+//! that goes on after the connection's turn runs a few small calls, or one large one, at most; every request that was read is answered before
+//! the stream ends, but for one that ends the stream by its form, and where the member comes to hold another state.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -130,6 +131,10 @@ impl Session {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        // Before anything is run, and again before anything goes out.
+        if let Some(end) = self.end_of_history() {
+            return end;
+        }
         if self.end.is_none() && self.closing.as_mut().poll(cx).is_ready() {
             self.end = Some(Err(status::shutting_down()));
         }
@@ -137,11 +142,8 @@ impl Session {
         self.take_waiting(cx);
         self.take_long(cx);
         self.take_committed(cx);
-        if self.holding != self.node.holding() {
-            // What is answered from here on may be of another history than the one that was named at the begin.
-            self.ended = true;
-            let end = Err(status::not_primary("", self.node.gate.epoch()));
-            return Poll::Ready(Some(Frame::trailers(body::trailers(end))));
+        if let Some(end) = self.end_of_history() {
+            return end;
         }
         if let Some(chunk) = self.out.next_chunk(&self.node, &self.shares) {
             return Poll::Ready(Some(Frame::data(chunk)));
@@ -158,6 +160,16 @@ impl Session {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// The member holds another state: what it answers from here on may be of another history than the one that was named at the begin.
+    fn end_of_history(&mut self) -> Option<Poll<Option<Frame<Chunk>>>> {
+        if self.holding == self.node.holding() {
+            return None;
+        }
+        self.ended = true;
+        let error = status::outcome_unknown("this member holds another state than when the session was opened");
+        Some(Poll::Ready(Some(Frame::trailers(body::trailers(Err(error))))))
     }
 
     fn has_room(&self) -> bool {

@@ -174,8 +174,11 @@ async fn apply_some(pair: &Pair, held: &Held) -> Option<Result<Applied, StandbyE
 pub(crate) async fn follow(pair: &Arc<Pair>, standby: &mut Standby<Metadata>, applying: &mut Applying) {
     let mut last = String::new();
     loop {
-        if !pair.seat.look(|member, _| member.may_apply()) {
-            applying.stop().await;
+        match pair.seat.look(|member, _| member.may_apply()) {
+            false => applying.stop().await,
+            // A stream may have ended where nothing was to be applied.
+            true if applying.task.is_none() => *applying = Applying::start(pair, standby),
+            true => {}
         }
         let Some(riding) = Riding::begin(&*pair.seat, standby, &pair.node.name, random) else {
             sleep(TICK).await;
@@ -348,8 +351,9 @@ impl Ride<'_> {
             return self.riding.step(seat, self.standby, node);
         }
         let before = node.held();
-        let (receipt, beacon_ms) = seat
-            .look(|member, now| (self.riding.at_work(member, self.standby, now), member.election().timing().beacon_ms));
+        let holding = self.riding.holding(self.standby);
+        let (receipt, beacon_ms) =
+            seat.look(|member, now| (self.riding.at_work(member, holding, now), member.election().timing().beacon_ms));
         let mut beside = JoinSet::new();
         beside.spawn(timeout(AT_WORK_MAX, say_at_work(receipt, out.clone(), beacon_ms)));
         let step = block_in_place(|| self.riding.step(seat, self.standby, node));
