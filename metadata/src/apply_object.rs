@@ -264,8 +264,9 @@ impl Apply<'_> {
             {
                 after.ended.push((new.owner, new.put));
             }
-            let source_gone = object.replicas.is_empty();
-            if object.transfer().is_some_and(|transfer| transfer.targets.is_empty() || source_gone) {
+            // Its owner may be copying bytes that are no longer the object's.
+            let has_source = |ix| object.replicas.iter().any(|replica| replica.place.segment == ix);
+            if object.transfer().is_some_and(|transfer| transfer.targets.is_empty() || !has_source(transfer.source)) {
                 drop_transfer(object, after);
             }
             Ok(())

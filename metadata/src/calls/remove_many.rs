@@ -89,6 +89,12 @@ impl Metadata {
             writer.accounts.tenants.ix_of(call.tenant).unwrap_or(NO_TENANT)
         };
         let mut run = Run { call, body, tenant, force, sum: RemovedMany::default(), removed_before: 0 };
+        // A part of it may have run before: then no error of this one says that nothing has.
+        let known = self.look_up(&self.write(), &run)?;
+        run.removed_before = match known {
+            Ok(removed) => removed,
+            Err(answer) => return Ok(answer),
+        };
         self.go_over(&mut run, picks)
             .map_err(|refused| refused.after(run.removed_before.saturating_add(run.sum.removed)))
     }

@@ -136,8 +136,8 @@ impl Model {
             object.new = None;
             self.began_ms.remove(&new.put);
         }
-        let is_over = |object: &Object, targets: &[Place]| targets.is_empty() || object.replicas.is_empty();
-        if transfer.is_some_and(|transfer| is_over(object, &transfer.targets)) {
+        let has_source = |ix| object.replicas.iter().any(|(place, _)| place.segment == ix);
+        if transfer.is_some_and(|transfer| transfer.targets.is_empty() || !has_source(transfer.source)) {
             self.drop_extra(name);
         }
         self.settle(name);
