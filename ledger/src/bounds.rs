@@ -34,7 +34,7 @@ bounds! {
     Clients: Some("clients_max"), "clients are known";
     ClientsPerAddress: Some("clients_per_address_max"), "clients of this address are known";
     ClientPuts: Some("client_puts_max"), "puts and transfers of this client would be under way";
-    RetiredExtents: Some("retired_extents_max"), "pieces of space wait until nobody can be using them any more";
+    RetiredExtents: Some("retired_extents_max"), "pieces of space wait until no client can be using them any more";
     Tenants: Some("tenants_max"), "tenants are known, and each holds an object, has an open task or a quota";
     TenantsPerAddress: Some("tenants_per_address_max"), "tenants that are not empty were made from this address";
     ClientAnswers: Some("client_answers_max"), "answers are kept that this client has not said it has";

@@ -134,7 +134,7 @@ impl CallRefused {
         CallRefused::Overloaded { what: at.to_string(), at: Some(at), retry_after_ms }
     }
 
-    /// Of a call of which so many items had run before: nobody may say that it did not run.
+    /// Of a call of which so many items had run before: no answer may say that it did not run.
     pub fn after(self, done: u64) -> CallRefused {
         match self {
             CallRefused::Overloaded { .. } | CallRefused::NotPrimary | CallRefused::Slow if done > 0 => {

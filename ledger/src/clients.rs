@@ -255,7 +255,7 @@ impl Clients {
         }
     }
 
-    /// Whoever speaks through the log exists and is alive.
+    /// A client that speaks through the log exists and is alive.
     pub fn ensure(&mut self, id: ClientId, now_ms: u64) -> &mut Client {
         if self.by_id.get(&id).is_none_or(|client| client.expired) {
             let kept_from = self.take_tombstone(id);

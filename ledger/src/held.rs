@@ -1,6 +1,6 @@
 //! How long locks are held: the longest time so far, and where that lock was taken.
 //!
-//! Deliberately absent: a clock. Whoever makes the ledger brings one, or none, and then everything
+//! Deliberately absent: a clock. The owner of the ledger brings one, or none, and then everything
 //! takes no time.
 
 use std::panic::Location;

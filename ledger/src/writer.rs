@@ -1,6 +1,6 @@
 //! The one writer: what an entry is on its way into the log, or out of it into the state.
 //!
-//! Whoever changes anything holds the writer lock, so the order of the log is the order of the
+//! A thread that changes anything holds the writer lock, so the order of the log is the order of the
 //! changes. A place in the log is taken before anything changes; where there is none, nothing has.
 //!
 //! Invariants: `applied` is the position of the last entry that the state holds; a state that has
@@ -154,8 +154,8 @@ impl<O> Writer<O> {
         if !is_live {
             return Ok(());
         }
-        let nobodys = || format!("{op:?} is nobody's request");
-        let done = match require(entry.request.is_none(), nobodys) {
+        let stamped = || format!("{op:?} is no client's request");
+        let done = match require(entry.request.is_none(), stamped) {
             Ok(()) => self.op(domain, op.into(), entry).map(drop),
             Err(error) => Err(error.into()),
         };
@@ -204,7 +204,7 @@ impl<O> Writer<O> {
         entry: &Entry,
     ) -> Result<u64, OpError> {
         if let Some(stamp) = stamp {
-            require(answers.is_some(), || format!("op {op} is nobody's request"))?;
+            require(answers.is_some(), || format!("op {op} is no client's request"))?;
             self.accounts.clients.check_stamp(stamp, op)?;
         }
         self.op(domain, op, entry)

@@ -1,7 +1,7 @@
 //! The state as a whole: 1024 object shards behind a lock each, the directory in the ledger, behind
 //! the writer lock.
 //!
-//! Whoever changes anything holds the writer lock, so the order of the log is the order of the
+//! A thread that changes anything holds the writer lock, so the order of the log is the order of the
 //! changes. Readers take one shard lock at a time and never the writer's, so a long batch of writes
 //! does not stop them; what they see too early is held back by the seq that their answer waits for.
 //! Every use of the writer lock is a step of at most

@@ -28,6 +28,8 @@ pub struct View {
     /// They have been the same since.
     tenants_seq: u64,
     secret: Secret,
+    /// Of the secret: each answer tells it.
+    history: Option<u128>,
     in_force: Option<InForce>,
     /// What this shows was so at this seq.
     seq: u64,
@@ -69,7 +71,12 @@ impl View {
                 tenants_seq = seq;
             }
         }
-        View { chunks, tenants, tenants_seq, secret: accounts.secret, in_force: accounts.settings.get(), seq }
+        let (secret, in_force) = (accounts.secret, accounts.settings.get());
+        let history = match secret == self.secret {
+            true => self.history,
+            false => (secret != Secret::default()).then(|| history_of(secret)),
+        };
+        View { chunks, tenants, tenants_seq, secret, history, in_force, seq }
     }
 
     /// From nothing.
@@ -89,7 +96,7 @@ impl View {
 
     /// Names the log that this comes from, from its first entry on. `None`: it has none yet.
     pub fn history(&self) -> Option<u128> {
-        (self.secret != Secret::default()).then(|| history_of(self.secret))
+        self.history
     }
 
     pub(crate) fn in_force(&self) -> Option<InForce> {

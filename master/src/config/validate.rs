@@ -15,6 +15,8 @@ const WINDOW_BYTES_MIN: u64 = 65_535;
 const COLD_AFTER_MS_MIN: u64 = 5000;
 /// The largest message, and what stands in front of it.
 const FRAMED_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 5;
+/// With the place of its stream, and of headers as long as HTTP/2 takes them here.
+const REQUEST_BYTES_MAX: usize = FRAMED_BYTES_MAX + (4 << 10) + (16 << 10);
 /// A stop is over within 5 s in all cases.
 const STOP_MS_MAX: u64 = 4500;
 /// Names stand in keys of the coordinator, in logs, labels and commands.
@@ -34,8 +36,8 @@ const BOUNDS: [(&str, u64, u64); 29] = [
     ("connection_streams_max", 1, u64::MAX),
     ("stream_window_bytes", WINDOW_BYTES_MIN, WINDOW_BYTES_MAX),
     ("connection_window_bytes", WINDOW_BYTES_MIN, WINDOW_BYTES_MAX),
-    ("request_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
-    ("connection_request_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
+    ("request_bytes_max", REQUEST_BYTES_MAX as u64, u64::MAX),
+    ("connection_request_bytes_max", REQUEST_BYTES_MAX as u64, u64::MAX),
     ("request_ms_max", 1, u64::MAX),
     ("unread_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
     ("connection_unread_bytes_max", FRAMED_BYTES_MAX as u64, u64::MAX),
@@ -186,15 +188,13 @@ impl Serving {
             format!("{stream_window_bytes} must not exceed connection_window_bytes, which is {connection_window_bytes}")
         })?;
         let bytes = [
-            ("connection_request_bytes_max", self.connection_request_bytes_max, "request"),
-            ("request_bytes_max", self.request_bytes_max, "request"),
-            ("connection_unread_bytes_max", self.connection_unread_bytes_max, "answer"),
-            ("unread_bytes_max", self.unread_bytes_max, "answer"),
+            ("connection_request_bytes_max", self.connection_request_bytes_max, "request", REQUEST_BYTES_MAX),
+            ("request_bytes_max", self.request_bytes_max, "request", REQUEST_BYTES_MAX),
+            ("connection_unread_bytes_max", self.connection_unread_bytes_max, "answer", FRAMED_BYTES_MAX),
+            ("unread_bytes_max", self.unread_bytes_max, "answer", FRAMED_BYTES_MAX),
         ];
-        for (field, have, what) in bytes {
-            rule(have >= FRAMED_BYTES_MAX, field, || {
-                format!("{have} must hold the largest {what}, {FRAMED_BYTES_MAX}")
-            })?;
+        for (field, have, what, least) in bytes {
+            rule(have >= least, field, || format!("{have} must hold the largest {what}, {least}"))?;
         }
         rule(self.stop_linger_ms < self.stop_timeout_ms, "stop_linger_ms", || {
             format!("{} must be below stop_timeout_ms, which is {}", self.stop_linger_ms, self.stop_timeout_ms)

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -39,6 +40,7 @@ type Answering = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Send
 
 pub(crate) struct Router {
     node: Arc<Node>,
+    named: Named,
     admin: Route,
     health: Route,
     reflection: Route,
@@ -53,6 +55,7 @@ impl Router {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         Router {
+            named: Named::default(),
             admin: route(AdminServer::new(AdminCalls::new(Arc::clone(&node)))),
             health: route(HealthServer::new(HealthService::from_health_reporter(health))),
             reflection: route(reflection().build_v1().expect("the descriptors were made by our own build")),
@@ -66,7 +69,7 @@ impl Router {
         let began = self.node.history();
         let response = self.answer_of_service(request, shares).await;
         match began == self.node.history() {
-            true => with_history(response, began),
+            true => self.with_history(response, began),
             false => {
                 respond_error(status::outcome_unknown("state and log of this member have changed hands meanwhile"))
             }
@@ -81,7 +84,14 @@ impl Router {
 
     /// What is said without a look at anything.
     pub(crate) fn with_head(&self, response: Response<Body>) -> Response<Body> {
-        with_history(response, self.node.history())
+        self.with_history(response, self.node.history())
+    }
+
+    fn with_history(&self, mut response: Response<Body>, history: Option<u128>) -> Response<Body> {
+        if let Some(history) = history {
+            response.headers_mut().insert(HISTORY, self.named.value(history));
+        }
+        response
     }
 
     async fn answer_of_service(&self, mut request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
@@ -125,12 +135,21 @@ impl Router {
     }
 }
 
-fn with_history(mut response: Response<Body>, history: Option<u128>) -> Response<Body> {
-    if let Some(history) = history {
-        let value = HeaderValue::try_from(format!("{history:032x}")).expect("hexadecimal digits");
-        response.headers_mut().insert(HISTORY, value);
+/// The history as answers carry it: written once, and not for each of them.
+#[derive(Default)]
+struct Named(ArcSwapOption<(u128, HeaderValue)>);
+
+impl Named {
+    fn value(&self, history: u128) -> HeaderValue {
+        match &*self.0.load() {
+            Some(named) if named.0 == history => named.1.clone(),
+            _ => {
+                let value = HeaderValue::try_from(format!("{history:032x}")).expect("hexadecimal digits");
+                self.0.store(Some(Arc::new((history, value.clone()))));
+                value
+            }
+        }
     }
-    response
 }
 
 fn is_for_standbys(request: &Request<Incoming>) -> bool {
