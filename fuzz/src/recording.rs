@@ -66,7 +66,7 @@ fn config() -> Config {
 pub fn led(state: &Metadata, secret: Secret) -> Arc<Tail> {
     let (tail, mut log) = Tail::new(TailConfig::default(), BEGINNING);
     standby::begin_epoch(state, &mut log, 0, secret).expect("it is empty");
-    state.lead(log, metadata::Now { ttl_ms: 1, wall_ms: 0 });
+    state.lead(log, metadata::Now { ttl_ms: 1, wall_ms: 0 }, 1);
     tail
 }
 

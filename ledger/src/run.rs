@@ -13,7 +13,7 @@ use bincode::{BorrowDecode, Encode};
 use oplog::{ClientId, RequestStamp};
 
 use crate::accounts::Accounts;
-use crate::call::{Call, CallRefused, ItemId, Now, Op, Source, TenantIx, Who};
+use crate::call::{Address, Call, CallRefused, ItemId, Now, Op, Source, TenantIx, Who};
 use crate::clients::Keep;
 use crate::domain::{Applying, Domain};
 use crate::errors::Inconsistent;
@@ -60,6 +60,8 @@ pub struct Deciding<'a, O> {
     pub accounts: &'a Accounts,
     pub own: &'a mut O,
     pub who: Who,
+    /// Where the caller is.
+    pub from: Option<Address>,
     pub now: Now,
     pub grace_from_ms: Option<u64>,
 }
@@ -90,9 +92,9 @@ pub struct PartOf<'a> {
 }
 
 impl<O> Writer<O> {
-    pub fn deciding(&mut self, who: Who, now: Now) -> Deciding<'_, O> {
+    pub fn deciding(&mut self, who: Who, call: &Call<'_>) -> Deciding<'_, O> {
         let Writer { accounts, own, grace_from_ms, .. } = self;
-        Deciding { accounts, own, who, now, grace_from_ms: *grace_from_ms }
+        Deciding { accounts, own, who, from: call.address, now: call.now, grace_from_ms: *grace_from_ms }
     }
 }
 
@@ -113,12 +115,13 @@ impl<O> WriterGuard<'_, O> {
         let slot = log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
         let seq = slot.seq();
         let mut op = ClientOp { client: who.client.0, tenant: who.tenant, items: Vec::with_capacity(items.len()) };
-        let source = Source::Decided { now_ms: call.now.ttl_ms };
+        let source = Source::Decided { now_ms: call.now.ttl_ms, from: call.address };
         for (at, item) in items.iter().enumerate() {
             let id = ItemId::new(seq, at);
             let mut again = false;
             let outcome = loop {
-                let deciding = Deciding { accounts, own, who, now: call.now, grace_from_ms: *grace_from_ms };
+                let (from, now) = (call.address, call.now);
+                let deciding = Deciding { accounts, own, who, from, now, grace_from_ms: *grace_from_ms };
                 let outcome = method.decide(domain, deciding, id, item);
                 let Ok(done) = &outcome else { break outcome };
                 match C::apply(domain, Applying { accounts, own, seq, source }, who, id, done) {

@@ -321,7 +321,7 @@ impl<O> WriterGuard<'_, O> {
         let Writer { accounts, own, log, scratch, .. } = &mut *self.guard;
         let slot = reserve_for(log, scratch, value)?;
         let seq = slot.seq();
-        let source = Source::Decided { now_ms: now.ttl_ms };
+        let source = Source::Decided { now_ms: now.ttl_ms, from: None };
         if let Err(error) = apply_op(domain, Applying { accounts, own, seq, source }, op, scratch) {
             own_op_failed(op, seq, &error);
         }
@@ -345,7 +345,7 @@ impl<O> WriterGuard<'_, O> {
         let Writer { accounts, own, log, scratch, .. } = &mut *self.guard;
         let slot = reserve_for(log, scratch, &value)?;
         let (seq, room) = (slot.seq(), scratch.len());
-        let source = Source::Decided { now_ms: now.ttl_ms };
+        let source = Source::Decided { now_ms: now.ttl_ms, from: None };
         if let Err(error) = apply_items(&mut value, Applying { accounts, own, seq, source }) {
             own_op_failed(op, seq, &error);
         }

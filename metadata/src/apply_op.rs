@@ -119,7 +119,8 @@ impl Apply<'_> {
             Mounted::New { ix, record } => {
                 check_segment(record)?;
                 require(*ix >= self.dir.segments.next_ix(), || format!("segment {ix} has been there before"))?;
-                self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted)?;
+                let from = self.source.from();
+                self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted, from)?;
                 owner.segments.insert(*ix);
                 owner.living.insert(*ix);
                 owner.segment_bytes += record.size;

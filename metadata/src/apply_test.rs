@@ -69,7 +69,7 @@ fn start(state: &Metadata, size: u64) -> ItemId {
 fn with_an_object() -> Metadata {
     let state = Metadata::new(Config::default(), Position::default());
     let (_, appender) = Tail::new(TailConfig::default(), Position::default());
-    state.lead(appender, Now::default());
+    state.lead(appender, Now::default(), 1);
     let segment = |n: u8, name| SegmentSpec {
         id: SegmentId([n; 16]),
         name,
@@ -148,7 +148,7 @@ fn an_eviction_leaves_out_what_is_read_meanwhile() {
     let writer = &mut **writer;
     let before = state.digest_of(writer);
     let Writer { accounts, own, .. } = &mut *writer;
-    let source = Source::Decided { now_ms: 1000 };
+    let source = Source::Decided { now_ms: 1000, from: None };
     let mut apply = Apply::of(&state, Applying { accounts, own, seq: 99, source });
     let item = Evicted { object: KeyRef { tenant: 0, key: KEY }, dropped: 1 };
     assert!(matches!(apply.evict(&item), Err(Inconsistent::DecideAnew)));

@@ -9,6 +9,7 @@ use oplog::{Digest, DomainId};
 use crate::directory::Directory;
 use crate::op::Retire;
 use crate::owners::Owner;
+use crate::segments::change_share;
 use crate::state::{Metadata, Writer};
 use crate::types::{SegmentIx, SegmentKind, extent};
 use crate::view::View;
@@ -78,6 +79,11 @@ fn check_directory(accounts: &Accounts, dir: &Directory) -> Result<(), String> {
     accounts.check()?;
     same("digest of the directory", dir.counted_digest(), dir.digest())?;
     dir.segments.check()?;
+    let mut shares = dir.segments.counted_shares();
+    for work in dir.owners.iter().flat_map(|(_, owner)| owner.unfinished.values()) {
+        change_share(&mut shares, work.from, |share| share.extents += work.pieces);
+    }
+    same("what each address has", &shares, dir.segments.shares())?;
     dir.tasks.check()?;
     let nothing = Owner::default();
     for (id, _) in accounts.clients.iter() {

@@ -29,12 +29,16 @@ pub struct Config {
     /// Space that was dropped and that waits to be handed out again. At the bound no put and no transfer begins: only they bring
     /// something that can be dropped.
     pub retired_extents_max: u64,
+    /// Replicas that clients of one address may be writing, and what is retired of those that they gave up.
+    pub extents_per_address_max: u64,
     pub clients_max: usize,
     /// Of them, those that came from one address, for all that this primary has seen.
     pub clients_per_address_max: usize,
     /// Puts and transfers of one client that are under way.
     pub client_puts_max: usize,
     pub segments_max: usize,
+    /// Of them, those that were mounted from one address.
+    pub segments_per_address_max: usize,
     pub client_segments_max: usize,
     pub client_segment_bytes_max: u64,
     pub tenants_max: usize,
@@ -59,10 +63,12 @@ impl Default for Config {
             answer_bytes_total_max: 256 << 20,
             objects_max: 100_000_000,
             retired_extents_max: 4_000_000,
+            extents_per_address_max: 2_000_000,
             clients_max: 65_536,
             clients_per_address_max: 4096,
             client_puts_max: 100_000,
             segments_max: 65_536,
+            segments_per_address_max: 16_384,
             client_segments_max: 1024,
             client_segment_bytes_max: 1 << 50,
             tenants_max: 4096,
@@ -105,6 +111,8 @@ impl Config {
                 "retired_extents_max",
                 "must be at least 1 and at most 16,000,000: all of them travel in one image",
             ),
+            (self.extents_per_address_max >= 1, "extents_per_address_max", "must be at least 1"),
+            (self.segments_per_address_max >= 1, "segments_per_address_max", "must be at least 1"),
             (self.clients_per_address_max >= 1, "clients_per_address_max", "must be at least 1"),
             (
                 self.client_puts_max >= ENTRY_ITEMS_MAX,

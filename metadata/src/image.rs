@@ -336,7 +336,7 @@ pub(crate) fn read_directory(image: &ShardImage) -> Result<(Accounts, Directory)
         let client = ClientId(segment.client);
         owners.push((client, segment.ix, segment.record.size, segment.state != SegmentState::Unmounting));
         check_segment(&segment.record).map_err(inconsistent)?;
-        dir.segments.mount(segment.ix, client, segment.record, segment.state).map_err(inconsistent)
+        dir.segments.mount(segment.ix, client, segment.record, segment.state, None).map_err(inconsistent)
     })?;
     // What is retired is a segment's, not a record of its own.
     read_list(&mut reader, |RetiredImage { segment, retire, address, bytes }| {
@@ -516,7 +516,8 @@ pub(crate) fn imply(accounts: &mut Accounts, dir: &mut Directory, object: &mut O
     dir.object_came(&mut accounts.tenants, tenant);
     for (owner, id) in object.work().into_iter().flatten() {
         check_client(accounts, owner)?;
-        dir.owners.ensure(owner).unfinished.insert(id, Unfinished { hash, tenant, since_ms: 0 });
+        let work = Unfinished { hash, tenant, since_ms: 0, from: None, pieces: 0 };
+        dir.owners.ensure(owner).unfinished.insert(id, work);
     }
     Ok(())
 }

@@ -256,7 +256,8 @@ fn bounds_keep_their_numbers() {
     let settings = Bound::ALL.iter().map(|bound| bound.setting().unwrap_or("-"));
     let golden = "objects_max segments_max client_segments_max client_segment_bytes_max - tasks_max - clients_max \
                   clients_per_address_max client_puts_max retired_extents_max tenants_max tenants_per_address_max \
-                  client_answers_max client_answer_bytes_max answer_bytes_total_max tail_entries tail_bytes";
+                  client_answers_max client_answer_bytes_max answer_bytes_total_max tail_entries tail_bytes \
+                  segments_per_address_max extents_per_address_max";
     assert_eq!(settings.collect::<Vec<_>>().join(" "), golden);
     for (number, bound) in Bound::ALL.iter().enumerate() {
         let mut out = Vec::new();

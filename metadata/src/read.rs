@@ -6,11 +6,16 @@
 
 use std::sync::Arc;
 
-use ledger::{CALL_ITEMS_MAX, CallRefused, DEFAULT_TENANT, InForce, NO_TENANT, Now, check_count, check_text};
+use ledger::{
+    Accounts, AtBound, Bound, CALL_ITEMS_MAX, CallRefused, DEFAULT_TENANT, InForce, NO_TENANT, Now, check_count,
+    check_text,
+};
 use oplog::{DomainId, Position};
 
 use crate::calls::check_key;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
+use crate::config::Config;
+use crate::directory::Directory;
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::state::{Metadata, Own, Writer};
@@ -111,6 +116,8 @@ pub struct Totals {
     pub memory_used_bytes: u64,
     pub retired_bytes: u64,
     pub retired_extents: u64,
+    /// Bounds of all clients together that are met.
+    pub full: Vec<AtBound>,
     pub evicted_total: u64,
 }
 
@@ -290,8 +297,23 @@ impl Metadata {
             memory_used_bytes: dir.segments.memory_used_bytes(),
             retired_bytes: dir.segments.retired_bytes(),
             retired_extents: dir.segments.retired_extents(),
+            full: self.full(accounts, dir),
             evicted_total: dir.evicted_total,
         }
+    }
+
+    /// Bounds of all clients together that are met: what needs more is refused.
+    fn full(&self, accounts: &Accounts, dir: &Directory) -> Vec<AtBound> {
+        let Config { objects_max, segments_max, clients_max, tasks_max, retired_extents_max, .. } = self.config;
+        let have = [
+            (Bound::Objects, dir.objects, objects_max),
+            (Bound::Segments, dir.segments.len() as u64, segments_max as u64),
+            (Bound::Clients, accounts.clients.count() as u64, clients_max as u64),
+            (Bound::Tasks, dir.tasks.len() as u64, tasks_max as u64),
+            (Bound::RetiredExtents, dir.segments.retired_extents(), retired_extents_max),
+        ];
+        let full = have.into_iter().filter(|(_, have, limit)| have >= limit);
+        full.map(|(bound, have, limit)| AtBound { bound, have, limit }).collect()
     }
 
     /// Of the answers that are kept for retries.

@@ -80,16 +80,16 @@ impl Metadata {
     }
 
     /// From now on this member writes, into `log`; the settings of the cluster first, where it has
-    /// none. Costs the same however many objects there are.
-    pub fn lead(&self, log: Appender, now: Now) {
+    /// none. Costs the same however many objects there are. `born`: the epoch in which the cluster
+    /// began with nothing.
+    pub fn lead(&self, log: Appender, now: Now, born: u64) {
         let mut writer = self.write();
         (writer.own.pressed, writer.own.evict_to) = (false, None);
-        let Position { epoch, seq } = writer.applied();
-        let began_anew = seq == 1 && epoch > 1;
         let Settings { object_lease_ms, put_start_timeout_ms, .. } = self.config.settings;
         let promised_ms = object_lease_ms.max(put_start_timeout_ms);
-        if began_anew {
-            // Kept where this member leads again: its clock is the same.
+        // Until work begins nothing shows whether the wait is over, so each primary until
+        // then waits anew.
+        if born > 1 && !writer.own.dir.has_had_work {
             writer.own.closed_until_ms = now.ttl_ms.saturating_add(promised_ms);
         }
         if let Some(own) = writer.lead(log, now, self.config.settings) {

@@ -70,7 +70,7 @@ pub enum Refusal {
     ReplicaNotFound,
     #[error("a replica is there already")]
     ReplicaExists,
-    #[error("put_id: another put or transfer of this key has begun since")]
+    #[error("another put or transfer of this key has begun since the one with this id")]
     StalePut,
     #[error("{0}")]
     Overloaded(AtBound),

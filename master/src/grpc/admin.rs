@@ -301,10 +301,12 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
     let held = node.state();
     let totals = held.totals();
     let tail = node.tail().stats();
+    let standing = node.gate.standing();
+    let leads = standing == Standing::Serving;
     StatusResponse {
         node: node.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        role: role(&node.gate.standing()).to_owned(),
+        role: role(&standing).to_owned(),
         applied: position(totals.applied),
         committed_seq: node.tail().committed().get(),
         uptime_ms: node.clock.uptime_ms(),
@@ -316,6 +318,7 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
         used_bytes: totals.memory_used_bytes,
         retired_bytes: totals.retired_bytes,
         retired_extents: totals.retired_extents,
+        full: totals.full.iter().filter(|_| leads).map(ToString::to_string).collect(),
         tenants: totals.tenants,
         tasks: totals.tasks,
         evicted_total: totals.evicted_total,

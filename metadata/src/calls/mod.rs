@@ -24,7 +24,7 @@ pub(crate) mod transfer;
 
 use bincode::{BorrowDecode, Encode};
 use ledger::{
-    Accounts, Answer, AnswerRecord, Applying, AtBound, BOUND_RETRY_MS, Bound, Call, CallRefused, Deciding,
+    Accounts, Address, Answer, AnswerRecord, Applying, AtBound, BOUND_RETRY_MS, Bound, Call, CallRefused, Deciding,
     ENTRY_ITEMS_MAX, Fingerprint, ForgetAnswersOp, ITEM_BYTES, Inconsistent, ItemId, Known, LedgerOp, NO_TENANT, Now,
     Op, PartOf, RequestBody, TenantIx, Who, check_bound, check_call, check_count,
 };
@@ -87,16 +87,17 @@ pub(crate) struct Decide<'a> {
     pub(crate) rng: &'a mut Rng,
     pub(crate) pressed: &'a mut bool,
     pub(crate) who: Who,
+    pub(crate) from: Option<Address>,
     pub(crate) now: Now,
     pub(crate) grace_from_ms: Option<u64>,
 }
 
 impl<'a> Decide<'a> {
     pub(crate) fn of(state: &'a Metadata, cx: Deciding<'a, Own>) -> Decide<'a> {
-        let Deciding { accounts, own, who, now, grace_from_ms } = cx;
+        let Deciding { accounts, own, who, from, now, grace_from_ms } = cx;
         let Own { dir, rng, pressed, .. } = own;
         let (shards, config) = (&state.shards[..], &state.config);
-        Decide { accounts, dir, shards, config, rng, pressed, who, now, grace_from_ms }
+        Decide { accounts, dir, shards, config, rng, pressed, who, from, now, grace_from_ms }
     }
 }
 
@@ -286,8 +287,14 @@ impl Metadata {
             let retry_after_ms = u32::try_from(left_ms).unwrap_or(u32::MAX).min(CLOSED_RETRY_MS);
             return Err(CallRefused::Overloaded { what, at: None, retry_after_ms });
         }
-        let Config { retired_extents_max, client_puts_max, .. } = self.config;
-        let retired = writer.own.dir.segments.retired_extents();
+        let Config { retired_extents_max, extents_per_address_max, client_puts_max, .. } = self.config;
+        let segments = &writer.own.dir.segments;
+        let extents = call.address.map_or(0, |address| segments.share_of(address).extents);
+        if extents >= extents_per_address_max {
+            let bound = Bound::ExtentsPerAddress;
+            return Err(CallRefused::at_bound(bound, extents, extents_per_address_max, BOUND_RETRY_MS));
+        }
+        let retired = segments.retired_extents();
         if retired >= retired_extents_max {
             return Err(CallRefused::at_bound(Bound::RetiredExtents, retired, retired_extents_max, BOUND_RETRY_MS));
         }
@@ -332,7 +339,7 @@ impl Metadata {
         let next_seq = writer.applied().seq + 1;
         items.iter().enumerate().any(|(at, item)| {
             let who = Who { client: call.client, tenant: NO_TENANT };
-            let mut decide = Decide::of(self, writer.deciding(who, call.now));
+            let mut decide = Decide::of(self, writer.deciding(who, call));
             method.decide(&mut decide, ItemId::new(next_seq, at), item).is_ok()
         })
     }

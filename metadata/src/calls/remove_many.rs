@@ -211,7 +211,7 @@ impl Metadata {
     ) -> (Vec<Removed<'a>>, u64) {
         let secret = writer.accounts.secret;
         let who = Who { client: run.call.client, tenant: run.tenant };
-        let decide = Decide::of(self, writer.deciding(who, run.call.now));
+        let decide = Decide::of(self, writer.deciding(who, &run.call));
         let mut removed = Vec::with_capacity(keys.len());
         let mut refused = 0;
         for key in keys {

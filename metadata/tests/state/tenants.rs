@@ -303,8 +303,8 @@ fn a_tenant_that_would_not_be_missed_makes_room_for_a_new_one() {
 fn clients_of_one_address_fill_no_more_than_their_share_of_the_tenants() {
     let primary = Primary::with(Config { tenants_max: 10, tenants_per_address_max: 2, ..config() });
     primary.mount(1, memory(1, "m1", 1 << 20)).unwrap();
-    let put_from = |address: u128, tenant: &'static str| {
-        let call = Call { tenant, address: Some(Address(address)), ..primary.call(1) };
+    let put_from = |address: u64, tenant: &'static str| {
+        let call = Call { tenant, address: Some(Address::new(address)), ..primary.call(1) };
         primary.state.put_start(&call, &placed(1, 0), &[PutStartItem { key: b"a", size: 1 }]).map(drop)
     };
     put_from(1, "blue").unwrap();

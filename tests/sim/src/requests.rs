@@ -159,7 +159,7 @@ impl Request {
             client: self.client,
             number: self.number,
             answered_below: self.answered_below,
-            address: Some(Address(self.host.into())),
+            address: Some(Address::new(u64::from(self.host) + 1)),
             tenant: &in_tenant,
             now,
         };
