@@ -38,14 +38,8 @@ async fn with_slow_keys(count: usize, pattern_ms_max: u64) -> Running {
 
 /// 4,000 of "a" and "b", as if at random.
 fn letters(seed: u64) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        if state & 1 == 0 { 'a' } else { 'b' }
-    };
-    (0..4000).map(|_| next()).collect()
+    let mut rng = oplog::Rng::new(seed);
+    (0..4000).map(|_| ['a', 'b'][rng.below(2)]).collect()
 }
 
 fn list(regex: &str, page_token: Bytes) -> Call {
