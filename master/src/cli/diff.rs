@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use client::Member;
 use indicatif::{ProgressBar, ProgressStyle};
-use metadata::{PartsDifference, compare_parts};
+use metadata::{PartsDifference, SHARD_BUCKETS, compare_parts};
 use oplog::{Digests, Mismatch, Part, PartsImage};
 use proto::v1::{self, PartList};
 use serde_json::{Value, json};
@@ -22,8 +22,6 @@ use crate::cli::snapshot_file::Snapshot;
 use crate::cli::table::{Table, left, right};
 use crate::cli::verify::{admin, cluster, digests, logged_seq_or_now, told};
 
-/// As the state has them.
-const BUCKETS: u32 = 16;
 /// Differences that are told one by one.
 const TOLD_MAX: usize = 1000;
 
@@ -160,7 +158,7 @@ async fn diff(args: &Args, out: &mut Output) -> Result<Verdict, Fault> {
 }
 
 pub(super) async fn records(member: &Member, shard: u32) -> Result<(PartsImage, bool), Fault> {
-    let parts = (0..BUCKETS).map(|bucket| v1::Part { shard, bucket }).collect();
+    let parts = (0..SHARD_BUCKETS as u32).map(|bucket| v1::Part { shard, bucket }).collect();
     let answer = admin(&member.address).await?.get_records(PartList { parts }).await;
     let answer = answer.map_err(|status| told(member, status.message()))?.into_inner();
     let committed = answer.state.as_ref().is_some_and(|state| state.committed);
