@@ -15,7 +15,7 @@
 //! asked since that one was met, and none spoke for its own.
 //!
 //! The simulator's clients keep this way, and are told no history: what [`Way::meets`] does is shown by the tests beside this file, and by
-//! those of `master/tests/failover` whose clusters are founded anew or begin anew.
+//! those of `cli/tests/failover` whose clusters are founded anew or begin anew.
 //!
 //! Deliberately absent: connections, and what was lost with the history before. A new one is empty, and says so.
 

@@ -70,7 +70,7 @@ pub(crate) struct Counts {
 }
 
 /// Once for each process. `node`: the member that it is; empty: it is none.
-pub(crate) fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
+pub fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
     let stderr = io::stderr();
     // One's own handle: the thread may stand still in a write, and must not hold the lock of `io::stderr` meanwhile.
     let file = File::from(stderr.as_fd().try_clone_to_owned()?);
@@ -128,7 +128,7 @@ pub fn finish() {
 }
 
 /// A line for people beside the log, in its turn. False: there is no log, and so nothing that it could get in the way of.
-pub(crate) fn say(line: &str) -> bool {
+pub fn say(line: &str) -> bool {
     let started = LOG.get();
     if let Some(Started { log, .. }) = started {
         log.sink.push(format!("{line}\n"));

@@ -2,7 +2,7 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `types`, `config`, `hash`, `rng` | ids, bounds, hashes, random numbers |
+//! | `types`, `config`, `hash` | ids, bounds, hashes |
 //! | `object`, `shard` | an object's record and its table, with their digest |
 //! | `space`, `segments`, `holders`, `queue` | free space, segments, who lies in them, what waits to be free |
 //! | `open`, `ranges` | which segments there are to choose from, and which would share what they take |
@@ -49,7 +49,6 @@ mod ranges;
 mod read;
 mod repair;
 mod replicated;
-mod rng;
 mod scrub;
 mod segments;
 mod shard;

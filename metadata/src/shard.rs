@@ -182,14 +182,13 @@ pub(crate) fn in_bucket(shard: &Shard, bucket: u32) -> impl Iterator<Item = &Obj
 
 #[cfg(test)]
 mod tests {
-    use oplog::ClientId;
+    use oplog::{ClientId, Rng};
     use smallvec::smallvec;
 
     use ledger::ItemId;
 
     use super::*;
     use crate::object::Replica;
-    use crate::rng::Rng;
     use crate::types::{Pin, Place};
 
     fn object(n: u64) -> Object {

@@ -12,14 +12,13 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use ledger::{Applying, CallRefused, Held, Inconsistent, Ledger, Now, Op, Settings};
-use oplog::{Appender, Digest, Digests, DomainId, OP_DIGEST, Position, RequestStamp};
+use oplog::{Appender, Digest, Digests, DomainId, OP_DIGEST, Position, RequestStamp, Rng};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::apply::Apply;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::op::OpType;
-use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::steps::round::Rounds;
 use crate::types::OBJECT_SHARDS;

@@ -13,9 +13,10 @@
 //! | `appender`  | the one writer's side: a place is reserved before the state changes           |
 //! | `state`     | the contract between the engine and a replicated state                        |
 //! | `verify`    | the contract for finding out that two states differ, and repairing just that        |
+//! | `rng`       | numbers from a seed, for a state that chooses and for tests                   |
 //! | `conformance` | the checks that every replicated state must pass (feature `conformance`)    |
 //!
-//! Absent on purpose: an async runtime, clocks, randomness, threads, files and sockets. Futures here use nothing but
+//! Absent on purpose: an async runtime, clocks, randomness (`rng` is given its seed), threads, files and sockets. Futures here use nothing but
 //! the standard waker; time stamps come in with the draft; nothing here knows what an op means.
 
 mod appender;
@@ -26,6 +27,7 @@ mod entry;
 mod error;
 mod frame;
 mod ring;
+mod rng;
 mod secret;
 mod state;
 mod tail;
@@ -37,6 +39,7 @@ pub use codec::{PAYLOAD_VERSION, decode_payload, encode_payload};
 pub use entry::{ClientId, DomainId, Draft, Entry, OP_EPOCH_START, OP_TYPE_NEVER, Position, RequestStamp, prefix_hash};
 pub use error::{Bound, DecodeError, Overloaded};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES_MAX, FRAME_VERSION, Frame};
+pub use rng::Rng;
 pub use secret::Secret;
 pub use state::{ApplyError, Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
 pub use tail::{FRAME_OVERHEAD_BYTES, Tail, TailConfig, TailConfigError, TailError, TailStats};

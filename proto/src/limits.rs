@@ -5,7 +5,8 @@
 //!
 //! Lists have their bounds in the contract, beside the field (`items_max` in `options.proto`).
 //!
-//! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory).
+//! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory), and what the state refuses by
+//! itself (how long a key is, how many replicas it keeps).
 
 use crate::calls::items_max;
 
@@ -16,8 +17,6 @@ pub const SEGMENT_ID_BYTES: usize = 16;
 /// The digest of a state.
 pub const DIGEST_BYTES: usize = 16;
 
-/// A key; at least one byte.
-pub const KEY_BYTES_MAX: usize = 4096;
 /// Items of one call: keys, segments, tasks.
 pub const BATCH_ITEMS_MAX: usize = items_max("", "");
 /// One message in either direction, as encoded. An answer that would be larger ends early where it has pages, else the
@@ -34,11 +33,6 @@ pub const PATH_BYTES_MAX: usize = 1024;
 pub const REGEX_BYTES_MAX: usize = 1024;
 /// The words with which a client fails a task.
 pub const TASK_MESSAGE_BYTES_MAX: usize = 1024;
-
-/// Replicas of one object, in memory and on disk each; targets of one copy.
-pub const REPLICAS_MAX: usize = items_max("CopyStartItem", "target_segments");
-/// Segments named as preferred in one call.
-pub const PREFERRED_SEGMENTS_MAX: usize = items_max("Placement", "preferred_segments");
 
 /// Keys of one page where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
 pub const LIST_KEYS_DEFAULT: usize = 1000;

@@ -19,7 +19,6 @@ mod fuzz;
 mod model;
 mod programs;
 mod repo;
-mod steady;
 mod steps;
 mod test;
 mod tools;
@@ -86,8 +85,6 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Run the failover and the simulator suite many times in a row, and write down each run in docs/reports.
-    Steady(steady::Args),
     /// Say which programs are here, which are missing, and their versions.
     Doctor,
 }
@@ -122,7 +119,6 @@ fn run(command: Command) -> Result<()> {
         Command::Failover(args) => failover::run(&args),
         Command::Chaos { args } => programs::chaos(args),
         Command::Attack { args } => programs::attack(args),
-        Command::Steady(args) => steady::run(&args),
         Command::Doctor => doctor::run(),
     }
 }

@@ -28,7 +28,7 @@ const PAGES: [&str; 2] = ["README.md", "ARCHITECTURE.md"];
 const GENERATED: [&str; 3] = ["docs/configuration.md", "docs/metrics.md", "docs/errors.md"];
 
 const TEXTS: [&str; 5] =
-    ["master/src/cli", "master/src/config", "master/src/metrics.rs", "proto/src/reasons.rs", "proto/proto"];
+    ["cli/src", "master/src/config", "master/src/metrics.rs", "proto/src/reasons.rs", "proto/proto"];
 
 const CHANGES: &str = "CHANGELOG.md";
 

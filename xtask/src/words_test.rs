@@ -60,7 +60,7 @@ fn pages_that_people_write_have_columns_and_others_have_words_only() {
     for page in ["README.md", "ARCHITECTURE.md", "docs/glossary.md"] {
         assert_eq!(rule(Path::new(page)), Rule::WordsAndColumns, "{page}");
     }
-    for page in ["docs/configuration.md", "docs/reports/sim.md", "docs/understudy.toml", "master/src/cli/dev.rs"] {
+    for page in ["docs/configuration.md", "docs/reports/sim.md", "docs/understudy.toml", "cli/src/dev.rs"] {
         assert_eq!(rule(Path::new(page)), Rule::Words, "{page}");
     }
 }

@@ -17,13 +17,12 @@ mod validate;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-pub(crate) use address::{check_host_port, check_url};
+pub use address::{check_host_port, check_url};
 use component::component;
 
-pub use load::{ConfigError, Flags};
-pub(crate) use load::{CoordinatorFlags, read_password, refuse_secrets};
+pub use load::{ConfigError, CoordinatorFlags, Flags, read_password, refuse_secrets};
 pub use pages::{page_markdown, sample_toml};
-pub(crate) use validate::check_name;
+pub use validate::check_name;
 
 /// How the segments of a put are chosen, after those that the caller prefers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]

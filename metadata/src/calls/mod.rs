@@ -28,14 +28,13 @@ use ledger::{
     ENTRY_ITEMS_MAX, Fingerprint, ForgetAnswersOp, ITEM_BYTES, Inconsistent, ItemId, Known, LedgerOp, NO_TENANT, Now,
     Op, PartOf, RequestBody, TenantIx, Who, check_bound, check_call, check_count,
 };
-use oplog::{DecodeError, DomainId, Secret};
+use oplog::{DecodeError, DomainId, Rng, Secret};
 use parking_lot::Mutex;
 
 use crate::apply::Apply;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::op::{ClientOp, OpType};
-use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::state::{Metadata, Own, WriterGuard};
 use crate::types::{KEY_BYTES_MAX, Outcome, Refusal};

@@ -24,12 +24,11 @@ mod world;
 
 use bytes::Bytes;
 use ledger::{LedgerOp, TenantGoneOp, TenantOp};
-use oplog::{DomainId, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedState};
+use oplog::{DomainId, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedState, Rng};
 use proptest::prelude::*;
 use world::World;
 
 use crate::op::OpType;
-use crate::rng::Rng;
 use crate::state::Metadata;
 use crate::{Placement, PutStart};
 

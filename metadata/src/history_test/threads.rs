@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use oplog::{Position, Tail, TailConfig};
+use oplog::{Position, Rng, Tail, TailConfig};
 
 use super::draw::{Event, draw};
 use super::model::Model;
 use super::request::{From, Reply, Request, SEGMENTS, send};
 use super::world::config;
-use crate::rng::Rng;
 use crate::*;
 
 pub(super) fn primary(config: Config) -> (Metadata, Arc<Tail>) {

@@ -2,6 +2,7 @@
 //! applied between the captures; what is rebuilt goes on like any other state.
 
 use super::course::{Course, capture_one};
+use crate::rng::Rng;
 use crate::state::{ApplyError, Rebuild, ReplicatedState, ShardImage};
 
 /// Captures with random steps between them, beside the ones that are chosen by hand.
@@ -36,7 +37,7 @@ pub(super) fn moving<S: ReplicatedState>(course: &Course<'_, S>) {
         }
     }
     for seed in 0..RANDOM_RUNS {
-        let mut dice = Dice(seed);
+        let mut dice = Rng::new(seed);
         let start = dice.below(course.len());
         move_through(course, start, |shard, left| match dice.below(2) {
             0 => 0,
@@ -85,17 +86,4 @@ pub(super) fn capture_moving<S: ReplicatedState>(
     let rising = images.is_sorted_by_key(|image| image.at);
     assert!(rising, "conformance: the image of a later shard is older than the one of an earlier shard");
     (images, held)
-}
-
-/// SplitMix64: the same throws for the same seed, everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
 }

@@ -11,7 +11,7 @@
 //!
 //! *Invariant:* an attack uses what any client could send, and nothing but 127.0.0.1.
 //!
-//! Deliberately absent: what is right. Bounds are asserted by the short form (`master/tests/failover/attacks.rs`).
+//! Deliberately absent: what is right. Bounds are asserted by the short form (`cli/tests/failover/attacks.rs`).
 
 mod attacks;
 mod measure;
