@@ -28,9 +28,9 @@ use oplog::{DomainId, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedStat
 use proptest::prelude::*;
 use world::World;
 
+use crate::Metadata;
 use crate::op::OpType;
 use crate::rng::Rng;
-use crate::state::Metadata;
 use crate::{Placement, PutStart};
 
 const EVENTS_MAX: usize = 250;
