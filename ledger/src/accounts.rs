@@ -1,6 +1,6 @@
 //! The ledger's own part of the state: what all domains need, and none of them owns.
 //!
-//! Invariant: whoever changes it holds the writer lock, and applies an entry.
+//! Invariant: what changes it holds the writer lock, and applies an entry.
 
 use oplog::{Digest, Secret};
 

@@ -1,6 +1,6 @@
 //! What the primary does of its own accord: the end of what is owed, the expiry of clients, and what
 //! its domain has to do besides. Each call of [`State::step`] does one small step of every kind that
-//! is due, so nobody waits long behind it, and costs what it changes, not what there is.
+//! is due, so no call waits long behind it, and costs what it changes, not what there is.
 //!
 //! ```text
 //!   a silent client ──► expired, by an entry ──► its domain empties what it has, step by step

@@ -1,9 +1,9 @@
 //! How tenants come and go: with the first thing that one holds, by a quota, and by an operator's
 //! word once one is empty.
 //!
-//! Where `tenants_max` is met, a tenant that is empty and has no quota makes room for a new one:
-//! nobody would miss it, since it comes back with its next object. So a caller that makes tenants by
-//! the thousand keeps nobody else out, unless it also keeps something in each.
+//! Where `tenants_max` is met, a tenant that is empty and has no quota makes room for a new one: no
+//! client would miss it, since it comes back with its next object. So a caller that makes tenants by
+//! the thousand keeps no other caller out, unless it also keeps something in each.
 
 use std::marker::PhantomData;
 

@@ -53,7 +53,7 @@ pub struct Writer<O> {
 }
 
 impl<O> Ledger<O> {
-    /// At `applied`; a standby until [`WriterGuard::lead`].
+    /// At `applied`; a standby until it leads.
     pub fn new(own: O, applied: Position, config: Config) -> Ledger<O> {
         let writer = Writer {
             config,

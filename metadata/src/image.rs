@@ -190,7 +190,7 @@ fn install_segment(accounts: &Accounts, dir: &mut Directory, segment: SegmentIma
     Ok(())
 }
 
-/// Whoever has something here is known.
+/// A client that has something here is known.
 fn check_client(accounts: &Accounts, id: ClientId) -> Result<(), InstallError> {
     require(accounts.clients.get(id).is_some(), || format!("no client {id}")).map_err(inconsistent)
 }

@@ -23,7 +23,7 @@ use crate::state::{Objects, Own};
 
 type Key = (TenantIx, Box<[u8]>);
 
-/// What becomes of one bucket. Both lists are in the order of the keys, those that nobody else has last.
+/// What becomes of one bucket. Both lists are in the order of the keys, those that the other side lacks last.
 #[derive(Debug)]
 pub struct Plan {
     part: Part,
