@@ -31,6 +31,8 @@ pub(crate) fn step<D: Domain>(state: &State<D>, at: ScrubCursor, records_max: us
 }
 
 fn shard_step<D: Domain>(domain: &D, mut at: ScrubCursor, records_max: usize) -> ScrubStep {
+    // Before the shard's lock: to ask for it may take the writer's.
+    let secret = domain.secret();
     let shard = domain.shards().lock(at.shard);
     if at.next > 0 && at.version != shard.changes() {
         if at.tries >= TRIES_MAX {
@@ -41,7 +43,7 @@ fn shard_step<D: Domain>(domain: &D, mut at: ScrubCursor, records_max: usize) ->
     at.version = shard.changes();
     let (from, slots) = (at.next as usize, shard.slots());
     let upto = slots.min(from.saturating_add(records_max));
-    at.counted += shard.counted_in(from..upto, domain.secret());
+    at.counted += shard.counted_in(from..upto, secret);
     at.next = upto as u128;
     if upto < slots {
         return ScrubStep::More(at);
