@@ -216,6 +216,14 @@ pub struct Answer<T> {
     pub position: oplog::Position,
 }
 
+impl<T, R> Answer<Vec<Result<T, R>>> {
+    /// In the words of a domain.
+    pub fn refused_as<Q: From<R>>(self) -> Answer<Vec<Result<T, Q>>> {
+        let Answer { results, position } = self;
+        Answer { results: results.into_iter().map(|result| result.map_err(Q::from)).collect(), position }
+    }
+}
+
 pub fn check_call(call: &Call<'_>) -> Result<(), CallRefused> {
     if call.client == ClientId::default() {
         return Err(CallRefused::invalid("caller.client_id", "16 bytes, not all zero, are needed"));

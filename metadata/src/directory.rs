@@ -45,11 +45,6 @@ impl Directory {
         self.segments.digest() + self.tasks.digest()
     }
 
-    /// From the records themselves.
-    pub(crate) fn counted_digest(&self) -> Digest {
-        self.segments.counted_digest() + self.tasks.counted_digest()
-    }
-
     /// Of what follows from the objects and is decided by: free space, how many objects there are.
     /// What tenants hold, the ledger has.
     pub(crate) fn implied_digest(&self) -> Digest {

@@ -125,10 +125,6 @@ fn sample(op: OpType) -> Vec<u8> {
             let updates = vec![TaskUpdate::Requeue(77), TaskUpdate::Fail(78), TaskUpdate::Forget(79)];
             encoded!(TaskUpdateOp { updates })
         }
-        OpType::TenantDelete => {
-            let refused = Err(Refusal::TenantNotEmpty { objects: 300, tasks: 2 });
-            encoded!(client_op(vec![Ok(TenantDeleted { tenant: 3 }), refused]))
-        }
         OpType::RemoveMany => {
             let removed = vec![Removed { key: KEY, retire: Retire::AfterLease }];
             encoded!(RemoveManyOp {
@@ -203,8 +199,8 @@ const GOLDEN: [&str; 27] = [
     "",
     // The ledger's now: never given again.
     "",
-    // TenantDelete
-    "0107070707070707070707070707070707030200030111fb2c0102",
+    // The ledger's now: never given again.
+    "",
 ];
 
 #[test]

@@ -18,9 +18,10 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::hash::KeyHash;
 use crate::object::Object;
-use crate::state::{Metadata, Own, Writer};
+use crate::state::{Objects, Own};
 use crate::types::{OBJECT_SHARDS, Pin, Place};
 use crate::view::View;
+use ledger::{Writer, digest_of};
 
 /// What a lookup told, as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,7 +131,7 @@ pub struct TenantUsage {
     pub objects: u64,
 }
 
-impl Metadata {
+impl Objects {
     /// Tells `found` about each key in turn (`None`: it is not there) and grants the objects' leases.
     pub fn lookup<'k>(
         &self,
@@ -151,7 +152,7 @@ impl Metadata {
         Ok(Looked { wait_seq: if is_leased { wait_seq.max(changed_seq) } else { wait_seq }, lease_ms })
     }
 
-    /// As [`Metadata::lookup`], but nothing is leased: for a member whose leases would protect nothing.
+    /// As [`Objects::lookup`], but nothing is leased: for a member whose leases would protect nothing.
     pub fn lookup_unleased<'k>(
         &self,
         tenant: &str,
@@ -217,7 +218,7 @@ impl Metadata {
         self.list_keys_at(what, from, &mut Unhurried)
     }
 
-    /// As [`Metadata::list_keys`]; the page ends where `pace` says that time is up, maybe with no key at all.
+    /// As [`Objects::list_keys`]; the page ends where `pace` says that time is up, maybe with no key at all.
     pub fn list_keys_at(
         &self,
         what: &ListKeys<'_>,
@@ -286,7 +287,7 @@ impl Metadata {
         let Writer { accounts, own: Own { dir, .. }, .. } = &**writer;
         Totals {
             applied: writer.applied(),
-            digest: self.digest_of(&writer),
+            digest: digest_of(self, &writer),
             objects: dir.objects,
             unfinished: dir.owners.iter().map(|(_, owner)| owner.unfinished.len() as u64).sum(),
             segments: dir.segments.len() as u64,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metadata::{Answer, Call, TenantUsage};
+use metadata::{Answer, Call, Refusal, TenantUsage};
 use oplog::{Part, Position, ReplicatedState as _, Verifiable as _};
 use prost::Message as _;
 use proto::status::{self, to_status};
@@ -144,7 +144,8 @@ impl Admin for AdminCalls {
             let call = Call { tenant: "", ..mutating(node, from, &caller)? };
             let deleted = node.state().delete_tenant(&call, &tenant);
             node.commit_appended();
-            let Answer { results, position: at } = deleted.map_err(|refused| refuse::call(node, refused))?;
+            let deleted = deleted.map_err(|refused| refuse::call(node, refused))?;
+            let Answer { results, position: at } = deleted.refused_as::<Refusal>();
             let refusal = results.into_iter().find_map(refuse::refusal_of);
             Ok((DeleteTenantResponse { position: position(at), refusal }, at))
         };

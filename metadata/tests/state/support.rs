@@ -297,8 +297,10 @@ impl Primary {
         let kept = *self.state.settings().kept();
         self.pass(kept.object_lease_ms.max(kept.put_release_timeout_ms));
         let last = self.step();
-        let segments_gone = first.segments_gone + last.segments_gone;
-        Steps { segments_gone, extents_released: first.extents_released + last.extents_released, ..first }
+        let mut sum = first;
+        sum.segments_gone += last.segments_gone;
+        sum.extents_released += last.extents_released;
+        sum
     }
 
     /// Used and retired, of all segments.

@@ -154,7 +154,7 @@ fn the_default_tenant_has_a_quota_too() {
 
 /// Where no refusal was expected.
 fn delete(primary: &Primary, name: &str) -> Outcome<()> {
-    one(primary.state.delete_tenant(&primary.call(9), name))
+    one(primary.state.delete_tenant(&primary.call(9), name).map(Answer::refused_as))
 }
 
 fn names(primary: &Primary) -> Vec<String> {
@@ -266,7 +266,7 @@ fn a_deletion_runs_once() {
     let primary = primary();
     put(&primary, "blue", "a", 100).unwrap();
     let (refused, done) = (primary.numbered(9, 1), primary.numbered(9, 2));
-    let ask = |call: &Call<'_>| one(primary.state.delete_tenant(call, "blue"));
+    let ask = |call: &Call<'_>| one(primary.state.delete_tenant(call, "blue").map(Answer::refused_as));
     assert_eq!(ask(&refused), Err(Refusal::TenantNotEmpty { objects: 1, tasks: 0 }));
     remove_all(&primary, "blue");
     assert_eq!(ask(&refused), Err(Refusal::TenantNotEmpty { objects: 1, tasks: 0 }), "a retry is told the same");
