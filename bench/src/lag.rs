@@ -1,7 +1,7 @@
 //! How far a standby lags while puts come in batches at a steady rate.
 //!
-//! Lag is what the primary says of its peer: for how long that has lacked something, at most. So it is never too low, and counts
-//! the way back of the receipt.
+//! Lag is what the primary says of its peer: for how long that has lacked something, at most. So it
+//! is never too low, and counts the way back of the receipt.
 
 use std::time::{Duration, Instant};
 

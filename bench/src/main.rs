@@ -1,5 +1,5 @@
-//! Benchmarks of Understudy. Each prints CPU time per operation, since wall time on a shared machine says little;
-//! docs/benchmarks.md holds the figures and the commands that give them again.
+//! Benchmarks of Understudy. Each prints CPU time per operation, since wall time on a shared
+//! machine says little; docs/benchmarks.md holds the figures and the commands that give them again.
 
 mod lag;
 mod load;

@@ -65,8 +65,9 @@ pub(crate) fn report(name: &str, process: Process, operations: u64, work: impl F
     Ok(())
 }
 
-/// Memory that this machine's host gives out for the first time costs whoever touches it a few µs more per page. Whoever comes
-/// next finds so many bytes that were in use just before, whoever had to pay for them.
+/// Memory that this machine's host gives out for the first time costs whoever touches it a few µs
+/// more per page. Whoever comes next finds so many bytes that were in use just before, whoever had
+/// to pay for them.
 pub(crate) fn warm_memory(bytes: usize) -> Result<()> {
     let mut file = File::from(memfd_create("warm", MemfdFlags::CLOEXEC)?);
     let piece = vec![1; 1 << 20];

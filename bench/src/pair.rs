@@ -1,4 +1,5 @@
-//! A pair of real processes: what a standby costs the primary, how long a full sync takes while writes go on, and a kill.
+//! A pair of real processes: what a standby costs the primary, how long a full sync takes while
+//! writes go on, and a kill.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +32,8 @@ pub(crate) struct Args {
     /// Objects put per second meanwhile.
     #[arg(long, default_value_t = 5000)]
     writes_per_s: usize,
-    /// The first primary has this CPU for itself, and all else the others: what it costs is then its own work, not that it
-    /// shares caches with its standby and its clients.
+    /// The first primary has this CPU for itself, and all else the others: what it costs is then
+    /// its own work, not that it shares caches with its standby and its clients.
     #[arg(long)]
     primary_cpu: Option<usize>,
     /// Objects of one call where costs are compared.
@@ -44,8 +45,8 @@ pub(crate) struct Args {
     /// Such calls come one by one, not over a session.
     #[arg(long)]
     unary: bool,
-    /// Puts per second where costs are compared: as many with a standby as alone, though it shares a CPU with the client. 0: as
-    /// fast as it goes.
+    /// Puts per second where costs are compared: as many with a standby as alone, though it shares
+    /// a CPU with the client. 0: as fast as it goes.
     #[arg(long, default_value_t = 0)]
     rate: usize,
     /// How often the primary's costs with a standby and alone are compared, in turn.
@@ -70,7 +71,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let compared = args.objects / 4;
     let way = if args.unary { "calls of their own" } else { "a session" };
     println!("from here on puts come over {way}: {} in a call, {} calls in flight", args.batch, args.width);
-    // What is compared with a standby must find as many objects there: their number alone makes caches miss.
+    // What is compared with a standby must find as many objects there: their number alone makes
+    // caches miss.
     costs.print(&caller, "alone, on top of those", compared, "alone").await?;
 
     let writer = Writer::start(connect(&first.address(), Transport::Session).await?, args.writes_per_s, "writer").await;

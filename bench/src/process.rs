@@ -81,7 +81,8 @@ pub(crate) fn program() -> Result<PathBuf> {
     Ok(std::env::current_exe()?.parent().context("this binary lies nowhere")?.join("understudy"))
 }
 
-/// Whatever `start` starts runs on that CPU alone; this process, and what it starts later, on the others.
+/// Whatever `start` starts runs on that CPU alone; this process, and what it starts later, on the
+/// others.
 pub(crate) fn apart<T>(cpu: Option<usize>, start: impl FnOnce() -> Result<T>) -> Result<T> {
     let Some(cpu) = cpu else { return start() };
     let mut others = sched_getaffinity(None)?;

@@ -1,8 +1,9 @@
-//! How long clients wait for a promotion, with few objects and with many: it must not depend on how many there are.
+//! How long clients wait for a promotion, with few objects and with many: it must not depend on how
+//! many there are.
 //!
-//! The standby has proof of the death at once (`file:`), so that what is measured is the promotion, and no tenure. How long the
-//! kernel takes to end the process is measured beside it: it frees all memory before it closes sockets and gives locks back, and
-//! until then nobody can know.
+//! The standby has proof of the death at once (`file:`), so that what is measured is the promotion,
+//! and no tenure. How long the kernel takes to end the process is measured beside it: it frees all
+//! memory before it closes sockets and gives locks back, and until then nobody can know.
 
 use std::time::{Duration, Instant};
 

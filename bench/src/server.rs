@@ -1,4 +1,5 @@
-//! What a real server costs per operation, for the ways in which calls come: one by one, over a session, in batches.
+//! What a real server costs per operation, for the ways in which calls come: one by one, over a
+//! session, in batches.
 
 use std::time::Instant;
 

@@ -1,6 +1,8 @@
-//! What verification costs: two pairs in one run, one without it and one with its defaults, or with what is asked for.
+//! What verification costs: two pairs in one run, one without it and one with its defaults, or with
+//! what is asked for.
 //!
-//! Not in it: keeping the digests, which cannot be switched off. `perf` over `server` says what share of a put they are.
+//! Not in it: keeping the digests, which cannot be switched off. `perf` over `server` says what
+//! share of a put they are.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
 //! What comes out of a call, in types of its own.
 //!
-//! Invariants: an answer has one result for each item, in order; times that the master gives as lengths are kept as the
-//! moment they end at, counted from when the call began, so that neither a retry nor the network makes them longer.
+//! Invariants: an answer has one result for each item, in order; times that the master gives as
+//! lengths are kept as the moment they end at, counted from when the call began, so that neither a
+//! retry nor the network makes them longer.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -265,8 +266,9 @@ pub struct Status {
     pub applied: Position,
     /// The last op that is committed.
     pub committed_seq: u64,
-    /// All that this says of objects, segments, clients and tasks is committed, and the member may say so to clients at this
-    /// moment. Else it is what the member holds, and a failover may take it back.
+    /// All that this says of objects, segments, clients and tasks is committed, and the member may
+    /// say so to clients at this moment. Else it is what the member holds, and a failover may take
+    /// it back.
     pub committed: bool,
     /// Since its start.
     pub uptime: Duration,
@@ -352,7 +354,8 @@ pub struct Cluster {
     pub primary: String,
     /// Of the record.
     pub revision: u64,
-    /// How long the member may answer as the primary, for all that it knows. None: without end, or it is not the primary.
+    /// How long the member may answer as the primary, for all that it knows. None: without end, or
+    /// it is not the primary.
     pub tenure_left: Option<Duration>,
     /// Why the member would not come up whole if it were promoted now. None: it would.
     pub not_promotable: Option<String>,
@@ -364,7 +367,8 @@ pub struct Cluster {
     pub full_syncs: u64,
     /// Questions to the coordinator without an answer.
     pub coordinator_errors: u64,
-    /// What the coordinator shows and what this member has seen, where the coordinator has lost data. None: it has not.
+    /// What the coordinator shows and what this member has seen, where the coordinator has lost
+    /// data. None: it has not.
     pub lost_data: Option<String>,
     /// Of the newest record that this member knows of; 0: it has seen none.
     pub version: u64,
@@ -372,8 +376,8 @@ pub struct Cluster {
     pub coordinator_trouble: Option<String>,
     /// The member hears the primary freshly; or it is the primary, and may answer at this moment.
     pub has_primary: bool,
-    /// The epoch in which the cluster began with no objects: 1, or a later one where every member of its set had ended. 0: the member has
-    /// seen no record.
+    /// The epoch in which the cluster began with no objects: 1, or a later one where every member
+    /// of its set had ended. 0: the member has seen no record.
     pub born: u64,
 }
 
@@ -389,7 +393,8 @@ pub struct Member {
     pub role: String,
     /// Whether it holds every acknowledged write, and so may be promoted.
     pub in_sync: bool,
-    /// `in sync`, `catching up`, `full sync`, `not connected`, or `unknown` where only the primary could tell.
+    /// `in sync`, `catching up`, `full sync`, `not connected`, or `unknown` where only the primary
+    /// could tell.
     pub state: String,
     /// The last op that it holds.
     pub received: Option<u64>,

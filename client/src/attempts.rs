@@ -1,5 +1,5 @@
-//! What a client makes of an attempt's end: it is the answer, the call is made again here or at another member, or it is
-//! given up. Pure: the SDK and the simulator's clients both ask here.
+//! What a client makes of an attempt's end: it is the answer, the call is made again here or at
+//! another member, or it is given up. Pure: the SDK and the simulator's clients both ask here.
 //!
 //! ```text
 //!   answer ──► of an epoch that was over when the attempt began? ──► does not count, may have run ──┐
@@ -8,10 +8,12 @@
 //!     └──────► it is the answer
 //! ```
 //!
-//! Invariants: no answer and no redirect of an epoch lower than the highest seen counts, nor one of another history (`way`); a call that may have run stays so
-//! marked, however its later attempts end; one that would run twice is not made again.
+//! Invariants: no answer and no redirect of an epoch lower than the highest seen counts, nor one of
+//! another history (`way`); a call that may have run stays so marked, however its later attempts
+//! end; one that would run twice is not made again.
 //!
-//! Deliberately absent: connections, timers, request numbers. All attempts of a call carry the same bytes.
+//! Deliberately absent: connections, timers, request numbers. All attempts of a call carry the same
+//! bytes.
 
 use std::time::Duration;
 
@@ -90,7 +92,8 @@ pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
     })
 }
 
-/// What a member of another history has said is no answer, whatever it was; `why` comes from [`Way::meets`].
+/// What a member of another history has said is no answer, whatever it was; `why` comes from
+/// [`Way::meets`].
 pub fn foreign(answered: Result<(), &CallError>, why: String) -> CallError {
     match answered.map_err(meaning) {
         Err(Meaning::Again(Ran::No, _)) => {
@@ -162,7 +165,8 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// `within`: from the call's begin to its deadline. `backoff`: the shortest and the longest pause.
+    /// `within`: from the call's begin to its deadline. `backoff`: the shortest and the longest
+    /// pause.
     pub fn new(within: Duration, on_loss: OnLoss, backoff: (Duration, Duration)) -> Attempts {
         Attempts { within, on_loss, ran: Ran::No, backoff: Backoff::new(backoff.0, backoff.1) }
     }

@@ -1,7 +1,7 @@
 //! How long to wait before the next attempt. Pure: randomness is an argument.
 //!
-//! Invariants: a pause is between half and all of its step; steps double from the first up to the longest. The jitter
-//! keeps clients apart that lost the same master at the same moment.
+//! Invariants: a pause is between half and all of its step; steps double from the first up to the
+//! longest. The jitter keeps clients apart that lost the same master at the same moment.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Calls as types: for each its request, its answer, its place in a session's messages, its unary method, and
-//! whether it changes anything.
+//! Calls as types: for each its request, its answer, its place in a session's messages, its unary
+//! method, and whether it changes anything.
 //!
-//! Invariants: a call that changes something carries a request number; a new call is one in the contract (`proto::calls`).
+//! Invariants: a call that changes something carries a request number; a new call is one in the
+//! contract (`proto::calls`).
 //!
 //! Deliberately absent: how calls travel, and what their answers mean.
 

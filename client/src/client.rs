@@ -1,6 +1,7 @@
 //! The handle of an application: connecting, and what belongs to all calls.
 //!
-//! Invariants: the tasks of a client live exactly as long as its last handle; a handle is cheap to clone.
+//! Invariants: the tasks of a client live exactly as long as its last handle; a handle is cheap to
+//! clone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,8 +64,8 @@ pub struct Stats {
 }
 
 impl Client {
-    /// Finds a member that can be reached. The client goes on looking for the right one by itself from then on. To be
-    /// called within a tokio runtime, which the client's tasks run on.
+    /// Finds a member that can be reached. The client goes on looking for the right one by itself
+    /// from then on. To be called within a tokio runtime, which the client's tasks run on.
     pub async fn connect(options: Options) -> Result<Client, Error> {
         let mut addresses = options.validate()?;
         if addresses.is_empty() {
@@ -101,9 +102,9 @@ impl Client {
         Ok(Client { tenant: tenant.into(), ..self.clone() })
     }
 
-    /// A handle whose reads go to the standbys, in turn, and to the primary where none of them can answer as it is asked:
-    /// `get`, `get_replicas`, `exists`, `list_keys` and `list_segments`. What a standby answers is **not leased**: see
-    /// [`ReadOptions`].
+    /// A handle whose reads go to the standbys, in turn, and to the primary where none of them can
+    /// answer as it is asked: `get`, `get_replicas`, `exists`, `list_keys` and `list_segments`.
+    /// What a standby answers is **not leased**: see [`ReadOptions`].
     pub fn with_reads(&self, reads: ReadOptions) -> Client {
         Client { reads: Some(reads), ..self.clone() }
     }
@@ -113,8 +114,8 @@ impl Client {
         self.link().client_id
     }
 
-    /// How the client stands with the master, now and at every change. Moves only with `Heartbeat::Auto`, or with each
-    /// call of [`Client::heartbeat`].
+    /// How the client stands with the master, now and at every change. Moves only with
+    /// `Heartbeat::Auto`, or with each call of [`Client::heartbeat`].
     pub fn state(&self) -> watch::Receiver<ClientState> {
         self.link().mounts.state()
     }
@@ -132,8 +133,9 @@ impl Client {
         }
     }
 
-    /// The history that answers count of, once a member has said which it is. Another one counts only after all addresses were asked, and
-    /// none spoke for this one: nothing that was stored before is left then.
+    /// The history that answers count of, once a member has said which it is. Another one counts
+    /// only after all addresses were asked, and none spoke for this one: nothing that was stored
+    /// before is left then.
     pub fn history_seen(&self) -> Option<HistoryId> {
         self.link().way.lock().history()
     }

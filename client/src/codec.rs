@@ -1,7 +1,8 @@
 //! How a session's messages are written and read.
 //!
-//! A request was encoded by its caller, without the id: callers encode side by side, and all attempts send the same
-//! bytes. Here the id is put behind it. Fields of a message may come in any order.
+//! A request was encoded by its caller, without the id: callers encode side by side, and all
+//! attempts send the same bytes. Here the id is put behind it. Fields of a message may come in any
+//! order.
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message as _;

@@ -1,7 +1,7 @@
 //! Between the types of the wire and those of the API.
 //!
-//! Invariants: what a master sends is checked before it is used: counts, ids, indices into the answer's segments. What
-//! does not fit is [`Error::Protocol`], never a panic.
+//! Invariants: what a master sends is checked before it is used: counts, ids, indices into the
+//! answer's segments. What does not fit is [`Error::Protocol`], never a panic.
 //!
 //! Deliberately absent: defaults and limits that the master decides.
 

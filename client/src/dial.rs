@@ -26,7 +26,8 @@ impl Link {
         }
     }
 
-    /// The connection that was made beforehand, if it is to there. One that has broken meanwhile is made anew when it is used.
+    /// The connection that was made beforehand, if it is to there. One that has broken meanwhile is
+    /// made anew when it is used.
     pub(crate) fn take_spare(&self, address: &str) -> Option<Channel> {
         let spare = self.spare.lock().take_if(|(kept, _)| kept == address)?;
         Some(spare.1)

@@ -1,7 +1,7 @@
 //! What can go wrong, by what the caller does next.
 //!
-//! Invariants: a timeout never counts as failed: a call that may have changed something ends as `OutcomeUnknown`, and
-//! only one that certainly changed nothing ends as `Deadline`.
+//! Invariants: a timeout never counts as failed: a call that may have changed something ends as
+//! `OutcomeUnknown`, and only one that certainly changed nothing ends as `Deadline`.
 
 use std::time::Duration;
 
@@ -71,7 +71,8 @@ pub enum Error {
         /// Why a member has refused it, where one did.
         reason: Reason,
     },
-    /// Time is up and the call may have run, or may still be on its way. Look at the state before calling again.
+    /// Time is up and the call may have run, or may still be on its way. Look at the state before
+    /// calling again.
     #[error("{call}: no answer within {} ms, it may have run ({last})", .waited.as_millis())]
     OutcomeUnknown {
         /// The name of the call.
@@ -89,7 +90,8 @@ pub enum Error {
         /// How long it was tried.
         waited: Duration,
     },
-    /// The answer is not one to this call, so what it did is unknown. Look at the versions of client and master.
+    /// The answer is not one to this call, so what it did is unknown. Look at the versions of
+    /// client and master.
     #[error("{call}: the master's answer makes no sense: {what}")]
     Protocol {
         /// The name of the call.

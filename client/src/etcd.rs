@@ -28,7 +28,8 @@ pub struct EtcdDiscovery {
 }
 
 impl EtcdDiscovery {
-    /// Fails only if it could never work with these options: whether etcd is there does not matter yet.
+    /// Fails only if it could never work with these options: whether etcd is there does not matter
+    /// yet.
     pub async fn connect(options: EtcdOptions) -> Result<EtcdDiscovery, Error> {
         match EtcdCoordinator::connect(options).await {
             Ok(coordinator) => Ok(EtcdDiscovery { coordinator }),

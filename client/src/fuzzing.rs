@@ -1,4 +1,5 @@
-//! A master's answer from its bytes to what the API gives, for the fuzz targets: no master and no runtime needed.
+//! A master's answer from its bytes to what the API gives, for the fuzz targets: no master and no
+//! runtime needed.
 //!
 //! Invariant: an answer goes the same way as one that came over a session.
 
@@ -11,7 +12,8 @@ use crate::api::{objects, segments, transfers};
 use crate::convert;
 use crate::error::{Error, Refused};
 
-/// None: no session response, or none that says something. `asked`: the items of the call that it answers.
+/// None: no session response, or none that says something. `asked`: the items of the call that it
+/// answers.
 pub fn understand(message: &[u8], asked: usize) -> Option<Result<(), Error>> {
     let response: SessionResponse = prost::Message::decode(message).ok()?;
     Some(match response.answer? {

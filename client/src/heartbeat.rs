@@ -1,10 +1,12 @@
-//! The task that keeps the client alive at the master, and mounts everything again when the master has forgotten it.
+//! The task that keeps the client alive at the master, and mounts everything again when the master
+//! has forgotten it.
 //!
-//! Invariants: a sign of life goes out every third of the time to live that the master last named, also while the
-//! window of calls is full; a remount names all segments that are mounted at that moment; what the master cannot take
-//! yet is named again at each sign of life.
+//! Invariants: a sign of life goes out every third of the time to live that the master last named,
+//! also while the window of calls is full; a remount names all segments that are mounted at that
+//! moment; what the master cannot take yet is named again at each sign of life.
 //!
-//! Deliberately absent: giving up. A master that is away comes back, or another one takes its place.
+//! Deliberately absent: giving up. A master that is away comes back, or another one takes its
+//! place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,13 +83,15 @@ async fn on_heard(link: &Link, heard: Heard) {
         state.position = heard.position;
     });
     let due = heard.needs_remount || link.mounts.waiting() > 0;
-    // Until its answer is here, whatever it takes: it tells which segments have lost what was in them.
+    // Until its answer is here, whatever it takes: it tells which segments have lost what was in
+    // them.
     if due && let Err(error) = remount_all(link, link.options.deadline, heard.needs_remount).await {
         tracing::warn!("mounting all segments again: {error}; tried again at the next sign of life");
     }
 }
 
-/// `forgotten`: the master has said that it knows nothing of them. Else some are still to be taken, and the others are kept.
+/// `forgotten`: the master has said that it knows nothing of them. Else some are still to be taken,
+/// and the others are kept.
 async fn remount_all(link: &Link, deadline: Duration, forgotten: bool) -> Result<(), Error> {
     let trip = Trip::new("RemountSegments", true, deadline);
     let turn = link.mounts.turn(&trip).await?;

@@ -24,8 +24,8 @@ impl fmt::Display for Position {
     }
 }
 
-/// Which history: a log from its first entry on, with all that follows from it. A cluster that is founded anew, or begins anew with
-/// nothing, begins another one.
+/// Which history: a log from its first entry on, with all that follows from it. A cluster that is
+/// founded anew, or begins anew with nothing, begins another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HistoryId(pub u128);
 
@@ -111,7 +111,8 @@ id! {
 }
 
 id! {
-    /// Names one mapping of one piece of memory, or one directory; made by the client that mounts it.
+    /// Names one mapping of one piece of memory, or one directory; made by the client that mounts
+    /// it.
     SegmentId, "segment id"
 }
 

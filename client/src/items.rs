@@ -10,7 +10,8 @@ use proto::v1::{IfExists, Pin, TaskKind};
 /// How a put is placed and kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutOptions {
-    /// Replicas in memory, each on another segment. 0 means 1, unless there are disk replicas. Default: 1.
+    /// Replicas in memory, each on another segment. 0 means 1, unless there are disk replicas.
+    /// Default: 1.
     pub replicas: u32,
     /// Replicas on disk, each on another segment. Default: 0.
     pub disk_replicas: u32,

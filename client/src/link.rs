@@ -1,10 +1,12 @@
-//! What all handles and tasks of one client share, and the way of a call through it: a request number, a place in the
-//! window, then attempts over the session or as unary calls until there is an answer or the deadline.
+//! What all handles and tasks of one client share, and the way of a call through it: a request
+//! number, a place in the window, then attempts over the session or as unary calls until there is
+//! an answer or the deadline.
 //!
 //! Invariants:
 //! - all attempts of a call carry the same request number, which stays open until the call ends;
 //! - a call that may have run never ends as [`Error::Deadline`];
-//! - no answer and no redirect of an epoch lower than the highest seen counts, nor one of another history.
+//! - no answer and no redirect of an epoch lower than the highest seen counts, nor one of another
+//!   history.
 //!
 //! Deliberately absent: what calls mean.
 
@@ -108,7 +110,8 @@ impl Link {
         }
     }
 
-    /// The same request under the same number is the same call, however often it is made: it runs once.
+    /// The same request under the same number is the same call, however often it is made: it runs
+    /// once.
     pub(crate) async fn call_numbered<C: Call>(
         &self,
         trip: &Trip,
@@ -229,7 +232,8 @@ impl Link {
         self.way.lock().saw_epoch(epoch);
     }
 
-    /// What a member answers counts only if it is of this client's history. Says so once, where that has changed.
+    /// What a member answers counts only if it is of this client's history. Says so once, where
+    /// that has changed.
     pub(crate) fn meets(&self, address: &str, metadata: &MetadataMap) -> Result<(), String> {
         self.meets_by(&mut self.way.lock(), address, HistoryId::of_answer(metadata))
     }
@@ -273,7 +277,8 @@ impl Link {
         self.way.lock().on_failure(target.turn)
     }
 
-    /// All members were asked in vain: perhaps the directory knows better. Nothing, where there is none.
+    /// All members were asked in vain: perhaps the directory knows better. Nothing, where there is
+    /// none.
     pub(crate) async fn discover(&self) {
         let Some(discovery) = &self.options.discovery else { return };
         // Many calls may fail at once; one question is enough.

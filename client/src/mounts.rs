@@ -5,8 +5,9 @@
 //!                   └──► GivenUp ◄──────┘              for one that does not: not asked again, and kept to be seen
 //! ```
 //!
-//! Invariants: a segment is remembered from its accepted mount until its unmount is asked for; mounts, remounts and
-//! unmounts happen one after the other, so that no remount works from a list that is being changed.
+//! Invariants: a segment is remembered from its accepted mount until its unmount is asked for;
+//! mounts, remounts and unmounts happen one after the other, so that no remount works from a list
+//! that is being changed.
 //!
 //! Deliberately absent: what is known about segments of other clients.
 
@@ -37,9 +38,11 @@ pub struct ClientState {
     pub remounts: u64,
     /// Segments that came back empty at a remount: what was in them is gone.
     pub segments_emptied: u64,
-    /// Segments that wait to be mounted again: the master could not take them yet (see `Client::segments`).
+    /// Segments that wait to be mounted again: the master could not take them yet (see
+    /// `Client::segments`).
     pub segments_waiting: u64,
-    /// Times that the master refused to mount a segment again for good. `Client::segments` says which, and why.
+    /// Times that the master refused to mount a segment again for good. `Client::segments` says
+    /// which, and why.
     pub segments_refused: u64,
     /// Of the last answer.
     pub position: Position,
@@ -55,7 +58,8 @@ pub enum Liveness {
     Alive,
     /// It does not; what was mounted is being mounted again.
     Remounting,
-    /// It has not answered for a whole time to live, and may have given up this client and its segments.
+    /// It has not answered for a whole time to live, and may have given up this client and its
+    /// segments.
     Silent,
 }
 
@@ -73,15 +77,16 @@ pub struct OwnSegment {
 pub enum Mount {
     /// It is mounted, for all that is known.
     Mounted,
-    /// The master had forgotten it and cannot take it yet: what it held is still being dropped, or it is overloaded. It is
-    /// asked again at each sign of life.
+    /// The master had forgotten it and cannot take it yet: what it held is still being dropped, or
+    /// it is overloaded. It is asked again at each sign of life.
     Waiting(Refused),
-    /// The master had forgotten it and will not take it. It is not asked again: mount it anew, with another id, name or
-    /// range as the reason says, or unmount it, and it is gone from here.
+    /// The master had forgotten it and will not take it. It is not asked again: mount it anew, with
+    /// another id, name or range as the reason says, or unmount it, and it is gone from here.
     GivenUp(Refused),
 }
 
-/// Whether the same mount may be taken later. What this version does not know may pass, for all it knows.
+/// Whether the same mount may be taken later. What this version does not know may pass, for all it
+/// knows.
 fn passes(refused: &Refused) -> bool {
     refused.reason == Reason::Unspecified || retry(refused.reason) != Retry::No
 }

@@ -1,11 +1,12 @@
 //! Request numbers: which are open, and below which one all are closed.
 //!
-//! A number is opened for a mutating call, stays the same over all its attempts, and is closed when the call has its
-//! answer or its caller has given up. What is given up may be closed at once: the master refuses a number below
-//! `answered_below` when it arrives late, so a forgotten request can't strike after its caller has moved on.
+//! A number is opened for a mutating call, stays the same over all its attempts, and is closed when
+//! the call has its answer or its caller has given up. What is given up may be closed at once: the
+//! master refuses a number below `answered_below` when it arrives late, so a forgotten request
+//! can't strike after its caller has moved on.
 //!
-//! Invariants: numbers rise by one and are never used again; `answered_below` never passes an open number and never
-//! goes back; an open number is less than the span above it.
+//! Invariants: numbers rise by one and are never used again; `answered_below` never passes an open
+//! number and never goes back; an open number is less than the span above it.
 //!
 //! Deliberately absent: which call a number belongs to.
 

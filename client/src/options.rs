@@ -1,6 +1,7 @@
 //! What an application chooses when it connects, with the defaults.
 //!
-//! Deliberately absent: anything that the master decides (time to live, leases, limits of the wire).
+//! Deliberately absent: anything that the master decides (time to live, leases, limits of the
+//! wire).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +26,12 @@ pub enum Transport {
 /// Whether the client keeps itself alive at the master.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Heartbeat {
-    /// From the connect until the last handle is dropped; what was mounted is mounted again when the master asks.
+    /// From the connect until the last handle is dropped; what was mounted is mounted again when
+    /// the master asks.
     #[default]
     Auto,
-    /// Never by itself. For tools that call once: a silent client loses its segments, its unfinished puts and, after
-    /// its time to live, the protection of its request numbers.
+    /// Never by itself. For tools that call once: a silent client loses its segments, its
+    /// unfinished puts and, after its time to live, the protection of its request numbers.
     Off,
 }
 
@@ -39,22 +41,24 @@ pub enum Numbering {
     /// Each its own, from 1: a request whose answer was lost is sent again, and runs once.
     #[default]
     On,
-    /// None. For tools that come back under the client id of an earlier run, whose numbers they don't know. A request
-    /// that may have run is not sent again: it ends as `Error::OutcomeUnknown` at once.
+    /// None. For tools that come back under the client id of an earlier run, whose numbers they
+    /// don't know. A request that may have run is not sent again: it ends as
+    /// `Error::OutcomeUnknown` at once.
     Off,
 }
 
 /// What a read at a standby must be able to say; the default allows any age.
 ///
-/// A standby tells only what is committed, so no failover takes it back. But it grants **no lease**: between its answer and
-/// the transfer of the bytes the object may be removed and its space given to another one. Whoever reads bytes by such an
-/// answer must be able to tell that they are the right ones, for example by a checksum.
+/// A standby tells only what is committed, so no failover takes it back. But it grants **no
+/// lease**: between its answer and the transfer of the bytes the object may be removed and its
+/// space given to another one. Whoever reads bytes by such an answer must be able to tell that they
+/// are the right ones, for example by a checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReadOptions {
     /// The answer holds everything up to here: the position of an own write reads that write.
     pub min_position: Option<Position>,
-    /// Everything that was committed this long before the answer is in it. Below some 100 ms, an idle pair answers at the
-    /// primary now and then.
+    /// Everything that was committed this long before the answer is in it. Below some 100 ms, an
+    /// idle pair answers at the primary now and then.
     pub max_staleness: Option<Duration>,
 }
 
@@ -70,24 +74,27 @@ impl ReadOptions {
 /// How to reach the masters and how hard to try.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// All members, as `host:port` or `http://host:port`. Tried in turn. Members that a redirect names need not be here.
+    /// All members, as `host:port` or `http://host:port`. Tried in turn. Members that a redirect
+    /// names need not be here.
     pub addresses: Vec<String>,
     /// Where else to look for the primary: then `addresses` may be empty. Default: nowhere.
     pub discovery: Option<Arc<dyn Discovery>>,
-    /// None: random. Never one that another process uses, or an earlier run of this one has used, since numbers start
-    /// at 1; unless `numbering` is off.
+    /// None: random. Never one that another process uses, or an earlier run of this one has used,
+    /// since numbers start at 1; unless `numbering` is off.
     pub client_id: Option<ClientId>,
     /// Default: `On`.
     pub numbering: Numbering,
     /// Keys live in a tenant; "" is the default one.
     pub tenant: String,
-    /// The machine that the application runs on, in the words of `Segment::host`: for placement on the same host.
+    /// The machine that the application runs on, in the words of `Segment::host`: for placement on
+    /// the same host.
     pub host: String,
     /// Default: `Session`.
     pub transport: Transport,
     /// Default: `Auto`.
     pub heartbeat: Heartbeat,
-    /// How long one call may take with all its retries. Default: 5 s. See also `Client::with_deadline`.
+    /// How long one call may take with all its retries. Default: 5 s. See also
+    /// `Client::with_deadline`.
     pub deadline: Duration,
     /// How long `Client::connect` looks for a member that can be reached. Default: 5 s.
     pub connect_deadline: Duration,
@@ -99,7 +106,8 @@ pub struct Options {
     pub keepalive_timeout: Duration,
     /// Calls in flight at once; more wait for a place. 1 to 4096, default: 1024.
     pub window_calls: usize,
-    /// Encoded bytes of the calls in flight; more wait for a place. At least 16 MiB, default: 64 MiB.
+    /// Encoded bytes of the calls in flight; more wait for a place. At least 16 MiB, default: 64
+    /// MiB.
     pub window_bytes: usize,
     /// First pause before a retry; doubles from there. Default: 5 ms.
     pub backoff_min: Duration,

@@ -1,8 +1,8 @@
 //! One object from its start to its end: the caller writes the bytes in between.
 //!
-//! Invariants: a put that is dropped without an end is revoked, so that its space does not wait for the master's
-//! timeout (for a start that nobody waits for any more, see `starting`); an end whose outcome is unknown is not followed
-//! by a revoke, since readers may have the object already.
+//! Invariants: a put that is dropped without an end is revoked, so that its space does not wait for
+//! the master's timeout (for a start that nobody waits for any more, see `starting`); an end whose
+//! outcome is unknown is not followed by a revoke, since readers may have the object already.
 //!
 //! Deliberately absent: how the bytes travel.
 
@@ -24,8 +24,8 @@ use crate::types::Replica;
 /// Revokes of dropped puts that may be under way at once.
 pub(crate) const REVOKES_MAX: usize = 256;
 
-/// A put under way. Write the bytes to all [`Put::replicas`], then [`Put::end`] it. Dropped without, it is revoked in
-/// the background.
+/// A put under way. Write the bytes to all [`Put::replicas`], then [`Put::end`] it. Dropped
+/// without, it is revoked in the background.
 #[derive(Debug)]
 #[must_use = "a put that is dropped is revoked"]
 pub struct Put {
@@ -71,7 +71,8 @@ impl Put {
         self.finish_by
     }
 
-    /// All bytes are written: readers find the object from now on. The checksum is kept with it, as it is.
+    /// All bytes are written: readers find the object from now on. The checksum is kept with it, as
+    /// it is.
     pub async fn end(mut self, checksum: Option<u64>) -> Result<Position, Error> {
         let item = PutEndItem { key: self.key.clone(), put_id: self.started.put_id, checksum };
         // Whatever becomes of the call, it may arrive.
@@ -126,7 +127,8 @@ async fn revoke(client: Client, put_id: u64, left: Left, _permit: OwnedSemaphore
     tracing::debug!(put_id, "revoke of a dropped put: {error}; it is left to the master's timeout");
 }
 
-/// Says so when a dropped put could not be revoked: a runtime that has ended drops its tasks without a word.
+/// Says so when a dropped put could not be revoked: a runtime that has ended drops its tasks
+/// without a word.
 pub(crate) struct Left {
     key: Bytes,
     why: &'static str,

@@ -1,12 +1,12 @@
 //! Where to go: which address is asked next. Pure.
 //!
-//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect is followed unless
-//! its epoch is lower than the highest one seen, and a directory always; a report about an earlier turn changes nothing, so that many calls
-//! that fail at once move on once.
+//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect
+//! is followed unless its epoch is lower than the highest one seen, and a directory always; a
+//! report about an earlier turn changes nothing, so that many calls that fail at once move on once.
 //!
-//! A redirect is an excursion: until an answer comes from there, the list goes on where it was left. Members that are cut off
-//! together name each other, in an epoch that they do not know to be over; whoever went on from where they sent him would never
-//! come to the others.
+//! A redirect is an excursion: until an answer comes from there, the list goes on where it was
+//! left. Members that are cut off together name each other, in an epoch that they do not know to be
+//! over; whoever went on from where they sent him would never come to the others.
 //!
 //! Deliberately absent: connections and time.
 
@@ -68,7 +68,8 @@ impl Route {
         self.listed.iter().filter(|listed| *listed != self.address()).cloned().collect()
     }
 
-    /// Members that the master names are asked too from now on, after those that were listed before.
+    /// Members that the master names are asked too from now on, after those that were listed
+    /// before.
     pub(crate) fn learn(&mut self, addresses: impl IntoIterator<Item = String>) {
         for address in addresses {
             let Ok(address) = normalised(&address) else { continue };
@@ -233,7 +234,8 @@ mod tests {
         assert_eq!(route.target().address, "c:1");
     }
 
-    /// The old primary, whose tenure is over, and a standby on its side of a split, which still believes in it.
+    /// The old primary, whose tenure is over, and a standby on its side of a split, which still
+    /// believes in it.
     #[test]
     fn members_that_send_us_to_each_other_do_not_hide_the_others() {
         let mut route = route(&["a:1", "b:1", "c:1", "d:1"]);

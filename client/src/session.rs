@@ -1,13 +1,17 @@
-//! The task that drives the session: connects, keeps one stream open, hands answers to their callers, and goes on at
-//! the next member when the stream ends.
+//! The task that drives the session: connects, keeps one stream open, hands answers to their
+//! callers, and goes on at the next member when the stream ends.
 //!
 //! Invariants:
-//! - one stream at a time; what has no answer when it ends is sent again on the next one, with the same bytes;
+//! - one stream at a time; what has no answer when it ends is sent again on the next one, with the
+//!   same bytes;
 //! - beside its connection there is at most one more, to the member that would be asked next;
-//! - an answer of an epoch that was over when the stream was open does not count, and ends the stream;
-//! - a member that refuses as `NOT_PRIMARY` or `SHUTTING_DOWN` gets nothing more, but what it still answers counts.
+//! - an answer of an epoch that was over when the stream was open does not count, and ends the
+//!   stream;
+//! - a member that refuses as `NOT_PRIMARY` or `SHUTTING_DOWN` gets nothing more, but what it still
+//!   answers counts.
 //!
-//! Deliberately absent: retries of single calls (their callers do that), deadlines (`flight` keeps them).
+//! Deliberately absent: retries of single calls (their callers do that), deadlines (`flight` keeps
+//! them).
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -126,7 +130,8 @@ fn leave(link: &Link, target: &Target, why: &Why) -> bool {
 
 /// One stream from its opening to its end, and whether it has served.
 async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool) {
-    // Kept until the stream is left: then the connection is closed, and nothing of it arrives later.
+    // Kept until the stream is left: then the connection is closed, and nothing of it arrives
+    // later.
     let _connection = channel.clone();
     let answers = match open(link, target, channel).await {
         Ok(answers) => answers,
@@ -142,7 +147,8 @@ async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool
     (end, reader.served)
 }
 
-/// Keeps a connection to the member that would be asked next, so that a failover needs no new one. Never ends.
+/// Keeps a connection to the member that would be asked next, so that a failover needs no new one.
+/// Never ends.
 async fn keep_spare<T>(link: &Link) -> T {
     loop {
         let next = link.way.lock().route.next_up();
@@ -190,7 +196,8 @@ enum Moment {
     Running,
 }
 
-/// The session as a whole was refused, or broke. A master that refuses it at the opening has run nothing of it.
+/// The session as a whole was refused, or broke. A master that refuses it at the opening has run
+/// nothing of it.
 fn refused(status: &Status, moment: Moment) -> End {
     let error = from_status(status);
     let ran = match moment {
@@ -209,7 +216,8 @@ struct Reader<'a> {
     link: &'a Link,
     target: &'a Target,
     epoch_floor: u64,
-    /// The highest one that the link was told of: one look at it for each epoch, not for each answer.
+    /// The highest one that the link was told of: one look at it for each epoch, not for each
+    /// answer.
     epoch_told: u64,
     served: bool,
     /// How the stream will end, and when at the latest.
@@ -309,8 +317,8 @@ impl Reader<'_> {
     }
 }
 
-/// The requests of one stream, as its transport asks for them. It asks only while the other end takes more, so nothing
-/// piles up between here and there.
+/// The requests of one stream, as its transport asks for them. It asks only while the other end
+/// takes more, so nothing piles up between here and there.
 struct Outgoing {
     link: Arc<Link>,
     stream: u64,

@@ -1,7 +1,9 @@
-//! Reads at members that are not the primary, in turn. What none of them answers is read at the primary.
+//! Reads at members that are not the primary, in turn. What none of them answers is read at the
+//! primary.
 //!
-//! Invariants: a read asks a few of them, each for a bounded time; one that could not be reached is left alone for a while,
-//! so that it slows no read down; connections are kept for members that are listed, and for no others.
+//! Invariants: a read asks a few of them, each for a bounded time; one that could not be reached is
+//! left alone for a while, so that it slows no read down; connections are kept for members that are
+//! listed, and for no others.
 //!
 //! Deliberately absent: how fresh an answer is. The member that gives it says so, or refuses.
 
@@ -82,7 +84,8 @@ impl Link {
                 Ok(Ok(response)) => {
                     let answer = response.into_inner();
                     let epoch = answer.position().map_or(0, |position| position.epoch);
-                    // A standby tells old things, within what was asked. Who answers as the primary must still be it.
+                    // A standby tells old things, within what was asked. Who answers as the primary
+                    // must still be it.
                     if C::from_standby(&answer) || epoch >= epoch_floor {
                         self.saw_epoch(epoch);
                         return Ok(Some(answer));

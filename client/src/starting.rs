@@ -1,4 +1,5 @@
-//! The start of a put, from its first attempt until it is known what became of it, whether or not somebody still waits.
+//! The start of a put, from its first attempt until it is known what became of it, whether or not
+//! somebody still waits.
 //!
 //! ```text
 //!   put() ──► the call ──► a Put, a refusal ──────────────► its caller
@@ -8,11 +9,12 @@
 //!                                                └──────────────────────────────────────────► dropped, so revoked
 //! ```
 //!
-//! Invariants: a start that has run is ended by its caller, revoked, or (after [`SETTLE_WITHIN`], or without request
-//! numbers) left to the master's timeout; a start that was never sent is not sent for nobody; what goes on by itself is
-//! bounded together with the revokes.
+//! Invariants: a start that has run is ended by its caller, revoked, or (after [`SETTLE_WITHIN`],
+//! or without request numbers) left to the master's timeout; a start that was never sent is not
+//! sent for nobody; what goes on by itself is bounded together with the revokes.
 //!
-//! Deliberately absent: starts of many objects, whose ids are the caller's to revoke (`Client::put_start`).
+//! Deliberately absent: starts of many objects, whose ids are the caller's to revoke
+//! (`Client::put_start`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,13 +37,14 @@ use crate::numbers::OpenNumber;
 use crate::put::{Left, Put};
 use crate::trip::{Terms, Trip};
 
-/// How long the outcome of a start is asked for that its caller has given up. Its request number stays open as long, and
-/// holds back those that are a whole span above it.
+/// How long the outcome of a start is asked for that its caller has given up. Its request number
+/// stays open as long, and holds back those that are a whole span above it.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// Starts a put of one object. Also if this is dropped half-way, or ends as `Error::OutcomeUnknown`, no space stays
-    /// taken: a start that has run is revoked in the background, once that is known.
+    /// Starts a put of one object. Also if this is dropped half-way, or ends as
+    /// `Error::OutcomeUnknown`, no space stays taken: a start that has run is revoked in the
+    /// background, once that is known.
     pub async fn put(&self, key: impl AsRef<[u8]>, size: u64, options: PutOptions) -> Result<Put, Error> {
         Starting::new(self, PutStartItem::new(key, size), options).await
     }

@@ -20,7 +20,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) deadline: Duration,
     pub(crate) window: Window,
-    /// Is set once an attempt may be on its way: from then on whoever gives the call up may have changed something.
+    /// Is set once an attempt may be on its way: from then on whoever gives the call up may have
+    /// changed something.
     pub(crate) sent: Option<&'a AtomicBool>,
 }
 

@@ -1,6 +1,7 @@
 //! Segments and replicas.
 //!
-//! Deliberately absent: what goes into a call (`items`), what comes out of it (`answers`), the types of the wire.
+//! Deliberately absent: what goes into a call (`items`), what comes out of it (`answers`), the
+//! types of the wire.
 
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ impl Segment {
     }
 }
 
-/// The segment of a replica: what is needed to reach its bytes. Shared by all replicas of an answer.
+/// The segment of a replica: what is needed to reach its bytes. Shared by all replicas of an
+/// answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRef {
     /// Its id.

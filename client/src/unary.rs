@@ -1,7 +1,7 @@
 //! Attempts of a call as unary gRPC calls, until there is an answer or the deadline.
 //!
-//! Invariants: as in `link`; each attempt goes to the member that is thought best at its start; many calls that fail
-//! at the same member move on together, once.
+//! Invariants: as in `link`; each attempt goes to the member that is thought best at its start;
+//! many calls that fail at the same member move on together, once.
 //!
 //! Deliberately absent: what an attempt's end means, and where the next one goes (`attempts`).
 

@@ -1,5 +1,5 @@
-//! Where the primary is thought to be: which member is asked, which history its answers must be of, and the highest epoch that was seen
-//! of it. Pure.
+//! Where the primary is thought to be: which member is asked, which history its answers must be of,
+//! and the highest epoch that was seen of it. Pure.
 //!
 //! ```text
 //!   an answer ──► of this history ──────────────────────────────────► it counts, unless its epoch was over
@@ -7,17 +7,20 @@
 //!                                └─► all were asked, and none is of ours ──► that is our history now
 //! ```
 //!
-//! Epochs compare within one history. A cluster that is founded anew counts from 1 again, and one that begins anew with nothing on a
-//! coordinator that was rolled back counts from what that shows. Without the history's id a client that has seen a higher epoch would take
-//! all members for deposed ones.
+//! Epochs compare within one history. A cluster that is founded anew counts from 1 again, and one
+//! that begins anew with nothing on a coordinator that was rolled back counts from what that shows.
+//! Without the history's id a client that has seen a higher epoch would take all members for
+//! deposed ones.
 //!
-//! Invariants: the epoch of a history never goes back; the client turns to another history only after every address that it has was
-//! asked since that one was met, and none spoke for its own.
+//! Invariants: the epoch of a history never goes back; the client turns to another history only
+//! after every address that it has was asked since that one was met, and none spoke for its own.
 //!
-//! The simulator's clients keep this way, and are told no history: what [`Way::meets`] does is shown by the tests beside this file, and by
-//! those of `master/tests/failover` whose clusters are founded anew or begin anew.
+//! The simulator's clients keep this way, and are told no history: what [`Way::meets`] does is
+//! shown by the tests beside this file, and by those of `master/tests/failover` whose clusters are
+//! founded anew or begin anew.
 //!
-//! Deliberately absent: connections, and what was lost with the history before. A new one is empty, and says so.
+//! Deliberately absent: connections, and what was lost with the history before. A new one is empty,
+//! and says so.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +72,8 @@ impl Way {
         self.epoch_seen = self.epoch_seen.max(epoch);
     }
 
-    /// A member has answered, and says of which history it is, if it knows. An error says why its answer does not count.
+    /// A member has answered, and says of which history it is, if it knows. An error says why its
+    /// answer does not count.
     pub fn meets(&mut self, address: &str, history: Option<HistoryId>) -> Result<(), String> {
         let Some(met) = history else { return Ok(()) };
         if self.history.is_none() {
@@ -89,7 +93,8 @@ impl Way {
         Err(format!("it tells the history {met}, and this client's is {own}"))
     }
 
-    /// An error that names no history tells no epoch of the client's own: it counts for where it points to alone.
+    /// An error that names no history tells no epoch of the client's own: it counts for where it
+    /// points to alone.
     pub fn without_epoch(&self, history: Option<HistoryId>, error: CallError) -> CallError {
         match (self.history, history) {
             (Some(_), None) => CallError { epoch: self.epoch_seen, ..error },
@@ -106,7 +111,8 @@ impl Way {
     pub fn on_failure(&mut self, turn: u64) -> bool {
         self.asked_now(turn);
         self.route.on_failure(turn);
-        // Also for those that come late: else each of many calls would try a member that is down once more.
+        // Also for those that come late: else each of many calls would try a member that is down
+        // once more.
         self.route.round_is_over()
     }
 
@@ -119,7 +125,8 @@ impl Way {
         (redirect, self.route.round_is_over())
     }
 
-    /// A directory names it. True: it is asked next. That is a hint, and no more: what it answers counts or not by itself.
+    /// A directory names it. True: it is asked next. That is a hint, and no more: what it answers
+    /// counts or not by itself.
     pub fn on_announced(&mut self, address: &str) -> bool {
         self.route.on_announced(address)
     }

@@ -1,9 +1,12 @@
-//! The promises of `contract`, as checks that every coordinator must pass: [`run`] panics at the first that is broken.
+//! The promises of `contract`, as checks that every coordinator must pass: [`run`] panics at the
+//! first that is broken.
 //!
-//! Whoever brings a coordinator gives a function that opens it at a named place: the same name is the same place, and
-//! each check takes a name that nobody has used before, and two coordinators there as two processes would.
+//! Whoever brings a coordinator gives a function that opens it at a named place: the same name is
+//! the same place, and each check takes a name that nobody has used before, and two coordinators
+//! there as two processes would.
 //!
-//! Deliberately absent: faults. What can break is another thing for each coordinator, and so are its fault tests.
+//! Deliberately absent: faults. What can break is another thing for each coordinator, and so are
+//! its fault tests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -114,7 +117,8 @@ async fn a_record_is_created_and_swapped((one, other): (Shared, Shared)) {
         let next = done(&*other, Some(known.clone()), to).await;
         assert!(next.revision > known.revision, "revisions grow: {next:?} after {known:?}");
         assert_eq!(record(&*one).await, Some(next.clone()));
-        // Another revision, or another record under this one: a store that was restored may give a revision out again.
+        // Another revision, or another record under this one: a store that was restored may give a
+        // revision out again.
         let (late, early) = (known, Versioned { revision: next.revision + 1, ..next.clone() });
         let altered = Versioned { record: next.record.renewed(), ..next.clone() };
         for wrong in [Some(late), Some(early), Some(altered), None] {
@@ -242,7 +246,8 @@ async fn changes_are_told_of((one, other): (Shared, Shared)) {
     tokio::time::timeout(PATIENCE, ended).await.expect("whoever looked has ended with its coordinator");
 }
 
-/// Hints may come for nothing, so one that is due to what went before may stand in: each wait begins when none is left.
+/// Hints may come for nothing, so one that is due to what went before may stand in: each wait
+/// begins when none is left.
 async fn told(changes: &mut tokio::sync::watch::Receiver<u64>, what: &str) {
     let told = tokio::time::timeout(PATIENCE, changes.changed()).await;
     told.unwrap_or_else(|_| panic!("no hint: {what}")).expect("the coordinator is there");

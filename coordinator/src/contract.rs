@@ -1,9 +1,11 @@
-//! What a coordinator promises, in the words that every adapter keeps and the conformance suite checks.
+//! What a coordinator promises, in the words that every adapter keeps and the conformance suite
+//! checks.
 //!
 //! Invariants:
-//! - Swaps are linearizable: of all that compare the same revision at most one happens, and a read that begins after a
-//!   swap was answered sees it. Revisions of the record only grow.
-//! - A swap compares the record itself, too: a store that was restored from a backup gives revisions out again.
+//! - Swaps are linearizable: of all that compare the same revision at most one happens, and a read
+//!   that begins after a swap was answered sees it. Revisions of the record only grow.
+//! - A swap compares the record itself, too: a store that was restored from a backup gives
+//!   revisions out again.
 //! - A swap that fails with an [`Error`] may have happened, or may yet happen.
 //! - Every call ends by itself, within the time limit that the adapter was made with.
 //!
@@ -18,7 +20,8 @@ use tokio::sync::watch;
 
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// What one incarnation of a member proves itself by to other members. Only those that read the coordinator see it.
+/// What one incarnation of a member proves itself by to other members. Only those that read the
+/// coordinator see it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret(pub [u8; Secret::BYTES]);
 
@@ -42,9 +45,11 @@ pub struct MemberInfo {
     pub address: String,
     /// `host:port` for other members.
     pub peer_address: String,
-    /// The process that it is, in words that the same host can check when it is gone. Empty: unknown.
+    /// The process that it is, in words that the same host can check when it is gone. Empty:
+    /// unknown.
     pub process: String,
-    /// The newest that it knows of its cluster. `None`: it holds nothing, so that a new cluster may begin beside it.
+    /// The newest that it knows of its cluster. `None`: it holds nothing, so that a new cluster may
+    /// begin beside it.
     pub seen: Option<Seen>,
     /// `None`: it shows none, and can prove itself to nobody.
     pub secret: Option<Secret>,
@@ -54,7 +59,8 @@ pub struct MemberInfo {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stored {
     pub record: Option<Versioned>,
-    /// What the store calls itself; another one after it was made anew or restored. 0: it has no name.
+    /// What the store calls itself; another one after it was made anew or restored. 0: it has no
+    /// name.
     pub store: u64,
 }
 
@@ -69,10 +75,12 @@ pub enum Swap {
 
 /// As long as this is held, others see the member. Dropped, the member goes as soon as can be.
 pub trait Presence: Send + Sync + fmt::Debug {
-    /// Over as soon as the member can no longer be seen, although this is held: e.g. its lease has ended. Then join again.
+    /// Over as soon as the member can no longer be seen, although this is held: e.g. its lease has
+    /// ended. Then join again.
     fn lost(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// Tells clients that look here that this member is the primary of `epoch`, at its address. Goes with the presence.
+    /// Tells clients that look here that this member is the primary of `epoch`, at its address.
+    /// Goes with the presence.
     fn announce(&self, epoch: u64) -> Answer<'_, ()>;
 
     /// Tells other members what this one knows of its cluster from now on.
@@ -85,7 +93,8 @@ pub trait Coordinator: Send + Sync + fmt::Debug {
     /// Compares with the record and its revision (`None`: there is no record), and swaps.
     fn swap(&self, expect: Option<Versioned>, to: ConfigRecord) -> Answer<'_, Swap>;
 
-    /// Says that a member is here. [`Error::Taken`] while another incarnation of it is: a second copy was started.
+    /// Says that a member is here. [`Error::Taken`] while another incarnation of it is: a second
+    /// copy was started.
     fn join(&self, me: MemberInfo) -> Answer<'_, Box<dyn Presence>>;
 
     /// Those that are here now, by member id.
@@ -100,7 +109,8 @@ pub trait Coordinator: Send + Sync + fmt::Debug {
     /// Who announced itself as the primary last and is still here, with its epoch. For clients.
     fn announced(&self) -> Answer<'_, Option<(u64, MemberInfo)>>;
 
-    /// Changes whenever the record or the members may have: a hint to read, which may come late or for nothing.
+    /// Changes whenever the record or the members may have: a hint to read, which may come late or
+    /// for nothing.
     fn changes(&self) -> watch::Receiver<u64>;
 }
 

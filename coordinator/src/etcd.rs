@@ -8,10 +8,12 @@
 //! | `presence` | a member's lease, on a thread of its own |
 //! | `watch` | when to look again |
 //!
-//! *Invariants:* whether etcd is there when this starts does not matter, since each call finds out for itself; no call
-//! outlasts the request time-out; a change that was not answered is an error, never a refusal.
+//! *Invariants:* whether etcd is there when this starts does not matter, since each call finds out
+//! for itself; no call outlasts the request time-out; a change that was not answered is an error,
+//! never a refusal.
 //!
-//! Deliberately absent: elections, locks and sessions of etcd's own. Who leads stands in the record, and nowhere else.
+//! Deliberately absent: elections, locks and sessions of etcd's own. Who leads stands in the
+//! record, and nowhere else.
 
 mod keys;
 mod link;
@@ -40,8 +42,8 @@ pub struct EtcdCoordinator {
 }
 
 impl EtcdCoordinator {
-    /// Fails only if it could never work with these options: nothing is asked of etcd here. It is async because it starts
-    /// a task, and only where there is a runtime can it be awaited.
+    /// Fails only if it could never work with these options: nothing is asked of etcd here. It is
+    /// async because it starts a task, and only where there is a runtime can it be awaited.
     pub async fn connect(options: EtcdOptions) -> Result<EtcdCoordinator, Error> {
         let target = Arc::new(Target::new(options)?);
         Ok(EtcdCoordinator { keys: Keys::new(Arc::clone(&target)), hint: Hint::start(target) })
@@ -72,7 +74,8 @@ impl Coordinator for EtcdCoordinator {
         Box::pin(self.keys.is_dead(who, deadline))
     }
 
-    /// To be done before the same incarnation is started again, which would be called dead otherwise.
+    /// To be done before the same incarnation is started again, which would be called dead
+    /// otherwise.
     fn report_dead(&self, who: Incarnation) -> Answer<'_, ()> {
         Box::pin(self.keys.report_dead(who))
     }

@@ -1,12 +1,14 @@
 //! A coordinator for the processes of one host: a directory that they share. The default of `dev`.
 //!
 //! Invariants:
-//! - Every call does its work on a thread that may wait, and ends within the time limit even if that thread does not.
-//! - A member is here for as long as its [`Presence`] is held, and the kernel says when that ends, however it ends. So
-//!   the presence is to be the last thing that a member drops: from then on others may call it dead, and take over.
+//! - Every call does its work on a thread that may wait, and ends within the time limit even if
+//!   that thread does not.
+//! - A member is here for as long as its [`Presence`] is held, and the kernel says when that ends,
+//!   however it ends. So the presence is to be the last thing that a member drops: from then on
+//!   others may call it dead, and take over.
 //!
-//! Deliberately absent: other hosts. Locks of a network's file system don't prove that a process has ended, so a directory on one
-//! is refused.
+//! Deliberately absent: other hosts. Locks of a network's file system don't prove that a process
+//! has ended, so a directory on one is refused.
 
 mod dir;
 mod disk;

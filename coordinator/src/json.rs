@@ -1,7 +1,9 @@
-//! What is written of the record, of a member and of the announced primary, be it in a file or under an etcd key.
+//! What is written of the record, of a member and of the announced primary, be it in a file or
+//! under an etcd key.
 //!
-//! Invariants: everything says which format it is in, and another format is refused before anything else is looked at;
-//! what is read back is what was written, or an error that says what is wrong with it.
+//! Invariants: everything says which format it is in, and another format is refused before anything
+//! else is looked at; what is read back is what was written, or an error that says what is wrong
+//! with it.
 //!
 //! Deliberately absent: where it stands. Whoever reads adds the place to the error.
 

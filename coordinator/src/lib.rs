@@ -1,4 +1,5 @@
-//! Where the config record lives, and where members say that they are here: the contract, and what keeps it.
+//! Where the config record lives, and where members say that they are here: the contract, and what
+//! keeps it.
 //!
 //! | file | decides |
 //! |---|---|
@@ -8,7 +9,8 @@
 //! | `etcd` | keys and leases of an etcd cluster |
 //! | `conformance` | how the promises are checked, of any adapter (feature `conformance`) |
 //!
-//! *Invariant:* nothing here decides a role; that is `election`'s. A coordinator stores, compares and tells.
+//! *Invariant:* nothing here decides a role; that is `election`'s. A coordinator stores, compares
+//! and tells.
 //!
 //! Deliberately absent: the stream between members, and what the record means.
 

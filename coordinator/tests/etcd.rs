@@ -1,4 +1,5 @@
-//! The `etcd` coordinator against a real etcd: the promises, and what etcd can do to those that count on it.
+//! The `etcd` coordinator against a real etcd: the promises, and what etcd can do to those that
+//! count on it.
 
 mod server;
 
@@ -33,7 +34,8 @@ fn record() -> ConfigRecord {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_promises() {
     let etcd = Etcd::running().await;
-    // Sixteen at once, on a machine that does other things too: the limit is not what is tested here.
+    // Sixteen at once, on a machine that does other things too: the limit is not what is tested
+    // here.
     let patient = |place| EtcdOptions { request_timeout_ms: 30_000, ..options(&etcd, place) };
     conformance::run(async |place| connect(&patient(place)).await).await;
 }
@@ -195,7 +197,8 @@ async fn a_watch_that_says_nothing_is_opened_anew_and_a_quiet_one_is_not() {
     assert!(quiet.is_err(), "nothing happens, and etcd says so when it is asked");
 
     etcd.stop();
-    // Longer than it takes to give the watch up. What a stopped etcd sends later is on no watch that anybody reads.
+    // Longer than it takes to give the watch up. What a stopped etcd sends later is on no watch
+    // that anybody reads.
     tokio::time::sleep(Duration::from_secs(8)).await;
     changes.mark_unchanged();
     etcd.go_on();

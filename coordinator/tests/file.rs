@@ -1,5 +1,5 @@
-//! The `file` coordinator: the promises, and what can go wrong on one host. Members are processes here: this test binary
-//! starts itself again as one, and kills or stops it.
+//! The `file` coordinator: the promises, and what can go wrong on one host. Members are processes
+//! here: this test binary starts itself again as one, and kills or stops it.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
@@ -90,7 +90,8 @@ async fn do_everything_for_ever(coordinator: &FileCoordinator) {
         let found = coordinator.read().await.expect("read").record;
         let record =
             found.as_ref().map_or(ConfigRecord::first(9, who(1, 1), 1), |found| found.record.promoted(who(1, 1)));
-        // Where another one was faster it is refused; and whoever was stopped in it may hear that nobody knows.
+        // Where another one was faster it is refused; and whoever was stopped in it may hear that
+        // nobody knows.
         let _ = coordinator.swap(found, record).await;
         let _ = presence.announce(number).await;
         coordinator.members().await.expect("members");
@@ -207,7 +208,8 @@ async fn a_process_that_is_stopped_in_whatever_it_does_holds_nobody_up() {
         let found = coordinator.read().await.expect("read").record;
         let first = || ConfigRecord::first(9, who(2, 1), 1);
         let record = found.as_ref().map_or_else(first, |found| found.record.clone());
-        // A stop takes effect a little later than it is sent: the other one may have swapped once more.
+        // A stop takes effect a little later than it is sent: the other one may have swapped once
+        // more.
         let mut swap = coordinator.swap(found, record.clone()).await.expect("answered");
         if swap == Swap::Refused {
             let found = coordinator.read().await.expect("read").record;

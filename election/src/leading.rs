@@ -1,16 +1,19 @@
-//! The primary's side: who must have received an entry before it is acknowledged, until when that may be said, and who
-//! enters or leaves the set.
+//! The primary's side: who must have received an entry before it is acknowledged, until when that
+//! may be said, and who enters or leaves the set.
 //!
 //! Invariants:
-//! - Whoever may be promoted is waited for: the members of the record, and those of every proposal that may yet become
-//!   the record. A peer is proposed only when it holds all that is committed, and commits wait for it from before then.
+//! - Whoever may be promoted is waited for: the members of the record, and those of every proposal
+//!   that may yet become the record. A peer is proposed only when it holds all that is committed,
+//!   and commits wait for it from before then.
 //! - `committed` never goes back, and nothing beyond what all of those have received is in it.
-//! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure does not end, unless the
-//!   record bounds it, too.
-//! - Nobody is proposed to leave the set unless the coordinator has answered a question that was asked since that is due: where its answers
-//!   are lost, and not what it is asked, the record would change unseen, and nobody could serve.
+//! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure
+//!   does not end, unless the record bounds it, too.
+//! - Nobody is proposed to leave the set unless the coordinator has answered a question that was
+//!   asked since that is due: where its answers are lost, and not what it is asked, the record
+//!   would change unseen, and nobody could serve.
 //! - A peer that says its state is not what its log says is in no record that is proposed.
-//! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer waited for.
+//! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer
+//!   waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,10 +31,11 @@ struct Peer {
     applied: u64,
     /// Own send time of the newest beacon that it answered.
     echo_ms: Millis,
-    /// Since when it is asked as often as today. What it answered before was sent less often, maybe.
+    /// Since when it is asked as often as today. What it answered before was sent less often,
+    /// maybe.
     timed_ms: Millis,
-    /// Where the log ended at a moment, and that moment. Moves on when the peer has received up to there: so a peer whose mark
-    /// is old lacks something that is at least as old.
+    /// Where the log ended at a moment, and that moment. Moves on when the peer has received up to
+    /// there: so a peer whose mark is old lacks something that is at least as old.
     mark: (u64, Millis),
     /// It was too slow: not let in again before this.
     barred_until: Millis,
@@ -53,8 +57,8 @@ pub(crate) struct Answer {
     pub(crate) sound: bool,
 }
 
-/// For how long an answered message lets the primary answer clients: each message says so, and the peer that answered it waits
-/// for that before it claims. The tenure may have changed in between.
+/// For how long an answered message lets the primary answer clients: each message says so, and the
+/// peer that answered it waits for that before it claims. The tenure may have changed in between.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Asks {
     /// Messages after this moment ask for the tenure of today.
@@ -122,7 +126,8 @@ pub(crate) struct Leading {
     joining: Option<Incarnation>,
     /// Proposed on top of `known`, and not known to have failed for good.
     proposed: Vec<ConfigRecord>,
-    /// Whose receipt an acknowledgement needs, and whose answers the tenure: derived from the three above.
+    /// Whose receipt an acknowledgement needs, and whose answers the tenure: derived from the three
+    /// above.
     required: Vec<Incarnation>,
 }
 
@@ -168,7 +173,8 @@ impl Leading {
         self.required = required.into_iter().collect();
     }
 
-    /// Until when answers may go out, for all that is known now. `Millis::MAX`: nobody else can be promoted.
+    /// Until when answers may go out, for all that is known now. `Millis::MAX`: nobody else can be
+    /// promoted.
     pub(crate) fn tenure_until(&self, timing: &Timing) -> Millis {
         let granted = |peer: &Peer| peer.echo_ms + self.asks.granted_ms(peer.echo_ms, timing);
         let until = |peer| self.peers.get(peer).map_or(0, granted);
@@ -179,16 +185,18 @@ impl Leading {
         self.known.record.confirm_within_ms.map(|within| self.confirmed_ms.saturating_add(within))
     }
 
-    /// It answers nobody since the coordinator does not confirm it, and somebody else of the set may be luckier. What it has taken
-    /// gets a moment to reach them: what they lack then would cost it a full sync.
+    /// It answers nobody since the coordinator does not confirm it, and somebody else of the set
+    /// may be luckier. What it has taken gets a moment to reach them: what they lack then would
+    /// cost it a full sync.
     pub(crate) fn is_to_step_aside(&self, now: Millis, timing: &Timing) -> bool {
         let grace_ms = if self.committed == self.appended { 0 } else { timing.tenure_ms };
         let is_over = self.confirmed_until().is_some_and(|until| now >= until.saturating_add(grace_ms));
         is_over && self.sets().any(|insync| insync.len() > 1)
     }
 
-    /// The right to answer holds at this moment, and each member that it rests on has answered a message that carried the version
-    /// of the record: no other member can have begun a later epoch by now, nor will one on a record that is older than this one.
+    /// The right to answer holds at this moment, and each member that it rests on has answered a
+    /// message that carried the version of the record: no other member can have begun a later epoch
+    /// by now, nor will one on a record that is older than this one.
     pub(crate) fn may_restore(&self, now: Millis, timing: &Timing) -> bool {
         let has_seen = |who| self.peers.get(who).is_some_and(|peer| peer.echo_ms > self.known_ms);
         now < self.tenure_until(timing) && self.required.iter().all(has_seen)
@@ -244,16 +252,18 @@ impl Leading {
         self.peers.get(&who).map(|peer| (peer.received, peer.echo_ms))
     }
 
-    /// It is in the set, and in that of every proposal that may be the record's by now, and says that it is sound.
+    /// It is in the set, and in that of every proposal that may be the record's by now, and says
+    /// that it is sound.
     pub(crate) fn may_succeed(&self, who: Incarnation) -> bool {
         who != self.me
             && self.sets().all(|insync| insync.contains(&who))
             && self.peers.get(&who).is_some_and(|peer| peer.sound)
     }
 
-    /// The lowest seq that a peer of the set still lacks: it is kept, and writes wait for room if need be, until the lag limits
-    /// have taken that peer out of the set. A set that was proposed may be the record's by now. Peers that catch up or join hold
-    /// nothing up before that: they find as much of the log as its bounds allow, and get a full sync when that was not enough.
+    /// The lowest seq that a peer of the set still lacks: it is kept, and writes wait for room if
+    /// need be, until the lag limits have taken that peer out of the set. A set that was proposed
+    /// may be the record's by now. Peers that catch up or join hold nothing up before that: they
+    /// find as much of the log as its bounds allow, and get a full sync when that was not enough.
     pub(crate) fn needed_seq(&self) -> Option<u64> {
         let peers = self.sets().flatten().filter(|who| **who != self.me);
         peers.map(|who| self.peers.get(who).map_or(0, |peer| peer.received) + 1).min()
@@ -265,8 +275,9 @@ impl Leading {
         Some(if peer.received >= self.appended { 0 } else { now.saturating_sub(peer.mark.1) })
     }
 
-    /// The swap that is due, if one is. One at a time. A proposal that may still happen, or has happened unseen, is settled
-    /// by swapping the record with itself: that moves the revision on, or is refused and shows that it has moved.
+    /// The swap that is due, if one is. One at a time. A proposal that may still happen, or has
+    /// happened unseen, is settled by swapping the record with itself: that moves the revision on,
+    /// or is refused and shows that it has moved.
     pub(crate) fn wanted_change(&mut self, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
         let unsettled = !self.proposed.is_empty();
         let changed = self.changed_set(now, timing).or_else(|| self.changed_timing(timing));
@@ -357,8 +368,9 @@ impl Leading {
 
     fn bar(&mut self, who: Incarnation, now: Millis, timing: &Timing) {
         if let Some(peer) = self.peers.get_mut(&who) {
-            // A peer that went silent and speaks again may come back at once; one that was too slow may not, nor one that falls
-            // silent again and again: that is what a link looks like which is too slow for its answers.
+            // A peer that went silent and speaks again may come back at once; one that was too slow
+            // may not, nor one that falls silent again and again: that is what a link looks like
+            // which is too slow for its answers.
             let is_silent = peer.is_silent(now, timing);
             if !peer.sound {
                 // It says by itself when it is sound again.
@@ -384,8 +396,9 @@ impl Leading {
         }
     }
 
-    /// The record of this epoch, by an answer to what was asked at `asked_ms`. With a later version: whatever was proposed on an
-    /// earlier one can't happen any more. The store may have given the same one another revision.
+    /// The record of this epoch, by an answer to what was asked at `asked_ms`. With a later
+    /// version: whatever was proposed on an earlier one can't happen any more. The store may have
+    /// given the same one another revision.
     pub(crate) fn on_known(&mut self, known: Versioned, asked_ms: Millis, now: Millis) -> bool {
         self.confirmed_ms = self.confirmed_ms.max(asked_ms);
         if known.record.version > self.known.record.version {

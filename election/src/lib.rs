@@ -1,4 +1,5 @@
-//! Who is the primary: the config record, roles, tenure. After PacificA, with a coordinator that keeps one record.
+//! Who is the primary: the config record, roles, tenure. After PacificA, with a coordinator that
+//! keeps one record.
 //!
 //! | file | decides |
 //! |---|---|
@@ -10,7 +11,8 @@
 //! | `ttl_clock` | which time counts for the TTLs of what the primary keeps |
 //! | `two_clocks` | what time it is, where a host has two clocks |
 //!
-//! *Invariant:* pure. Times are arguments, there is no randomness and no iteration order that differs between runs.
+//! *Invariant:* pure. Times are arguments, there is no randomness and no iteration order that
+//! differs between runs.
 //!
 //! Deliberately absent: the coordinator itself, connections, the log.
 

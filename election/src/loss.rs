@@ -1,14 +1,16 @@
-//! Whether a coordinator shows what its members have seen, or something older: it was emptied, restored from a backup, or is
-//! another one than before.
+//! Whether a coordinator shows what its members have seen, or something older: it was emptied,
+//! restored from a backup, or is another one than before.
 //!
-//! What is known of the cluster only grows: each swap raises the version of the record, and a primary tells its peers the version
-//! that it leads under. So a record that is gone, that is older than what was known when the question was asked, or that was
-//! written to another store than the one that shows it, means that the coordinator has lost data. So does a record that is older
-//! than what another member that is present says to have seen. A member takes no part in that: it claims nothing and founds
-//! nothing on it. A primary that may answer at that moment writes the record again.
+//! What is known of the cluster only grows: each swap raises the version of the record, and a
+//! primary tells its peers the version that it leads under. So a record that is gone, that is older
+//! than what was known when the question was asked, or that was written to another store than the
+//! one that shows it, means that the coordinator has lost data. So does a record that is older than
+//! what another member that is present says to have seen. A member takes no part in that: it claims
+//! nothing and founds nothing on it. A primary that may answer at that moment writes the record
+//! again.
 //!
-//! Deliberately absent: a member that saw only what a backup of the same store shows, while no member can be seen that saw more.
-//! It cannot know better.
+//! Deliberately absent: a member that saw only what a backup of the same store shows, while no
+//! member can be seen that saw more. It cannot know better.
 
 use crate::record::{ConfigRecord, Seen, Versioned};
 
@@ -18,11 +20,13 @@ pub struct Look {
     pub record: Option<Versioned>,
     /// What the store calls itself. 0: it has no name.
     pub store: u64,
-    /// The newest that another member of the record's cluster says to have seen which was present right before the record was
-    /// read; without a record: of any cluster. `None`: each of them says that it holds nothing. A member that leads need not ask.
+    /// The newest that another member of the record's cluster says to have seen which was present
+    /// right before the record was read; without a record: of any cluster. `None`: each of them
+    /// says that it holds nothing. A member that leads need not ask.
     pub others: Option<Seen>,
-    /// This member itself was present then, and no member that holds another cluster. If it was not, the store may have forgotten
-    /// the others, too: nothing is begun with nothing on such a look.
+    /// This member itself was present then, and no member that holds another cluster. If it was
+    /// not, the store may have forgotten the others, too: nothing is begun with nothing on such a
+    /// look.
     pub is_present: bool,
 }
 
@@ -51,7 +55,8 @@ pub(crate) enum Shown {
     Lost(Lost),
 }
 
-/// The newest that a member knows. Epoch and version may come from different sources: each only grows.
+/// The newest that a member knows. Epoch and version may come from different sources: each only
+/// grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) cluster_id: Option<u128>,

@@ -1,4 +1,5 @@
-//! One member's part in the election: from events to actions, without a clock, a socket or a random number.
+//! One member's part in the election: from events to actions, without a clock, a socket or a random
+//! number.
 //!
 //! ```text
 //!             ┌── no record ─────────────────────────────► claim ──swap won──► Leading
@@ -9,23 +10,29 @@
 //! ```
 //!
 //! Rules that keep it safe (docs: ARCHITECTURE.md):
-//! - A member that claims has waited out the tenure that it gave by its newest answer: a message says for how long its answer lets
-//!   the primary answer clients, and a primary that asks for less counts on no more by an earlier one. So by then the one that led
-//!   before has none, whatever the record says. The member answers no other one until its claim is decided.
+//! - A member that claims has waited out the tenure that it gave by its newest answer: a message
+//!   says for how long its answer lets the primary answer clients, and a primary that asks for less
+//!   counts on no more by an earlier one. So by then the one that led before has none, whatever the
+//!   record says. The member answers no other one until its claim is decided.
 //! - Claims and changes of the set compare the same revision: exactly one wins.
-//! - A swap whose outcome is unknown may still happen, until the record has moved on. Nothing rests on its failure.
-//! - Only a primary that is known to answer nobody any more is not waited for: it said so itself, in its last message, or
-//!   the kernel says that its process has ended. Silence and broken streams prove nothing.
+//! - A swap whose outcome is unknown may still happen, until the record has moved on. Nothing rests
+//!   on its failure.
+//! - Only a primary that is known to answer nobody any more is not waited for: it said so itself,
+//!   in its last message, or the kernel says that its process has ended. Silence and broken streams
+//!   prove nothing.
 //! - A member whose state is not what its log says claims nothing, and leaves the set.
-//! - A primary looks at the record now and then: somebody may have led since, of whom it has heard nothing. Where the record bounds it
-//!   by the coordinator and nobody answers in time, it makes way for the others of the set.
-//! - A member that knows of something newer than the coordinator shows claims nothing on that. A primary that may answer at that
-//!   moment writes the record again, under a later epoch; it makes way only for a member that it has waited for with every commit.
-//! - A first record is made only where no member that is present holds anything, looked at for as long as a member that lives may
-//!   need to be seen again.
-//! - Whoever was not in the set begins only with nothing, and only when all who were are known to have ended; or, where the
-//!   record bounds its primary by the coordinator, when nobody has led for long. Such a claim may meet a living primary, so
-//!   whoever wins it leads only when that one's last confirmation is too old for any answer.
+//! - A primary looks at the record now and then: somebody may have led since, of whom it has heard
+//!   nothing. Where the record bounds it by the coordinator and nobody answers in time, it makes
+//!   way for the others of the set.
+//! - A member that knows of something newer than the coordinator shows claims nothing on that. A
+//!   primary that may answer at that moment writes the record again, under a later epoch; it makes
+//!   way only for a member that it has waited for with every commit.
+//! - A first record is made only where no member that is present holds anything, looked at for as
+//!   long as a member that lives may need to be seen again.
+//! - Whoever was not in the set begins only with nothing, and only when all who were are known to
+//!   have ended; or, where the record bounds its primary by the coordinator, when nobody has led
+//!   for long. Such a claim may meet a living primary, so whoever wins it leads only when that
+//!   one's last confirmation is too old for any answer.
 //!
 //! Deliberately absent: the log itself, connections, what a client sees.
 
@@ -40,13 +47,13 @@ use crate::timing::{Millis, Pace, Timing, outlasts_ms};
 pub enum Event {
     /// Comes at least every few milliseconds.
     Tick,
-    /// Of the time that `now` has counted, so much more may not have passed ([`crate::Moment::behind_ms`]). Comes before whatever
-    /// else happens at that moment.
+    /// Of the time that `now` has counted, so much more may not have passed
+    /// ([`crate::Moment::behind_ms`]). Comes before whatever else happens at that moment.
     FellBehind(Millis),
     /// The coordinator's answer to [`Action::Read`].
     Read(Look),
-    /// Somebody who is alive says at the coordinator that it leads this epoch. Comes before the answer to the read. To be looked
-    /// for under [`Unclean::ColdAfter`].
+    /// Somebody who is alive says at the coordinator that it leads this epoch. Comes before the
+    /// answer to the read. To be looked for under [`Unclean::ColdAfter`].
     Announced { epoch: u64 },
     /// Nobody says so. Likewise.
     NobodyAnnounced,
@@ -56,14 +63,16 @@ pub enum Event {
     SwapRefused,
     /// No answer, an error, a time-out. A swap may have happened, or still happen.
     NoAnswer,
-    /// As a standby: a message of the primary of `epoch`, which leads under this version of the record, sent at `sent_ms` of its
-    /// clock. Answered, it lets that one answer clients until `tenure_ms` after that.
+    /// As a standby: a message of the primary of `epoch`, which leads under this version of the
+    /// record, sent at `sent_ms` of its clock. Answered, it lets that one answer clients until
+    /// `tenure_ms` after that.
     Heard { from: Incarnation, epoch: u64, version: u64, sent_ms: Millis, tenure_ms: Millis },
-    /// As a standby: the stream from the primary of `epoch` broke. A reason to hurry, no proof of anything.
+    /// As a standby: the stream from the primary of `epoch` broke. A reason to hurry, no proof of
+    /// anything.
     StreamBroken { from: Incarnation, epoch: u64 },
-    /// As the primary: a peer of this epoch holds everything up to `received`, of which its state has what is up to `applied`, and
-    /// answers what was sent at `echo_ms`. It is not `sound` while its state is not what the log says: then it must not be in the
-    /// set.
+    /// As the primary: a peer of this epoch holds everything up to `received`, of which its state
+    /// has what is up to `applied`, and answers what was sent at `echo_ms`. It is not `sound` while
+    /// its state is not what the log says: then it must not be in the set.
     Answered { from: Incarnation, epoch: u64, received: u64, applied: u64, echo_ms: Millis, sound: bool },
     /// As the primary: the stream from a peer of this epoch broke, and no other one of it is open.
     PeerGone { who: Incarnation, epoch: u64 },
@@ -71,24 +80,29 @@ pub enum Event {
     Appended(u64),
     /// As a standby: what is held now, on disk or in memory.
     Held(u64),
-    /// Whether this member's own state is what its log says, for all that is known. While it is not, it claims nothing.
+    /// Whether this member's own state is what its log says, for all that is known. While it is
+    /// not, it claims nothing.
     Sound(bool),
-    /// The coordinator says that the record may have changed: a hint, which may come late, for nothing, or not at all.
+    /// The coordinator says that the record may have changed: a hint, which may come late, for
+    /// nothing, or not at all.
     Hint,
-    /// Another member, which has proven who it is, knows of a later epoch: a reason to look at the record, and no more.
+    /// Another member, which has proven who it is, knows of a later epoch: a reason to look at the
+    /// record, and no more.
     LaterEpoch { from: Incarnation, epoch: u64 },
-    /// As the primary: an operator wants all members to go by this. Done when [`Member::timing`] says so. It is valid.
+    /// As the primary: an operator wants all members to go by this. Done when [`Member::timing`]
+    /// says so. It is valid.
     Retime(Timing),
     /// As the primary: lead no more. Somebody in the set is told so, and may take over at once.
     Resign,
-    /// This process is about to end. It answers no peer and claims nothing from here on, so that it leaves the set while others
-    /// can still take it out; a member that leads does so once it stops leading. It goes on to look who leads. A claim that is
-    /// under way is decided all the same.
+    /// This process is about to end. It answers no peer and claims nothing from here on, so that it
+    /// leaves the set while others can still take it out; a member that leads does so once it stops
+    /// leading. It goes on to look who leads. A claim that is under way is decided all the same.
     Retire,
-    /// As a standby: the primary of `epoch` said in its last message that it answers nobody any more, and left it to this
-    /// member to take over.
+    /// As a standby: the primary of `epoch` said in its last message that it answers nobody any
+    /// more, and left it to this member to take over.
     Resigned { from: Incarnation, epoch: u64 },
-    /// The process that was this incarnation has ended. Proof, not a guess; taken back when that incarnation is heard.
+    /// The process that was this incarnation has ended. Proof, not a guess; taken back when that
+    /// incarnation is heard.
     ProvenDead(Incarnation),
 }
 
@@ -111,8 +125,8 @@ pub enum Action {
         epoch: u64,
         echo_ms: Millis,
     },
-    /// Be the primary: all that is held is committed, alone. Apply it, begin the epoch in the log, serve. What was held before
-    /// [`Member::born`] is dropped first.
+    /// Be the primary: all that is held is committed, alone. Apply it, begin the epoch in the log,
+    /// serve. What was held before [`Member::born`] is dropped first.
     Lead {
         epoch: u64,
     },
@@ -125,12 +139,13 @@ pub enum Action {
         epoch: u64,
         by: u64,
     },
-    /// For people: it leads no more, since the coordinator has not confirmed in time that it does. [`Action::Depose`] follows.
+    /// For people: it leads no more, since the coordinator has not confirmed in time that it does.
+    /// [`Action::Depose`] follows.
     Unconfirmed {
         epoch: u64,
     },
-    /// For people: what the coordinator shows is not what was seen. `known`: by this member; nothing where it has seen nothing and
-    /// others have.
+    /// For people: what the coordinator shows is not what was seen. `known`: by this member;
+    /// nothing where it has seen nothing and others have.
     CoordinatorLostData {
         lost: Lost,
         known: Option<Seen>,
@@ -142,20 +157,23 @@ pub enum Action {
     },
 }
 
-/// What becomes of a cluster of which every member that held anything acknowledged is known to have ended.
+/// What becomes of a cluster of which every member that held anything acknowledged is known to have
+/// ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unclean {
     /// It stays down until one of them is back with its state, or a person decides.
     Wait,
     /// Another member begins with nothing. Never with what it happens to hold: that may be stale.
     Cold,
-    /// As [`Unclean::Cold`], and also where nobody knows that they have ended, but nobody has led for `after_ms`. So that this is
-    /// safe, a primary must hear from the coordinator every `confirm_within_ms`, or it stops answering.
+    /// As [`Unclean::Cold`], and also where nobody knows that they have ended, but nobody has led
+    /// for `after_ms`. So that this is safe, a primary must hear from the coordinator every
+    /// `confirm_within_ms`, or it stops answering.
     ColdAfter { after_ms: Millis, confirm_within_ms: Millis },
 }
 
 impl Unclean {
-    /// Whether a member must hear at each look at the record whether somebody leads ([`Event::Announced`]).
+    /// Whether a member must hear at each look at the record whether somebody leads
+    /// ([`Event::Announced`]).
     pub fn asks_who_leads(self) -> bool {
         matches!(self, Unclean::ColdAfter { .. })
     }
@@ -174,15 +192,17 @@ impl Unclean {
 pub struct Founding {
     /// It may make the first record of a cluster. Else it waits until there is one.
     pub allowed: bool,
-    /// For so long it looks first, for a record and for members that hold something: after the coordinator has lost its data, a
-    /// member that lives may take so long to be seen again. Also before it begins a later epoch with nothing.
+    /// For so long it looks first, for a record and for members that hold something: after the
+    /// coordinator has lost its data, a member that lives may take so long to be seen again. Also
+    /// before it begins a later epoch with nothing.
     pub after_ms: Millis,
 }
 
 /// What a member is started with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Start {
-    /// What it goes by until it has seen a record that says what all go by; the first record of a cluster says this.
+    /// What it goes by until it has seen a record that says what all go by; the first record of a
+    /// cluster says this.
     pub timing: Timing,
     pub pace: Pace,
     pub unclean: Unclean,
@@ -193,7 +213,8 @@ pub struct Start {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Asked {
     Nothing,
-    /// With what was known then. An answer may be older than what was heard since, but not than that.
+    /// With what was known then. An answer may be older than what was heard since, but not than
+    /// that.
     Read {
         known: Known,
         at: Millis,
@@ -222,7 +243,8 @@ struct Claim {
     won_at: Option<Millis>,
 }
 
-/// Nobody led when the coordinator was asked, again and again, and the record was the same: a change would be a sign of life.
+/// Nobody led when the coordinator was asked, again and again, and the record was the same: a
+/// change would be a sign of life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Vacancy {
     revision: u64,
@@ -230,7 +252,8 @@ struct Vacancy {
     seen: Millis,
 }
 
-/// It was so each time that the coordinator was asked, and it was asked again and again: a member that stood still has not looked.
+/// It was so each time that the coordinator was asked, and it was asked again and again: a member
+/// that stood still has not looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Stretch {
     since: Millis,
@@ -238,7 +261,8 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// So it was at `now` again. A first look counts from its answer: the host may have stood still since the question.
+    /// So it was at `now` again. A first look counts from its answer: the host may have stood still
+    /// since the question.
     fn goes_on(before: Option<Stretch>, now: Millis, pause_max: Millis) -> Stretch {
         let since = before.filter(|before| now <= before.seen + pause_max).map_or(now, |before| before.since);
         Stretch { since, seen: now }
@@ -270,7 +294,8 @@ pub struct Member {
     presence: Option<Stretch>,
     claim: Option<Claim>,
     heard_ms: Millis,
-    /// From here on no primary counts on an answer of this member. At the start: a tenure from now, for all it knows.
+    /// From here on no primary counts on an answer of this member. At the start: a tenure from now,
+    /// for all it knows.
     free_ms: Millis,
     known: Known,
     held: u64,
@@ -278,7 +303,8 @@ pub struct Member {
     born: u64,
     /// No primary up to this epoch answers anybody any more, and this member may say so.
     vacant_epoch: u64,
-    /// What the coordinator said last of who leads, until the record comes: an epoch, or 0 for nobody.
+    /// What the coordinator said last of who leads, until the record comes: an epoch, or 0 for
+    /// nobody.
     announced: Option<u64>,
     vacancy: Option<Vacancy>,
     /// Those of the last record seen that have ended for good.
@@ -342,9 +368,10 @@ impl Member {
         &self.timing
     }
 
-    /// The last epoch that this member began with nothing, since everybody who held anything acknowledged was lost. What it held
-    /// before may be stale, and is to be dropped before anything else is done with it: whether it still leads that epoch by then,
-    /// follows somebody, or leads a later one. 0: there was none.
+    /// The last epoch that this member began with nothing, since everybody who held anything
+    /// acknowledged was lost. What it held before may be stale, and is to be dropped before
+    /// anything else is done with it: whether it still leads that epoch by then, follows somebody,
+    /// or leads a later one. 0: there was none.
     pub fn born(&self) -> u64 {
         self.born
     }
@@ -358,8 +385,8 @@ impl Member {
         self.leading().map(Leading::epoch)
     }
 
-    /// Before this moment answers may go out, for all that is known now. To be looked at after the work, right before the
-    /// answer. 0: never.
+    /// Before this moment answers may go out, for all that is known now. To be looked at after the
+    /// work, right before the answer. 0: never.
     pub fn tenure_until(&self) -> Millis {
         self.leading().map_or(0, |leading| leading.tenure_until(&self.timing))
     }
@@ -374,12 +401,14 @@ impl Member {
         self.leading().map(|leading| &leading.known)
     }
 
-    /// As the primary: what a peer has received, and when the beacon was sent that it answered last.
+    /// As the primary: what a peer has received, and when the beacon was sent that it answered
+    /// last.
     pub fn peer(&self, who: Incarnation) -> Option<(u64, Millis)> {
         self.leading().and_then(|leading| leading.peer(who))
     }
 
-    /// As the primary: whether `who` could take over, should this member resign now. To be asked right before.
+    /// As the primary: whether `who` could take over, should this member resign now. To be asked
+    /// right before.
     pub fn may_succeed(&self, who: Incarnation) -> bool {
         self.leading().is_some_and(|leading| leading.may_succeed(who))
     }
@@ -389,13 +418,14 @@ impl Member {
         self.leading().and_then(|leading| leading.lag_ms(who, now))
     }
 
-    /// As the primary: from where on its log must be kept for the peers of the set. `None`: nobody needs any of it.
+    /// As the primary: from where on its log must be kept for the peers of the set. `None`: nobody
+    /// needs any of it.
     pub fn needed_seq(&self) -> Option<u64> {
         self.leading().and_then(Leading::needed_seq)
     }
 
-    /// The newest that this member knows of its cluster: for its presence, so that no other member founds a second one. `None`: it
-    /// has seen no record.
+    /// The newest that this member knows of its cluster: for its presence, so that no other member
+    /// founds a second one. `None`: it has seen no record.
     pub fn seen(&self) -> Option<Seen> {
         self.known.seen()
     }
@@ -414,7 +444,8 @@ impl Member {
         self.claim.is_some()
     }
 
-    /// Whether a message of the primary of `epoch` would be taken and answered. Asked before its entries are touched.
+    /// Whether a message of the primary of `epoch` would be taken and answered. Asked before its
+    /// entries are touched.
     pub fn would_answer(&self, epoch: u64) -> bool {
         epoch >= self.known.epoch && self.claim.is_none() && self.leading().is_none() && !self.retired
     }
@@ -428,7 +459,8 @@ impl Member {
             Event::SwapRefused => self.on_undecided(now),
             Event::NoAnswer => {
                 if matches!(self.asked, Asked::Swap { .. }) {
-                    // The coordinator may be in trouble: somebody who leads could not say so either.
+                    // The coordinator may be in trouble: somebody who leads could not say so
+                    // either.
                     self.vacancy = None;
                 }
                 self.on_undecided(now + self.pace.ask_again_ms);
@@ -511,12 +543,14 @@ impl Member {
         self.emptiness.iter_mut().chain(&mut self.presence).for_each(|stretch| later(&mut stretch.since));
     }
 
-    /// Its last answers are out, or never will be. If nobody takes over, it may claim again like any other member.
+    /// Its last answers are out, or never will be. If nobody takes over, it may claim again like
+    /// any other member.
     fn on_resign(&mut self, now: Millis, out: &mut Vec<Action>) {
         let Role::Leading(leading) = &self.role else { return };
         let (epoch, primary) = (leading.epoch(), leading.known.record.primary);
         self.role = Role::Following { primary, epoch };
-        // Nothing will be heard until somebody else leads: look at the record at once, and again and again.
+        // Nothing will be heard until somebody else leads: look at the record at once, and again
+        // and again.
         self.heard_ms = now.saturating_sub(self.timing.silence_ms);
         self.free_ms = self.free_ms.max(now + self.timing.takeover_wait_ms());
         out.push(Action::Depose { epoch, by: epoch });
@@ -524,7 +558,8 @@ impl Member {
 
     fn on_hint(&mut self, now: Millis) {
         if self.leading().is_some() {
-            // Its own swaps tell it nearly all that there is to know, and fail when another member has led since.
+            // Its own swaps tell it nearly all that there is to know, and fail when another member
+            // has led since.
             self.look_at = self.look_at.min(now);
             return;
         }
@@ -548,7 +583,8 @@ impl Member {
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
         if let Role::Leading(leading) = &self.role
             && leading.is_to_step_aside(now, &self.timing)
-            // Nobody could take over; and as long as it says that it leads, nobody takes this for a new cluster.
+            // Nobody could take over; and as long as it says that it leads, nobody takes this for a
+            // new cluster.
             && self.lost.is_none()
         {
             out.push(Action::Unconfirmed { epoch: leading.epoch() });
@@ -630,14 +666,16 @@ impl Member {
         }
     }
 
-    /// A primary knows the record of its version to the letter. It makes way, whatever the version, for a member that it has waited
-    /// for with every commit; to no other one that leads by a record which does not follow from its own.
+    /// A primary knows the record of its version to the letter. It makes way, whatever the version,
+    /// for a member that it has waited for with every commit; to no other one that leads by a
+    /// record which does not follow from its own.
     fn as_primary(&mut self, shown: Shown, found: Option<&Versioned>) -> Shown {
         let Role::Leading(leading) = &self.role else { return shown };
         let Some(found) = found.filter(|_| shown != Shown::Lost(Lost::AnotherCluster)) else { return shown };
         let known = &leading.known.record;
         let is_later = found.record.epoch > known.epoch;
-        // An epoch has one primary: only a hand at the coordinator can have written another one into it.
+        // An epoch has one primary: only a hand at the coordinator can have written another one
+        // into it.
         if !is_later && found.record.primary != self.me {
             return Shown::Lost(Lost::RolledBack);
         }
@@ -654,14 +692,16 @@ impl Member {
         }
     }
 
-    /// Nothing is claimed on it. A primary whose right to answer holds now writes its record again: see [`Leading::may_restore`].
+    /// Nothing is claimed on it. A primary whose right to answer holds now writes its record again:
+    /// see [`Leading::may_restore`].
     fn on_lost(&mut self, lost: Lost, found: Option<Versioned>, now: Millis, out: &mut Vec<Action>) {
         (self.lost, self.unsure) = (Some(lost), true);
         let seen = |found: &Versioned| found.record.seen();
         out.push(Action::CoordinatorLostData { lost, known: self.known.seen(), found: found.as_ref().map(seen) });
         let Role::Leading(leading) = &self.role else { return };
-        // Of two clusters neither yields: an operator decides. And a store that is another one may have come up beside the old one,
-        // which others still see: it must have answered alone for a while.
+        // Of two clusters neither yields: an operator decides. And a store that is another one may
+        // have come up beside the old one, which others still see: it must have answered alone for
+        // a while.
         let is_same_store = leading.known.record.store == self.store;
         let has_settled = now >= self.store_since.saturating_add(self.founding.after_ms);
         let may_restore = (is_same_store || has_settled) && leading.may_restore(now, &self.timing);
@@ -692,7 +732,8 @@ impl Member {
         }
     }
 
-    /// What was said of who leads counts for as long as it is said again and again: this member may have stood still, too.
+    /// What was said of who leads counts for as long as it is said again and again: this member may
+    /// have stood still, too.
     fn note_vacancy(&mut self, found: Option<&Versioned>, now: Millis) {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return };
         // Now and then nobody says anything.
@@ -705,8 +746,8 @@ impl Member {
         });
     }
 
-    /// Nobody has led for so long that this member may begin anew: then, how long a primary that lives all the same may go on to
-    /// answer.
+    /// Nobody has led for so long that this member may begin anew: then, how long a primary that
+    /// lives all the same may go on to answer.
     fn left_alone(&self, known: &Versioned, now: Millis) -> Option<Millis> {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return None };
         let within = known.record.confirm_within_ms?;
@@ -785,7 +826,8 @@ impl Member {
             return self.claim(Some(known), to, wait_ms, now, out);
         }
         if self.retired || !may_claim {
-            // A claim that it would not make again must not happen later either: while it may, nobody is answered.
+            // A claim that it would not make again must not happen later either: while it may,
+            // nobody is answered.
             if self.claim.is_some() {
                 let to = known.record.renewed();
                 self.swap(Some(known), to, now, out);
@@ -813,7 +855,8 @@ impl Member {
         now: Millis,
         out: &mut Vec<Action>,
     ) {
-        // Somebody who is waited for may outlive whoever waits: the next one must know for how long.
+        // Somebody who is waited for may outlive whoever waits: the next one must know for how
+        // long.
         let inherited = to.confirm_within_ms.filter(|_| wait_ms > 0);
         let to = to.confirmed_within(self.unclean.confirm_within_ms().max(inherited));
         self.claim = Some(Claim { expect: expect.clone(), to: to.clone(), wait_ms, won_at: None });
@@ -828,13 +871,15 @@ impl Member {
     fn lead(&mut self, known: Versioned, confirmed_ms: Millis, now: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
         if let Role::Leading(before) = &self.role {
-            // It has written its record again: calls that wait are asked for anew in the later epoch.
+            // It has written its record again: calls that wait are asked for anew in the later
+            // epoch.
             out.push(Action::Depose { epoch: before.epoch(), by: epoch });
         }
         self.claim = None;
         self.dead.clear();
         self.vacancy = None;
-        // Of a cluster's first epoch there was nothing before, and whoever creates the record has nothing.
+        // Of a cluster's first epoch there was nothing before, and whoever creates the record has
+        // nothing.
         if known.record.begins_anew() {
             self.born = epoch;
             self.held = 0;
@@ -844,8 +889,8 @@ impl Member {
         out.push(Action::Lead { epoch });
     }
 
-    /// Every answer lets the primary answer clients for a tenure. So none goes out while a claim may still happen, and
-    /// none to an epoch that is known to be over.
+    /// Every answer lets the primary answer clients for a tenure. So none goes out while a claim
+    /// may still happen, and none to an epoch that is known to be over.
     fn on_heard(
         &mut self,
         from: Incarnation,

@@ -75,7 +75,8 @@ fn leader() -> Member {
     member
 }
 
-/// What a primary does that is to take a peer out of the set: it looks first whether the coordinator still answers it.
+/// What a primary does that is to take a peer out of the set: it looks first whether the
+/// coordinator still answers it.
 fn looks_and_then(member: &mut Member, now: Millis) -> Vec<Action> {
     let known = member.record().cloned();
     assert_eq!(feed(member, Event::Tick, now), [Action::Read]);
@@ -245,8 +246,8 @@ fn leader_of_two() -> Member {
     member
 }
 
-/// The coordinator hears it, and it does not hear the coordinator: then the record must not change unseen, so that its standby,
-/// which the record names, takes over.
+/// The coordinator hears it, and it does not hear the coordinator: then the record must not change
+/// unseen, so that its standby, which the record names, takes over.
 #[test]
 fn primary_that_the_coordinator_does_not_answer_proposes_nobody_out_of_the_set() {
     let mut member = leader_of_two();
@@ -264,8 +265,8 @@ fn primary_that_the_coordinator_does_not_answer_proposes_nobody_out_of_the_set()
     );
 }
 
-/// What is left of that: its answers are lost from between the look and the swap on. Nobody can serve while that lasts, nothing is
-/// lost, and whichever link is whole again first is enough.
+/// What is left of that: its answers are lost from between the look and the swap on. Nobody can
+/// serve while that lasts, nothing is lost, and whichever link is whole again first is enough.
 #[test]
 fn swap_without_an_answer_leaves_nobody_that_may_serve_until_one_of_two_links_is_whole() {
     let cut_off = || {
@@ -283,7 +284,8 @@ fn swap_without_an_answer_leaves_nobody_that_may_serve_until_one_of_two_links_is
         (member, alone.clone())
     };
 
-    // The standby sees a record without itself: for all that it knows the primary is alone, and acknowledges.
+    // The standby sees a record without itself: for all that it knows the primary is alone, and
+    // acknowledges.
     let mut standby = standby();
     for now in (1600..5000).step_by(200) {
         assert_eq!(feed(&mut standby, Event::Tick, now), [Action::Read]);
@@ -933,7 +935,8 @@ fn a_bound_primary_answers_only_for_so_long_after_it_asked_and_still_led() {
     assert_eq!((member.leads(), member.tenure_until()), (Some(1), 7000 + 5000), "it led all the time, and goes on");
 }
 
-/// Looks every 50 ms, in `from..upto`, and is shown `known`, which nobody leads. Returns what it asked for but reads, and when.
+/// Looks every 50 ms, in `from..upto`, and is shown `known`, which nobody leads. Returns what it
+/// asked for but reads, and when.
 fn look(member: &mut Member, known: &Versioned, from: Millis, upto: Millis) -> Vec<(Action, Millis)> {
     let mut asked = Vec::new();
     for now in (from..upto).step_by(50) {
@@ -1013,7 +1016,8 @@ fn whoever_follows_somebody_who_began_anew_and_may_not_have_led_waits_as_long() 
         Versioned { record: ConfigRecord { insync: insync.iter().copied().collect(), ..reborn }, revision: 10 }
     };
     for (insync, unclean, waits_ms, bound_ms) in [
-        // It may have ended before it led: then the primary before it may still answer, and this one may end, too.
+        // It may have ended before it led: then the primary before it may still answer, and this
+        // one may end, too.
         (&[OTHER][..], Unclean::Cold, 5000 + 250 + 20, Some(5000)),
         (&[OTHER], Unclean::ColdAfter { after_ms: 12_000, confirm_within_ms: 2000 }, 5000 + 250 + 20, Some(5000)),
         (&[OTHER], Unclean::ColdAfter { after_ms: 20_000, confirm_within_ms: 9000 }, 5000 + 250 + 20, Some(9000)),

@@ -1,9 +1,10 @@
-//! The config record: the only truth about roles. It lives in the coordinator, outlives every lease, and is changed
-//! only by compare-and-swap on its revision.
+//! The config record: the only truth about roles. It lives in the coordinator, outlives every
+//! lease, and is changed only by compare-and-swap on its revision.
 //!
-//! Invariants of any two records that follow each other: the version rises; the epoch never falls; a change of the primary raises
-//! the epoch by one; the primary is in the in-sync set; a new primary was in the set before, or begins with nothing, and says so.
-//! A coordinator that was rolled back breaks the first of these, which is how its members notice.
+//! Invariants of any two records that follow each other: the version rises; the epoch never falls;
+//! a change of the primary raises the epoch by one; the primary is in the in-sync set; a new
+//! primary was in the set before, or begins with nothing, and says so. A coordinator that was
+//! rolled back breaks the first of these, which is how its members notice.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,8 +15,8 @@ use crate::timing::{Millis, Timing, outlasts_ms};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MemberId(pub u64);
 
-/// A member with one continuous memory. Whoever lost its state comes back as another incarnation: it is no longer the
-/// one in the set.
+/// A member with one continuous memory. Whoever lost its state comes back as another incarnation:
+/// it is no longer the one in the set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation {
     pub member: MemberId,
@@ -31,10 +32,11 @@ impl fmt::Debug for Incarnation {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigRecord {
     pub cluster_id: u128,
-    /// Rises with each swap. The store's own revision cannot stand for it: a store that was restored from a backup counts on from
-    /// the backup's revision, or from any other.
+    /// Rises with each swap. The store's own revision cannot stand for it: a store that was
+    /// restored from a backup counts on from the backup's revision, or from any other.
     pub version: u64,
-    /// The store that this was written to, as the store calls itself. In another store it is a copy. 0: unknown.
+    /// The store that this was written to, as the store calls itself. In another store it is a
+    /// copy. 0: unknown.
     pub store: u64,
     pub epoch: u64,
     pub primary: Incarnation,
@@ -42,12 +44,15 @@ pub struct ConfigRecord {
     pub insync: BTreeSet<Incarnation>,
     /// Lowest feature level among the members; a writer uses nothing above it.
     pub level: u32,
-    /// The epoch that began with nothing: 1, or a later one where every member of the set before was lost.
+    /// The epoch that began with nothing: 1, or a later one where every member of the set before
+    /// was lost.
     pub born: u64,
-    /// The primary of this epoch answers nobody for longer than this after it has asked for the record and was shown that it
-    /// still leads. `None`: the coordinator does not bound it, so nobody can tell from time alone that it has ended.
+    /// The primary of this epoch answers nobody for longer than this after it has asked for the
+    /// record and was shown that it still leads. `None`: the coordinator does not bound it, so
+    /// nobody can tell from time alone that it has ended.
     pub confirm_within_ms: Option<Millis>,
-    /// What all members go by. `None`: whoever wrote it could not know, and the primary adds what it goes by.
+    /// What all members go by. `None`: whoever wrote it could not know, and the primary adds what
+    /// it goes by.
     pub timing: Option<Timing>,
 }
 
@@ -72,7 +77,8 @@ impl ConfigRecord {
         self.primary == who || self.insync.contains(&who)
     }
 
-    /// Epochs and versions stay below this, so that counting on never overflows. What a coordinator shows beyond it is damage.
+    /// Epochs and versions stay below this, so that counting on never overflows. What a coordinator
+    /// shows beyond it is damage.
     pub const NUMBER_MAX: u64 = 1 << 62;
 
     pub fn first(cluster_id: u128, primary: Incarnation, level: u32) -> ConfigRecord {
@@ -100,7 +106,8 @@ impl ConfigRecord {
         ConfigRecord { version: self.version + 1, ..self.clone() }
     }
 
-    /// The same cluster goes on under its primary, in place of what a coordinator that has lost data shows.
+    /// The same cluster goes on under its primary, in place of what a coordinator that has lost
+    /// data shows.
     pub(crate) fn restored(&self, found: Option<&ConfigRecord>) -> ConfigRecord {
         let behind = |of: fn(&ConfigRecord) -> u64| of(self).max(found.map_or(0, of)) + 1;
         let (epoch, version) = (behind(|record| record.epoch), behind(|record| record.version));
@@ -148,8 +155,9 @@ impl ConfigRecord {
         self.born == self.epoch && self.epoch > 1
     }
 
-    /// For how long the primary of the epoch before may go on to answer, for all that this says. Whoever begins anew waits for
-    /// that, and may have ended before it was over; nobody else is in the set until it leads.
+    /// For how long the primary of the epoch before may go on to answer, for all that this says.
+    /// Whoever begins anew waits for that, and may have ended before it was over; nobody else is in
+    /// the set until it leads.
     pub(crate) fn outlasts_last_ms(&self) -> Millis {
         let may_wait = self.begins_anew() && self.insync.len() == 1;
         self.confirm_within_ms.filter(|_| may_wait).map_or(0, outlasts_ms)

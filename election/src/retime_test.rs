@@ -1,4 +1,5 @@
-//! What all members go by stands in the record; what an answer grants is what its message asked for.
+//! What all members go by stands in the record; what an answer grants is what its message asked
+//! for.
 
 use super::*;
 

@@ -1,14 +1,15 @@
 //! The time limits of a pair, and the relations between them that safety rests on.
 //!
-//! All times are milliseconds of one member's own time (see `two_clocks`). They are never
-//! compared between members; what compares is how long two of them say the same stretch lasted, and for that the
-//! waits below leave room.
+//! All times are milliseconds of one member's own time (see `two_clocks`). They are never compared
+//! between members; what compares is how long two of them say the same stretch lasted, and for that
+//! the waits below leave room.
 
 /// A moment on one member's clock.
 pub type Millis = u64;
 
-/// How long a member waits that must be sure that another's stretch of `ms` is over. Each of the two clocks may be off by 25 per mille,
-/// so one may count 1.025 / 0.975 of what the other one does, which is less than 20 / 19; and rounding and scheduling take their part.
+/// How long a member waits that must be sure that another's stretch of `ms` is over. Each of the
+/// two clocks may be off by 25 per mille, so one may count 1.025 / 0.975 of what the other one
+/// does, which is less than 20 / 19; and rounding and scheduling take their part.
 pub(crate) fn outlasts_ms(ms: Millis) -> Millis {
     ms.saturating_add(ms.div_ceil(19)).saturating_add(20)
 }
@@ -16,14 +17,16 @@ pub(crate) fn outlasts_ms(ms: Millis) -> Millis {
 /// What all members go by: it stands in the record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Timing {
-    /// The primary may answer until this long after the send time of the newest beacon that each in-sync peer answered.
+    /// The primary may answer until this long after the send time of the newest beacon that each
+    /// in-sync peer answered.
     pub tenure_ms: u64,
     /// How often a primary sends at least.
     pub beacon_ms: u64,
-    /// A peer whose newest answer is older than this is to leave the set. Below the tenure, so that a swap that goes
-    /// through at once costs nobody a pause.
+    /// A peer whose newest answer is older than this is to leave the set. Below the tenure, so that
+    /// a swap that goes through at once costs nobody a pause.
     pub drop_after_ms: u64,
-    /// A peer whose stream broke has this long to open another one: mostly it is gone, and whoever waits for it waits in vain.
+    /// A peer whose stream broke has this long to open another one: mostly it is gone, and whoever
+    /// waits for it waits in vain.
     pub reconnect_within_ms: u64,
     /// A standby that has heard nothing for this long suspects its primary.
     pub silence_ms: u64,
@@ -93,7 +96,8 @@ impl TimingError {
 impl Timing {
     /// No member waits for longer on a slip of the finger, when its primary has died.
     pub const TENURE_MS_MAX: Millis = 60 * 1000;
-    /// Below it a member that is busy for a moment misses its turn, and most of the time of clients would not be counted.
+    /// Below it a member that is busy for a moment misses its turn, and most of the time of clients
+    /// would not be counted.
     pub const TENURE_MS_MIN: Millis = 50;
     /// No other stretch is longer, so that no sum of a few overflows.
     pub const MS_MAX: Millis = 60 * 60 * 1000;
@@ -131,12 +135,14 @@ impl Timing {
         ]
     }
 
-    /// How long a member waits where it does not know what it has granted: as long as an answer of today would grant.
+    /// How long a member waits where it does not know what it has granted: as long as an answer of
+    /// today would grant.
     pub fn takeover_wait_ms(&self) -> u64 {
         outlasts_ms(self.tenure_ms)
     }
 
-    /// What one setting may be, whatever the others are: the least and the most. `None`: there is no such setting.
+    /// What one setting may be, whatever the others are: the least and the most. `None`: there is
+    /// no such setting.
     pub fn bounds(name: &str) -> Option<(u64, u64)> {
         let bounds = match name {
             "tenure_ms" => (Timing::TENURE_MS_MIN, Timing::TENURE_MS_MAX),

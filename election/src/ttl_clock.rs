@@ -16,11 +16,11 @@
 //! Invariants: the clock starts at 1 and never runs faster than the time that it is told. It does
 //! not go back, except by the time that passes while its owner ticks, for a thread that reads it
 //! meanwhile, and by a millisecond when the host's clocks are found to have moved apart. What is
-//! decided by it is decided while it runs ([`TtlClock::running`]), so nothing is decided by a member
-//! that may not answer.
+//! decided by it is decided while it runs ([`TtlClock::running`]), so nothing is decided by a
+//! member that may not answer.
 //!
-//! It runs on the time that has passed at least, by each clock of the host ([`Moment::slow`]): a lease that a reader counts on
-//! another host's clock ends no earlier for that.
+//! It runs on the time that has passed at least, by each clock of the host ([`Moment::slow`]): a
+//! lease that a reader counts on another host's clock ends no earlier for that.
 //!
 //! Deliberately absent: where the time comes from, and what is due.
 
@@ -132,7 +132,8 @@ impl TtlClock {
         let runs_ms = until_ms.saturating_sub(now_ms).min(self.step_max_ms());
         self.offset_ms.fetch_sub(still_ms, Ordering::AcqRel);
         self.cap_ms.store(ttl_ms + runs_ms, Ordering::Release);
-        // A time that counts no more than has passed may go back by a millisecond when it learns that.
+        // A time that counts no more than has passed may go back by a millisecond when it learns
+        // that.
         let late_ms = now_ms.saturating_sub(self.ticked_ms.swap(now_ms, Ordering::Relaxed));
         let stalled_ms = still_ms.min(late_ms.saturating_sub(self.step_max_ms()));
         LeftOut { stalled_ms, unheard_ms: still_ms - stalled_ms }
@@ -141,8 +142,9 @@ impl TtlClock {
     /// When commits are known to have moved, or to have had nowhere to go.
     fn commits_moved_ms(&self, now_ms: Millis, service: &Service) -> Millis {
         let mark_seq = self.mark_seq.load(Ordering::Relaxed);
-        // Another life has another log, and maybe a shorter one. Commits that stand still behind a shut gate stand still, too: what
-        // was appended right before it shut gets no second step when it opens.
+        // Another life has another log, and maybe a shorter one. Commits that stand still behind a
+        // shut gate stand still, too: what was appended right before it shut gets no second step
+        // when it opens.
         let moved = service.committed >= mark_seq || service.appended < mark_seq;
         if moved && *service != Service::SHUT {
             self.mark_seq.store(service.appended, Ordering::Relaxed);

@@ -7,20 +7,24 @@
 //!                        suspend                                               member: waits; and the TTLs
 //! ```
 //!
-//! Invariants: between two readings, `now` counts at least what either clock counts, and `now - behind` at most that,
-//! but for [`APART_NS_MAX`] at each end. `now` and `behind` never go back.
+//! Invariants: between two readings, `now` counts at least what either clock counts, and
+//! `now - behind` at most that, but for [`APART_NS_MAX`] at each end. `now` and `behind` never go
+//! back.
 //!
-//! What counts is how the distance of the two clocks moves: where the second one gets ahead, the first one may be slow,
-//! and `now` is moved on by that; where it falls back, the first one may be fast. Moves below [`APART_NS_MAX`] are kept for
-//! later, since both clocks are not read at one moment.
+//! What counts is how the distance of the two clocks moves: where the second one gets ahead, the
+//! first one may be slow, and `now` is moved on by that; where it falls back, the first one may be
+//! fast. Moves below [`APART_NS_MAX`] are kept for later, since both clocks are not read at one
+//! moment.
 //!
-//! Deliberately absent: the clocks. A rate error that both of them have shows in neither: for that, waits leave room.
+//! Deliberately absent: the clocks. A rate error that both of them have shows in neither: for that,
+//! waits leave room.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::timing::Millis;
 
-/// The distance of the clocks is followed with this accuracy. A tenth of what waits leave for rounding is enough.
+/// The distance of the clocks is followed with this accuracy. A tenth of what waits leave for
+/// rounding is enough.
 const APART_NS_MAX: u64 = 500_000;
 const NS_PER_MS: u64 = 1_000_000;
 

@@ -1,5 +1,5 @@
-//! A master's answers as the SDK takes them: refused or understood, never a panic. Each input spoils one that is valid, or
-//! is one by itself.
+//! A master's answers as the SDK takes them: refused or understood, never a panic. Each input
+//! spoils one that is valid, or is one by itself.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Bytes as a configuration file: refused with a message, or a configuration that is valid and that a node can work
-//! with.
+//! Bytes as a configuration file: refused with a message, or a configuration that is valid and that
+//! a node can work with.
 
 #![no_main]
 

@@ -1,10 +1,12 @@
-//! Entries of a corrupt log whose checksums are right, applied to a standby: refused or done, never a panic.
+//! Entries of a corrupt log whose checksums are right, applied to a standby: refused or done, never
+//! a panic.
 //!
-//! An input names a point in a recorded log, then up to a few entries: some made of its bytes, some recorded ones with
-//! a few bytes changed. What the standby has taken leaves it sound: everything that it holds twice agrees, it can be
-//! handed to another member by images, and it can be promoted and go on. What it refuses has changed nothing, but for
-//! an entry that turned out not to fit half way through: then the state is suspect and thrown away, and looking at it
-//! must still be possible.
+//! An input names a point in a recorded log, then up to a few entries: some made of its bytes, some
+//! recorded ones with a few bytes changed. What the standby has taken leaves it sound: everything
+//! that it holds twice agrees, it can be handed to another member by images, and it can be promoted
+//! and go on. What it refuses has changed nothing, but for an entry that turned out not to fit half
+//! way through: then the state is suspect and thrown away, and looking at it must still be
+//! possible.
 
 #![no_main]
 

@@ -1,8 +1,10 @@
-//! Images of shards that are not what they were, with checksums that are right: refused or taken, never a panic.
+//! Images of shards that are not what they were, with checksums that are right: refused or taken,
+//! never a panic.
 //!
-//! An input names a set of recorded images and damages a few of them, in their bytes or beside them. A wrong digest must
-//! be refused; it is then put right, so that damage reaches what lies behind. What is refused leaves no trace: the right
-//! image follows, and at the end the state is the recorded one. What is made of images that were taken is sound.
+//! An input names a set of recorded images and damages a few of them, in their bytes or beside
+//! them. A wrong digest must be refused; it is then put right, so that damage reaches what lies
+//! behind. What is refused leaves no trace: the right image follows, and at the end the state is
+//! the recorded one. What is made of images that were taken is sound.
 
 #![no_main]
 

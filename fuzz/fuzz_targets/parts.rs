@@ -1,8 +1,10 @@
-//! A primary's answer to a standby that differs from it, damaged behind its checksums: refused, or repaired from, never a panic.
+//! A primary's answer to a standby that differs from it, damaged behind its checksums: refused, or
+//! repaired from, never a panic.
 //!
-//! An input names how much of a recorded log the standby holds, an earlier moment whose records it is given for its own, and
-//! damage. What is refused changes nothing; what is taken leaves a state that is sound; what breaks off leaves one that takes
-//! nothing more. Undamaged and whole, the answer makes the standby what it says.
+//! An input names how much of a recorded log the standby holds, an earlier moment whose records it
+//! is given for its own, and damage. What is refused changes nothing; what is taken leaves a state
+//! that is sound; what breaks off leaves one that takes nothing more. Undamaged and whole, the
+//! answer makes the standby what it says.
 
 #![no_main]
 
@@ -67,7 +69,8 @@ fn recorded(input: &mut Input<'_>) {
     }
 }
 
-/// What the giver has, as if it stood where the standby stands; and whether that is all in which they can differ.
+/// What the giver has, as if it stood where the standby stands; and whether that is all in which
+/// they can differ.
 fn captured(input: &mut Input<'_>, giver: &Metadata, standby: &Metadata) -> (PartsImage, bool) {
     let filled = filled(&[giver, standby]);
     let directory = Part { shard: standby.shards() - 1, bucket: 0 };

@@ -1,5 +1,6 @@
-//! What comes over a session, as bytes: cut into messages, decoded, run against a small node. Never a panic; whatever is
-//! refused has a reason and says it in words; the node is sound afterwards, and everything can be removed and times out.
+//! What comes over a session, as bytes: cut into messages, decoded, run against a small node. Never
+//! a panic; whatever is refused has a reason and says it in words; the node is sound afterwards,
+//! and everything can be removed and times out.
 
 #![no_main]
 
@@ -16,8 +17,8 @@ use shared::life;
 use shared::requests::{refusals, templates, world};
 
 const MESSAGES_MAX: usize = 10;
-/// Of lists that go on and on: elements of a few bytes may take a hundred times as much once they are decoded, which
-/// is more than an input's heap.
+/// Of lists that go on and on: elements of a few bytes may take a hundred times as much once they
+/// are decoded, which is more than an input's heap.
 const LIST_BYTES_MAX: usize = 2 << 20;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,9 @@
-//! What a primary sends a standby, in any order and damaged behind its checksums: taken or refused, never a panic.
+//! What a primary sends a standby, in any order and damaged behind its checksums: taken or refused,
+//! never a panic.
 //!
-//! An input names how much of a recorded log the standby holds, then a few messages: a welcome, images of a full sync, frames,
-//! a committed seq. Whatever came of it, what the standby holds is in order, and its state can be looked at.
+//! An input names how much of a recorded log the standby holds, then a few messages: a welcome,
+//! images of a full sync, frames, a committed seq. Whatever came of it, what the standby holds is
+//! in order, and its state can be looked at.
 
 #![no_main]
 

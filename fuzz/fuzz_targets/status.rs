@@ -1,5 +1,5 @@
-//! A gRPC status from a peer, with an error in its trailer or something else there: always understood as some failure,
-//! and one that survives the way to the next peer.
+//! A gRPC status from a peer, with an error in its trailer or something else there: always
+//! understood as some failure, and one that survives the way to the next peer.
 
 #![no_main]
 
@@ -25,8 +25,8 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(from_status(&to_status(sent.clone())), sent, "a failure changes from peer to peer");
 });
 
-/// The standard trailer, and our own: one of them as it should be, with any bytes; or ours as no peer of ours writes it, which
-/// need not even be base64.
+/// The standard trailer, and our own: one of them as it should be, with any bytes; or ours as no
+/// peer of ours writes it, which need not even be base64.
 fn trailers(input: &mut Input<'_>) -> (Vec<u8>, MetadataMap) {
     let (kind, bytes) = (input.u8(), input.rest());
     let mut map = MetadataMap::new();

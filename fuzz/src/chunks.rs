@@ -1,4 +1,5 @@
-//! The inside of an image: chunks that follow each other, each behind its length, all behind one checksum.
+//! The inside of an image: chunks that follow each other, each behind its length, all behind one
+//! checksum.
 //!
 //! Invariant: what is damaged here has a checksum that is right, or nothing would get past it.
 

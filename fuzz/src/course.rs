@@ -1,8 +1,10 @@
-//! Calls and steps of a small primary that leave an op of every type in its log, and a state with something of
-//! everything in it: two tenants, segments of every kind and state, puts, replacements and transfers under way, pins,
-//! tasks, kept answers, retired space, a client that is gone, settings that owe something.
+//! Calls and steps of a small primary that leave an op of every type in its log, and a state with
+//! something of everything in it: two tenants, segments of every kind and state, puts, replacements
+//! and transfers under way, pins, tasks, kept answers, retired space, a client that is gone,
+//! settings that owe something.
 //!
-//! Deliberately absent: judgement. A call that is refused leaves the course poorer, and `recording` looks at what came.
+//! Deliberately absent: judgement. A call that is refused leaves the course poorer, and `recording`
+//! looks at what came.
 
 use metadata::{
     Answer, Call, CallRefused, ItemId, Metadata, Now, Outcome, Pin, Placement, PutEndItem, PutRevokeItem, PutStart,
@@ -68,7 +70,8 @@ impl Course<'_> {
         self.now.ttl_ms += 10;
         self.now.wall_ms += 10;
         self.number += 1;
-        // Every third call is not protected against running twice, and now and then old answers are given up.
+        // Every third call is not protected against running twice, and now and then old answers are
+        // given up.
         let number = if self.number.is_multiple_of(3) { 0 } else { self.number };
         Call { client, number, answered_below: self.number.saturating_sub(20), address: None, tenant, now: self.now }
     }
@@ -220,7 +223,8 @@ impl Course<'_> {
         done(self.state.remove(&call, true, &[b"half"]));
     }
 
-    /// Carol falls silent; her segment, her put and her tasks go. Another segment is drained and goes too.
+    /// Carol falls silent; her segment, her put and her tasks go. Another segment is drained and
+    /// goes too.
     fn departures(&mut self) {
         let placement = Placement { memory_replicas: 1, preferred: vec!["five"], ..Placement::default() };
         let in_five = PutStart { placement, ..PutStart::default() };

@@ -1,6 +1,7 @@
 //! An input read front to back, so that libFuzzer's splices and insertions keep their meaning.
 //!
-//! Invariant: an input that ends early goes on in zeros where a number is asked for; whoever loops asks `is_empty`.
+//! Invariant: an input that ends early goes on in zeros where a number is asked for; whoever loops
+//! asks `is_empty`.
 
 /// What is left of an input.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! What a state that was accepted must stand: to be looked at, to be handed to another member, to be promoted.
+//! What a state that was accepted must stand: to be looked at, to be handed to another member, to
+//! be promoted.
 //!
 //! Deliberately absent: a state that is suspect. It is thrown away, so only looking at it is tried.
 

@@ -32,7 +32,8 @@ pub fn recording() -> &'static Recording {
     RECORDING.get_or_init(record)
 }
 
-/// Of a state that stood still, at the end and in the middle, and of one that went on from there meanwhile.
+/// Of a state that stood still, at the end and in the middle, and of one that went on from there
+/// meanwhile.
 pub fn captured() -> &'static [Captured] {
     static CAPTURED: OnceLock<[Captured; 3]> = OnceLock::new();
     let (middle, end) = (recording().entries.len() / 2, recording().entries.len());

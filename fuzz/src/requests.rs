@@ -1,5 +1,5 @@
-//! Requests as a client of a small node sends them: some that make a world, then one of every kind that makes sense in
-//! it, for the fuzzer to spoil.
+//! Requests as a client of a small node sends them: some that make a world, then one of every kind
+//! that makes sense in it, for the fuzzer to spoil.
 
 use std::sync::OnceLock;
 

@@ -1,9 +1,12 @@
-//! Bulk work beside the calls of clients: eviction, expiry, unmounts, lists, removals of many, the scrub. Its pieces are small, so that
-//! none holds a call up for long; but many in a row would, so all of them together take no more than a share of one CPU.
+//! Bulk work beside the calls of clients: eviction, expiry, unmounts, lists, removals of many, the
+//! scrub. Its pieces are small, so that none holds a call up for long; but many in a row would, so
+//! all of them together take no more than a share of one CPU.
 //!
 //! Invariants:
-//! - Whoever has done a piece rests for as long as that piece, and those that others did meanwhile, are worth.
-//! - Where no client has called for [`QUIET_NS`], no thread rests. Bulk calls do not count: a list of all keys would slow itself down.
+//! - Whoever has done a piece rests for as long as that piece, and those that others did meanwhile,
+//!   are worth.
+//! - Where no client has called for [`QUIET_NS`], no thread rests. Bulk calls do not count: a list
+//!   of all keys would slow itself down.
 //!
 //! Deliberately absent: order among those that work. Each rests on its own.
 
@@ -39,7 +42,8 @@ impl Background {
         Background { share, paid_at_ns: AtomicU64::new(0), calls: AtomicU64::new(0), called_ns: AtomicU64::new(0) }
     }
 
-    /// For how long to rest after a piece that took so much of a CPU. `calls`: how many have been answered by now.
+    /// For how long to rest after a piece that took so much of a CPU. `calls`: how many have been
+    /// answered by now.
     fn rest_after(&self, spent_ns: u64, now_ns: u64, calls: impl FnOnce() -> u64) -> Duration {
         let worth_ns = (spent_ns as f64 / self.share) as u64;
         let pay = |paid_at_ns: u64| {

@@ -1,11 +1,14 @@
-//! Numbers of bytes that all connections share: a connection takes what it needs beforehand, or is refused.
+//! Numbers of bytes that all connections share: a connection takes what it needs beforehand, or is
+//! refused.
 //!
-//! Invariants: what is taken exceeds neither the bound of its connection nor that of all, and comes back when its holder is
-//! dropped. A connection that holds nothing may take as much at once as it needs, within the bound of all. Where all is taken,
-//! it is not the connection that asks which loses, but those whose bytes do not move, or else the one that holds the most: it is
-//! cut off, and what it holds counts no more.
+//! Invariants: what is taken exceeds neither the bound of its connection nor that of all, and comes
+//! back when its holder is dropped. A connection that holds nothing may take as much at once as it
+//! needs, within the bound of all. Where all is taken, it is not the connection that asks which
+//! loses, but those whose bytes do not move, or else the one that holds the most: it is cut off,
+//! and what it holds counts no more.
 //!
-//! Deliberately absent: waiting. A refusal is typed and retryable; a queue would have to be bounded again.
+//! Deliberately absent: waiting. A refusal is typed and retryable; a queue would have to be bounded
+//! again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,8 +220,9 @@ impl Share {
 }
 
 impl All {
-    /// What those hold that are cut off already counts no more. Then those go of which something has not moved for a while, the
-    /// largest first; then the one that holds the most, unless `asks` would hold more.
+    /// What those hold that are cut off already counts no more. Then those go of which something
+    /// has not moved for a while, the largest first; then the one that holds the most, unless
+    /// `asks` would hold more.
     fn make_room(&self, asks: &Share) -> bool {
         let shares = self.shares.lock();
         let held = |share: &Share| share.taken.load(Ordering::Acquire);

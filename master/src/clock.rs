@@ -1,7 +1,8 @@
-//! The only place that reads clocks: the TTL clock of the state, the wall clock for log entries, the clock of its locks.
+//! The only place that reads clocks: the TTL clock of the state, the wall clock for log entries,
+//! the clock of its locks.
 //!
-//! What the time is, given CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW, is `election`'s affair ([`TwoClocks`]), and so is what of it
-//! counts on the TTL clock ([`TtlClock`]).
+//! What the time is, given CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW, is `election`'s affair
+//! ([`TwoClocks`]), and so is what of it counts on the TTL clock ([`TtlClock`]).
 //!
 //! Deliberately absent: timers, and clocks of other hosts.
 
@@ -21,7 +22,8 @@ pub(crate) fn thread_cpu_ns() -> u64 {
 static CLOCKS: LazyLock<Clocks> = LazyLock::new(Clocks::start);
 /// Two readings of the clocks are of one moment if no more than this lies between them.
 const AT_ONCE_NS_MAX: u64 = 50_000;
-/// How often that is tried: on a host that is so busy the distance of the clocks is uncertain by what lies between.
+/// How often that is tried: on a host that is so busy the distance of the clocks is uncertain by
+/// what lies between.
 const TRIES_MAX: u32 = 16;
 
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! What the log says of the cluster's changes: who holds what is acknowledged, what all members go by,
-//! what the coordinator has lost.
+//! What the log says of the cluster's changes: who holds what is acknowledged, what all members go
+//! by, what the coordinator has lost.
 //!
 //! Deliberately absent: what follows from any of it. It has happened already.
 
@@ -47,7 +47,8 @@ pub(crate) fn tell(action: &Action, member: &Member, roll: &Roll) {
     }
 }
 
-/// The primary warns where a failure more may cost what is acknowledged; its standbys say the same as news.
+/// The primary warns where a failure more may cost what is acknowledged; its standbys say the same
+/// as news.
 fn tell_set((member, roll): (&Member, &Roll), before: &ConfigRecord, now: &ConfigRecord) {
     let left = &before.insync - &now.insync;
     let holders = format!("held by {}", names(roll, &now.insync));

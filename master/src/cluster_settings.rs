@@ -1,7 +1,7 @@
 //! The settings that belong to the cluster: in force on all members, shown and changed by name.
 //!
-//! Those of the election stand in the record of roles and are changed by a swap; the others are part of the state and are changed
-//! by an entry of the log. To an operator they are one list.
+//! Those of the election stand in the record of roles and are changed by a swap; the others are
+//! part of the state and are changed by an entry of the log. To an operator they are one list.
 //!
 //! Invariant: where a name is not in the list, or a value breaks a rule, nothing is changed.
 //!
@@ -19,7 +19,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::node::Node;
 use crate::pair::{Pair, Seat};
 
-/// A change of the in-sync set goes first, and the coordinator may need several attempts. Before callers give up.
+/// A change of the in-sync set goes first, and the coordinator may need several attempts. Before
+/// callers give up.
 const RETIMED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What is to be changed, by where it stands.
@@ -40,7 +41,8 @@ fn names() -> impl Iterator<Item = &'static str> {
     timing.into_iter().chain(Settings::names().iter().copied())
 }
 
-/// In the order of the pages: those of the election first, where this member takes part in one. Values that it does not know are empty.
+/// In the order of the pages: those of the election first, where this member takes part in one.
+/// Values that it does not know are empty.
 pub(crate) fn all(node: &Node) -> Vec<Setting> {
     let mut list = Vec::new();
     if let Some(pair) = node.pair() {

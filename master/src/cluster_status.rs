@@ -85,12 +85,14 @@ impl Pair {
         }
     }
 
-    /// As a standby: its full sync, what was lately said to be committed, and whether it is in the set.
+    /// As a standby: its full sync, what was lately said to be committed, and whether it is in the
+    /// set.
     fn standing(&self) -> (Option<SyncProgress>, Option<u64>, bool) {
         self.seat.look(|member, now| (member.syncing(), heard(member, now), member.is_in_sync()))
     }
 
-    /// Nothing fresh was heard of the primary: what that means for this member, and what an operator can do.
+    /// Nothing fresh was heard of the primary: what that means for this member, and what an
+    /// operator can do.
     fn silence(&self) -> String {
         let known = self.seat.known();
         let insync = known.as_ref().map(|known| &known.record.insync);

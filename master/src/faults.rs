@@ -64,7 +64,8 @@ pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
     Some(format!("{name}, with what comes next"))
 }
 
-/// What the log says then. Entries of others may come in between, and the right ones with them: whoever asks for it looks for this.
+/// What the log says then. Entries of others may come in between, and the right ones with them:
+/// whoever asks for it looks for this.
 const DONE_WRONGLY: &str = "entries were applied in the wrong way, as was asked for";
 
 /// What became of the entries that come next.

@@ -1,14 +1,16 @@
-//! `serve --guarded` (the setting `guarded`): a tiny parent that sees its member's process end, and says so.
+//! `serve --guarded` (the setting `guarded`): a tiny parent that sees its member's process end, and
+//! says so.
 //!
-//! A standby must wait until no tenure can be left of a primary that fell silent. It need not when somebody knows that the
-//! process has ended: the parent does, from the kernel, which tells it only after the last thread is gone. It says so to the
-//! coordinator, where whoever is about to take over looks.
+//! A standby must wait until no tenure can be left of a primary that fell silent. It need not when
+//! somebody knows that the process has ended: the parent does, from the kernel, which tells it only
+//! after the last thread is gone. It says so to the coordinator, where whoever is about to take
+//! over looks.
 //!
-//! The parent holds the member by a pidfd, from its start on: a signal or a wait can meet no other process that has got the
-//! same id.
+//! The parent holds the member by a pidfd, from its start on: a signal or a wait can meet no other
+//! process that has got the same id.
 //!
-//! Invariants: a death is reported only after the kernel has told it; the member ends when its parent does, however that
-//! ends. Silence, a broken stream or a stopped process is never reported.
+//! Invariants: a death is reported only after the kernel has told it; the member ends when its
+//! parent does, however that ends. Silence, a broken stream or a stopped process is never reported.
 //!
 //! Deliberately absent: starting the member again. Whoever supervises this process does that.
 

@@ -1,4 +1,5 @@
-//! One verdict on a cluster, with its reasons and what to do next, from what its members say of themselves.
+//! One verdict on a cluster, with its reasons and what to do next, from what its members say of
+//! themselves.
 //!
 //! | verdict | is | exit code of `understudy health` |
 //! |---|---|---|
@@ -8,10 +9,11 @@
 //! | NO PRIMARY | nothing is served | 4 |
 //! | LOST DATA | the coordinator has forgotten what members have seen, or there are two clusters | 5 |
 //!
-//! `/status`, the page and the metric of a member hold the same verdict by what that member alone knows; the commands ask
-//! all members.
+//! `/status`, the page and the metric of a member hold the same verdict by what that member alone
+//! knows; the commands ask all members.
 //!
-//! Invariants: a worse verdict hides no reason of a milder one; a cluster in which nothing is served is never OK.
+//! Invariants: a worse verdict hides no reason of a milder one; a cluster in which nothing is
+//! served is never OK.
 //!
 //! Deliberately absent: asking anybody, a clock, and anything that a member decides by.
 
@@ -109,7 +111,8 @@ pub(crate) struct Said {
     pub(crate) cluster: Option<InCluster>,
     /// Why its state is not what its log says; empty: it is.
     pub(crate) unsound: String,
-    /// In which settings it was started with other values than the cluster goes by: see [`difference`].
+    /// In which settings it was started with other values than the cluster goes by: see
+    /// [`difference`].
     pub(crate) started_otherwise: Vec<String>,
 }
 
@@ -186,7 +189,8 @@ fn born_again(answers: &[(&str, &Said)]) -> Option<Reason> {
     })
 }
 
-/// A member that was started with other values goes by the cluster's: nothing is wrong until it is to begin a cluster.
+/// A member that was started with other values goes by the cluster's: nothing is wrong until it is
+/// to begin a cluster.
 fn differences(answers: &[(&str, &Said)]) -> Vec<Reason> {
     let differ = answers.iter().filter(|(_, said)| !said.started_otherwise.is_empty());
     let note = |(name, said): &(&str, &Said)| Reason {
@@ -263,7 +267,8 @@ fn lost_data(answers: &[(&str, &Said)], found: &mut Found) {
     }
 }
 
-/// The one that serves, by its own word: of several the one of the latest epoch. A member that turns a command away may be the primary.
+/// The one that serves, by its own word: of several the one of the latest epoch. A member that
+/// turns a command away may be the primary.
 fn primary<'a>(answers: &[(&'a str, &'a Said)], turns_away: bool, found: &mut Found) -> Option<(&'a str, &'a Said)> {
     let epoch = |said: &Said| said.cluster.as_ref().map_or(0, |cluster| cluster.epoch);
     let leads: Vec<_> = answers.iter().copied().filter(|(_, said)| said.leads).collect();

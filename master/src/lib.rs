@@ -25,9 +25,11 @@
 //! | `plain` | text from elsewhere, without what steers a terminal |
 //! | `cli` | the commands |
 //!
-//! *Invariant:* nothing here decides what a call means; it is carried to `metadata` and its answer back.
+//! *Invariant:* nothing here decides what a call means; it is carried to `metadata` and its answer
+//! back.
 //!
-//! Deliberately absent: what is promised of roles and logs; `election`, `replication` and `standby` decide that.
+//! Deliberately absent: what is promised of roles and logs; `election`, `replication` and `standby`
+//! decide that.
 
 mod background;
 mod budget;

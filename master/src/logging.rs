@@ -1,4 +1,5 @@
-//! The log of this process, on standard error: standard output is for what a command is asked to print.
+//! The log of this process, on standard error: standard output is for what a command is asked to
+//! print.
 //!
 //! ```text
 //!   text   2026-11-01T10:00:00Z  INFO master::pair: a peer is gone peer="b" node=a epoch=7
@@ -11,9 +12,10 @@
 //! | `sink` | how they are written without holding anything up, and what becomes of those that cannot be |
 //! | `level` | which words a log level is made of |
 //!
-//! Invariants: every line of a member says which member it is of and, once one is known, in which epoch it was written; an
-//! epoch that the line itself speaks of stands in its fields. A line of text is one line, whatever its fields hold. Nothing
-//! that happens to standard error ends the process, or holds it up.
+//! Invariants: every line of a member says which member it is of and, once one is known, in which
+//! epoch it was written; an epoch that the line itself speaks of stands in its fields. A line of
+//! text is one line, whatever its fields hold. Nothing that happens to standard error ends the
+//! process, or holds it up.
 //!
 //! Deliberately absent: a span around everything. Tasks of libraries are in none.
 
@@ -46,11 +48,13 @@ use crate::config::{LogFormat, Logging};
 use crate::gate::Gate;
 pub(crate) use level::check_level;
 
-/// Of the member that this process is. A process has one log, and at most one member that it is the log of.
+/// Of the member that this process is. A process has one log, and at most one member that it is the
+/// log of.
 static GATE: OnceLock<Arc<Gate>> = OnceLock::new();
 static LOG: OnceLock<Started> = OnceLock::new();
 
-/// At the end of a process, for a log that is slow. Nothing waits longer for one that takes nothing.
+/// At the end of a process, for a log that is slow. Nothing waits longer for one that takes
+/// nothing.
 const DRAIN_WITHIN: Duration = Duration::from_millis(300);
 /// Between two looks whether there is something to say of lines that were only counted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -72,7 +76,8 @@ pub(crate) struct Counts {
 /// Once for each process. `node`: the member that it is; empty: it is none.
 pub(crate) fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
     let stderr = io::stderr();
-    // One's own handle: the thread may stand still in a write, and must not hold the lock of `io::stderr` meanwhile.
+    // One's own handle: the thread may stand still in a write, and must not hold the lock of
+    // `io::stderr` meanwhile.
     let file = File::from(stderr.as_fd().try_clone_to_owned()?);
     let ansi = logging.log_format == LogFormat::Text && io::IsTerminal::is_terminal(&stderr);
     let log = Arc::new(Log::new(node, logging.log_format, ansi));
@@ -127,7 +132,8 @@ pub fn finish() {
     }
 }
 
-/// A line for people beside the log, in its turn. False: there is no log, and so nothing that it could get in the way of.
+/// A line for people beside the log, in its turn. False: there is no log, and so nothing that it
+/// could get in the way of.
 pub(crate) fn say(line: &str) -> bool {
     let started = LOG.get();
     if let Some(Started { log, .. }) = started {
@@ -320,7 +326,8 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LINE_BYTES_MAX)]
 }
 
-/// What ends a line elsewhere does not end it here: a name that a peer has chosen cannot begin a line of its own.
+/// What ends a line elsewhere does not end it here: a name that a peer has chosen cannot begin a
+/// line of its own.
 fn one_line(text: &str) -> String {
     text.replace('\n', "\\n").replace('\r', "\\r")
 }

@@ -1,6 +1,7 @@
 //! What a member says of itself, and the coordinator it says that to, from the settings.
 //!
-//! Invariant: two starts of one member never have the same incarnation: each counts from the moment that it began.
+//! Invariant: two starts of one member never have the same incarnation: each counts from the moment
+//! that it began.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// `listens`: where clients are served. `number`: of this incarnation, where somebody else knows it by that.
+    /// `listens`: where clients are served. `number`: of this incarnation, where somebody else
+    /// knows it by that.
     pub(crate) async fn open(node: &Node, listens: SocketAddr, number: Option<u64>) -> anyhow::Result<Membership> {
         let settings = &node.config.cluster;
         let coordinator = open_coordinator(settings).await?;

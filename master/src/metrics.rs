@@ -1,10 +1,13 @@
-//! Every metric of this crate: its name, its labels and their values, what it means, and where it is read.
+//! Every metric of this crate: its name, its labels and their values, what it means, and where it
+//! is read.
 //!
-//! One table, [`METRICS`], from which the text for Prometheus (`text`) and docs/metrics.md (`page`) are made. What is
-//! read comes in one piece, as [`Facts`]; the registry lives as long as one answer, and the counters of calls
-//! (`requests`) belong to the node: nothing is shared between nodes of one process.
+//! One table, [`METRICS`], from which the text for Prometheus (`text`) and docs/metrics.md (`page`)
+//! are made. What is read comes in one piece, as [`Facts`]; the registry lives as long as one
+//! answer, and the counters of calls (`requests`) belong to the node: nothing is shared between
+//! nodes of one process.
 //!
-//! Invariants: what is not known, or not freshly, has no sample, and never 0 in its place; names are unique.
+//! Invariants: what is not known, or not freshly, has no sample, and never 0 in its place; names
+//! are unique.
 //!
 //! Deliberately absent: numbers of its own.
 

@@ -1,10 +1,11 @@
 //! One member: its state, the tail of its log, its gate and its clocks.
 //!
-//! State and tail change hands together: a full sync and a change of role put others in their place. So a call that ran
-//! on one pair of them may be answered only in the epoch that it ran in; the gate sees to that.
+//! State and tail change hands together: a full sync and a change of role put others in their
+//! place. So a call that ran on one pair of them may be answered only in the epoch that it ran in;
+//! the gate sees to that.
 //!
-//! Invariant: what a call changed is in the log before the call returns, and its answer waits until `committed` has
-//! reached the seq that it rests on.
+//! Invariant: what a call changed is in the log before the call returns, and its answer waits until
+//! `committed` has reached the seq that it rests on.
 //!
 //! Deliberately absent: sockets and threads.
 
@@ -87,8 +88,9 @@ impl Node {
         Node::with_lock_clock(config, commit_rule, clock::monotonic_ns)
     }
 
-    /// As [`Node::new`], with a clock of one's own to measure how long locks are held. Where other processes want the
-    /// CPU too, only the CPU time of the thread tells what the node itself did under a lock.
+    /// As [`Node::new`], with a clock of one's own to measure how long locks are held. Where other
+    /// processes want the CPU too, only the CPU time of the thread tells what the node itself did
+    /// under a lock.
     pub fn with_lock_clock(config: Config, commit_rule: CommitRule, lock_clock_ns: fn() -> u64) -> Arc<Node> {
         let gate = Gate::serving(BEGINNING.epoch);
         let (node, mut log) = Node::at(config, commit_rule, lock_clock_ns, gate, BEGINNING);
@@ -145,7 +147,8 @@ impl Node {
     /// From now on calls run on these.
     pub(crate) fn hold(&self, held: Held) {
         let is_another = !Arc::ptr_eq(&held.state, &self.state());
-        // Before any call can find it, and once each can: a session that was opened in between is of neither.
+        // Before any call can find it, and once each can: a session that was opened in between is
+        // of neither.
         if is_another {
             self.holding.fetch_add(1, Ordering::SeqCst);
         }
@@ -184,7 +187,8 @@ impl Node {
         self.seat.get().is_none_or(|seat| seat.leads().is_some())
     }
 
-    /// "sound", "diverged", "lost"; and what is the matter. A member that is alone differs from none.
+    /// "sound", "diverged", "lost"; and what is the matter. A member that is alone differs from
+    /// none.
     pub(crate) fn condition(&self) -> (&'static str, String) {
         let of = |seat: &Arc<Seat>| seat.look(|member, _| verify::condition(member.verifier()));
         self.seat.get().map_or_else(|| ("sound", String::new()), of)

@@ -1,7 +1,7 @@
 //! Text from elsewhere, as it may stand on a terminal, on a page and in a label.
 //!
-//! Invariant: what comes out carries no control character and no character that turns the order of the text around it, whatever
-//! another member, a client or a coordinator has put into a name.
+//! Invariant: what comes out carries no control character and no character that turns the order of
+//! the text around it, whatever another member, a client or a coordinator has put into a name.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

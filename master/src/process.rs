@@ -31,15 +31,16 @@ pub(crate) fn resident_bytes() -> u64 {
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
-/// This process, in words that tell the same host for good whether it has ended: boot of the kernel, namespace of process
-/// ids, id, and when it was started. Empty where the system does not tell.
+/// This process, in words that tell the same host for good whether it has ended: boot of the
+/// kernel, namespace of process ids, id, and when it was started. Empty where the system does not
+/// tell.
 pub(crate) fn identity() -> String {
     let (Some(place), pid) = (place(), std::process::id()) else { return String::new() };
     started(pid).map_or_else(String::new, |ticks| format!("{place}/{pid}/{ticks}"))
 }
 
-/// Proof by the kernel that the process of this identity has ended. `false`: it has not, or nobody here can tell. A zombie
-/// has not: its other threads may live.
+/// Proof by the kernel that the process of this identity has ended. `false`: it has not, or nobody
+/// here can tell. A zombie has not: its other threads may live.
 pub(crate) fn has_ended(identity: &str) -> bool {
     let mut parts = identity.rsplitn(3, '/');
     let (ticks, pid) = (parts.next().and_then(|ticks| ticks.parse::<u64>().ok()), parts.next());
@@ -71,17 +72,19 @@ fn started(pid: u32) -> Option<u64> {
     stat.rsplit_once(") ")?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// The memory of this process comes in small pages from now on. The allocator asks for huge ones, and the kernel clears
-/// 2 MiB when the first byte of one is touched: up to 8 ms on a virtual machine whose host has not backed them yet, all
-/// of it in the middle of somebody's call, under the writer's lock. Where the kernel refuses, it is as before.
+/// The memory of this process comes in small pages from now on. The allocator asks for huge ones,
+/// and the kernel clears 2 MiB when the first byte of one is touched: up to 8 ms on a virtual
+/// machine whose host has not backed them yet, all of it in the middle of somebody's call, under
+/// the writer's lock. Where the kernel refuses, it is as before.
 pub fn avoid_huge_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
-/// A half-dead master is worse than a dead one: any panic is logged, and ends the process. For the binary only, not
-/// for tests that run a node in process.
+/// A half-dead master is worse than a dead one: any panic is logged, and ends the process. For the
+/// binary only, not for tests that run a node in process.
 ///
-/// Nothing here waits for standard error, or needs it: a process that hangs in its last words is half dead, too.
+/// Nothing here waits for standard error, or needs it: a process that hangs in its last words is
+/// half dead, too.
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

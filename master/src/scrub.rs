@@ -1,6 +1,8 @@
-//! The scrub: every member looks at all of its own records once in a cycle, a few at a time, whatever its role.
+//! The scrub: every member looks at all of its own records once in a cycle, a few at a time,
+//! whatever its role.
 //!
-//! Invariants: no lock is held for longer than a few hundred records take; between two steps others get their turn.
+//! Invariants: no lock is held for longer than a few hundred records take; between two steps others
+//! get their turn.
 //!
 //! Deliberately absent: what follows from a finding (`member`).
 

@@ -1,6 +1,7 @@
 //! A node from its configuration to its end.
 //!
-//! Invariant: a stop is over within five seconds in all cases; a second signal ends the process at once.
+//! Invariant: a stop is over within five seconds in all cases; a second signal ends the process at
+//! once.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -28,7 +29,8 @@ use crate::upkeep;
 /// What is left of the five seconds after `stop_timeout_ms`, for threads that are still at work.
 const RUNTIME_STOP: Duration = Duration::from_millis(300);
 
-/// For another member to take over first. Mostly it takes some milliseconds; more where one is just joining.
+/// For another member to take over first. Mostly it takes some milliseconds; more where one is just
+/// joining.
 const HAND_OVER_WITHIN: Duration = Duration::from_millis(2500);
 
 /// A node with its listener, not yet serving.
@@ -72,7 +74,8 @@ impl Server {
         self.admin.as_ref().map(AdminServer::local_addr)
     }
 
-    /// Serves until `stop` is over and what is under way is answered. `stop` says when it was asked for.
+    /// Serves until `stop` is over and what is under way is answered. `stop` says when it was asked
+    /// for.
     pub async fn run(self, stop: impl Future<Output = Instant>) {
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep::run(Arc::clone(&self.node)));
@@ -84,8 +87,8 @@ impl Server {
     }
 }
 
-/// Turns of connections between two looks at the sockets. With tokio's 61, a client whose call has come waits for as many turns
-/// before it is even in line.
+/// Turns of connections between two looks at the sockets. With tokio's 61, a client whose call has
+/// come waits for as many turns before it is even in line.
 const EVENT_INTERVAL: u32 = 2;
 
 /// The runtime that the configuration asks for.
@@ -241,7 +244,8 @@ fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Serve
     served
 }
 
-/// A node as a process: prints where it listens once it does, serves until a signal, and returns when all is done.
+/// A node as a process: prints where it listens once it does, serves until a signal, and returns
+/// when all is done.
 pub fn run_process(mut config: Config, started: Started, on_listening: impl FnOnce(&Server)) -> anyhow::Result<()> {
     fit_open_files(&mut config)?;
     if config.cluster.is_on() {

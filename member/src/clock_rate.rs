@@ -5,16 +5,19 @@
 //!                   └──► theirs is read ──────┘
 //! ```
 //!
-//! Two such sights, a window apart, bound how long this member says that it took what the other one's clock says it took. The
-//! longer an answer is under way, the less is known: a stall or a slow link is never taken for a clock that is wrong.
+//! Two such sights, a window apart, bound how long this member says that it took what the other
+//! one's clock says it took. The longer an answer is under way, the less is known: a stall or a
+//! slow link is never taken for a clock that is wrong.
 //!
-//! Deliberately absent: any use of it but for people. Safety rests on the rates as such, which this sees too late.
+//! Deliberately absent: any use of it but for people. Safety rests on the rates as such, which this
+//! sees too late.
 
 use election::Millis;
 
 /// Long enough that an answer under way for 100 ms makes no more than a third of a per cent.
 const WINDOW_MS: Millis = 30_000;
-/// What the waits of the protocol leave room for, between two clocks of which each is off by 25 per mille: 1.025 / 0.975, and the reverse.
+/// What the waits of the protocol leave room for, between two clocks of which each is off by 25 per
+/// mille: 1.025 / 0.975, and the reverse.
 const FASTER_PPM_MAX: i64 = 51_282;
 const SLOWER_PPM_MAX: i64 = 48_780;
 
@@ -66,7 +69,8 @@ impl ClockRate {
         self.last
     }
 
-    /// Tells what is news for people: it is beyond what is allowed, and was not in the window before.
+    /// Tells what is news for people: it is beyond what is allowed, and was not in the window
+    /// before.
     pub(crate) fn see(&mut self, sight: Sight) -> Option<RateError> {
         let first = *self.first.get_or_insert(sight);
         if sight.answered_ms < first.answered_ms.saturating_add(WINDOW_MS) {
@@ -83,7 +87,8 @@ impl ClockRate {
 mod tests {
     use super::*;
 
-    /// Answers that are under way for 20 ms each, to a clock that runs at `rate` per mille; what is told of each window.
+    /// Answers that are under way for 20 ms each, to a clock that runs at `rate` per mille; what is
+    /// told of each window.
     fn seen(rate: u64, windows: u64) -> (ClockRate, Vec<RateError>) {
         let mut clock = ClockRate::default();
         let sights = (0..=windows * WINDOW_MS).step_by(50);

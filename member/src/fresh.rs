@@ -1,14 +1,17 @@
-//! How fresh a state is that has applied so much: as of which moment it holds all that was committed anywhere. Pure.
+//! How fresh a state is that has applied so much: as of which moment it holds all that was
+//! committed anywhere. Pure.
 //!
-//! The primary answers each receipt's time with what is committed since (`as_of_ms`), as long as it has its tenure: nobody
-//! else can have committed anything by then. Both times are this member's own, so no clocks are compared, and a message that
-//! lay around somewhere makes nothing look fresher than it is.
+//! The primary answers each receipt's time with what is committed since (`as_of_ms`), as long as it
+//! has its tenure: nobody else can have committed anything by then. Both times are this member's
+//! own, so no clocks are compared, and a message that lay around somewhere makes nothing look
+//! fresher than it is.
 //!
 //! Invariants: a moment counts only once everything committed then is applied; it never goes back.
 
 use std::collections::VecDeque;
 
-/// Moments that wait for their entries to be applied. With more, later ones stand in for those before them.
+/// Moments that wait for their entries to be applied. With more, later ones stand in for those
+/// before them.
 const WAITING_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -25,7 +28,8 @@ impl Fresh {
         if as_of_ms <= self.waiting.back().map_or(self.as_of_ms, |(_, newest)| *newest) {
             return;
         }
-        // A word that needs less than an earlier one comes from another history: `forget` stands between the two.
+        // A word that needs less than an earlier one comes from another history: `forget` stands
+        // between the two.
         let committed = self.waiting.back().map_or(committed, |(before, _)| committed.max(*before));
         let full = self.waiting.len() == WAITING_MAX;
         match self.waiting.back_mut() {

@@ -7,10 +7,10 @@
 //!       └───────────────────────────────────────────┘
 //! ```
 //!
-//! A caller asks the gate before a call, and again right before the answer goes out; no answer rests
-//! on what the gate said before. Between the two the member may have been deposed, and even be the
-//! primary again, with another history: so an answer goes out only in the epoch that its call ran
-//! in, and only while the tenure lasts.
+//! A caller asks the gate before a call, and again right before the answer goes out; no answer
+//! rests on what the gate said before. Between the two the member may have been deposed, and even
+//! be the primary again, with another history: so an answer goes out only in the epoch that its
+//! call ran in, and only while the tenure lasts.
 //!
 //! Every call asks the gate, so it is made of atomics beside the [`Member`](crate::Member), which
 //! alone opens and closes it, under the lock of its owner.
@@ -115,8 +115,8 @@ impl Gate {
         self.kind.store(kind, Ordering::SeqCst);
     }
 
-    /// As the primary of `epoch`. A member that stops takes nothing new any more. True: the standing
-    /// has changed.
+    /// As the primary of `epoch`. A member that stops takes nothing new any more. True: the
+    /// standing has changed.
     pub fn lead(&self, epoch: u64) -> bool {
         self.known_epoch.fetch_max(epoch, Ordering::Relaxed);
         let mut current = self.standing.lock();
@@ -129,7 +129,8 @@ impl Gate {
         opens
     }
 
-    /// From here on nothing that has run, or still runs, is answered. True: the standing has changed.
+    /// From here on nothing that has run, or still runs, is answered. True: the standing has
+    /// changed.
     pub fn follow(&self, epoch: u64) -> bool {
         self.known_epoch.fetch_max(epoch, Ordering::Relaxed);
         self.epoch.store(NO_EPOCH, Ordering::SeqCst);
@@ -192,7 +193,8 @@ impl Gate {
     pub fn check_open(&self, now_ms: u64) -> Result<u64, CallError> {
         let epoch = self.epoch();
         if self.kind.load(Ordering::SeqCst) == SERVING {
-            // Another member may be the primary by now, and then it is to be asked; if not, it sends the caller back.
+            // Another member may be the primary by now, and then it is to be asked; if not, it
+            // sends the caller back.
             return if self.is_tenured(now_ms) { Ok(epoch) } else { Err(status::not_primary("", epoch)) };
         }
         match &*self.standing.lock() {

@@ -41,8 +41,8 @@ impl Member {
             return Leaving::Done;
         }
         match given {
-            // A takeover is not seen yet; or another transfer was under way, and is over soon; or an
-            // heir may be leaving.
+            // A takeover is not seen yet; or another transfer was under way, and is over soon; or
+            // an heir may be leaving.
             Some(
                 Ok(_)
                 | Err(

@@ -18,8 +18,9 @@
 //!
 //! A [`Member`] is a machine: it is told what happened and when, and says what is to be done. It
 //! decides about cursors and ranges. Whatever costs what it holds (copying entries out of the log,
-//! capturing a shard, taking in a message, applying) is done beside it, by [`Outgoing`], [`Riding`],
-//! [`Questions`] and [`Life`], which ask the member before and tell it after ([`Reach`]).
+//! capturing a shard, taking in a message, applying) is done beside it, by [`Outgoing`],
+//! [`Riding`], [`Questions`] and [`Life`], which ask the member before and tell it after
+//! ([`Reach`]).
 //!
 //! *Invariant:* knows the state through `oplog::ReplicatedState` and `oplog::Verifiable` alone. No
 //! clock, no task, no socket. `master` carries a member; the simulator carries the same one.

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Invariants: log and state belong to one of the two at any time; what was held before this member
-//! began an epoch with nothing is dropped, whatever it is next; calls find the log and the state that
-//! the member leads with before the gate opens.
+//! began an epoch with nothing is dropped, whatever it is next; calls find the log and the state
+//! that the member leads with before the gate opens.
 //!
 //! Deliberately absent: any cost that grows with the number of objects.
 
@@ -37,7 +37,8 @@ pub trait Stock<S: ReplicatedState> {
     /// Calls find these from here on.
     fn hold(&self, state: &Arc<S>, tail: &Arc<Tail>);
 
-    /// For the first entry of an epoch: the time of day, and a secret, random and never used before.
+    /// For the first entry of an epoch: the time of day, and a secret, random and never used
+    /// before.
     fn begins(&self, epoch: u64) -> (u64, Secret);
 }
 
@@ -66,8 +67,8 @@ impl<S: ReplicatedState> Life<S> {
         }
     }
 
-    /// The log is taken back from the calls. A call that is under way has the state meanwhile, so this
-    /// may wait for it.
+    /// The log is taken back from the calls. A call that is under way has the state meanwhile, so
+    /// this may wait for it.
     fn take_back(self, stock: &impl Stock<S>) -> Standby<S> {
         match self {
             Life::Follows(standby) => *standby,
@@ -121,7 +122,8 @@ impl<S: ReplicatedState> Rise<S> {
         self.promotion.apply(APPLY_ENTRIES).map(|applied| applied.entries > 0)
     }
 
-    /// Behind the last step: the epoch begins in the log, and calls find what the member leads with.
+    /// Behind the last step: the epoch begins in the log, and calls find what the member leads
+    /// with.
     pub fn begin(self, stock: &impl Stock<S>) -> Result<Life<S>, StandbyError> {
         let (timestamp_ms, drawn) = stock.begins(self.epoch);
         let (state, tail, log) = self.promotion.begin(self.epoch, timestamp_ms, drawn)?;

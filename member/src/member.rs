@@ -4,8 +4,8 @@
 //! tenure, the end of a reign. The member has its gate, and the tail of the log that it leads with;
 //! both are told here and nowhere else.
 //!
-//! Invariants: `committed` of a tail is moved here and nowhere else while its member leads; the gate
-//! opens only while the election says that this member leads that epoch, and closes before the
+//! Invariants: `committed` of a tail is moved here and nowhere else while its member leads; the
+//! gate opens only while the election says that this member leads that epoch, and closes before the
 //! coordinator has been asked anything further; see [`Member::validate`].
 //!
 //! Deliberately absent: decisions about roles. They are in `election`.
@@ -66,7 +66,8 @@ pub enum Action {
         before: Versioned,
         now: Versioned,
     },
-    /// For people: all members go by `to` from here on, for all that this one knows. `is_first`: it was started with `from`.
+    /// For people: all members go by `to` from here on, for all that this one knows. `is_first`: it
+    /// was started with `from`.
     Retimed {
         from: Timing,
         to: Timing,
@@ -81,7 +82,8 @@ pub enum Action {
         data: LostData,
         is_new: bool,
     },
-    /// For people: the clock of another member, or this one's own, runs at a rate that the protocol does not allow for.
+    /// For people: the clock of another member, or this one's own, runs at a rate that the protocol
+    /// does not allow for.
     WrongClock {
         who: Incarnation,
         error: RateError,
@@ -262,8 +264,8 @@ impl Member {
         self.log_digests_if_due(now);
     }
 
-    /// As the primary: the log carries the state's digests now and then, for every standby to compare
-    /// with its own at that seq.
+    /// As the primary: the log carries the state's digests now and then, for every standby to
+    /// compare with its own at that seq.
     fn log_digests_if_due(&mut self, now: Millis) {
         let every_ms = self.settings.digest_interval_ms;
         if every_ms == 0 || now < self.digests_due_ms {
@@ -312,8 +314,9 @@ impl Member {
         true
     }
 
-    /// All members are to go by other values, of these names: so it is once [`election::Member::timing`] says so. A change of the
-    /// in-sync set goes first. What another operator has just asked for stays asked for.
+    /// All members are to go by other values, of these names: so it is once
+    /// [`election::Member::timing`] says so. A change of the in-sync set goes first. What another
+    /// operator has just asked for stays asked for.
     pub fn retime(&mut self, changes: &[(String, u64)], now: Millis) -> Result<(), NotRetimed> {
         let change = |timing: Timing, (name, value): &(String, u64)| timing.with(name, *value).unwrap_or(timing);
         let timing = changes.iter().fold(self.election.timing_to_be(), change);
@@ -396,8 +399,8 @@ impl Member {
         }
     }
 
-    /// Where clients find the heir, once this member has resigned; also while it is about to end, and
-    /// follows no one. False: it has not resigned.
+    /// Where clients find the heir, once this member has resigned; also while it is about to end,
+    /// and follows no one. False: it has not resigned.
     pub fn hint_heir(&mut self, address: &str) -> bool {
         let (Some(_), Role::Deposed { by }) = (self.heir, self.role) else { return false };
         if self.gate.hint(address, by) {
@@ -478,7 +481,8 @@ impl Member {
         self.election.leads() == Some(epoch) && self.election.may_answer(now)
     }
 
-    /// The record as it is known here: that under which this member leads, or the one that was read last.
+    /// The record as it is known here: that under which this member leads, or the one that was read
+    /// last.
     pub fn known(&self) -> Option<&Versioned> {
         self.election.record().or(self.last_read.as_ref())
     }

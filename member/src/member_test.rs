@@ -281,7 +281,8 @@ fn peer_is_silent_when_it_owes_an_answer_for_long_and_not_when_nothing_was_sent(
     assert!(primary.member.check_stream(stream, primary.now).is_ok());
 }
 
-/// Its receipts say how far its clock is: 100 per mille faster than the own one, for more than a window.
+/// Its receipts say how far its clock is: 100 per mille faster than the own one, for more than a
+/// window.
 #[test]
 fn peer_whose_clock_runs_too_fast_is_told_of_once() {
     let (mut primary, stream) = Primary::with_peer();

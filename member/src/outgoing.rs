@@ -80,8 +80,8 @@ impl<S: ReplicatedState> Outgoing<S> {
         })
     }
 
-    /// For a stream that was just opened, by a peer that holds `peer`. `state` and `tail`: with which
-    /// this member leads the epoch that the stream was opened in.
+    /// For a stream that was just opened, by a peer that holds `peer`. `state` and `tail`: with
+    /// which this member leads the epoch that the stream was opened in.
     fn new(
         member: &Member,
         (stream, epoch): (StreamId, u64),
@@ -120,7 +120,8 @@ impl<S: ReplicatedState> Outgoing<S> {
         self.feed.welcome()
     }
 
-    /// The shard whose turn it is, and how many there are. `None`: no images are to be sent any more.
+    /// The shard whose turn it is, and how many there are. `None`: no images are to be sent any
+    /// more.
     pub fn syncing(&self) -> Option<(u32, u32)> {
         self.feed.syncing()
     }
@@ -161,8 +162,8 @@ impl<S: ReplicatedState> Outgoing<S> {
         }
     }
 
-    /// `None`: there is nothing of that kind after all. An error: the log has lost what is to be sent
-    /// next, and a new stream begins with a full sync.
+    /// `None`: there is nothing of that kind after all. An error: the log has lost what is to be
+    /// sent next, and a new stream begins with a full sync.
     pub fn make(&mut self, next: Next, now: Millis) -> Result<Option<Down>, TailError> {
         let received = match next {
             Next::Welcome => {

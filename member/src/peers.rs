@@ -1,5 +1,5 @@
-//! The primary's side of its streams: who has one, what its peer was sent and has answered, and what
-//! the stream does next.
+//! The primary's side of its streams: who has one, what its peer was sent and has answered, and
+//! what the stream does next.
 //!
 //! ```text
 //!   admitted ──► welcome ──► images? ──► batches, beacons ──► resigned?
@@ -212,8 +212,8 @@ impl Member {
             self.on(Event::LaterEpoch { from, epoch: later }, now);
             return Err(NotServed::NotPrimary { epoch: later });
         }
-        // State and log of this epoch may not be in place yet: they would be those of another one, and
-        // what follows from them could make a peer drop what it must keep.
+        // State and log of this epoch may not be in place yet: they would be those of another one,
+        // and what follows from them could make a peer drop what it must keep.
         if self.reign.as_ref().is_none_or(|reign| reign.epoch != epoch) {
             return Err(NotServed::NotPrimary { epoch });
         }
@@ -241,7 +241,8 @@ impl Member {
         let (leads, heir) = (self.leads(), self.heir);
         let Some(peer) = self.peers.at(stream) else { return Err(StreamEnd::Displaced) };
         if receipt.epoch != peer.epoch || leads != Some(peer.epoch) {
-            // An heir is yet to be told that it is the heir: what it answers meanwhile counts for nothing.
+            // An heir is yet to be told that it is the heir: what it answers meanwhile counts for
+            // nothing.
             let is_heir = leads.is_none() && heir == Some(peer.who);
             return if is_heir { Ok(()) } else { Err(StreamEnd::EpochOver) };
         }
@@ -258,7 +259,8 @@ impl Member {
         }
         let answered = match is_member {
             true => Event::Answered { from, epoch, received, applied: receipt.applied, echo_ms, sound },
-            // In a full sync it has given up what it held. It answers no message, and is let into no set by what it said before.
+            // In a full sync it has given up what it held. It answers no message, and is let into
+            // no set by what it said before.
             false => Event::Answered { from, epoch, received: 0, applied: 0, echo_ms: 0, sound: false },
         };
         self.on(answered, now);
@@ -299,7 +301,8 @@ impl Member {
         peer.sent_ms.saturating_add(pause_ms)
     }
 
-    /// For the next message of a stream, right before it goes out; `bytes` of entries or images are in it.
+    /// For the next message of a stream, right before it goes out; `bytes` of entries or images are
+    /// in it.
     pub(crate) fn stamp(
         &mut self,
         stream: StreamId,
@@ -321,15 +324,16 @@ impl Member {
         peer.sent_ms = now;
         peer.owes_since.get_or_insert(now);
         peer.committed_sent = committed.unwrap_or(peer.committed_sent);
-        // What was committed when the question came; and no other member could commit until after that.
+        // What was committed when the question came; and no other member could commit until after
+        // that.
         let as_of_ms = if may_answer { peer.asked_ms } else { 0 };
         let committed = peer.committed_sent;
         let tenure_ms = self.election.timing().tenure_ms;
         Ok(Envelope { epoch, sent_ms: now, committed, in_sync, as_of_ms, version, tenure_ms })
     }
 
-    /// A question beside a stream, by a peer that has proven itself; it is about the log of one epoch.
-    /// To be ended with [`Member::on_answered_question`].
+    /// A question beside a stream, by a peer that has proven itself; it is about the log of one
+    /// epoch. To be ended with [`Member::on_answered_question`].
     pub fn on_question(&mut self, who: Incarnation, epoch: u64, token: &[u8]) -> Result<StreamId, NotAsked> {
         let here = self.reign.as_ref().map(|reign| reign.epoch).filter(|here| self.leads() == Some(*here));
         let peer = self.peers.open.get_mut(&who.member).filter(|peer| peer.who == who && peer.pass.admits(token));

@@ -8,8 +8,8 @@
 //! Invariants: a repair goes before samples; from `Still` to `Ended` nothing else applies, and the
 //! member knows the end before the carrier does.
 //!
-//! Deliberately absent: how questions travel, and for how long an answer is waited for; what follows
-//! from a finding (`verification`).
+//! Deliberately absent: how questions travel, and for how long an answer is waited for; what
+//! follows from a finding (`verification`).
 
 use std::collections::VecDeque;
 
@@ -79,8 +79,8 @@ impl Questions {
         self.answer = Some(answer);
     }
 
-    /// `state` and `tail`: what the member follows with. To look at what is asked about, or to put it
-    /// right, takes its time where this is a repair.
+    /// `state` and `tail`: what the member follows with. To look at what is asked about, or to put
+    /// it right, takes its time where this is a repair.
     pub fn next<S: Verifiable>(
         &mut self,
         mut reach: impl Reach,

@@ -1,8 +1,8 @@
 //! How the sequences that run beside a member reach it.
 //!
 //! A sequence (a stream, a repair, a change of roles) moves bytes without any lock, and tells the
-//! member of each step. In `master` the member stands behind a lock, and what it says is carried out
-//! before the lock is given back; the simulator has one thread, and carries it out afterwards.
+//! member of each step. In `master` the member stands behind a lock, and what it says is carried
+//! out before the lock is given back; the simulator has one thread, and carries it out afterwards.
 
 use election::Millis;
 

@@ -1,10 +1,10 @@
 //! May this member answer a read as a standby, and how fresh is what it would say?
 //!
 //! Invariants: nothing is told that is not committed: a standby applies only what is, but a state
-//! that a full sync has just brought may hold more, until the primary says that it is committed too;
-//! nothing is told while a full sync is under way, since the state beside it may be one that was
-//! never committed; nothing is told of a state that differs from the primary's; what is not known is
-//! refused, never taken for fresh.
+//! that a full sync has just brought may hold more, until the primary says that it is committed
+//! too; nothing is told while a full sync is under way, since the state beside it may be one that
+//! was never committed; nothing is told of a state that differs from the primary's; what is not
+//! known is refused, never taken for fresh.
 //!
 //! Deliberately absent: the reads themselves, and waiting (`grpc`).
 

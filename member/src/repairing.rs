@@ -4,8 +4,8 @@
 //!   asks ─► applies up to where the answer stands, and no further ─► asks ─► … ─► ended
 //! ```
 //!
-//! Deliberately absent: when it begins, and what its questions travel in (`questions`); what follows
-//! from the end (`verification`).
+//! Deliberately absent: when it begins, and what its questions travel in (`questions`); what
+//! follows from the end (`verification`).
 
 use std::collections::BTreeSet;
 

@@ -71,7 +71,8 @@ pub(crate) enum Brought {
     Held,
     /// So it is, and another log is in place: what comes after some seq was never committed.
     Forked,
-    /// Another state and another log are in place; what is left of the message is to be brought into those.
+    /// Another state and another log are in place; what is left of the message is to be brought
+    /// into those.
     Synced,
     /// The log has no room for the rest, until something is applied.
     NoRoom,
@@ -95,8 +96,8 @@ impl Holding {
         Holding::of(standby, (envelope.epoch, envelope.sent_ms))
     }
 
-    /// For an answer to a message of `epoch` that was sent at `echo_ms`; 0: to none, to say that this
-    /// member is at work.
+    /// For an answer to a message of `epoch` that was sent at `echo_ms`; 0: to none, to say that
+    /// this member is at work.
     pub(crate) fn of<S: ReplicatedState>(standby: &Standby<S>, (epoch, echo_ms): (u64, Millis)) -> Holding {
         Holding { held: standby.held(), sync: standby.syncing(), receipt: standby.receipt(epoch, echo_ms) }
     }
@@ -192,7 +193,8 @@ impl Member {
     /// Whether the stream goes on, though nothing has come.
     pub(crate) fn check_ride<S: ReplicatedState>(&self, id: RideId, standby: &Standby<S>) -> Result<(), RideEnd> {
         self.ride(id)?;
-        // What comes would go into a state that is not to be trusted. A full sync that is under way goes on.
+        // What comes would go into a state that is not to be trusted. A full sync that is under way
+        // goes on.
         match self.verifier.condition() == Condition::Lost && !standby.is_distrusted() {
             true => Err(RideEnd::Distrusted),
             false => Ok(()),
@@ -257,8 +259,8 @@ impl Member {
         self.doubt(verification::Event::Synced, now);
     }
 
-    /// The log is full of what is not committed: only a new stream, and a primary that does not wait
-    /// for this member, helps.
+    /// The log is full of what is not committed: only a new stream, and a primary that does not
+    /// wait for this member, helps.
     pub(crate) fn on_no_room(&mut self, id: RideId, now: Millis) -> Result<(), RideEnd> {
         let tenure_ms = self.election.timing().tenure_ms;
         let Some(ride) = self.ride.as_mut().filter(|ride| ride.id == id) else { return Err(RideEnd::NotAnswered) };

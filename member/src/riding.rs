@@ -12,9 +12,9 @@
 //!       └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Invariants: nothing is said of what is held, and nothing is taken, before the other end has proven
-//! that it is the primary that the coordinator shows; what a message has put in place is where calls
-//! find it before the member hears of it; one message is taken at a time, to its end.
+//! Invariants: nothing is said of what is held, and nothing is taken, before the other end has
+//! proven that it is the primary that the coordinator shows; what a message has put in place is
+//! where calls find it before the member hears of it; one message is taken at a time, to its end.
 //!
 //! Deliberately absent: the transport; the lock of the member while bytes are brought.
 
@@ -40,8 +40,8 @@ pub enum Step {
     Done,
     /// Nothing may be applied any more, until `Anew`.
     Still,
-    /// Applying goes on with the log and the state that are in place now. `synced`: all of the state
-    /// has come anew.
+    /// Applying goes on with the log and the state that are in place now. `synced`: all of the
+    /// state has come anew.
     Anew { synced: bool },
     /// The log has no room, until something is applied.
     NoRoom,
@@ -78,8 +78,8 @@ pub struct Riding {
 }
 
 impl Riding {
-    /// Begins a stream, if one is wanted now. Nothing applies where the member says that nothing may:
-    /// what is held and not trusted does not count from here on.
+    /// Begins a stream, if one is wanted now. Nothing applies where the member says that nothing
+    /// may: what is held and not trusted does not count from here on.
     pub fn begin<S: ReplicatedState>(
         mut reach: impl Reach,
         standby: &mut Standby<S>,
@@ -111,8 +111,8 @@ impl Riding {
         self.greeting.as_ref().map(Greeting::hello)
     }
 
-    /// To the first message: the own proof, with what is held; and the token of questions beside the
-    /// stream. `primary`: its secret, as the coordinator shows it.
+    /// To the first message: the own proof, with what is held; and the token of questions beside
+    /// the stream. `primary`: its secret, as the coordinator shows it.
     pub fn prove<S: ReplicatedState>(
         &mut self,
         message: v1::FromPrimary,
@@ -212,8 +212,8 @@ impl Riding {
         receipt.map(Step::Say)
     }
 
-    /// What is held, for [`Riding::at_work`]: to look at it is to wait for the task that applies an entry, so it is looked at without the
-    /// member.
+    /// What is held, for [`Riding::at_work`]: to look at it is to wait for the task that applies an
+    /// entry, so it is looked at without the member.
     pub fn holding<S: ReplicatedState>(&self, standby: &Standby<S>) -> Holding {
         Holding::of(standby, (self.epoch, 0))
     }

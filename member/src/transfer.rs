@@ -14,9 +14,10 @@
 //! set, does after the usual wait; unless this member is about to end: then, after losing the
 //! lead, it never claims again: an heir that is slow must find its set as it was.
 //!
-//! A transfer costs every client a pause. So one that is asked for is refused until this member has led for `transfer_pause_ms`,
-//! and for as long after one that came to nothing: a caller that asks again and again, of whichever member leads, costs them no more
-//! than that. A member that is about to end waits for nothing.
+//! A transfer costs every client a pause. So one that is asked for is refused until this member has
+//! led for `transfer_pause_ms`, and for as long after one that came to nothing: a caller that asks
+//! again and again, of whichever member leads, costs them no more than that. A member that is about
+//! to end waits for nothing.
 //!
 //! Deliberately absent: moving clients. They are redirected when they call. Names.
 
@@ -94,8 +95,9 @@ pub(crate) struct Transfer {
 }
 
 impl Member {
-    /// Whether `who` would take over right now: it is in the set, is the same as this member for all
-    /// that it said, and was heard not long ago. One that is about to end, or stands still, would not.
+    /// Whether `who` would take over right now: it is in the set, is the same as this member for
+    /// all that it said, and was heard not long ago. One that is about to end, or stands still,
+    /// would not.
     pub fn is_heir(&self, who: Incarnation, now: Millis) -> bool {
         let fresh_ms = 4 * self.election.timing().beacon_ms;
         let is_heard = self.election.peer(who).is_some_and(|(_, echo_ms)| now < echo_ms.saturating_add(fresh_ms));
@@ -194,7 +196,8 @@ impl Member {
 
     fn on_comparing(&mut self, transfer: Transfer, (at, until_ms): (u64, Millis), now: Millis) {
         let peer = self.peers.of(transfer.heir);
-        // No comparison of before can be that far: what was applied is committed, and stands in this log below the new entry.
+        // No comparison of before can be that far: what was applied is committed, and stands in
+        // this log below the new entry.
         let is_same = peer.is_some_and(|peer| peer.sound && peer.verified >= at);
         if is_same {
             return self.on_same(transfer, at, now);
@@ -209,8 +212,8 @@ impl Member {
     fn on_same(&mut self, transfer: Transfer, at: u64, now: Millis) {
         let Some(appended) = self.reign.as_ref().map(|reign| reign.tail.appended().get()) else { return };
         if appended != at {
-            // The heir could take over without that, and then this member, which has applied it, would
-            // need a full sync.
+            // The heir could take over without that, and then this member, which has applied it,
+            // would need a full sync.
             if transfer.rounds >= TRANSFER_ROUNDS_MAX {
                 return self.end_transfer(Err(NotTransferred::NotDrained), now);
             }

@@ -1,7 +1,9 @@
-//! The one writer of a log: a place is reserved before the state changes, so that an append cannot fail.
+//! The one writer of a log: a place is reserved before the state changes, so that an append cannot
+//! fail.
 //!
-//! Invariants: one appender per tail, one slot at a time (the borrow checker keeps both); seqs are given out without a
-//! gap; epochs only grow; a draft never exceeds its reservation (asserted, also in release).
+//! Invariants: one appender per tail, one slot at a time (the borrow checker keeps both); seqs are
+//! given out without a gap; epochs only grow; a draft never exceeds its reservation (asserted, also
+//! in release).
 //!
 //! Absent on purpose: the order of writers (whoever owns the appender decides it) and commits.
 
@@ -35,14 +37,16 @@ impl Appender {
         self.epoch
     }
 
-    /// Entries from now on carry `epoch`. Panics if it does not grow: two tenures under one number are never right.
+    /// Entries from now on carry `epoch`. Panics if it does not grow: two tenures under one number
+    /// are never right.
     pub fn begin_epoch(&mut self, epoch: u64) {
         assert!(epoch > self.epoch, "an epoch must grow: {} held, {epoch} offered", self.epoch);
         self.epoch = epoch;
     }
 
-    /// A place for one entry of at most `bytes` of key + payload. The oldest entries below the floor make room for it.
-    /// Panics if no frame can be as large: limits of requests are checked long before.
+    /// A place for one entry of at most `bytes` of key + payload. The oldest entries below the
+    /// floor make room for it. Panics if no frame can be as large: limits of requests are checked
+    /// long before.
     pub fn reserve(&mut self, bytes: usize) -> Result<Slot<'_>, Overloaded> {
         let frame_bytes = bytes.saturating_add(FRAME_HEADER_BYTES_MAX);
         assert!(frame_bytes <= FRAME_BYTES_MAX, "{frame_bytes} bytes asked for one frame, at most {FRAME_BYTES_MAX}");
@@ -50,7 +54,8 @@ impl Appender {
         Ok(Slot { appender: self, bytes })
     }
 
-    /// The next entries, of at most these sizes (key + payload), will be taken, if nothing else comes before them.
+    /// The next entries, of at most these sizes (key + payload), will be taken, if nothing else
+    /// comes before them.
     pub fn make_room(&mut self, sizes: &[usize]) -> Result<(), Overloaded> {
         let cost = |bytes: &usize| cost_of(bytes.saturating_add(FRAME_HEADER_BYTES_MAX));
         let needed = sizes.iter().map(cost).fold(0, usize::saturating_add);

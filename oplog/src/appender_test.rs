@@ -196,7 +196,8 @@ fn a_fork_goes_on_from_where_it_was_cut_and_leaves_the_other_alone() {
     assert!(tail.forked(1, 0).unwrap().0.entries_since(1, 10, 100).unwrap().is_empty());
 }
 
-/// Room for two is room for both: the second one finds it without anything being dropped in between.
+/// Room for two is room for both: the second one finds it without anything being dropped in
+/// between.
 #[test]
 fn room_that_was_made_for_two_is_there_for_both() {
     let mut appender = appender(3, 10_000);

@@ -1,16 +1,18 @@
 //! What one entry of the log consists of, and where it stands in history.
 //!
-//! Invariants: positions are ordered by epoch, then seq; within one log seq grows by one per entry and epoch never goes
-//! back. An entry is a result, never a request: applying it decides nothing.
+//! Invariants: positions are ordered by epoch, then seq; within one log seq grows by one per entry
+//! and epoch never goes back. An entry is a result, never a request: applying it decides nothing.
 //!
-//! Absent on purpose: what the ops of a domain mean (that is the replicated state's), and bytes (`frame`, `codec`).
+//! Absent on purpose: what the ops of a domain mean (that is the replicated state's), and bytes
+//! (`frame`, `codec`).
 
 use std::fmt;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// No op is ever given this number, in no domain: what every state must refuse, now and after any upgrade.
+/// No op is ever given this number, in no domain: what every state must refuse, now and after any
+/// upgrade.
 pub const OP_TYPE_NEVER: u8 = u8::MAX;
 
 /// How much of a key `prefix_hash` looks at.
@@ -58,7 +60,8 @@ pub struct RequestStamp {
     pub number: u64,
     /// Tells a retry from another request that reuses the number.
     pub body_hash: u64,
-    /// The client has the answers of all smaller numbers: they may be forgotten, at this entry, on every member alike.
+    /// The client has the answers of all smaller numbers: they may be forgotten, at this entry, on
+    /// every member alike.
     pub forget_below: u64,
 }
 
@@ -117,7 +120,8 @@ impl Entry {
         prefix_hash(&self.key)
     }
 
-    /// All but the position: `Frame::encode(entry.position(), &entry.draft())` gives the frame that it came from.
+    /// All but the position: `Frame::encode(entry.position(), &entry.draft())` gives the frame that
+    /// it came from.
     pub fn draft(&self) -> Draft<'_> {
         Draft {
             domain: self.domain,

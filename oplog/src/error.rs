@@ -1,9 +1,11 @@
-//! Facts that more than one file refuses with: bytes that are not what they claim to be, and a bound that is met.
+//! Facts that more than one file refuses with: bytes that are not what they claim to be, and a
+//! bound that is met.
 //!
-//! Invariants: each prints both sides of the comparison that failed. `Overloaded` is worth a retry (but for
-//! `Bound::EntryBytes`, which a validated configuration excludes).
+//! Invariants: each prints both sides of the comparison that failed. `Overloaded` is worth a retry
+//! (but for `Bound::EntryBytes`, which a validated configuration excludes).
 //!
-//! Absent on purpose: errors of a single file (they stand there), and how any of them looks on the wire.
+//! Absent on purpose: errors of a single file (they stand there), and how any of them looks on the
+//! wire.
 
 /// Bytes from a disk, a peer or a payload that cannot be taken. Nothing of them has been used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

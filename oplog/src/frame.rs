@@ -16,8 +16,9 @@
 //!     key, then payload up to the end
 //! ```
 //!
-//! Invariants: a `Frame` that exists has been encoded here or has passed every check, so its header can be read without
-//! further ones; one entry has exactly one encoding. The CRC is looked at before anything that it covers is believed.
+//! Invariants: a `Frame` that exists has been encoded here or has passed every check, so its header
+//! can be read without further ones; one entry has exactly one encoding. The CRC is looked at
+//! before anything that it covers is believed.
 //!
 //! Absent on purpose: what a payload means, where a frame is kept, and repair of a damaged one.
 
@@ -31,7 +32,8 @@ use crate::error::DecodeError;
 
 /// The layout above.
 pub const FRAME_VERSION: u8 = 1;
-/// Twice the largest message that a client may send: an entry holds no more than one request's worth.
+/// Twice the largest message that a client may send: an entry holds no more than one request's
+/// worth.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// All of a frame but key and payload.
 pub const FRAME_HEADER_BYTES_MAX: usize = FIXED_BYTES + STAMP_BYTES;
@@ -47,7 +49,8 @@ pub struct Frame(Bytes);
 
 #[allow(clippy::len_without_is_empty, reason = "a frame is never empty: it has a header")]
 impl Frame {
-    /// Panics if key and payload do not fit into `FRAME_BYTES_MAX`: whoever reserved the place has checked that.
+    /// Panics if key and payload do not fit into `FRAME_BYTES_MAX`: whoever reserved the place has
+    /// checked that.
     pub fn encode(at: Position, draft: &Draft<'_>) -> Frame {
         let stamp_bytes = if draft.request.is_some() { STAMP_BYTES } else { 0 };
         let length = FIXED_BYTES + stamp_bytes + draft.key.len() + draft.payload.len();
@@ -71,8 +74,8 @@ impl Frame {
         Ok(Frame(bytes))
     }
 
-    /// Takes the first of several frames that stand one behind the other; `None`: there are no more. What is left after an error
-    /// means nothing.
+    /// Takes the first of several frames that stand one behind the other; `None`: there are no
+    /// more. What is left after an error means nothing.
     pub fn split_first(bytes: &mut Bytes) -> Result<Option<Frame>, DecodeError> {
         if bytes.is_empty() {
             return Ok(None);
@@ -93,7 +96,8 @@ impl Frame {
         check(&self.0)
     }
 
-    /// Key and payload of the entry are slices of this frame. Does not look at the checksum again; see `verify`.
+    /// Key and payload of the entry are slices of this frame. Does not look at the checksum again;
+    /// see `verify`.
     pub fn decode(&self) -> Result<Entry, DecodeError> {
         let parts = Parts::of(&self.0)?;
         let Position { epoch, seq } = self.position();

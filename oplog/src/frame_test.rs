@@ -119,7 +119,8 @@ proptest! {
         prop_assert!(Frame::from_bytes(Bytes::from(bytes)).is_err());
     }
 
-    /// Bytes that someone sealed on purpose: whatever passes is the one encoding of what it decodes to.
+    /// Bytes that someone sealed on purpose: whatever passes is the one encoding of what it decodes
+    /// to.
     #[test]
     fn what_passes_is_canonical(
         bytes in proptest::collection::vec(any::<u8>(), 88..200),
@@ -137,7 +138,8 @@ proptest! {
     }
 }
 
-/// A header made right around whatever bytes are there, then one byte of it overwritten, then sealed.
+/// A header made right around whatever bytes are there, then one byte of it overwritten, then
+/// sealed.
 fn forged(mut bytes: Vec<u8>, key_bytes: usize, damage: Option<(usize, u8)>) -> Bytes {
     let length = bytes.len();
     bytes[4..8].copy_from_slice(&(length as u32).to_le_bytes());

@@ -1,5 +1,6 @@
-//! The op log: what one replicated effect looks like, how its bytes are checked, where the newest ones stand in memory,
-//! who waits for which of them, and what a state must keep to be replicated by it.
+//! The op log: what one replicated effect looks like, how its bytes are checked, where the newest
+//! ones stand in memory, who waits for which of them, and what a state must keep to be replicated
+//! by it.
 //!
 //! | file        | decides                                                                       |
 //! |-------------|-------------------------------------------------------------------------------|
@@ -15,8 +16,9 @@
 //! | `verify`    | the contract for finding out that two states differ, and repairing just that        |
 //! | `conformance` | the checks that every replicated state must pass (feature `conformance`)    |
 //!
-//! Absent on purpose: an async runtime, clocks, randomness, threads, files and sockets. Futures here use nothing but
-//! the standard waker; time stamps come in with the draft; nothing here knows what an op means.
+//! Absent on purpose: an async runtime, clocks, randomness, threads, files and sockets. Futures
+//! here use nothing but the standard waker; time stamps come in with the draft; nothing here knows
+//! what an op means.
 
 mod appender;
 mod codec;

@@ -1,10 +1,12 @@
-//! The frames that the tail keeps: one unbroken run of seqs, what they cost, and which of them may go.
+//! The frames that the tail keeps: one unbroken run of seqs, what they cost, and which of them may
+//! go.
 //!
-//! Invariants (asserted, also in release): seqs follow each other without a gap and epochs never go back; nothing at or
-//! above the floor is dropped; once `make_room` has said so the next frame keeps both bounds.
+//! Invariants (asserted, also in release): seqs follow each other without a gap and epochs never go
+//! back; nothing at or above the floor is dropped; once `make_room` has said so the next frame
+//! keeps both bounds.
 //!
-//! Absent on purpose: the lock around this, waiting, encoding. Dropped frames are handed out, so that their memory is
-//! freed after the lock.
+//! Absent on purpose: the lock around this, waiting, encoding. Dropped frames are handed out, so
+//! that their memory is freed after the lock.
 
 use std::collections::VecDeque;
 
@@ -46,7 +48,8 @@ impl Ring {
         self.base.seq + 1
     }
 
-    /// The last position of each epoch that is held, from the one before the oldest frame on. Costs a few looks for each epoch.
+    /// The last position of each epoch that is held, from the one before the oldest frame on. Costs
+    /// a few looks for each epoch.
     pub(crate) fn history(&self) -> Vec<Position> {
         let mut history = vec![self.base];
         let mut at = 0;
@@ -100,8 +103,8 @@ impl Ring {
         start
     }
 
-    /// Drops the oldest frames until so many more, of `needed` bytes in all, overhead counted in, keep both bounds, but at
-    /// most `count` of them. True: there is room. False: call again.
+    /// Drops the oldest frames until so many more, of `needed` bytes in all, overhead counted in,
+    /// keep both bounds, but at most `count` of them. True: there is room. False: call again.
     pub(crate) fn make_room(
         &mut self,
         frames: usize,
@@ -131,7 +134,8 @@ impl Ring {
         self.frames.push_back(frame);
     }
 
-    /// As far as `seq`, which is held or the one before all that are: what stands there, and handles to the frames up to it.
+    /// As far as `seq`, which is held or the one before all that are: what stands there, and
+    /// handles to the frames up to it.
     pub(crate) fn upto(&self, seq: u64) -> (Position, Vec<Frame>) {
         let count = (seq - self.base.seq) as usize;
         (self.base, self.frames.range(..count).cloned().collect())

@@ -1,14 +1,17 @@
-//! The contract between the engine and a replicated state: all that replication, recovery and verification may know of
-//! what they replicate. `conformance::run` checks an implementation against it.
+//! The contract between the engine and a replicated state: all that replication, recovery and
+//! verification may know of what they replicate. `conformance::run` checks an implementation
+//! against it.
 //!
 //! Invariants that a state keeps:
-//! - Determinism: equal entries applied to equal states give equal digests, in every process on every machine.
+//! - Determinism: equal entries applied to equal states give equal digests, in every process on
+//!   every machine.
 //! - All or nothing: what is refused has changed nothing.
-//! - A digest covers all that applying entries decides by. It is additive over records, so that it costs O(1) per
-//!   change, and over shards, so that a difference can be narrowed down.
+//! - A digest covers all that applying entries decides by. It is additive over records, so that it
+//!   costs O(1) per change, and over shards, so that a difference can be narrowed down.
 //! - While nothing is being applied, every position that the state gives out is `applied()`.
 //!
-//! Absent on purpose: how a state is built and locked, what its ops mean, and any way to change it but by an entry.
+//! Absent on purpose: how a state is built and locked, what its ops mean, and any way to change it
+//! but by an entry.
 
 use std::fmt;
 use std::iter::Sum;
@@ -20,8 +23,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::entry::{DomainId, Entry, Position};
 use crate::error::DecodeError;
 
-/// Hash of a multiset of records: the wrapping sum of their hashes. Order does not matter; what is added can be
-/// subtracted again.
+/// Hash of a multiset of records: the wrapping sum of their hashes. Order does not matter; what is
+/// added can be subtracted again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Digest(pub u128);
 
@@ -85,7 +88,8 @@ pub struct ShardImage {
     pub records: u64,
     /// Of the records.
     pub digest: Digest,
-    /// The implementation's own. One changed bit in it must be noticed, also in what the digest leaves out.
+    /// The implementation's own. One changed bit in it must be noticed, also in what the digest
+    /// leaves out.
     pub bytes: Bytes,
 }
 
@@ -98,11 +102,12 @@ pub trait ReplicatedState {
     /// Of the last entry that was applied.
     fn applied(&self) -> Position;
 
-    /// Refuses what is not the next seq, goes back in epoch, or is not understood; nothing has changed then.
+    /// Refuses what is not the next seq, goes back in epoch, or is not understood; nothing has
+    /// changed then.
     fn apply(&self, entry: &Entry) -> Result<(), ApplyError>;
 
-    /// One shard at one moment. Captured in rising order: a later shard's image may be newer, never older, and the last
-    /// shards hold what depends on the others.
+    /// One shard at one moment. Captured in rising order: a later shard's image may be newer, never
+    /// older, and the last shards hold what depends on the others.
     fn capture(&self, shard: u32) -> ShardImage;
 
     /// With the position that it holds at.
@@ -122,11 +127,12 @@ pub trait Rebuild: Sized {
     /// Checks the image against its own digest. In rising order of shards, each once.
     fn install(&mut self, image: &ShardImage) -> Result<(), InstallError>;
 
-    /// After all shards: entries after the oldest image's position, in order. What an image already holds is skipped.
+    /// After all shards: entries after the oldest image's position, in order. What an image already
+    /// holds is skipped.
     fn apply(&mut self, entry: &Entry) -> Result<(), ApplyError>;
 
-    /// Builds what is derived. Refuses an incomplete set of shards, and a log that ends before the newest image: the
-    /// shards would stand at different moments.
+    /// Builds what is derived. Refuses an incomplete set of shards, and a log that ends before the
+    /// newest image: the shards would stand at different moments.
     fn finish(self) -> Result<Self::State, InstallError>;
 }
 
@@ -143,7 +149,8 @@ pub enum ApplyError {
     UnknownOp { domain: DomainId, op_type: u8 },
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// E.g. an object that must exist does not: this state is not the one that the entry was made from.
+    /// E.g. an object that must exist does not: this state is not the one that the entry was made
+    /// from.
     #[error("entry {seq} does not fit the state: {what}")]
     Inconsistent { seq: u64, what: String },
 }

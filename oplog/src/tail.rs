@@ -1,10 +1,12 @@
 //! The newest part of the log, in memory: one writer (`Appender`), many readers.
 //!
-//! Invariants: bounded by entries and by bytes, the handles counted in. What peers still need, from the floor on, is
-//! never dropped: the floor is in force when `set_floor` returns, before anything else can go. An entry can be read
-//! before `appended` reaches its seq, never the other way round. No lock is held for longer than one batch of frames.
+//! Invariants: bounded by entries and by bytes, the handles counted in. What peers still need, from
+//! the floor on, is never dropped: the floor is in force when `set_floor` returns, before anything
+//! else can go. An entry can be read before `appended` reaches its seq, never the other way round.
+//! No lock is held for longer than one batch of frames.
 //!
-//! Absent on purpose: the decision what is committed (`committed` is moved by whoever decides it), files, peers.
+//! Absent on purpose: the decision what is committed (`committed` is moved by whoever decides it),
+//! files, peers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +20,8 @@ use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::ring::{Ring, cost_of};
 use crate::watch::SeqWatch;
 
-/// Beside its bytes a frame takes a place in the ring (32, twice that while the ring has doubled and is half full),
-/// the count of those that hold it, and what the memory allocator adds.
+/// Beside its bytes a frame takes a place in the ring (32, twice that while the ring has doubled
+/// and is half full), the count of those that hold it, and what the memory allocator adds.
 pub const FRAME_OVERHEAD_BYTES: usize = 112;
 
 /// How many frames are copied or taken out under one hold of the lock.
@@ -29,7 +31,8 @@ const LOCKED_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TailConfig {
-    /// Entries kept at most. More keeps peers that were away from needing a full sync. Default 1,000,000.
+    /// Entries kept at most. More keeps peers that were away from needing a full sync. Default
+    /// 1,000,000.
     pub entries_max: usize,
     /// Bytes kept at most, `FRAME_OVERHEAD_BYTES` for each entry counted in. Default 256 MiB.
     pub bytes_max: usize,
@@ -44,7 +47,8 @@ impl Default for TailConfig {
 }
 
 impl TailConfig {
-    /// For configuration that a person wrote. `Tail::new` takes smaller tails too, where large entries never fit.
+    /// For configuration that a person wrote. `Tail::new` takes smaller tails too, where large
+    /// entries never fit.
     pub fn validate(&self) -> Result<(), TailConfigError> {
         let bytes_min = cost_of(FRAME_BYTES_MAX);
         if self.bytes_max < bytes_min {
@@ -99,8 +103,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// An empty tail of a log that ends at `last` (`Position::default()`: a new log), which counts as committed.
-    /// There is one appender and there will be no other.
+    /// An empty tail of a log that ends at `last` (`Position::default()`: a new log), which counts
+    /// as committed. There is one appender and there will be no other.
     pub fn new(config: TailConfig, last: Position) -> (Arc<Tail>, Appender) {
         let waiters_max = config.waiters_max;
         let tail = Arc::new(Tail {
@@ -128,9 +132,9 @@ impl Tail {
         TailStats { entries: ring.entries(), bytes: ring.bytes(), first_seq: ring.first_seq(), last: ring.last() }
     }
 
-    /// Frames after `after`, oldest first, at most `limit_entries` and (but for the first one) `limit_bytes` of frames.
-    /// Only an empty answer says that `after` is the last one: a short one may have met the oldest entries on their way
-    /// out.
+    /// Frames after `after`, oldest first, at most `limit_entries` and (but for the first one)
+    /// `limit_bytes` of frames. Only an empty answer says that `after` is the last one: a short one
+    /// may have met the oldest entries on their way out.
     pub fn entries_since(&self, after: u64, limit_entries: usize, limit_bytes: usize) -> Result<Vec<Frame>, TailError> {
         let mut out = Vec::new();
         self.each_since(after, limit_entries, limit_bytes, |frame| out.push(frame.clone()))?;
@@ -190,14 +194,15 @@ impl Tail {
         }
     }
 
-    /// The last position of each epoch, from the one before the oldest entry on. Two logs that both name an epoch hold the same
-    /// entries up to where the shorter one of them ends in it.
+    /// The last position of each epoch, from the one before the oldest entry on. Two logs that both
+    /// name an epoch hold the same entries up to where the shorter one of them ends in it.
     pub fn history(&self) -> Vec<Position> {
         self.ring.lock().history()
     }
 
-    /// Another tail with the same entries, but none after `seq`: for a log that goes on differently from there. All of them
-    /// but those after `committed` count as committed. This tail is not changed; nobody appends to it any more.
+    /// Another tail with the same entries, but none after `seq`: for a log that goes on differently
+    /// from there. All of them but those after `committed` count as committed. This tail is not
+    /// changed; nobody appends to it any more.
     pub fn forked(&self, seq: u64, committed: u64) -> Result<(Arc<Tail>, Appender), TailError> {
         let ring = self.ring.lock();
         ring.check_held_after(seq)?;
@@ -228,8 +233,9 @@ impl Tail {
         }
     }
 
-    /// The lowest seq that peers still need; None: nobody needs anything. A peer that comes in low may find that its
-    /// seq has gone before: set the floor first, then compare it with `first_seq`.
+    /// The lowest seq that peers still need; None: nobody needs anything. A peer that comes in low
+    /// may find that its seq has gone before: set the floor first, then compare it with
+    /// `first_seq`.
     pub fn set_floor(&self, seq: Option<u64>) {
         self.ring.lock().set_floor(seq);
     }

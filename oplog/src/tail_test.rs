@@ -1,4 +1,5 @@
-//! The tail against a list that forgets nothing, one writer against many readers, and its configuration.
+//! The tail against a list that forgets nothing, one writer against many readers, and its
+//! configuration.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,15 +1,16 @@
-//! How members find that they differ, and repair just that: the contract beside [`ReplicatedState`].
+//! How members find that they differ, and repair just that: the contract beside
+//! [`ReplicatedState`].
 //!
 //! ```text
 //!   digests of all shards ─► of a shard's buckets ─► the records of a bucket ─► what differs is replaced
 //! ```
 //!
 //! Invariants that a state keeps:
-//! - Digests that are *kept* cost O(1) per change; those that are *counted* come from the records themselves. Where the two
-//!   differ, the memory behind them has changed without an entry.
+//! - Digests that are *kept* cost O(1) per change; those that are *counted* come from the records
+//!   themselves. Where the two differ, the memory behind them has changed without an entry.
 //! - Whatever is compared between members stands at the same position on both.
-//! - A repair replaces what differs from the image and nothing else, or changes nothing, or leaves a state that takes nothing
-//!   more and says so.
+//! - A repair replaces what differs from the image and nothing else, or changes nothing, or leaves
+//!   a state that takes nothing more and says so.
 //!
 //! Absent on purpose: who compares with whom, and when.
 
@@ -20,7 +21,8 @@ use crate::entry::Position;
 use crate::error::DecodeError;
 use crate::state::{Digest, ReplicatedState, ShardImage};
 
-/// The digests of a primary's state right before this entry: what every other member must have at the same seq.
+/// The digests of a primary's state right before this entry: what every other member must have at
+/// the same seq.
 pub const OP_DIGEST: u8 = 2;
 
 /// A whole state at one position.
@@ -144,8 +146,8 @@ impl MismatchKind {
     }
 }
 
-/// Some records of a part as one member has them at a position. Within the part these are all records of a range of hashes, so
-/// that one that is missing is noticed too.
+/// Some records of a part as one member has them at a position. Within the part these are all
+/// records of a range of hashes, so that one that is missing is noticed too.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sample {
     pub at: Position,
@@ -209,8 +211,8 @@ pub enum RepairError {
     Inconsistent { what: String },
     #[error("{found} records differ, at most {max} are repaired one by one")]
     TooMany { found: usize, max: usize },
-    /// What differs takes other space, or does not say which: the shard without parts is needed as well, and what the records
-    /// imply is built anew.
+    /// What differs takes other space, or does not say which: the shard without parts is needed as
+    /// well, and what the records imply is built anew.
     #[error("bucket {} of shard {} cannot be repaired alone: {why}", part.bucket, part.shard)]
     NeedsWhole { part: Part, why: &'static str },
     /// In the middle of it: what the records imply is not what was kept of it.
@@ -228,14 +230,15 @@ pub trait Verifiable: ReplicatedState {
     /// A shard that cannot be looked at in parts comes whole, whichever of its parts is asked for.
     fn capture_parts(&self, parts: &[Part]) -> PartsImage;
 
-    /// At the position of the image, while nothing is applied: makes these parts, and what follows from them, what the image
-    /// says. Tells what differed. `Broken`: the state takes nothing more.
+    /// At the position of the image, while nothing is applied: makes these parts, and what follows
+    /// from them, what the image says. Tells what differed. `Broken`: the state takes nothing more.
     fn repair(&self, image: &PartsImage, records_max: usize) -> Result<Vec<Mismatch>, RepairError>;
 
     /// At most `records_max` of one part, around a hash.
     fn sample(&self, part: Part, around: u64, records_max: usize) -> Sample;
 
-    /// What of another member's sample is not as it is here. What has changed since its position is left out.
+    /// What of another member's sample is not as it is here. What has changed since its position is
+    /// left out.
     fn check_sample(&self, sample: &Sample) -> Vec<(MismatchKind, u64)>;
 
     /// Looks at some records; no lock is held for longer than that takes.

@@ -1,11 +1,13 @@
 //! A seq that only grows, and futures that wake when it reaches theirs.
 //!
-//! Invariants: `get`, an already reached `wait` and an `advance` that reaches nobody take no lock. An advance wakes
-//! those whose seq is reached and nobody else, with no lock held. The number of waiters is bounded; a dropped future
-//! gives its place back. A reached seq is a fact: it is answered with Ok also after the watch has been closed.
+//! Invariants: `get`, an already reached `wait` and an `advance` that reaches nobody take no lock.
+//! An advance wakes those whose seq is reached and nobody else, with no lock held. The number of
+//! waiters is bounded; a dropped future gives its place back. A reached seq is a fact: it is
+//! answered with Ok also after the watch has been closed.
 //!
-//! No wake is lost: a waiter first enters itself and publishes `lowest`, then looks at `reached`; an advance first
-//! moves `reached`, then looks at `lowest`. All four are SeqCst, so at least one of the two sees the other.
+//! No wake is lost: a waiter first enters itself and publishes `lowest`, then looks at `reached`;
+//! an advance first moves `reached`, then looks at `lowest`. All four are SeqCst, so at least one
+//! of the two sees the other.
 //!
 //! Absent on purpose: who decides that the seq may grow, and time-outs.
 

@@ -1,7 +1,7 @@
 //! The table of calls, as source: what `options.proto` lets the contract say of them.
 //!
-//! Invariant: a call without a role, one of clients that does not say how much work it is, and a list that its request does not
-//! have, are errors of the build.
+//! Invariant: a call without a role, one of clients that does not say how much work it is, and a
+//! list that its request does not have, are errors of the build.
 //!
 //! Deliberately absent: what a call does.
 

@@ -1,5 +1,5 @@
-//! Generates the types from `proto/`, with a compiler written in Rust: no `protoc` needs to be installed; and, from the options that
-//! stand beside each call, the table of calls.
+//! Generates the types from `proto/`, with a compiler written in Rust: no `protoc` needs to be
+//! installed; and, from the options that stand beside each call, the table of calls.
 
 mod calls;
 

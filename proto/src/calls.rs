@@ -1,7 +1,9 @@
-//! The table of calls, from the options that stand beside each call in the contract (`options.proto`).
+//! The table of calls, from the options that stand beside each call in the contract
+//! (`options.proto`).
 //!
-//! `for_each_call!` and `for_each_answer!` hand its rows to a macro of the caller, which makes of them what it needs: an enum, a match, a
-//! type for each. So a new call is one in the contract, and what does not handle it does not compile.
+//! `for_each_call!` and `for_each_answer!` hand its rows to a macro of the caller, which makes of
+//! them what it needs: an enum, a match, a type for each. So a new call is one in the contract, and
+//! what does not handle it does not compile.
 //!
 //! Deliberately absent: what a call does.
 

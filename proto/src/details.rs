@@ -1,15 +1,17 @@
-//! The standard trailer `grpc-status-details-bin` of a failed call: what a client library that knows nothing of Understudy
-//! shows of it.
+//! The standard trailer `grpc-status-details-bin` of a failed call: what a client library that
+//! knows nothing of Understudy shows of it.
 //!
 //! It holds a `google.rpc.Status` with the code, the message and these details, in this order:
-//! - `google.rpc.ErrorInfo`: the reason's name under [`DOMAIN`], with `primary_address` and `epoch` where they are known;
+//! - `google.rpc.ErrorInfo`: the reason's name under [`DOMAIN`], with `primary_address` and `epoch`
+//!   where they are known;
 //! - `google.rpc.RetryInfo`, where the error says when to try again;
 //! - the whole [`CallError`], under [`CALL_ERROR_TYPE`].
 //!
-//! The few messages of Google's are written out by hand: their field numbers are fixed, and a crate for them would bring
-//! all the others.
+//! The few messages of Google's are written out by hand: their field numbers are fixed, and a crate
+//! for them would bring all the others.
 //!
-//! Deliberately absent: other details. A reader of the contract finds all fields in the `CallError`.
+//! Deliberately absent: other details. A reader of the contract finds all fields in the
+//! `CallError`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The bounds of the wire: what both sides refuse before they look any further.
 //!
-//! Invariants: a bound stands here once and is named in the refusal of what exceeds it. A larger value is a change of
-//! the wire contract, since an older peer goes on refusing it.
+//! Invariants: a bound stands here once and is named in the refusal of what exceeds it. A larger
+//! value is a change of the wire contract, since an older peer goes on refusing it.
 //!
 //! Lists have their bounds in the contract, beside the field (`items_max` in `options.proto`).
 //!
@@ -20,8 +20,8 @@ pub const DIGEST_BYTES: usize = 16;
 pub const KEY_BYTES_MAX: usize = 4096;
 /// Items of one call: keys, segments, tasks.
 pub const BATCH_ITEMS_MAX: usize = items_max("", "");
-/// One message in either direction, as encoded. An answer that would be larger ends early where it has pages, else the
-/// call is refused.
+/// One message in either direction, as encoded. An answer that would be larger ends early where it
+/// has pages, else the call is refused.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A tenant's name; "" is the default tenant.
@@ -52,16 +52,17 @@ pub const VERIFY_PARTS_MAX: usize = items_max("PartList", "parts");
 /// records of a sample.
 pub const VERIFY_RECORDS_MAX: usize = items_max("Sample", "records");
 
-/// From a client's lowest unanswered request number to its highest: how many answers a master keeps for one client.
-/// A client waits before it would reach further.
+/// From a client's lowest unanswered request number to its highest: how many answers a master keeps
+/// for one client. A client waits before it would reach further.
 pub const REQUEST_SPAN_MAX: u64 = 4096;
 
 /// The text of a failed call; a longer one is cut.
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
 /// The same as `grpc-message` has it, where a blank, and each byte that is not ASCII, takes three.
 pub const ERROR_TEXT_ESCAPED_BYTES_MAX: usize = 1600;
-/// All trailers of a failed call, counted as HTTP/2 does: names and values as they are sent, and 32 for each. The text
-/// is in them three times. hyper takes 16 KiB, gRPC's libraries for Java, and for C, C++ and Python, take 8.
+/// All trailers of a failed call, counted as HTTP/2 does: names and values as they are sent, and 32
+/// for each. The text is in them three times. hyper takes 16 KiB, gRPC's libraries for Java, and
+/// for C, C++ and Python, take 8.
 pub const TRAILERS_BYTES_MAX: usize = 8 << 10;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! What each reason means to a caller: its gRPC code, whether to try again, what to do. docs/errors.md is made from it.
+//! What each reason means to a caller: its gRPC code, whether to try again, what to do.
+//! docs/errors.md is made from it.
 //!
-//! Invariants: every [`Reason`] has its row in [`REASONS`]: the one match over reasons has no `_`, so that a new reason
-//! fails to compile until someone decides.
+//! Invariants: every [`Reason`] has its row in [`REASONS`]: the one match over reasons has no `_`,
+//! so that a new reason fails to compile until someone decides.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,8 @@ use crate::v1::Reason;
 pub enum Retry {
     /// It would be refused again.
     No,
-    /// The same request, with the same request number. It has not run, or the master finds its answer by the number.
+    /// The same request, with the same request number. It has not run, or the master finds its
+    /// answer by the number.
     SameNumber,
     /// Later, as a new request with a number of its own: the refusal was the answer to this one.
     NewNumber,
@@ -31,7 +33,8 @@ impl Retry {
     }
 }
 
-/// Every reason with its gRPC code, whether to retry, and what the caller should do. In the order of their numbers.
+/// Every reason with its gRPC code, whether to retry, and what the caller should do. In the order
+/// of their numbers.
 pub const REASONS: &[(Reason, Code, Retry, &str)] = &[
     row(Reason::Unspecified),
     row(Reason::InvalidArgument),

@@ -1,15 +1,19 @@
 //! The one map between a failed call and its gRPC status.
 //!
-//! A failed call is a [`CallError`]. On a session it travels as it is; elsewhere as a [`Status`] whose code follows from
-//! the reason, and which carries the whole error twice: in the binary trailer [`TRAILER`], so that a client reads it back,
-//! and in gRPC's own `grpc-status-details-bin` (`details`), so that a usual library shows it.
+//! A failed call is a [`CallError`]. On a session it travels as it is; elsewhere as a [`Status`]
+//! whose code follows from the reason, and which carries the whole error twice: in the binary
+//! trailer [`TRAILER`], so that a client reads it back, and in gRPC's own `grpc-status-details-bin`
+//! (`details`), so that a usual library shows it.
 //!
 //! Invariants:
 //! - the code of a reason stands once, in [`REASONS`];
-//! - `from_status(&to_status(error)) == error`, but for a text over its limit and a code that does not fit its reason;
-//! - the trailers of a status are at most [`TRAILERS_BYTES_MAX`](crate::limits::TRAILERS_BYTES_MAX);
-//! - a status with neither trailer counts as [`Reason::OutcomeUnknown`], unless it proves that nothing ran: the request
-//!   did not leave, or was refused before anyone looked at it. Then it is [`Reason::Unspecified`] and the code decides.
+//! - `from_status(&to_status(error)) == error`, but for a text over its limit and a code that does
+//!   not fit its reason;
+//! - the trailers of a status are at most
+//!   [`TRAILERS_BYTES_MAX`](crate::limits::TRAILERS_BYTES_MAX);
+//! - a status with neither trailer counts as [`Reason::OutcomeUnknown`], unless it proves that
+//!   nothing ran: the request did not leave, or was refused before anyone looked at it. Then it is
+//!   [`Reason::Unspecified`] and the code decides.
 //!
 //! Deliberately absent: retries. What to do about a reason is said here, the client does it.
 
@@ -117,7 +121,8 @@ pub fn refusal(reason: Reason, message: impl Display) -> Refusal {
     Refusal { reason: reason as i32, message: message.to_string() }
 }
 
-/// A failed call as a gRPC status. The code follows from the reason; an error without a known reason keeps its own.
+/// A failed call as a gRPC status. The code follows from the reason; an error without a known
+/// reason keeps its own.
 pub fn to_status(mut error: CallError) -> Status {
     let code = match Reason::try_from(error.reason) {
         Ok(Reason::Unspecified) | Err(_) => code_or_unknown(error.code),
@@ -133,8 +138,8 @@ pub fn to_status(mut error: CallError) -> Status {
     Status::with_details_and_metadata(code, error.message, details, metadata)
 }
 
-/// What a gRPC status says about the call: the error that it carries, else what can be told from the code and from
-/// where the status was made.
+/// What a gRPC status says about the call: the error that it carries, else what can be told from
+/// the code and from where the status was made.
 pub fn from_status(status: &Status) -> CallError {
     if let Some(error) = trailer(status) {
         return error;
@@ -155,8 +160,8 @@ fn trailer(status: &Status) -> Option<CallError> {
     Some(error)
 }
 
-/// Whether this status, which no master made, proves that the request did not run: it found no connection, or what
-/// stands before the service turned it away.
+/// Whether this status, which no master made, proves that the request did not run: it found no
+/// connection, or what stands before the service turned it away.
 fn nothing_ran(status: &Status) -> bool {
     match status.code() {
         Code::InvalidArgument | Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => true,
@@ -195,8 +200,8 @@ fn code_or_unknown(code: i32) -> Code {
     }
 }
 
-/// How much of a text, in bytes, is not above `bytes_max` once it is escaped as `grpc-message` is. Room for the mark of a
-/// cut is left where there is one.
+/// How much of a text, in bytes, is not above `bytes_max` once it is escaped as `grpc-message` is.
+/// Room for the mark of a cut is left where there is one.
 fn fitting_bytes(text: &str, bytes_max: usize) -> usize {
     let mut escaped = 0;
     let over = text.bytes().position(|byte| {

@@ -1,4 +1,5 @@
-//! Which entries go into one message: what is there, up to the limits and the peer's window. Nothing is waited for.
+//! Which entries go into one message: what is there, up to the limits and the peer's window.
+//! Nothing is waited for.
 //!
 //! Invariant: frames of a batch follow each other, and the first one follows what was sent before.
 

@@ -1,16 +1,19 @@
-//! What a peer is sent, message by message: the log from where it goes on, or images and the log beside them.
+//! What a peer is sent, message by message: the log from where it goes on, or images and the log
+//! beside them.
 //!
 //! ```text
 //!   images:  image ─► the log up to now ─► image ─► … ─► the log up to now ──► the log
 //! ```
 //!
-//! Beside every image goes what the log holds by then, from the oldest image on: so it need not be kept until all of them are
-//! sent. The window of entries does not hold it up: a full sync does not advance that window.
+//! Beside every image goes what the log holds by then, from the oldest image on: so it need not be
+//! kept until all of them are sent. The window of entries does not hold it up: a full sync does not
+//! advance that window.
 //!
-//! Invariants: what is sent of the log follows what was sent before; behind the images, at most a window of entries is ahead of
-//! what the peer has confirmed.
+//! Invariants: what is sent of the log follows what was sent before; behind the images, at most a
+//! window of entries is ahead of what the peer has confirmed.
 //!
-//! Deliberately absent: the window of bytes, beacons, pace. Whoever sends keeps them, and asks for no more until there is room.
+//! Deliberately absent: the window of bytes, beacons, pace. Whoever sends keeps them, and asks for
+//! no more until there is room.
 
 use std::sync::Arc;
 
@@ -66,7 +69,8 @@ impl<S: ReplicatedState> Feed<S> {
         }
     }
 
-    /// The shard whose turn it is, and how many there are. `None`: no images are to be sent any more.
+    /// The shard whose turn it is, and how many there are. `None`: no images are to be sent any
+    /// more.
     pub fn syncing(&self) -> Option<(u32, u32)> {
         self.images.as_ref().map(|images| (images.shard(), images.shards()))
     }
@@ -76,7 +80,8 @@ impl<S: ReplicatedState> Feed<S> {
         self.records
     }
 
-    /// The next step may have to capture a shard, which takes its time; and nothing of the log waits to be sent before it.
+    /// The next step may have to capture a shard, which takes its time; and nothing of the log
+    /// waits to be sent before it.
     pub fn takes_image_next(&self) -> bool {
         let is_sent = |upto| self.sent.is_some_and(|sent| sent >= upto);
         self.images.is_some() && self.beside_upto.is_none_or(is_sent)
@@ -87,8 +92,8 @@ impl<S: ReplicatedState> Feed<S> {
         self.sent.unwrap_or(0)
     }
 
-    /// Behind the images: from where on the window of entries counts, beside what the peer has confirmed. `None`: images are to
-    /// be sent, which it does not hold up.
+    /// Behind the images: from where on the window of entries counts, beside what the peer has
+    /// confirmed. `None`: images are to be sent, which it does not hold up.
     pub fn window_from(&self) -> Option<u64> {
         self.images.is_none().then_some(self.log_from)
     }

@@ -1,7 +1,7 @@
 //! A full sync as messages: shard by shard, each captured when its turn comes, each in chunks.
 //!
-//! Invariant: shards in rising order, none twice; the oldest capture is known before anything is sent of it, so that
-//! the log from there on can be kept in sight.
+//! Invariant: shards in rising order, none twice; the oldest capture is known before anything is
+//! sent of it, so that the log from there on can be kept in sight.
 
 use std::sync::Arc;
 
@@ -47,8 +47,8 @@ impl<S: ReplicatedState> Images<S> {
         self.sent_records
     }
 
-    /// The next message; `None`: all of it is sent. Captures a shard now and then, under its lock: about a millisecond for each
-    /// few thousand records.
+    /// The next message; `None`: all of it is sent. Captures a shard now and then, under its lock:
+    /// about a millisecond for each few thousand records.
     pub fn next_message(&mut self) -> Option<v1::ShardImage> {
         if self.current.is_none() {
             if self.next_shard >= self.shards {

@@ -12,9 +12,11 @@
 //! | `wire` | what a peer holds, as it says so |
 //! | `window` | how many bytes are on their way |
 //!
-//! *Invariant:* knows the state through `oplog::ReplicatedState` alone. No clock, no task, no socket.
+//! *Invariant:* knows the state through `oplog::ReplicatedState` alone. No clock, no task, no
+//! socket.
 //!
-//! Deliberately absent: who is in the set and what is committed (`election`), and the streams (`master`).
+//! Deliberately absent: who is in the set and what is committed (`election`), and the streams
+//! (`master`).
 
 mod batch;
 mod feed;

@@ -1,9 +1,10 @@
 //! Where a peer goes on: after the last entry that its log and this one share, or with a full sync.
 //!
-//! An epoch has one writer, so two logs that both hold entries of an epoch hold the same ones, up to where the shorter one
-//! ends in it, and the same ones before it. That is all that is used here.
+//! An epoch has one writer, so two logs that both hold entries of an epoch hold the same ones, up
+//! to where the shorter one ends in it, and the same ones before it. That is all that is used here.
 //!
-//! Invariants: nothing that a peer has applied is asked to be dropped; what is promised from the log is in the log.
+//! Invariants: nothing that a peer has applied is asked to be dropped; what is promised from the
+//! log is in the log.
 //!
 //! Deliberately absent: whether a full sync would be faster than a long log.
 
@@ -32,7 +33,8 @@ pub struct SyncedPart {
 pub enum Start {
     /// From here on the log follows; what the peer holds beyond it is to be dropped.
     Log { fork_seq: u64 },
-    /// Images from this shard on, then the log after `after` (`None`: after the first image that is taken).
+    /// Images from this shard on, then the log after `after` (`None`: after the first image that is
+    /// taken).
     FullSync { first_shard: u32, after: Option<u64> },
 }
 
@@ -131,7 +133,8 @@ mod tests {
         assert_eq!(resumed(&[(1, 40), (2, 70)], (9, u64::MAX), (2, 60)), FULL, "the oldest behind the newest");
     }
 
-    /// Against the definition: two logs, written entry by entry, and their longest common beginning.
+    /// Against the definition: two logs, written entry by entry, and their longest common
+    /// beginning.
     #[test]
     fn fork_is_the_longest_common_beginning_of_random_logs() {
         let mut random = 7_u64;

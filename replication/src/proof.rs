@@ -1,5 +1,5 @@
-//! What two members prove to each other before anything else is said: that each is the incarnation whose presence the
-//! coordinator shows.
+//! What two members prove to each other before anything else is said: that each is the incarnation
+//! whose presence the coordinator shows.
 //!
 //! ```text
 //!   standby                              primary
@@ -8,12 +8,12 @@
 //!     its proof, what it holds ───────────►   HMAC by the secret of the standby, over the same terms
 //! ```
 //!
-//! Invariants: a proof is good for one pair of nonces, so a recorded one is good for nothing; one side's proof is no proof of
-//! the other; nothing of a hello is believed before its proof; proofs are compared in constant time; no secret and no key is
-//! ever printed.
+//! Invariants: a proof is good for one pair of nonces, so a recorded one is good for nothing; one
+//! side's proof is no proof of the other; nothing of a hello is believed before its proof; proofs
+//! are compared in constant time; no secret and no key is ever printed.
 //!
-//! Deliberately absent: secrecy of what follows. Whoever can change the bytes of a connection can speak in it after the proof;
-//! against that only certificates help.
+//! Deliberately absent: secrecy of what follows. Whoever can change the bytes of a connection can
+//! speak in it after the proof; against that only certificates help.
 
 use std::fmt;
 
@@ -151,7 +151,8 @@ impl Greeting {
         }
     }
 
-    /// Says what is held only to the member that the coordinator shows as this primary. `secrets`: its own, and the primary's.
+    /// Says what is held only to the member that the coordinator shows as this primary. `secrets`:
+    /// its own, and the primary's.
     pub fn on_challenge(
         mut self,
         challenge: &v1::Challenge,
@@ -187,7 +188,8 @@ pub struct Admitted {
 }
 
 impl Challenged {
-    /// `me`: the primary. `listed`: the secret of the incarnation that says hello, as the coordinator shows it, or showed it last.
+    /// `me`: the primary. `listed`: the secret of the incarnation that says hello, as the
+    /// coordinator shows it, or showed it last.
     pub fn new(
         hello: v1::Hello,
         (me, mine): (v1::Incarnation, &Secret),
@@ -312,7 +314,8 @@ mod tests {
     fn a_standby_tells_nothing_to_one_that_is_not_its_primary() {
         let (_, challenge) = challenged(greeting(1).hello(), 2);
         for (nonce, challenge) in [
-            // For another hello than the one that was said; of another secret; its own proof sent back.
+            // For another hello than the one that was said; of another secret; its own proof sent
+            // back.
             (9, challenge.clone()),
             (1, v1::Challenge { proof: Bytes::from(vec![0; 32]), ..challenge.clone() }),
             (1, v1::Challenge { nonce: Bytes::new(), ..challenge }),

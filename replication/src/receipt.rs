@@ -1,8 +1,8 @@
 //! What a peer's receipt counts for.
 //!
-//! Invariants: a peer holds nothing beyond what it was sent, or was found to share when its stream began; nobody has answered what was
-//! not sent yet; what a peer still holds from
-//! before a full sync is no reason to wait for it.
+//! Invariants: a peer holds nothing beyond what it was sent, or was found to share when its stream
+//! began; nobody has answered what was not sent yet; what a peer still holds from before a full
+//! sync is no reason to wait for it.
 
 use proto::v1;
 

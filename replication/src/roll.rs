@@ -1,8 +1,9 @@
 //! The members that the coordinator shows, or showed last: who they are, and what is known of each.
 //!
-//! Invariants: of each member one incarnation is known, the one that was shown last; one that is not shown any more is
-//! forgotten after a while, unless the record names it: a member of the set is known for as long as it is one, whatever has
-//! become of the coordinator's data. Time in which nothing was shown does not count.
+//! Invariants: of each member one incarnation is known, the one that was shown last; one that is
+//! not shown any more is forgotten after a while, unless the record names it: a member of the set
+//! is known for as long as it is one, whatever has become of the coordinator's data. Time in which
+//! nothing was shown does not count.
 //!
 //! Deliberately absent: where it comes from. A list that is given here is the coordinator's word.
 

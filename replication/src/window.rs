@@ -4,8 +4,9 @@
 //!   sent at:   5    5    6    9          answered: 6  ──►  the first three are there
 //! ```
 //!
-//! A peer answers messages in their order, each answer with the send time of the message that it is for; it may answer several
-//! at once. So an answer to one is an answer to all that were sent before it, and, to the millisecond, with it.
+//! A peer answers messages in their order, each answer with the send time of the message that it is
+//! for; it may answer several at once. So an answer to one is an answer to all that were sent
+//! before it, and, to the millisecond, with it.
 //!
 //! Invariant: `bytes` is the sum of what is on its way.
 //!

@@ -13,7 +13,8 @@ fn to_wire(at: Position) -> v1::Position {
     v1::Position { epoch: at.epoch, seq: at.seq }
 }
 
-/// Of the history of a peer, that of its newest epochs; with a peer that shares none of these a full sync is the faster way.
+/// Of the history of a peer, that of its newest epochs; with a peer that shares none of these a
+/// full sync is the faster way.
 const HISTORY_MAX: usize = 1000;
 
 impl From<&v1::Proof> for PeerLog {

@@ -1,10 +1,10 @@
 //! From the log into the state: what is committed, in order, each entry once.
 //!
-//! Each entry is shown to whoever asks right after it was applied, while the state stands exactly there: digests that the log carries
-//! are compared at that moment.
+//! Each entry is shown to whoever asks right after it was applied, while the state stands exactly
+//! there: digests that the log carries are compared at that moment.
 //!
-//! Invariant: nothing that is not committed is applied. A standby that lost its primary can therefore drop whatever the
-//! next one does not hold.
+//! Invariant: nothing that is not committed is applied. A standby that lost its primary can
+//! therefore drop whatever the next one does not hold.
 
 use oplog::{Entry, ReplicatedState, Tail};
 
@@ -17,7 +17,8 @@ pub struct Applied {
     pub entries: usize,
 }
 
-/// One step: at most `entries_max` entries of what is committed, and none after `upto`. An entry may hold hundreds of items.
+/// One step: at most `entries_max` entries of what is committed, and none after `upto`. An entry
+/// may hold hundreds of items.
 pub fn apply_committed<S: ReplicatedState>(
     state: &S,
     tail: &Tail,

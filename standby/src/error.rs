@@ -1,4 +1,5 @@
-//! Why a message of the primary was not taken. The stream ends then, and is opened anew, from what is held.
+//! Why a message of the primary was not taken. The stream ends then, and is opened anew, from what
+//! is held.
 
 use oplog::{AppendFrameError, ApplyError, DecodeError, InstallError, Position, TailError};
 

@@ -1,4 +1,5 @@
-//! The standby's side of a pair, without the sockets: what is received, dropped, applied and installed.
+//! The standby's side of a pair, without the sockets: what is received, dropped, applied and
+//! installed.
 //!
 //! | file | decides |
 //! |---|---|
@@ -7,8 +8,8 @@
 //! | `applying` | what of the log goes into the state, and when |
 //! | `promotion` | from a standby to a primary |
 //!
-//! *Invariant:* knows the state through `oplog::ReplicatedState` alone; decides nothing by itself: what it holds and does is
-//! what the primary's log says. No clock, no task, no socket.
+//! *Invariant:* knows the state through `oplog::ReplicatedState` alone; decides nothing by itself:
+//! what it holds and does is what the primary's log says. No clock, no task, no socket.
 //!
 //! Deliberately absent: who the primary is (`election`), and the streams (`master`).
 

@@ -1,5 +1,5 @@
-//! From a standby to a primary: all that is held is committed by the promotion itself, is applied, and the epoch begins in the
-//! log.
+//! From a standby to a primary: all that is held is committed by the promotion itself, is applied,
+//! and the epoch begins in the log.
 //!
 //! Invariants: whoever leads has applied all that it holds; the first entry of its epoch says so.
 //!

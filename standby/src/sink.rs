@@ -1,5 +1,6 @@
-//! A full sync as it comes in: images of shards, and beside them the log from the oldest of them on, which is kept until all
-//! images are there and then applied, until the state that they make stands at one moment.
+//! A full sync as it comes in: images of shards, and beside them the log from the oldest of them
+//! on, which is kept until all images are there and then applied, until the state that they make
+//! stands at one moment.
 //!
 //! Invariant: an image is installed whole or not at all; bytes are bounded before they are kept.
 
@@ -49,7 +50,8 @@ impl<S: ReplicatedState> Sink<S> {
         }
     }
 
-    /// What is held of it, for another stream to go on from. Once the log has begun to come in there is no way back.
+    /// What is held of it, for another stream to go on from. Once the log has begun to come in
+    /// there is no way back.
     pub(crate) fn part(&self) -> Option<SyncedPart> {
         let oldest = self.oldest.filter(|oldest| self.applied <= oldest.seq)?;
         Some(SyncedPart { next_shard: self.next_shard, oldest, newest: self.newest })

@@ -9,8 +9,8 @@
 //! epoch than the primary's; an entry is appended before it is counted as received; nothing that is
 //! applied is dropped; while a full sync is under way nothing counts as received.
 //!
-//! Deliberately absent: applying (see `applying`). It goes on beside this, up to what is committed, and must be stopped before
-//! [`Standby::on_welcome`], which may put another log or state in place.
+//! Deliberately absent: applying (see `applying`). It goes on beside this, up to what is committed,
+//! and must be stopped before [`Standby::on_welcome`], which may put another log or state in place.
 
 use std::fmt;
 use std::sync::Arc;
@@ -175,8 +175,9 @@ impl<S: ReplicatedState> Standby<S> {
         self.finish_if_whole()
     }
 
-    /// `Changed`: taken up to the end of a full sync. What is left of `frames` then is to be offered again, to what is there now.
-    /// `Overloaded`: entries up to some seq were taken; when what is committed has been applied, the rest may be offered again.
+    /// `Changed`: taken up to the end of a full sync. What is left of `frames` then is to be
+    /// offered again, to what is there now. `Overloaded`: entries up to some seq were taken; when
+    /// what is committed has been applied, the rest may be offered again.
     pub fn on_frames(&mut self, frames: &mut Bytes) -> Result<Hand, StandbyError> {
         loop {
             let mut rest = frames.clone();
@@ -224,7 +225,8 @@ impl<S: ReplicatedState> Standby<S> {
                 let (state, at, rest) = sink.finish()?;
                 let (tail, mut log) = Tail::new(self.tail_config.clone(), at);
                 tail.set_floor(Some(at.seq + 1));
-                // Where they are more than the log has room for, it ends before: the stream breaks, and goes on from there.
+                // Where they are more than the log has room for, it ends before: the stream breaks,
+                // and goes on from there.
                 let _ = rest.into_iter().try_for_each(|frame| log.append_frame(frame));
                 (self.state, self.tail, self.log) = (Arc::new(state), tail, log);
                 self.distrusted = false;

@@ -1,4 +1,5 @@
-//! A standby against a primary with a real state: what it holds afterwards is the same, by whatever way it came.
+//! A standby against a primary with a real state: what it holds afterwards is the same, by whatever
+//! way it came.
 
 use std::sync::Arc;
 
@@ -122,7 +123,8 @@ impl Primary {
                     let last = image.shard;
                     let _ = standby.on_image(image).unwrap();
                     let from = sent.or(images.oldest().map(|at| at.seq)).unwrap();
-                    // Sometimes the log comes beside the images, and is gone from the primary's then.
+                    // Sometimes the log comes beside the images, and is gone from the primary's
+                    // then.
                     if last % 200 == 7 {
                         self.send_log(standby, from);
                         sent = Some(self.tail.last().seq);

@@ -1,4 +1,5 @@
-//! Whether a standby is the same as its primary, and what is done where it is not: without sockets, clocks and tasks.
+//! Whether a standby is the same as its primary, and what is done where it is not: without sockets,
+//! clocks and tasks.
 //!
 //! | file | decides |
 //! |---|---|
@@ -8,10 +9,11 @@
 //! | `rounds` | which parts are sampled when, so that a cycle over all of them ends in time |
 //! | `wire` | what members ask each other, as messages |
 //!
-//! *Invariant:* knows the state through `oplog::Verifiable` alone; nothing is repaired from a primary whose own records are not
-//! what it keeps of them.
+//! *Invariant:* knows the state through `oplog::Verifiable` alone; nothing is repaired from a
+//! primary whose own records are not what it keeps of them.
 //!
-//! Deliberately absent: the comparison of digests at the same seq, which comes with the log (`oplog::OP_DIGEST`).
+//! Deliberately absent: the comparison of digests at the same seq, which comes with the log
+//! (`oplog::OP_DIGEST`).
 
 mod plan;
 mod repair;

@@ -1,7 +1,9 @@
-//! From two members' digests of the same shards, at the same seq, to the parts that are to be repaired.
+//! From two members' digests of the same shards, at the same seq, to the parts that are to be
+//! repaired.
 //!
-//! Compared is what the primary *keeps* with what the standby's records *make*: so rot behind the standby's digest is found too.
-//! Where the primary's own records do not make what it keeps, it is the one to be suspected: nothing is taken from it.
+//! Compared is what the primary *keeps* with what the standby's records *make*: so rot behind the
+//! standby's digest is found too. Where the primary's own records do not make what it keeps, it is
+//! the one to be suspected: nothing is taken from it.
 
 use oplog::{Buckets, Part};
 
@@ -10,8 +12,8 @@ use oplog::{Buckets, Part};
 pub struct Planned {
     /// They differ, and the primary is sound there.
     pub parts: Vec<Part>,
-    /// The primary's records are not what it keeps of them. Of those that are `agreed`, this member has what the primary keeps:
-    /// two against one.
+    /// The primary's records are not what it keeps of them. Of those that are `agreed`, this member
+    /// has what the primary keeps: two against one.
     pub primary_rotten: Vec<u32>,
     pub agreed: Vec<u32>,
 }

@@ -1,4 +1,5 @@
-//! A repair, question by question: from the shards that are suspect to a state that is the same as the primary's.
+//! A repair, question by question: from the shards that are suspect to a state that is the same as
+//! the primary's.
 //!
 //! ```text
 //!   buckets of the suspect shards ─► up to there ─► compare ─► records of the buckets that differ ─► up to there ─► repair
@@ -6,10 +7,11 @@
 //!                                                                 └── with the directory, where space differs ──────┘
 //! ```
 //!
-//! Invariants: what is compared, and what is repaired, stands at the same position on both; nothing is taken from a primary whose
-//! own records are not what it keeps of them.
+//! Invariants: what is compared, and what is repaired, stands at the same position on both; nothing
+//! is taken from a primary whose own records are not what it keeps of them.
 //!
-//! Deliberately absent: how questions travel, and applying. Whoever carries a repair out lets nobody apply anything beside it.
+//! Deliberately absent: how questions travel, and applying. Whoever carries a repair out lets
+//! nobody apply anything beside it.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
-//! Which parts are sampled in which round: one after the other, so that all had their turn after `1 / sample_ratio` rounds. In a
-//! part that holds more records than one sample takes, the sample begins elsewhere in each cycle.
+//! Which parts are sampled in which round: one after the other, so that all had their turn after
+//! `1 / sample_ratio` rounds. In a part that holds more records than one sample takes, the sample
+//! begins elsewhere in each cycle.
 
 use oplog::Part;
 

@@ -8,8 +8,9 @@
 //!            └───────────────────────────────── a full sync is whole ──────────────────────────────────┘
 //! ```
 //!
-//! Invariants: from the moment of a finding until it is settled the member is not sound, and says so; one repair at a time; a
-//! shard in which the primary is the suspect is not repaired any more, in this epoch, until a person has looked.
+//! Invariants: from the moment of a finding until it is settled the member is not sound, and says
+//! so; one repair at a time; a shard in which the primary is the suspect is not repaired any more,
+//! in this epoch, until a person has looked.
 
 use std::collections::BTreeSet;
 
@@ -35,9 +36,11 @@ pub enum Event {
     Rotten { shard: u32 },
     /// An entry did not fit, or a repair broke off: the state takes nothing more.
     Broken,
-    /// A repair is done; with what still differs right after it, at the same seq. `settled`: shards that did not differ at all.
+    /// A repair is done; with what still differs right after it, at the same seq. `settled`: shards
+    /// that did not differ at all.
     Repaired { at: Position, records: usize, remaining: Difference },
-    /// Of these shards the primary's records are not what it keeps. Of `agreed` this member has what the primary keeps.
+    /// Of these shards the primary's records are not what it keeps. Of `agreed` this member has
+    /// what the primary keeps.
     PrimaryRotten { shards: Vec<u32>, agreed: Vec<u32> },
     /// More records differ than are repaired one by one.
     TooMany,
@@ -45,7 +48,8 @@ pub enum Event {
     NotRepaired,
     /// All of the state is new, and was checked when it came.
     Synced,
-    /// Another stream to the primary: a repair that was under way has ended with the last one, whatever came of it.
+    /// Another stream to the primary: a repair that was under way has ended with the last one,
+    /// whatever came of it.
     StreamBegins,
     /// Another primary, or this member itself: what was said of the last one is over.
     EpochBegins,
@@ -59,7 +63,8 @@ pub enum Action {
         shards: BTreeSet<u32>,
     },
     FullSync,
-    /// A standby and the primary's own digests agree against the primary's records. A person must decide.
+    /// A standby and the primary's own digests agree against the primary's records. A person must
+    /// decide.
     Alarm {
         shards: Vec<u32>,
     },
@@ -199,7 +204,8 @@ impl Verifier {
     }
 
     fn settle(&mut self, out: &mut Vec<Action>) {
-        // A shard that is left alone and that differs is nobody's to repair; it still is not the same.
+        // A shard that is left alone and that differs is nobody's to repair; it still is not the
+        // same.
         let was = self.condition;
         self.condition = if self.suspects.is_empty() { Condition::Sound } else { Condition::Diverged };
         if was != self.condition {

@@ -172,7 +172,8 @@ pub fn question_sample(sample: &Sample) -> Question {
     })
 }
 
-/// The primary's answer to a sample: `check` compares it with what is here. `at`: where the primary stands.
+/// The primary's answer to a sample: `check` compares it with what is here. `at`: where the primary
+/// stands.
 fn answer_sample(
     wire: v1::Sample,
     at: Position,

@@ -1,6 +1,8 @@
-//! Which crate may import which: the arrows of the code map, checked against what Cargo says; and no circle of files within one.
+//! Which crate may import which: the arrows of the code map, checked against what Cargo says; and
+//! no circle of files within one.
 //!
-//! Invariant: a crate that is not in the table is an error, so a new one gets its arrow before it is used.
+//! Invariant: a crate that is not in the table is an error, so a new one gets its arrow before it
+//! is used.
 //!
 //! Absent on purpose: what only tests import, and crates of others.
 

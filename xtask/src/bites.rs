@@ -1,11 +1,13 @@
-//! `./x bites`: proves that the simulator bites. Each patch in `tests/sim/bites` puts one bug into a production core; the simulator
-//! must find it, by the name of the check that the patch names, and find nothing where there is no bug.
+//! `./x bites`: proves that the simulator bites. Each patch in `tests/sim/bites` puts one bug into
+//! a production core; the simulator must find it, by the name of the check that the patch names,
+//! and find nothing where there is no bug.
 //!
 //! ```text
 //!   the sources ─► target/bites/tree ─► for each patch: apply, build, run the seeds, take it back
 //! ```
 //!
-//! Invariants: the repository itself is not touched; a patch that does not apply any more fails, and is named.
+//! Invariants: the repository itself is not touched; a patch that does not apply any more fails,
+//! and is named.
 //!
 //! Absent on purpose: the checks and the seeds' meaning. They are the simulator's.
 
@@ -23,7 +25,8 @@ use crate::{children, repo};
 const PATCHES: &str = "tests/sim/bites";
 const PLACE: &str = "target/bites";
 const SIMULATOR: &str = "understudy-test-sim";
-/// Each bug is found within these, but for one whose patch says `Seeds:` and how many; the tree without one passes all of them.
+/// Each bug is found within these, but for one whose patch says `Seeds:` and how many; the tree
+/// without one passes all of them.
 const SEEDS: u32 = 1000;
 
 #[derive(Debug, Default, clap::Args)]
@@ -136,7 +139,8 @@ impl Place {
     fn simulate(&self, seeds: u32) -> Result<Option<Found>> {
         let mut cargo = repo::cargo(["build", "--quiet", "--profile", "checked", "-p", SIMULATOR]);
         cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
-        // It is built often and run shortly: without what a debugger needs, and only what a patch has changed.
+        // It is built often and run shortly: without what a debugger needs, and only what a patch
+        // has changed.
         cargo.env("CARGO_PROFILE_CHECKED_DEBUG", "false").env("CARGO_INCREMENTAL", "1");
         // A bug leaves something unused behind.
         cargo.env("RUSTFLAGS", "-Awarnings");
@@ -153,8 +157,8 @@ impl Place {
     }
 }
 
-/// Makes `to` what `from` is, but for what was built. Writes only what is not the same, so that cargo builds nothing anew that has
-/// not changed.
+/// Makes `to` what `from` is, but for what was built. Writes only what is not the same, so that
+/// cargo builds nothing anew that has not changed.
 fn mirror(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
     let wanted = entries(from)?;

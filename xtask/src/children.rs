@@ -1,11 +1,12 @@
 //! Running child processes so that none stays behind.
 //!
-//! Cargo does not end what it started when it is told to end, and tests start servers. So this process becomes the
-//! reaper of its orphans (a grandchild whose parent died is ours, whatever group or session it is in), and on SIGINT,
-//! SIGTERM or SIGHUP it ends everything below it before it ends itself: first politely, then by SIGKILL.
+//! Cargo does not end what it started when it is told to end, and tests start servers. So this
+//! process becomes the reaper of its orphans (a grandchild whose parent died is ours, whatever
+//! group or session it is in), and on SIGINT, SIGTERM or SIGHUP it ends everything below it before
+//! it ends itself: first politely, then by SIGKILL.
 //!
-//! Absent on purpose: process groups of our own. Children stay in the terminal's foreground group, so Ctrl-C reaches
-//! them at once and sudo can ask for a password.
+//! Absent on purpose: process groups of our own. Children stay in the terminal's foreground group,
+//! so Ctrl-C reaches them at once and sudo can ask for a password.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,9 +22,11 @@ use signal_hook::iterator::Signals;
 
 use crate::repo::as_typed;
 
-/// A signal arrived: nothing is started any more, and whatever children say from now on comes of that.
+/// A signal arrived: nothing is started any more, and whatever children say from now on comes of
+/// that.
 static STOPPING: AtomicBool = AtomicBool::new(false);
-/// Children that are being started. Each side raises its own flag before it looks at the other's, so no child slips through.
+/// Children that are being started. Each side raises its own flag before it looks at the other's,
+/// so no child slips through.
 static STARTING: AtomicUsize = AtomicUsize::new(0);
 
 /// How long children have to end by themselves: a terminal's Ctrl-C has reached them too.
@@ -93,7 +96,8 @@ pub(crate) fn start(command: &mut Command) -> Result<Child> {
     child.with_context(|| format!("cannot start `{}`", as_typed(command)))
 }
 
-/// A child that fails because of a signal may be seen before the signal is: then do not talk of a failure.
+/// A child that fails because of a signal may be seen before the signal is: then do not talk of a
+/// failure.
 fn yield_to_signal() {
     thread::sleep(Duration::from_millis(100));
     if STOPPING.load(Ordering::SeqCst) {
@@ -108,7 +112,8 @@ fn wait_for_the_end() -> ! {
     }
 }
 
-/// Ends what a finished command has left running, and says what that was. Stragglers that are about to end do not count.
+/// Ends what a finished command has left running, and says what that was. Stragglers that are about
+/// to end do not count.
 pub(crate) fn end_strays() -> Vec<Descendant> {
     if all_gone_within(AFTER_TERM) {
         return Vec::new();
@@ -150,7 +155,8 @@ fn all_gone_within(patience: Duration) -> bool {
 fn send_to_all(signal: Signal) -> usize {
     let all = descendants();
     for process in &all {
-        // It has ended meanwhile, or is root's (sudo, which passes the terminal's signals on itself).
+        // It has ended meanwhile, or is root's (sudo, which passes the terminal's signals on
+        // itself).
         let _ = kill_process(process.pid, signal);
     }
     all.len()
@@ -179,7 +185,8 @@ fn processes() -> impl Iterator<Item = (i32, Descendant)> {
     entries.filter_map(|entry| parse_stat(&fs::read_to_string(entry.path().join("stat")).ok()?))
 }
 
-/// `pid (name) state parent …`; the name may hold blanks and brackets, but none comes after its own last bracket.
+/// `pid (name) state parent …`; the name may hold blanks and brackets, but none comes after its own
+/// last bracket.
 fn parse_stat(stat: &str) -> Option<(i32, Descendant)> {
     let (pid, rest) = stat.split_once(" (")?;
     let (name, rest) = rest.rsplit_once(") ")?;

@@ -1,4 +1,5 @@
-//! `./x failover`: the failover tests that take too long for every run, each as often, or for as long, as it is asked for.
+//! `./x failover`: the failover tests that take too long for every run, each as often, or for as
+//! long, as it is asked for.
 //!
 //! Invariants:
 //! - Nothing ends them but themselves: what hangs is seen by the one who waits.
@@ -34,7 +35,8 @@ pub(crate) struct Args {
     /// Stop etcd for so long under load.
     #[arg(long, value_name = "SECONDS")]
     etcd_away: Option<u32>,
-    /// Churn for so long under faults, with expiry, eviction and full syncs: verification must find nothing.
+    /// Churn for so long under faults, with expiry, eviction and full syncs: verification must find
+    /// nothing.
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u32>,
     /// Install what is missing without asking.

@@ -1,12 +1,15 @@
-//! `./x fuzz`: builds the targets of fuzz/ with coverage counters and runs them one after the other.
+//! `./x fuzz`: builds the targets of fuzz/ with coverage counters and runs them one after the
+//! other.
 //!
-//! libFuzzer needs the counters, not a sanitizer, and the counters are a compiler pass that the stable toolchain has:
-//! so there is no nightly here, and no cargo-fuzz, whose layout (fuzz/fuzz_targets, corpus, artifacts) is kept.
+//! libFuzzer needs the counters, not a sanitizer, and the counters are a compiler pass that the
+//! stable toolchain has: so there is no nightly here, and no cargo-fuzz, whose layout
+//! (fuzz/fuzz_targets, corpus, artifacts) is kept.
 //!
 //! Invariants:
-//! - The stored corpus (fuzz/corpus/TARGET, in git) is only read; new inputs gather under fuzz/target, and `--store`
-//!   takes those that reach something new into the stored corpus.
-//! - An input that breaks a target stands in fuzz/artifacts/TARGET, and the error says how to run it again.
+//! - The stored corpus (fuzz/corpus/TARGET, in git) is only read; new inputs gather under
+//!   fuzz/target, and `--store` takes those that reach something new into the stored corpus.
+//! - An input that breaks a target stands in fuzz/artifacts/TARGET, and the error says how to run
+//!   it again.
 //! - Time and memory are bounded.
 
 use std::fs::{self, File};
@@ -36,8 +39,8 @@ pub(crate) struct Args {
 
 pub(crate) const MANIFEST: &str = "fuzz/Cargo.toml";
 
-/// What cargo-fuzz sets, but for the sanitizer. Counters and the table of their places are what libFuzzer reads;
-/// comparisons are traced so that it finds magic numbers.
+/// What cargo-fuzz sets, but for the sanitizer. Counters and the table of their places are what
+/// libFuzzer reads; comparisons are traced so that it finds magic numbers.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
@@ -189,7 +192,8 @@ fn again(log: &str) -> Option<&str> {
     log.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path.trim())
 }
 
-/// A run without coverage counters would pass for ever and find nothing: that is a failure of the build, so say so.
+/// A run without coverage counters would pass for ever and find nothing: that is a failure of the
+/// build, so say so.
 fn summary(log: &str) -> Result<String> {
     let runs = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     let runs = runs.context("libFuzzer printed no statistics")?.trim();

@@ -1,6 +1,8 @@
-//! `dev`, `bench` and `attack`: build in release, then become the program. `sim` and `chaos`: the same, as the tests are built.
+//! `dev`, `bench` and `attack`: build in release, then become the program. `sim` and `chaos`: the
+//! same, as the tests are built.
 //!
-//! Becoming it (exec) means that signals, the exit code and the terminal are the program's own, with nobody between.
+//! Becoming it (exec) means that signals, the exit code and the terminal are the program's own,
+//! with nobody between.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -25,13 +27,15 @@ pub(crate) fn bench(args: Vec<OsString>) -> Result<()> {
     become_program(RELEASE.program("understudy-bench")?, args, &repo::caller_dir())
 }
 
-/// The simulator, for many seeds, or for one again. Not in release: there a broken promise ends the process, without a word.
+/// The simulator, for many seeds, or for one again. Not in release: there a broken promise ends the
+/// process, without a word.
 pub(crate) fn sim(args: Vec<OsString>) -> Result<()> {
     build(&CHECKED, &["understudy-test-sim"])?;
     become_program(CHECKED.program("understudy-test-sim")?, args, &repo::caller_dir())
 }
 
-/// Random faults of real members. Optimised, with every check that the compiler offers; at the root, where the reports are.
+/// Random faults of real members. Optimised, with every check that the compiler offers; at the
+/// root, where the reports are.
 pub(crate) fn chaos(args: Vec<OsString>) -> Result<()> {
     if !args.iter().any(|arg| arg == "--file") {
         tools::ensure_here(&[ETCD, ETCDCTL], &[], false)?;

@@ -1,9 +1,9 @@
-//! Where things are: the root of the repository, the target directory, the caller's own directory; and how cargo is
-//! called.
+//! Where things are: the root of the repository, the target directory, the caller's own directory;
+//! and how cargo is called.
 //!
-//! Invariant: a cargo started here sees the environment of the person who called `./x`, not that of the `cargo run`
-//! in between; otherwise build scripts would see other variables than in a cargo started by hand and run again and
-//! again.
+//! Invariant: a cargo started here sees the environment of the person who called `./x`, not that of
+//! the `cargo run` in between; otherwise build scripts would see other variables than in a cargo
+//! started by hand and run again and again.
 
 use std::env;
 use std::ffi::OsStr;
@@ -13,7 +13,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Set by `x`: where the caller stands. Not named after the project, whose variables the server reads as settings.
+/// Set by `x`: where the caller stands. Not named after the project, whose variables the server
+/// reads as settings.
 const CALLER_DIR: &str = "X_CALLER_DIR";
 
 /// All that follows is relative to the root.
@@ -27,7 +28,8 @@ pub(crate) fn caller_dir() -> PathBuf {
     env::var_os(CALLER_DIR).map(PathBuf::from).filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// The absolute path of a program that cargo built into this directory: beside `debug/`, which holds this very program.
+/// The absolute path of a program that cargo built into this directory: beside `debug/`, which
+/// holds this very program.
 pub(crate) fn program(dir: &str, name: &str) -> Result<PathBuf> {
     let me = env::current_exe().context("this program's own path")?;
     let target = me.ancestors().nth(2).context("this program lies in no target directory")?;

@@ -1,10 +1,12 @@
-//! `./x steady`: the failover and the simulator suite again and again. A test that fails once in twenty runs hides a bug.
+//! `./x steady`: the failover and the simulator suite again and again. A test that fails once in
+//! twenty runs hides a bug.
 //!
 //! Invariants:
 //! - After a run that fails none is begun, and nothing is tried again.
 //! - The report tells every run, also the one that failed, and is whole after each.
 //!
-//! Absent on purpose: what the tests print. It is in a file for each run, and members' logs of a failure are kept.
+//! Absent on purpose: what the tests print. It is in a file for each run, and members' logs of a
+//! failure are kept.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

@@ -1,4 +1,5 @@
-//! Steps that run one after the other, each with a heading and its time; the first that fails ends the run.
+//! Steps that run one after the other, each with a heading and its time; the first that fails ends
+//! the run.
 //!
 //! Invariants:
 //! - However a run ends, a table of its steps is printed, and a failure says what to do.

@@ -1,4 +1,5 @@
-//! `./x test`: which checks there are and in which order: the quick ones first, so that a slip shows early.
+//! `./x test`: which checks there are and in which order: the quick ones first, so that a slip
+//! shows early.
 //!
 //! Invariants:
 //! - Without a filter and without `--quick` this is exactly what CI runs.
@@ -22,11 +23,13 @@ pub(crate) struct Args {
     /// Install what is missing without asking.
     #[arg(long)]
     yes: bool,
-    /// Run only the tests whose names contain one of these, and no other check. `python` is the client in Python.
+    /// Run only the tests whose names contain one of these, and no other check. `python` is the
+    /// client in Python.
     filters: Vec<String>,
 }
 
-/// Seconds of each fuzz target within the run: enough to go through the stored corpus and a bit further.
+/// Seconds of each fuzz target within the run: enough to go through the stored corpus and a bit
+/// further.
 const FUZZ_SECONDS: u32 = 10;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -73,7 +76,8 @@ fn full_run() -> Vec<Step> {
     ]
 }
 
-/// Which tests: those that stand beside the code, or the integration tests too; or of these alone the ones with clusters.
+/// Which tests: those that stand beside the code, or the integration tests too; or of these alone
+/// the ones with clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Unit,
@@ -134,8 +138,8 @@ fn tests(scope: Scope, filters: &[String]) -> Step {
     Step::commands("tests", "`./x test NAME` runs only the tests whose names contain NAME", vec![command])
 }
 
-/// All tests run optimised and with every check on (profile `checked`); unit tests alone are quicker built than run,
-/// so they take the dev profile.
+/// All tests run optimised and with every check on (profile `checked`); unit tests alone are
+/// quicker built than run, so they take the dev profile.
 pub(crate) fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Command {
     let mut words: Vec<&str> = if nextest { vec!["nextest", "run"] } else { vec!["test"] };
     words.extend(["--workspace", "--all-features"]);
@@ -149,7 +153,8 @@ pub(crate) fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: 
     if nextest {
         words.extend(ci.then_some(["--profile", "ci"]).into_iter().flatten());
     } else {
-        // Else it would run the doc tests too, which are a step of their own; and filters stand behind the dashes.
+        // Else it would run the doc tests too, which are a step of their own; and filters stand
+        // behind the dashes.
         words.extend((scope == Scope::All).then_some("--tests"));
         words.extend((!filters.is_empty()).then_some("--"));
     }

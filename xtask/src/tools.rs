@@ -1,14 +1,16 @@
-//! What the chores need beside Rust, and how it gets here: in plain sight, and only if a person agrees.
+//! What the chores need beside Rust, and how it gets here: in plain sight, and only if a person
+//! agrees.
 //!
 //! Invariants:
-//! - Every command that changes the machine is printed before it runs, and runs only after a yes: typed, `--yes`, or
-//!   `CI=true`. With nobody to ask, the answer is no, and the error names the commands.
+//! - Every command that changes the machine is printed before it runs, and runs only after a yes:
+//!   typed, `--yes`, or `CI=true`. With nobody to ask, the answer is no, and the error names the
+//!   commands.
 //! - When everything is here, nothing is printed.
 //!
 //! - Packages of PyPI go into an environment below target/, never into the system's Python.
 //!
-//! Absent on purpose: what rustup brings by itself (rust-toolchain.toml names the compiler and its components), and
-//! other systems' package managers: there the error says what is missing.
+//! Absent on purpose: what rustup brings by itself (rust-toolchain.toml names the compiler and its
+//! components), and other systems' package managers: there the error says what is missing.
 
 use std::env;
 use std::ffi::OsStr;

@@ -1,11 +1,12 @@
-//! The walks through the code in ARCHITECTURE.md: each file and function that they name is there. So is each test that its table of
-//! failures names, and no row is without one.
+//! The walks through the code in ARCHITECTURE.md: each file and function that they name is there.
+//! So is each test that its table of failures names, and no row is without one.
 //!
 //! ```text
 //!   …(`member/src/ride.rs`: `takes`, `bring`; `standby/src/standby.rs`: `on_frames`)…
 //! ```
 //!
-//! Absent on purpose: whether a function does what the walk says. A reader of the change sees to that.
+//! Absent on purpose: whether a function does what the walk says. A reader of the change sees to
+//! that.
 
 use std::fs;
 
@@ -69,7 +70,8 @@ fn named(chapter: &str) -> Vec<Named> {
     let mut named = Vec::new();
     let mut file = None;
     let pieces: Vec<&str> = chapter.split('`').collect();
-    // Every other piece stands in backticks; the one behind it says whether it is a file that opens a list.
+    // Every other piece stands in backticks; the one behind it says whether it is a file that opens
+    // a list.
     for quoted in pieces.windows(2).skip(1).step_by(2) {
         let (code, after) = (quoted[0], quoted[1]);
         let is_list = after.starts_with(':');

@@ -1,4 +1,5 @@
-//! The words of the pages and of the command line: no line of prose is wider than 100 columns, and each sentence names its actor.
+//! The words of the pages and of the command line: no line of prose is wider than 100 columns, and
+//! each sentence names its actor.
 //!
 //! | where | columns | words |
 //! |---|---|---|
@@ -8,11 +9,11 @@
 //! | CHANGELOG.md, above [`HISTORY`] | yes | yes |
 //! | command line, settings, wire contracts ([`TEXTS`]): what `--help` and the generated pages are made of | | yes |
 //!
-//! A word is refused where it stands for an actor that has a name: a client, a member, the primary, a standby, an operator. So is
-//! a sentence that begins with "Of".
+//! A word is refused where it stands for an actor that has a name: a client, a member, the primary,
+//! a standby, an operator. So is a sentence that begins with "Of".
 //!
-//! Deliberately absent: tables, blocks of code and links alone on a line, which cannot be broken; whether a sentence is true, or good.
-//! A reader of the change sees to that.
+//! Deliberately absent: tables, blocks of code and links alone on a line, which cannot be broken;
+//! whether a sentence is true, or good. A reader of the change sees to that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ const TEXTS: [&str; 5] =
 
 const CHANGES: &str = "CHANGELOG.md";
 
-/// The newest entry of CHANGELOG.md that was there before this check: it and what stands below it keep the words of their time.
+/// The newest entry of CHANGELOG.md that was there before this check: it and what stands below it
+/// keep the words of their time.
 const HISTORY: &str = "- Rust SDK: a session that the client leaves is ended at its side, too.";
 
 /// What a file is held to.

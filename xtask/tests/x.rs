@@ -1,5 +1,5 @@
-//! The whole of xtask against a cargo that only writes down how it was called: order of steps, failures, what is
-//! installed and when, and that no process stays behind.
+//! The whole of xtask against a cargo that only writes down how it was called: order of steps,
+//! failures, what is installed and when, and that no process stays behind.
 //!
 //! Absent on purpose: real builds, which `./x test` itself is.
 #![allow(clippy::unwrap_used, reason = "tests")]

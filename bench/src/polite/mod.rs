@@ -1,7 +1,9 @@
-//! What a polite client feels while bulk work goes on beside it: eviction, removal, unmount, expiry, lists, a full sync.
+//! What a polite client feels while bulk work goes on beside it: eviction, removal, unmount,
+//! expiry, lists, a full sync.
 //!
-//! Each kind of work gets servers of its own, so that none pays for the one before. Latencies count from when a call was due, not
-//! from when it left. An idle probe runs beside: what it shows is what this machine itself stalls.
+//! Each kind of work gets servers of its own, so that none pays for the one before. Latencies count
+//! from when a call was due, not from when it left. An idle probe runs beside: what it shows is
+//! what this machine itself stalls.
 
 mod client;
 mod work;

@@ -1,4 +1,5 @@
-//! What operators ask. Always unary, whatever the transport of the other calls: the session does not carry it.
+//! What operators ask. Always unary, whatever the transport of the other calls: the session does
+//! not carry it.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,8 +25,8 @@ impl Client {
         self.link().over_unary(&trip, send).await.map(status)
     }
 
-    /// Gives the place of the primary to the member of this name, or to any that is in sync. Not sent again when its outcome
-    /// is unknown: by then the place may be another one's to give.
+    /// Gives the place of the primary to the member of this name, or to any that is in sync. Not
+    /// sent again when its outcome is unknown: by then the place may be another one's to give.
     pub async fn transfer(&self, to: Option<&str>) -> Result<Transferred, Error> {
         let mut trip = Trip::new("Transfer", true, self.deadline());
         trip.on_loss = OnLoss::GivesUp;
@@ -39,8 +40,9 @@ impl Client {
         Ok(Transferred { to, address, epoch, took: Duration::from_micros(took_us) })
     }
 
-    /// Changes what all members go by, by name; all of it, or nothing where one of them is refused. Not sent again when its outcome
-    /// is unknown: by then another operator may have set another value, which a retry would undo.
+    /// Changes what all members go by, by name; all of it, or nothing where one of them is refused.
+    /// Not sent again when its outcome is unknown: by then another operator may have set another
+    /// value, which a retry would undo.
     pub async fn set_settings(&self, settings: &[(String, String)]) -> Result<Position, Error> {
         let new = |(name, value): &(String, String)| v1::NewSetting { name: name.clone(), value: value.clone() };
         let request = v1::SetSettingsRequest { settings: settings.iter().map(new).collect() };
@@ -63,8 +65,9 @@ impl Client {
         Ok(answer.tenants.into_iter().map(tenant).collect())
     }
 
-    /// Limits what a tenant may hold; none: no limit. What is there already stays. It has no number and is not sent again
-    /// when its outcome is unknown: by then somebody else may have set another quota, which a retry would undo.
+    /// Limits what a tenant may hold; none: no limit. What is there already stays. It has no number
+    /// and is not sent again when its outcome is unknown: by then somebody else may have set
+    /// another quota, which a retry would undo.
     pub async fn set_tenant_quota(&self, name: &str, quota_bytes: Option<u64>) -> Result<Position, Error> {
         check_tenant(name)?;
         if quota_bytes == Some(0) {
@@ -80,8 +83,9 @@ impl Client {
         Ok(position(self.link().over_unary(&trip, send).await?.position))
     }
 
-    /// Deletes a tenant that is empty, with its quota. Refused as `TENANT_NOT_EMPTY` while it holds an object, a put under way
-    /// counted in, or has an open task: [`Client::remove_all`] of [`Client::with_tenant`] empties it.
+    /// Deletes a tenant that is empty, with its quota. Refused as `TENANT_NOT_EMPTY` while it holds
+    /// an object, a put under way counted in, or has an open task: [`Client::remove_all`] of
+    /// [`Client::with_tenant`] empties it.
     pub async fn delete_tenant(&self, name: &str) -> Result<Position, Error> {
         check_tenant(name)?;
         let mut trip = Trip::new("DeleteTenant", true, self.deadline());

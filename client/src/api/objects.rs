@@ -14,7 +14,8 @@ use crate::items::{Force, ListKeys, PutEndItem, PutOptions, PutRevokeItem, PutSt
 use proto::v1::Reason;
 
 impl Client {
-    /// Gets space for objects. Write the bytes, then [`Client::put_end`]; or use [`Client::put`] for one object.
+    /// Gets space for objects. Write the bytes, then [`Client::put_end`]; or use [`Client::put`]
+    /// for one object.
     pub async fn put_start(&self, items: &[PutStartItem], options: PutOptions) -> Result<PutsStarted, Error> {
         check_items("items", items.len())?;
         let began = Instant::now();
@@ -47,7 +48,8 @@ impl Client {
         convert::items("PutRevoke", items.len(), answer.position, answer.results)
     }
 
-    /// Where objects can be read. Grants their lease. A key without a complete object is refused as `NOT_FOUND`.
+    /// Where objects can be read. Grants their lease. A key without a complete object is refused as
+    /// `NOT_FOUND`.
     pub async fn get_replicas<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Lookups, Error> {
         check_items("keys", keys.len())?;
         let began = Instant::now();
@@ -108,7 +110,8 @@ impl Client {
         answer.one().map(|()| position)
     }
 
-    /// Removes all objects whose key matches, anywhere in the key; syntax of the Rust `regex` crate.
+    /// Removes all objects whose key matches, anywhere in the key; syntax of the Rust `regex`
+    /// crate.
     pub async fn remove_matching(&self, regex: &str, force: Force) -> Result<Removed, Error> {
         let (regex, force) = (regex.to_owned(), force.is_yes());
         let request = |caller| calls::RemoveMatching(v1::RemoveMatchingRequest { caller: Some(caller), regex, force });
@@ -145,8 +148,8 @@ impl Client {
         })
     }
 
-    /// Pins objects: softly, so that they are evicted last until the time is over (none: the master's default), or
-    /// hard, so that they stay.
+    /// Pins objects: softly, so that they are evicted last until the time is over (none: the
+    /// master's default), or hard, so that they stay.
     pub async fn pin<K: AsRef<[u8]>>(
         &self,
         keys: &[K],

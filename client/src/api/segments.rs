@@ -16,8 +16,9 @@ use crate::trip::Trip;
 use crate::types::Segment;
 
 impl Client {
-    /// Offers space. It is mounted again by itself when the master has forgotten it, until it is unmounted. A mount of
-    /// unknown outcome is not remembered: ask again with the same ids, what was mounted is kept.
+    /// Offers space. It is mounted again by itself when the master has forgotten it, until it is
+    /// unmounted. A mount of unknown outcome is not remembered: ask again with the same ids, what
+    /// was mounted is kept.
     pub async fn mount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("MountSegment", true, self.deadline());
@@ -35,7 +36,8 @@ impl Client {
         self.mount_segments(std::slice::from_ref(segment)).await?.one()
     }
 
-    /// Says what all the segments of this client are. With `Heartbeat::Auto` this happens by itself when it is needed.
+    /// Says what all the segments of this client are. With `Heartbeat::Auto` this happens by itself
+    /// when it is needed.
     pub async fn remount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("RemountSegments", true, self.deadline());
@@ -50,8 +52,8 @@ impl Client {
         Ok(mounted)
     }
 
-    /// Takes space away: at once, or after a grace during which it is read and not given out. From now on it is not
-    /// mounted again by itself, also if the outcome of this call is unknown.
+    /// Takes space away: at once, or after a grace during which it is read and not given out. From
+    /// now on it is not mounted again by itself, also if the outcome of this call is unknown.
     pub async fn unmount_segments(&self, ids: &[SegmentId], grace: Duration) -> Result<Items<()>, Error> {
         check_items("segment_ids", ids.len())?;
         let trip = Trip::new("UnmountSegment", true, self.deadline());
@@ -65,8 +67,8 @@ impl Client {
         convert::items("UnmountSegment", ids.len(), answer.position, answer.results)
     }
 
-    /// What this client has mounted, and how each stands: a remount may have been refused. `Client::state` wakes at a
-    /// change.
+    /// What this client has mounted, and how each stands: a remount may have been refused.
+    /// `Client::state` wakes at a change.
     pub fn segments(&self) -> Vec<OwnSegment> {
         self.link().mounts.segments()
     }

@@ -1,8 +1,10 @@
-//! The calls in flight on the session: a slab of slots, the queue of what is to be sent, and who waits for what.
+//! The calls in flight on the session: a slab of slots, the queue of what is to be sent, and who
+//! waits for what.
 //!
-//! A call is submitted with its encoded request and gets a slot. The stream takes what is queued; an answer finds its
-//! slot by the id and wakes its caller. When the stream breaks, everything without an answer is queued again, in the
-//! order in which it was submitted, with the same bytes and so with the same request number.
+//! A call is submitted with its encoded request and gets a slot. The stream takes what is queued;
+//! an answer finds its slot by the id and wakes its caller. When the stream breaks, everything
+//! without an answer is queued again, in the order in which it was submitted, with the same bytes
+//! and so with the same request number.
 //!
 //! ```text
 //!   submit ──> Queued ──take──> Sent ──answer──> Idle ──(caller)──> gone
@@ -10,12 +12,12 @@
 //!                └─ stream broke, put back         └── again: after a pause ──> Queued
 //! ```
 //!
-//! Invariants: only the newest stream takes calls; a call
-//! whose attempt was lost stays marked as "may have run"; table and queue are bounded by the window of calls, which
-//! whoever submits has to keep.
+//! Invariants: only the newest stream takes calls; a call whose attempt was lost stays marked as
+//! "may have run"; table and queue are bounded by the window of calls, which whoever submits has to
+//! keep.
 //!
-//! Deliberately absent: sockets, what an answer means, when to retry. Deadlines are kept here, since one task that
-//! looks at all of them costs less than a timer for each call.
+//! Deliberately absent: sockets, what an answer means, when to retry. Deadlines are kept here,
+//! since one task that looks at all of them costs less than a timer for each call.
 
 mod table;
 
@@ -92,11 +94,13 @@ impl Flight {
         Some(Ticket { flight: self, id })
     }
 
-    /// A new stream: the earlier one takes nothing any more, and this one gets all that has no answer.
+    /// A new stream: the earlier one takes nothing any more, and this one gets all that has no
+    /// answer.
     pub(crate) fn begin_stream(&self) -> u64 {
         let mut table = self.table.lock();
         let mut wakers = table.requeue(Ran::Maybe);
-        // The writer of the stream before: it ends its stream, and with that the connection, also where the other end keeps it open.
+        // The writer of the stream before: it ends its stream, and with that the connection, also
+        // where the other end keeps it open.
         wakers.extend(table.writer.take());
         table.stream += 1;
         table.draining = false;
@@ -117,7 +121,8 @@ impl Flight {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// What is to be sent, for the stream of this number. Ready and empty: another stream has begun, this one may end.
+    /// What is to be sent, for the stream of this number. Ready and empty: another stream has
+    /// begun, this one may end.
     pub(crate) fn poll_take(
         &self,
         stream: u64,
@@ -148,8 +153,8 @@ impl Flight {
         unanswered
     }
 
-    /// The stream's other end does not take this call, so it gets no more: they all wait for the next stream. Returns
-    /// how many answers are still to come.
+    /// The stream's other end does not take this call, so it gets no more: they all wait for the
+    /// next stream. Returns how many answers are still to come.
     pub(crate) fn put_back(&self, id: u64, ran: Ran) -> usize {
         let mut table = self.table.lock();
         table.draining = true;

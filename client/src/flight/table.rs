@@ -1,7 +1,7 @@
 //! The slots and the queue of the calls in flight, and how one event changes them.
 //!
-//! Invariants: an id is not used again for four billion calls of its slot; a call that waits is queued or sent, never
-//! both; `unanswered` counts the sent ones.
+//! Invariants: an id is not used again for four billion calls of its slot; a call that waits is
+//! queued or sent, never both; `unanswered` counts the sent ones.
 //!
 //! Deliberately absent: locking and waking, which are the caller's.
 
@@ -110,7 +110,8 @@ impl Table {
         if self.draining { None } else { self.writer.take() }
     }
 
-    /// Ids of calls that were given up stay in the queue until a stream comes by; without one they must not pile up.
+    /// Ids of calls that were given up stay in the queue until a stream comes by; without one they
+    /// must not pile up.
     pub(super) fn drop_stale(&mut self) {
         let mut queue = std::mem::take(&mut self.queue);
         queue.retain(|&id| self.call(id).is_some_and(|call| call.place == Place::Queued));
@@ -143,7 +144,8 @@ impl Table {
         waker
     }
 
-    /// All calls that wait, in the order of their submission. Those that were sent may have run. Returns whom to wake.
+    /// All calls that wait, in the order of their submission. Those that were sent may have run.
+    /// Returns whom to wake.
     pub(super) fn requeue(&mut self, ran: Ran) -> Vec<Waker> {
         let mut waiting = Vec::with_capacity(self.queue.len() + self.unanswered);
         let mut wakers = Vec::new();
@@ -196,7 +198,8 @@ impl Table {
 }
 
 impl InFlight {
-    /// The attempt that was sent has no answer. Ends the call if it must not be sent again; returns whom to wake.
+    /// The attempt that was sent has no answer. Ends the call if it must not be sent again; returns
+    /// whom to wake.
     pub(super) fn lose(&mut self, ran: Ran) -> Option<Waker> {
         self.ran = self.ran.or(ran);
         if ran == Ran::No || self.on_loss == OnLoss::SendsAgain {

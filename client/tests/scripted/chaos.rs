@@ -1,8 +1,9 @@
-//! Exactly once, whatever happens on the way: a master that keeps the answers of request numbers as the contract says,
-//! behind faults drawn from a seed, killed and started again meanwhile.
+//! Exactly once, whatever happens on the way: a master that keeps the answers of request numbers as
+//! the contract says, behind faults drawn from a seed, killed and started again meanwhile.
 //!
-//! Each change removes a key of its own, so the number of times that it ran can be counted. Answered: once. Ended as
-//! "nothing was changed": never. Unknown: at most once. Nothing else may come out.
+//! Each change removes a key of its own, so the number of times that it ran can be counted.
+//! Answered: once. Ended as "nothing was changed": never. Unknown: at most once. Nothing else may
+//! come out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,7 +43,8 @@ impl Memory {
     }
 }
 
-/// What happens to a call: lost on its way there, or run and lost on its way back, or late, or answered.
+/// What happens to a call: lost on its way there, or run and lost on its way back, or late, or
+/// answered.
 fn fault(memory: &Mutex<Memory>, random: u32, seen: &Seen) -> Act {
     match random {
         0..4 => return Act::Break,

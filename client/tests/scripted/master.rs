@@ -1,6 +1,8 @@
-//! A master in its own runtime that notes every call it sees and asks the test's script what to do about it.
+//! A master in its own runtime that notes every call it sees and asks the test's script what to do
+//! about it.
 //!
-//! It can be killed: its runtime goes away with all its sockets, as a process would. It keeps its notes over restarts.
+//! It can be killed: its runtime goes away with all its sockets, as a process would. It keeps its
+//! notes over restarts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +30,8 @@ use crate::service::{Fake, caller};
 pub(crate) struct Seen {
     /// The stream that it came on, counted over all streams of the master; 0: unary.
     pub(crate) stream: u64,
-    /// How often a call with this client and number has arrived, this time included. Of reads: always 1.
+    /// How often a call with this client and number has arrived, this time included. Of reads:
+    /// always 1.
     pub(crate) attempt: usize,
     pub(crate) name: &'static str,
     pub(crate) caller: Caller,
@@ -43,11 +46,13 @@ pub(crate) enum Act {
     AnswerAfter(Duration),
     AnswerWith(Box<Answer>),
     Fail(CallError),
-    /// The canned answer, once so many calls of the stream are held: then all of them, the last one first.
+    /// The canned answer, once so many calls of the stream are held: then all of them, the last one
+    /// first.
     HoldUntil(usize),
     /// Never an answer.
     Swallow,
-    /// The stream ends with an error before this call is answered. Of unary calls: fails as the transport would.
+    /// The stream ends with an error before this call is answered. Of unary calls: fails as the
+    /// transport would.
     Break,
 }
 

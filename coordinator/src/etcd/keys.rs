@@ -7,8 +7,9 @@
 //!                       dead/<id>.<number>    an incarnation that was seen to end, for an hour
 //! ```
 //!
-//! Invariants: what depends on what was read is done in a transaction that compares it; of an incarnation that joins it
-//! is no longer said that it is dead; a lower epoch never takes the place of a higher one that is there.
+//! Invariants: what depends on what was read is done in a transaction that compares it; of an
+//! incarnation that joins it is no longer said that it is dead; a lower epoch never takes the place
+//! of a higher one that is there.
 //!
 //! Deliberately absent: the config record on a lease. It outlives everybody.
 
@@ -25,7 +26,8 @@ use super::link::{Link, Target, Trouble};
 use crate::contract::{Error, MemberInfo, Stored, Swap};
 use crate::json;
 
-/// Long enough for whoever was away to hear of it; a process that is dead for longer has been replaced.
+/// Long enough for whoever was away to hear of it; a process that is dead for longer has been
+/// replaced.
 const DEAD_TTL_S: i64 = 3600;
 /// How often somebody else may have been faster before this gives up.
 const TRIES: usize = 4;
@@ -36,7 +38,8 @@ type LastRead = Option<(Versioned, Vec<u8>)>;
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) link: Arc<Link>,
-    /// The record that was read last, with its text: a swap compares what stands there, however it is written.
+    /// The record that was read last, with its text: a swap compares what stands there, however it
+    /// is written.
     last_read: Arc<Mutex<LastRead>>,
     prefix: Arc<str>,
 }

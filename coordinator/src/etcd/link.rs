@@ -1,10 +1,12 @@
-//! One caller's way to etcd: connected when it is needed, asked under a time limit, and what the errors mean.
+//! One caller's way to etcd: connected when it is needed, asked under a time limit, and what the
+//! errors mean.
 //!
-//! Invariants: no answer is awaited beyond the limit; after a silence the connection is not used again, since the next
-//! question would wait at the same dead end; what was not answered is an error, and says nothing of what happened.
+//! Invariants: no answer is awaited beyond the limit; after a silence the connection is not used
+//! again, since the next question would wait at the same dead end; what was not answered is an
+//! error, and says nothing of what happened.
 //!
-//! Deliberately absent: a second try for what changes something, unless the first never left this process. It may have
-//! happened.
+//! Deliberately absent: a second try for what changes something, unless the first never left this
+//! process. It may have happened.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -22,8 +24,8 @@ use crate::contract::Error;
 /// What etcd 3.5 and 3.4 say if rights were changed after the client had been let in.
 const OLD_RIGHTS: [&str; 2] = ["revision of auth store is old", "revision in header is old"];
 
-/// Of several endpoints one is chosen blindly, and it may be one that is known to be down: how often another choice is
-/// made, for each of them.
+/// Of several endpoints one is chosen blindly, and it may be one that is known to be down: how
+/// often another choice is made, for each of them.
 const KNOCKS_PER_ENDPOINT: usize = 4;
 
 /// What every link to the same etcd has in common.
@@ -160,7 +162,8 @@ pub(super) fn within(limit: Duration) -> String {
     format!("it did not answer within {} ms", limit.as_millis())
 }
 
-/// Whether there was no connection that it could have gone over: then it has changed nothing, and never will.
+/// Whether there was no connection that it could have gone over: then it has changed nothing, and
+/// never will.
 fn was_never_sent(error: &etcd_client::Error) -> bool {
     let etcd_client::Error::GRpcStatus(status) = error else { return false };
     let mut source = status.source();

@@ -1,8 +1,10 @@
 //! Which etcd, under which name, with whose rights and which time limits.
 //!
-//! Invariants: what can't work is refused by name before anything is asked of etcd; a password is never printed.
+//! Invariants: what can't work is refused by name before anything is asked of etcd; a password is
+//! never printed.
 //!
-//! Deliberately absent: the system's list of authorities. Whoever serves a config record by TLS knows who signed it.
+//! Deliberately absent: the system's list of authorities. Whoever serves a config record by TLS
+//! knows who signed it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,8 +14,8 @@ use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 
 use crate::contract::Error;
 
-/// While a call waits for its answer, its connection is tried this often. etcd cuts off whoever tries more often than
-/// every 5 seconds.
+/// While a call waits for its answer, its connection is tried this often. etcd cuts off whoever
+/// tries more often than every 5 seconds.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -25,7 +27,8 @@ pub struct EtcdOptions {
     pub cluster: String,
     /// No call takes longer.
     pub request_timeout_ms: u64,
-    /// Asked for; what etcd grants counts, and it grants no less than one and a half of its election time-outs.
+    /// Asked for; what etcd grants counts, and it grants no less than one and a half of its
+    /// election time-outs.
     pub lease_ttl_s: u32,
     pub user: Option<EtcdUser>,
     pub tls: Option<EtcdTls>,
@@ -111,7 +114,8 @@ impl EtcdOptions {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(self.timeout())
             .with_keep_alive(PING_EVERY, PING_TIMEOUT)
-            // A member that was cut off from its cluster says so, and does not keep streams that tell nothing.
+            // A member that was cut off from its cluster says so, and does not keep streams that
+            // tell nothing.
             .with_require_leader(true)
             .with_auto_token_refresh(true);
         if let Some(EtcdUser { name, password }) = &self.user {

@@ -1,14 +1,18 @@
-//! A member's lease: granted, kept alive and given back by a thread of its own, which nothing else can hold up.
+//! A member's lease: granted, kept alive and given back by a thread of its own, which nothing else
+//! can hold up.
 //!
 //! ```text
 //!   grant ──► put members/<id> on it ──► every ttl/3: renew, and see that the key is still on it ──► revoke
 //! ```
 //!
 //! Invariants:
-//! - The lease lasts for what etcd granted, counted from before the question that it answered. Past that the presence is
-//!   lost, whatever has become of the lease: nobody can be sure to see the member.
-//! - A renewal that is not answered within ttl/3 is not waited for: the next goes over a new stream and connection.
-//! - However this ends, the lease is revoked, as far as etcd can be reached; else it ends by itself.
+//! - The lease lasts for what etcd granted, counted from before the question that it answered. Past
+//!   that the presence is lost, whatever has become of the lease: nobody can be sure to see the
+//!   member.
+//! - A renewal that is not answered within ttl/3 is not waited for: the next goes over a new stream
+//!   and connection.
+//! - However this ends, the lease is revoked, as far as etcd can be reached; else it ends by
+//!   itself.
 //!
 //! Deliberately absent: joining again. Whoever holds the presence hears of its loss, and decides.
 
@@ -78,8 +82,8 @@ impl Presence for EtcdPresence {
 }
 
 impl Drop for EtcdPresence {
-    /// Waits a little: a process that ends right after this shall not be seen for another ttl. Of one that is lost
-    /// nothing is to be seen, and etcd may not answer.
+    /// Waits a little: a process that ends right after this shall not be seen for another ttl. Of
+    /// one that is lost nothing is to be seen, and etcd may not answer.
     fn drop(&mut self) {
         drop(self.stop.take());
         if !*self.lost.borrow() {
@@ -203,7 +207,8 @@ impl Lease {
             Err(error) if is_not_found(&error) => return Ok(Found::Gone("etcd does not know it")),
             Err(error) => return Err(error.into()),
         }
-        // The lease may live while the key is gone: deleted by hand, or taken by a second copy of this incarnation.
+        // The lease may live while the key is gone: deleted by hand, or taken by a second copy of
+        // this incarnation.
         let found = client.get(keys.member(me.who.member), None).await?;
         let is_mine = found.kvs().first().is_some_and(|kv| kv.lease() == self.id);
         Ok(if is_mine { Found::Here } else { Found::Gone("the member's key is not on it any more") })

@@ -1,8 +1,9 @@
-//! When something below our prefix may have changed: a watch, opened anew whenever it ends, fails or says nothing.
+//! When something below our prefix may have changed: a watch, opened anew whenever it ends, fails
+//! or says nothing.
 //!
-//! Invariants: the hint changes once each time a watch is open again, so that nothing that happened in between is missed
-//! (a new watch begins with what happens from then on); a watch that does not even answer when it is asked for its
-//! progress is dead.
+//! Invariants: the hint changes once each time a watch is open again, so that nothing that happened
+//! in between is missed (a new watch begins with what happens from then on); a watch that does not
+//! even answer when it is asked for its progress is dead.
 //!
 //! Deliberately absent: what the events say. Whoever wants to know reads.
 
@@ -16,14 +17,16 @@ use tokio::time::timeout;
 
 use super::link::{Link, Target};
 
-/// A watch that has said nothing for so long is asked for its progress, and given as long to answer.
+/// A watch that has said nothing for so long is asked for its progress, and given as long to
+/// answer.
 const QUIET: Duration = Duration::from_secs(3);
 /// Before a watch is opened anew, after one that worked; twice as long after each that did not,
 const PAUSE: Duration = Duration::from_millis(200);
 /// up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// The newest releases that repair what we would run into: lost watch events and leases that come back.
+/// The newest releases that repair what we would run into: lost watch events and leases that come
+/// back.
 const GOOD: [(u32, u32, u32); 2] = [(3, 5, 28), (3, 6, 9)];
 
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! The directory: its record, its members and who announced itself, each call on the caller's thread.
+//! The directory: its record, its members and who announced itself, each call on the caller's
+//! thread.
 //!
 //! ```text
 //! record/<revision>   JSON; the highest counts, and is added by compare-and-swap
@@ -7,17 +8,19 @@
 //! members/<id>.json   which incarnation that is, and which ones before it have ended
 //! ```
 //!
-//! Why an incarnation that is called dead is dead: its number is in its member's JSON, so it has held the lock; and
-//! either the lock was free when it was looked at later, or a later holder has put it among the ended, which it did while it
-//! had the lock itself. A process that has the lock and has not written its JSON yet is not called dead by anybody: the JSON
-//! still names the one before, and that one's lock is not free. Nor is the one before called here, but for the moment in which
-//! the lock still has its number in it.
+//! Why an incarnation that is called dead is dead: its number is in its member's JSON, so it has
+//! held the lock; and either the lock was free when it was looked at later, or a later holder has
+//! put it among the ended, which it did while it had the lock itself. A process that has the lock
+//! and has not written its JSON yet is not called dead by anybody: the JSON still names the one
+//! before, and that one's lock is not free. Nor is the one before called here, but for the moment
+//! in which the lock still has its number in it.
 //!
-//! *Invariant:* nobody ever waits for another process. One that is stopped, whatever it is doing, holds nobody up but those who
-//! want to be the same member.
+//! *Invariant:* nobody ever waits for another process. One that is stopped, whatever it is doing,
+//! holds nobody up but those who want to be the same member.
 //!
-//! No lock file is ever removed: whoever removes one that another is opening breaks the exclusion. Directories and files are
-//! their user's alone (`own`): another user could hold a lock, or read a secret.
+//! No lock file is ever removed: whoever removes one that another is opening breaks the exclusion.
+//! Directories and files are their user's alone (`own`): another user could hold a lock, or read a
+//! secret.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -34,7 +37,8 @@ use super::own;
 use crate::contract::{Error, MemberInfo, Swap};
 use crate::json;
 
-/// Of how many of its earlier incarnations a member's file tells. The oldest are forgotten: of them nothing is known.
+/// Of how many of its earlier incarnations a member's file tells. The oldest are forgotten: of them
+/// nothing is known.
 const ENDED_MAX: usize = 1000;
 
 #[derive(Debug)]
@@ -217,8 +221,9 @@ impl Dir {
         }
     }
 
-    /// Whether others still see the holder of this lock as `me`. Only what is certain counts: whoever believes that it is lost
-    /// gives its lock back, and that is a proof of its end to others.
+    /// Whether others still see the holder of this lock as `me`. Only what is certain counts:
+    /// whoever believes that it is lost gives its lock back, and that is a proof of its end to
+    /// others.
     pub(super) fn is_here(&self, me: &MemberInfo, locked: &Locked) -> bool {
         let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
         let is_mine = match (fs::metadata(self.member_lock_path(me.who.member)), locked.0.metadata()) {

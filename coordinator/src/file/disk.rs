@@ -1,7 +1,7 @@
 //! Files, and what their errors mean.
 //!
-//! Invariant: a file that is put in its place holds its text, whole and on the disk, from the first moment it can be seen,
-//! whatever crashes or is stopped meanwhile.
+//! Invariant: a file that is put in its place holds its text, whole and on the disk, from the first
+//! moment it can be seen, whatever crashes or is stopped meanwhile.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +16,8 @@ use crate::contract::Error;
 
 /// What is written aside begins with this.
 const ASIDE: &str = "aside-";
-/// Whatever lies aside for so long belongs to a process that has ended, or that is told it has come too late.
+/// Whatever lies aside for so long belongs to a process that has ended, or that is told it has come
+/// too late.
 const ABANDONED_AFTER: Duration = Duration::from_secs(600);
 
 /// The text of a file, if there is one.
@@ -42,7 +43,8 @@ impl Aside {
         Ok(aside)
     }
 
-    /// Under a name of its own: others may write at the same time, and what a crash has left may lie there.
+    /// Under a name of its own: others may write at the same time, and what a crash has left may
+    /// lie there.
     fn create(dir: &Path) -> io::Result<(PathBuf, File)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -83,7 +85,8 @@ fn sync_dir(what: &'static str, path: &Path) -> Result<(), Error> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fault(what, dir, &error))
 }
 
-/// Removes what processes that were killed have left aside. What cannot be removed is in nobody's way.
+/// Removes what processes that were killed have left aside. What cannot be removed is in nobody's
+/// way.
 pub(super) fn sweep(dir: &Path) {
     let is_abandoned = |entry: &fs::DirEntry| {
         let written = entry.metadata().and_then(|data| data.modified()).ok();

@@ -1,7 +1,8 @@
 //! When something in the directory may have changed: a thread looks every few milliseconds.
 //!
-//! Invariants: it ends when its [`Hint`] is dropped; every change is told of at least once. Files have times no finer than
-//! the kernel's tick, so a change right after a look may look the same: hence one more hint after each, a look later.
+//! Invariants: it ends when its [`Hint`] is dropped; every change is told of at least once. Files
+//! have times no finer than the kernel's tick, so a change right after a look may look the same:
+//! hence one more hint after each, a look later.
 //!
 //! Deliberately absent: inotify. It says nothing of locks, and a lock is how a member goes.
 

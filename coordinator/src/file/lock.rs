@@ -1,9 +1,11 @@
 //! Locks that prove life: held by a process until it ends, and looked at without being touched.
 //!
-//! They are the kernel's locks of open files ("OFD"). Of those it can be asked who is in the way, without taking the lock:
-//! whoever looks disturbs nobody, also when he is stopped while he does. With `flock` to look would be to take.
+//! They are the kernel's locks of open files ("OFD"). Of those it can be asked who is in the way,
+//! without taking the lock: whoever looks disturbs nobody, also when he is stopped while he does.
+//! With `flock` to look would be to take.
 //!
-//! Invariant: no lock goes to a child process (every file is opened close-on-exec, which is std's rule).
+//! Invariant: no lock goes to a child process (every file is opened close-on-exec, which is std's
+//! rule).
 
 use std::fs::File;
 use std::io;
@@ -18,7 +20,8 @@ pub(super) struct Locked(pub(super) File);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Not by closing alone: a child process between its fork and its exec has a copy of every open file.
+        // Not by closing alone: a child process between its fork and its exec has a copy of every
+        // open file.
         if let Err(error) = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))) {
             tracing::error!(%error, "a lock could not be given back; it goes when the file is closed");
         }

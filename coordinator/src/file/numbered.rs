@@ -1,12 +1,15 @@
-//! Texts with numbers, of which the highest counts: how a text is replaced by compare-and-swap without a lock.
+//! Texts with numbers, of which the highest counts: how a text is replaced by compare-and-swap
+//! without a lock.
 //!
-//! A text is added under the next number by a hard link, which fails if somebody was faster. So nobody waits for anybody, and
-//! a process that is stopped half-way holds nobody up.
+//! A text is added under the next number by a hard link, which fails if somebody was faster. So
+//! nobody waits for anybody, and a process that is stopped half-way holds nobody up.
 //!
 //! Invariants:
-//! - The highest number is never removed, and numbers are added only above a highest one that was seen.
-//! - Whoever was stopped before its link, for so long that its number has come and gone, is told that nobody knows what came of
-//!   it: it finds a higher number than its own when it looks again. What it has left there counts for nothing.
+//! - The highest number is never removed, and numbers are added only above a highest one that was
+//!   seen.
+//! - Whoever was stopped before its link, for so long that its number has come and gone, is told
+//!   that nobody knows what came of it: it finds a higher number than its own when it looks again.
+//!   What it has left there counts for nothing.
 
 use std::fs;
 use std::io;
@@ -16,8 +19,9 @@ use super::disk::{self, Aside, fault};
 use super::own;
 use crate::contract::Error;
 
-/// How many are kept, so that one that is late mostly finds its number taken. And nobody who has read a directory finds the
-/// highest one gone when he opens it, unless as many were added meanwhile.
+/// How many are kept, so that one that is late mostly finds its number taken. And nobody who has
+/// read a directory finds the highest one gone when he opens it, unless as many were added
+/// meanwhile.
 const KEPT: u64 = 64;
 /// Looks at a directory in which the highest is gone each time it is opened.
 const LOOKS_MAX: usize = 16;

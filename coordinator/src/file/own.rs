@@ -1,10 +1,12 @@
-//! Whose the directory is, and where it lies: it belongs to the user that the members run as, and to no other one, and it lies
-//! on a file system of this host.
+//! Whose the directory is, and where it lies: it belongs to the user that the members run as, and
+//! to no other one, and it lies on a file system of this host.
 //!
-//! Invariants: another user can neither read what stands in the directory (each presence carries a secret) nor open a lock
-//! file, so it can hold no lock; on a file system that several hosts share, whose locks prove nothing, nothing is made or used.
+//! Invariants: another user can neither read what stands in the directory (each presence carries a
+//! secret) nor open a lock file, so it can hold no lock; on a file system that several hosts share,
+//! whose locks prove nothing, nothing is made or used.
 //!
-//! Deliberately absent: who may write the directories above. Whoever can rename one of them is trusted.
+//! Deliberately absent: who may write the directories above. Whoever can rename one of them is
+//! trusted.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};

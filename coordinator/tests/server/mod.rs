@@ -1,4 +1,5 @@
-//! A real etcd of one member, on ports and in a directory of its own. It ends with its guard, also when a test panics.
+//! A real etcd of one member, on ports and in a directory of its own. It ends with its guard, also
+//! when a test panics.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,8 @@ impl Etcd {
         Etcd { dir, client_port: free_port(), peer_port: free_port(), tls: false, running: None }
     }
 
-    /// Not started yet; it will let in only those that show a certificate. `ca.pem`, `client.pem` and `client.key` stand in
-    /// its directory.
+    /// Not started yet; it will let in only those that show a certificate. `ca.pem`, `client.pem`
+    /// and `client.key` stand in its directory.
     pub(crate) fn with_tls() -> Etcd {
         let mut etcd = Etcd::new();
         etcd.tls = true;
@@ -102,7 +103,8 @@ impl Etcd {
         Pid::from_raw(child.id().cast_signed()).expect("not 0")
     }
 
-    /// Returns when all its threads have stopped: on a busy machine one goes on for a while after the signal was sent.
+    /// Returns when all its threads have stopped: on a busy machine one goes on for a while after
+    /// the signal was sent.
     pub(crate) fn stop(&self) {
         kill_process(self.pid(), Signal::STOP).expect("sent");
         let (_, status) = waitpid(Some(self.pid()), WaitOptions::UNTRACED).expect("it is ours").expect("waited");

@@ -1,4 +1,5 @@
-//! What an address looks like: `HOST:PORT` for members, a URL for etcd. Whether something listens there shows later.
+//! What an address looks like: `HOST:PORT` for members, a URL for etcd. Whether something listens
+//! there shows later.
 
 use std::net::Ipv6Addr;
 

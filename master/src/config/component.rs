@@ -1,4 +1,5 @@
-//! One description of every setting: the struct, its flag, its variable and its line in the pages come from it.
+//! One description of every setting: the struct, its flag, its variable and its line in the pages
+//! come from it.
 //!
 //! ```text
 //!   component! { /// heading          ──► struct with Default, for the program
@@ -7,7 +8,8 @@
 //!   }
 //! ```
 //!
-//! Where a flag is more than a name with a value, clap is told so in parentheses behind the variable.
+//! Where a flag is more than a name with a value, clap is told so in parentheses behind the
+//! variable.
 //!
 //! Invariant: a setting has one name everywhere; names are unique among all components.
 //!

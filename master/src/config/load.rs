@@ -1,4 +1,5 @@
-//! Settings from where they stand to a valid [`Config`]: file, then environment, then flags; the later one wins.
+//! Settings from where they stand to a valid [`Config`]: file, then environment, then flags; the
+//! later one wins.
 //!
 //! Invariant: an unknown key of the file is an error, never ignored. Unknown variables are ignored:
 //! orchestrators make some under any prefix.
@@ -45,7 +46,8 @@ pub struct Flags {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Coordinator")]
 pub(crate) struct CoordinatorFlags {
-    /// Where the members keep their record, as they were started: file:DIR or etcd:http://HOST:PORT,...
+    /// Where the members keep their record, as they were started: file:DIR or
+    /// etcd:http://HOST:PORT,...
     #[arg(long, env = "UNDERSTUDY_COORDINATOR", value_name = "WHERE")]
     coordinator: Option<String>,
     /// The same as --coordinator etcd:URL, as other commands say it. It comes before --coordinator.
@@ -132,7 +134,8 @@ fn before(at: Option<&Place>) -> String {
     at.map(|at| format!("{at}: ")).unwrap_or_default()
 }
 
-/// The first line of the file, without its end. `Err`: what is wrong with it, without a word of what is in it.
+/// The first line of the file, without its end. `Err`: what is wrong with it, without a word of
+/// what is in it.
 pub(crate) fn read_password(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
     match text.lines().next() {
@@ -237,7 +240,8 @@ fn read(path: &Path) -> Result<figment::providers::Data<Toml>, ConfigError> {
     Ok(file)
 }
 
-/// From what the parser says: where it is, then the line itself, which may hold a secret, then what is wrong with it.
+/// From what the parser says: where it is, then the line itself, which may hold a secret, then what
+/// is wrong with it.
 fn syntax(path: &Path, said: &str) -> ConfigError {
     let line = said.split_once("at line ").and_then(|(_, rest)| {
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;

@@ -1,4 +1,5 @@
-//! The reference page and the sample file, made from the same description as the settings themselves.
+//! The reference page and the sample file, made from the same description as the settings
+//! themselves.
 
 use std::fmt::Write as _;
 

@@ -59,7 +59,8 @@ const BOUNDS: [(&str, u64, u64); 29] = [
     ("entries_per_shard", 1, VERIFY_RECORDS_MAX as u64),
 ];
 
-/// What must hold between a member's own settings, in words. Those of the cluster have theirs where they are defined.
+/// What must hold between a member's own settings, in words. Those of the cluster have theirs where
+/// they are defined.
 const RULES: [&str; 13] = [
     "stream_window_bytes ≤ connection_window_bytes",
     "stop_linger_ms < stop_timeout_ms",

@@ -1,4 +1,5 @@
-//! What operators ask: Status, the calls on tenants, Transfer, and the calls behind `verify` and `diff`.
+//! What operators ask: Status, the calls on tenants, Transfer, and the calls behind `verify` and
+//! `diff`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! What goes back to a client: nothing, one message, a session, or what a service of tonic makes.
 //!
-//! Invariant: whatever of it the transport is given is counted in its connection's share of answers.
+//! Invariant: whatever of it the transport is given is counted in its connection's share of
+//! answers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub(crate) struct Foreign {
     is_refused: bool,
 }
 
-/// What an answer rests on, beside it in the response of a service of tonic: the gate is asked once it is encoded.
+/// What an answer rests on, beside it in the response of a service of tonic: the gate is asked once
+/// it is encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Rests {
     node: Arc<Node>,

@@ -1,6 +1,8 @@
-//! From a call that has run to an answer that may go out: its commit. The gate is asked once more after that.
+//! From a call that has run to an answer that may go out: its commit. The gate is asked once more
+//! after that.
 //!
-//! An operator is shown what a member holds, whatever the gate says, and with it whether a client could be told so.
+//! An operator is shown what a member holds, whatever the gate says, and with it whether a client
+//! could be told so.
 //!
 //! Invariant: a mutation that has run is never refused with a reason that says it did not run.
 
@@ -21,12 +23,14 @@ pub(crate) fn is_committed(node: &Node, reply: &Reply) -> bool {
 
 pub(crate) async fn committed(node: &Node, reply: &Reply) -> Result<(), CallError> {
     let tail = node.tail();
-    // The tail is the one that it ran on, or another one was put in its place, and then the gate knows that.
+    // The tail is the one that it ran on, or another one was put in its place, and then the gate
+    // knows that.
     node.gate.check_answer(reply.effect, reply.epoch)?;
     tail.committed().wait(reply.wait_seq).await.map_err(|why| never_committed(reply.effect, why))
 }
 
-/// What was just appended is mostly committed within a millisecond; an operator waits this long for it.
+/// What was just appended is mostly committed within a millisecond; an operator waits this long for
+/// it.
 const SETTLED_WITHIN_TURNS: u32 = 50;
 const SETTLED_TURN: Duration = Duration::from_millis(2);
 
@@ -45,9 +49,10 @@ pub(crate) fn settles(node: &Node, open: &Result<u64, CallError>, at: Position) 
     is_settled(node, open, at)
 }
 
-/// Whether this node could tell a client at this moment what it has shown, which is all at or before `at`: it is committed, and
-/// no other member can have taken it back. `open`: what the gate said before that was looked at. A caller that has looked at a state
-/// asks afterwards whether it is still the one that this node holds.
+/// Whether this node could tell a client at this moment what it has shown, which is all at or
+/// before `at`: it is committed, and no other member can have taken it back. `open`: what the gate
+/// said before that was looked at. A caller that has looked at a state asks afterwards whether it
+/// is still the one that this node holds.
 pub(crate) fn is_settled(node: &Node, open: &Result<u64, CallError>, at: Position) -> bool {
     match open {
         Ok(epoch) => node.tail().committed().get() >= at.seq && node.gate.check_answer(Effect::Reads, *epoch).is_ok(),

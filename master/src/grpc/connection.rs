@@ -5,11 +5,13 @@
 //!   poll ──► hyper reads and writes, opens streams ──► streams that can go on do ──► pending
 //! ```
 //!
-//! A stream is a call or a session. With a task for each, every request and every answer would wake one task after the
-//! other, often on another thread, and each answer would be written by itself. Here all that came in together is
-//! answered together. The price: one connection is served by one thread at a time.
+//! A stream is a call or a session. With a task for each, every request and every answer would wake
+//! one task after the other, often on another thread, and each answer would be written by itself.
+//! Here all that came in together is answered together. The price: one connection is served by one
+//! thread at a time.
 //!
-//! Every answer wakes the connection that writes it, mostly while it is being polled: then it goes round once more.
+//! Every answer wakes the connection that writes it, mostly while it is being polled: then it goes
+//! round once more.
 //!
 //! Invariants: no wake is lost; when its turn is over, others get theirs (`line`).
 
@@ -54,8 +56,9 @@ impl TurnEnd {
     }
 }
 
-/// A socket that has nothing more to read once its connection's turn is over. Frames that open no stream (PING, SETTINGS,
-/// PRIORITY, WINDOW_UPDATE) are work, too, and hyper goes on for as long as there are any.
+/// A socket that has nothing more to read once its connection's turn is over. Frames that open no
+/// stream (PING, SETTINGS, PRIORITY, WINDOW_UPDATE) are work, too, and hyper goes on for as long as
+/// there are any.
 pub(crate) struct Paced<S> {
     stream: S,
     turn_end: Arc<TurnEnd>,

@@ -1,9 +1,12 @@
-//! What an open stream takes, whatever is sent on it: hyper keeps some kilobytes for each, and its headers.
+//! What an open stream takes, whatever is sent on it: hyper keeps some kilobytes for each, and its
+//! headers.
 //!
-//! Invariant: a stream is counted in its connection's share of requests from its headers to the last byte of its answer; one for
-//! which there is no room is refused before anything of it is looked at.
+//! Invariant: a stream is counted in its connection's share of requests from its headers to the
+//! last byte of its answer; one for which there is no room is refused before anything of it is
+//! looked at.
 //!
-//! Deliberately absent: the bytes of requests and answers. They are counted as they come (`framing`) and go (`outgoing`).
+//! Deliberately absent: the bytes of requests and answers. They are counted as they come
+//! (`framing`) and go (`outgoing`).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,11 +1,13 @@
-//! The way of every request, from its name to the state and back as an answer. Unary calls and sessions share it.
+//! The way of every request, from its name to the state and back as an answer. Unary calls and
+//! sessions share it.
 //!
-//! Invariants: a call runs only while the gate is open, but for reads that may run on a standby; what it appended is
-//! committed by the node's rule before its answer is looked at; nothing here looks into what a call means. Decoding, weighing and
-//! encoding follow from the table of calls (`proto::calls`); `execute` says which function a call is.
+//! Invariants: a call runs only while the gate is open, but for reads that may run on a standby;
+//! what it appended is committed by the node's rule before its answer is looked at; nothing here
+//! looks into what a call means. Decoding, weighing and encoding follow from the table of calls
+//! (`proto::calls`); `execute` says which function a call is.
 //!
-//! Deliberately absent: waiting. A call runs to its end on the thread that it is given; who waits for the commit of
-//! its answer is `unary`'s and `session`'s affair.
+//! Deliberately absent: waiting. A call runs to its end on the thread that it is given; who waits
+//! for the commit of its answer is `unary`'s and `session`'s affair.
 
 use bytes::{Bytes, BytesMut};
 use metadata::TransferKind;
@@ -37,7 +39,8 @@ pub(crate) enum Weight {
 /// Items of a call that still run inline.
 const INLINE_ITEMS_MAX: usize = 1000;
 
-/// What a session's message says. Nothing is decoded that would take more memory than its lists may.
+/// What a session's message says. Nothing is decoded that would take more memory than its lists
+/// may.
 pub(crate) fn decode_session(message: Bytes) -> Result<v1::SessionRequest, CallError> {
     lists::check_session_request(&message)?;
     v1::SessionRequest::decode(message).map_err(|error| status::invalid("request", error))

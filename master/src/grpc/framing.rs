@@ -4,9 +4,10 @@
 //!   0 (not compressed) | length, 4 bytes | message        and the next one, in chunks of any size
 //! ```
 //!
-//! Invariants: a message that lies in one chunk is a slice of it, not a copy. One that lies in several takes memory from its
-//! connection's share as its bytes come, never for what is only announced: at most twice what has come, and no more than its
-//! length. It gives it back when it is dropped. Nothing over the limit is taken in.
+//! Invariants: a message that lies in one chunk is a slice of it, not a copy. One that lies in
+//! several takes memory from its connection's share as its bytes come, never for what is only
+//! announced: at most twice what has come, and no more than its length. It gives it back when it is
+//! dropped. Nothing over the limit is taken in.
 //!
 //! Deliberately absent: compression. Keys and ids are random to a compressor.
 

@@ -6,7 +6,8 @@
 //! | `""`, the member as a whole | the same, or it is a standby that could take over and hears its primary: as `/readyz` |
 //! | `understudy.v1.Admin` | the member is not stopping |
 //!
-//! Invariants: `""` and `/readyz` say the same, since one function decides both; a watcher is told only what has changed.
+//! Invariants: `""` and `/readyz` say the same, since one function decides both; a watcher is told
+//! only what has changed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! A node without a wire: what would come over a session, as bytes, and its answers. For whoever has a node but no
-//! sockets, as fuzzers do.
+//! A node without a wire: what would come over a session, as bytes, and its answers. For whoever
+//! has a node but no sockets, as fuzzers do.
 //!
 //! Invariant: a message goes the same way as on a session, from its bytes to its answer.
 //!
-//! Deliberately absent: waiting. A long call runs right here, and an answer is given before its commit, which a node
-//! without peers does not know.
+//! Deliberately absent: waiting. A long call runs right here, and an answer is given before its
+//! commit, which a node without peers does not know.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Which connection has its turn next, where there are more of them than threads: the one that has had the least.
+//! Which connection has its turn next, where there are more of them than threads: the one that has
+//! had the least.
 //!
 //! ```text
 //!             ┌────────────── more to do, and the turn is over ─────────────┐
@@ -7,18 +8,19 @@
 //!                           as many at a time as there are threads ─┘
 //! ```
 //!
-//! The runtime alone polls connections in the order in which they were woken. So a client with one call waited for one turn of each
-//! other connection, and with 64 clients whose windows are full such a round takes tens of milliseconds; shorter turns only spend more of
-//! the time on sockets. Here a connection waits on its bell, and is woken once there is a thread for it. What its turns took
-//! counts against it while others wait. A connection that comes back has as much as the one that was called last: silence earns
-//! nothing, and a new one has a turn more: nor does a new connection. (Start-time fair queueing; the scheduler of Linux did the
-//! same with threads.)
+//! The runtime alone polls connections in the order in which they were woken. So a client with one
+//! call waited for one turn of each other connection, and with 64 clients whose windows are full
+//! such a round takes tens of milliseconds; shorter turns only spend more of the time on sockets.
+//! Here a connection waits on its bell, and is woken once there is a thread for it. What its turns
+//! took counts against it while others wait. A connection that comes back has as much as the one
+//! that was called last: silence earns nothing, and a new one has a turn more: nor does a new
+//! connection. (Start-time fair queueing; the scheduler of Linux did the same with threads.)
 //!
-//! Invariants: a bell that was rung is called, or its connection is being polled; no more are called than there are places; a place is
-//! given back when the poll ends, or its connection goes.
+//! Invariants: a bell that was rung is called, or its connection is being polled; no more are
+//! called than there are places; a place is given back when the poll ends, or its connection goes.
 //!
-//! Deliberately absent: more than one share for a client by its connections (`connections_per_address_max` bounds them); calls that run
-//! on threads of their own (`long`).
+//! Deliberately absent: more than one share for a client by its connections
+//! (`connections_per_address_max` bounds them); calls that run on threads of their own (`long`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -153,7 +155,8 @@ const POLLED_RUNG: u8 = 4;
 /// Its connection has gone.
 const CLOSED: u8 = 5;
 
-/// Puts a connection in line, but for while it is being polled: then it only tells it to go round once more.
+/// Puts a connection in line, but for while it is being polled: then it only tells it to go round
+/// once more.
 #[derive(Debug)]
 pub(crate) struct Bell {
     state: AtomicU8,

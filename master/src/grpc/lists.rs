@@ -1,16 +1,18 @@
-//! How long the lists of a request are, counted in its bytes before it is decoded: an element may take two bytes on the
-//! wire and two hundred in memory, so a message within its limit can decode to a hundred times as much.
+//! How long the lists of a request are, counted in its bytes before it is decoded: an element may
+//! take two bytes on the wire and two hundred in memory, so a message within its limit can decode
+//! to a hundred times as much.
 //!
 //! ```text
 //!   bytes ──► short: cannot hold more elements than a call may have ──► decode
 //!        └──► long: count each list, by the contract's own descriptors ──► over a limit: refused, with the list's name
 //! ```
 //!
-//! Invariants: what passes holds no list of more elements than the contract allows, so it decodes to its own size and a
-//! bounded sum more; the bytes are read by the decoder's own rules (parts of one message are merged), so nothing is
-//! decoded that was not counted.
+//! Invariants: what passes holds no list of more elements than the contract allows, so it decodes
+//! to its own size and a bounded sum more; the bytes are read by the decoder's own rules (parts of
+//! one message are merged), so nothing is decoded that was not counted.
 //!
-//! Deliberately absent: whether the bytes are a message at all. Where they stop making sense the decoder says so.
+//! Deliberately absent: whether the bytes are a message at all. Where they stop making sense the
+//! decoder says so.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -24,7 +26,8 @@ use proto::limits::BATCH_ITEMS_MAX;
 use proto::status;
 use proto::v1::CallError;
 
-/// What holds no more elements than a call may have, at two bytes each. A number may take one, and few in memory.
+/// What holds no more elements than a call may have, at two bytes each. A number may take one, and
+/// few in memory.
 const SHORT_BYTES: usize = 2 * BATCH_ITEMS_MAX;
 const SESSION_REQUEST: &str = "SessionRequest";
 const PACKAGE: &str = ".understudy.v1.";

@@ -1,7 +1,7 @@
 //! Calls that may take longer than a millisecond: on threads of their own, so many at a time.
 //!
-//! Invariant: a call holds its place for no longer than its caller waits for it, or than its pattern may take, and a bounded step
-//! more. No caller has all places: see [`Places`].
+//! Invariant: a call holds its place for no longer than its caller waits for it, or than its
+//! pattern may take, and a bounded step more. No caller has all places: see [`Places`].
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -116,8 +116,8 @@ impl Pace for NoPattern<'_> {
     }
 }
 
-/// The places for such calls, of all connections together. A connection may have half of them, and an address three quarters: so one
-/// caller does not keep the others from theirs.
+/// The places for such calls, of all connections together. A connection may have half of them, and
+/// an address three quarters: so one caller does not keep the others from theirs.
 #[derive(Debug)]
 pub(crate) struct Places {
     max: usize,
@@ -190,7 +190,8 @@ impl Drop for Place {
     }
 }
 
-/// Takes a place now; the call runs when the result is called, and keeps place and memory until it is done.
+/// Takes a place now; the call runs when the result is called, and keeps place and memory until it
+/// is done.
 pub(crate) fn job(
     node: &Arc<Node>,
     shares: &Arc<Shares>,

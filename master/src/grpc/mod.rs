@@ -16,8 +16,8 @@
 //! | `admin`, `health` | what operators and orchestrators ask |
 //! | `in_process` | a session without a wire |
 //!
-//! The service `Metadata` is served without tonic's generated server: its calls are most of the load, and all of them
-//! go the same way. Client, contract and status are tonic's.
+//! The service `Metadata` is served without tonic's generated server: its calls are most of the
+//! load, and all of them go the same way. Client, contract and status are tonic's.
 
 pub(crate) mod admin;
 mod body;

@@ -5,11 +5,12 @@
 //!                              └─ nothing of it moves for `unread_ms_max` ──► the connection is cut off
 //! ```
 //!
-//! Invariants: each byte of an answer counts from its encoding until it is written into the socket; a chunk that the transport
-//! does not take for too long ends its connection: the last chunk of an answer is the transport's alone, and no handle is left by
-//! which its stream could be reset.
+//! Invariants: each byte of an answer counts from its encoding until it is written into the socket;
+//! a chunk that the transport does not take for too long ends its connection: the last chunk of an
+//! answer is the transport's alone, and no handle is left by which its stream could be reset.
 //!
-//! Deliberately absent: what an answer says; what is small whatever the request was (headers, trailers, errors).
+//! Deliberately absent: what an answer says; what is small whatever the request was (headers,
+//! trailers, errors).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -34,7 +35,8 @@ const STALL_MS: u64 = 2000;
 /// It is told that something has moved this often, at most.
 const TELL_EVERY_MS: u64 = 100;
 
-/// What one connection may take: memory for requests and for answers, and turns on a thread; and where it comes from.
+/// What one connection may take: memory for requests and for answers, and turns on a thread; and
+/// where it comes from.
 #[derive(Debug)]
 pub(crate) struct Shares {
     pub(crate) from: From,

@@ -58,7 +58,8 @@ impl Parked {
         self.answers.insert((seq, self.arrivals), answer);
     }
 
-    /// The next one whose seq is committed, or that will never be. `Pending`: the rest waits, or there is none.
+    /// The next one whose seq is committed, or that will never be. `Pending`: the rest waits, or
+    /// there is none.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(ParkedAnswer, Result<(), WaitError>)> {
         let Some((&(seq, _), _)) = self.answers.first_key_value() else {
             self.waiting = None;

@@ -64,7 +64,8 @@ fn placement(request: &PutStartRequest) -> Placement<'_> {
     }
 }
 
-/// A put that has begun must be answered, so its answer is bounded beforehand. Only paths can make it large.
+/// A put that has begun must be answered, so its answer is bounded beforehand. Only paths can make
+/// it large.
 fn check_answer_fits(node: &Node, items: usize, placement: &Placement<'_>) -> Result<(), CallError> {
     let bytes_with = |path_bytes: usize| {
         let memory = placement.memory_replicas as usize * REPLICA_BYTES;

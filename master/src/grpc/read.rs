@@ -39,7 +39,8 @@ impl By {
         matches!(self, By::Standby { .. })
     }
 
-    /// Where in the log a read stands: it has seen everything up to there that concerns what it tells.
+    /// Where in the log a read stands: it has seen everything up to there that concerns what it
+    /// tells.
     pub(super) fn read_at(self, node: &Node, seq: u64) -> Position {
         match self {
             By::Primary => Position { epoch: node.gate.epoch(), seq },

@@ -4,13 +4,14 @@
 //!   encoded ──► Ready: small ones in one piece, each large one by itself ──► the gate, for the last time ──► the transport
 //! ```
 //!
-//! Between an answer's encoding and here other calls of the session run, for some milliseconds. So this is where the gate is
-//! asked: nothing else is done before the transport has the bytes. An answer that may not go out any more is replaced by its
-//! refusal.
+//! Between an answer's encoding and here other calls of the session run, for some milliseconds. So
+//! this is where the gate is asked: nothing else is done before the transport has the bytes. An
+//! answer that may not go out any more is replaced by its refusal.
 //!
 //! Invariant: all bytes are in the connection's share.
 //!
-//! Deliberately absent: what becomes of the bytes after that. A process that is stopped right here sends them when it goes on.
+//! Deliberately absent: what becomes of the bytes after that. A process that is stopped right here
+//! sends them when it goes on.
 
 use std::collections::VecDeque;
 
@@ -26,7 +27,8 @@ use crate::grpc::outgoing::{Chunk, Shares};
 use crate::metrics::Taken;
 use crate::node::Node;
 
-/// An answer that goes out by itself has at least this size; together, small ones have this size at most, but for the last.
+/// An answer that goes out by itself has at least this size; together, small ones have this size at
+/// most, but for the last.
 pub(crate) const FRAME_BYTES: usize = 64 << 10;
 
 /// What an answer rests on.

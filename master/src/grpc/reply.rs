@@ -42,7 +42,8 @@ pub(crate) fn position(position: Position) -> Option<v1::Position> {
     Some(v1::Position { epoch: position.epoch, seq: position.seq })
 }
 
-/// Of an answer that takes this much. What changes something is bounded before it runs, so that this is for reads.
+/// Of an answer that takes this much. What changes something is bounded before it runs, so that
+/// this is for reads.
 pub(crate) fn check_size(bytes: usize, effect: Effect) -> Result<(), CallError> {
     if bytes <= MESSAGE_BYTES_MAX {
         return Ok(());

@@ -1,6 +1,7 @@
 //! Which service a request is for.
 //!
-//! Invariant: calls of clients (`Metadata`) come first and are answered without a box or a copy of a service.
+//! Invariant: calls of clients (`Metadata`) come first and are answered without a box or a copy of
+//! a service.
 //!
 //! Deliberately absent: other protocols on the same port.
 
@@ -64,7 +65,8 @@ impl Router {
         }
     }
 
-    /// Every answer says of which history it is. One that began under another one than it ends under is none.
+    /// Every answer says of which history it is. One that began under another one than it ends
+    /// under is none.
     pub(crate) async fn answer(&self, request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
         let began = self.node.history();
         let response = self.answer_of_service(request, shares).await;

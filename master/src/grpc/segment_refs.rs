@@ -39,7 +39,8 @@ impl SegmentRefs {
         Some(Replica { segment: at as u32, address, path, complete })
     }
 
-    /// Of all replicas so far: a path may take a kilobyte, and what names it in a request four bytes.
+    /// Of all replicas so far: a path may take a kilobyte, and what names it in a request four
+    /// bytes.
     pub(crate) fn path_bytes(&self) -> usize {
         self.path_bytes
     }

@@ -1,10 +1,11 @@
 //! Clients' connections, from the first to the last.
 //!
-//! A stop: for a while, what comes in is refused by the gate, with a clear answer; then nothing is accepted any more, and
-//! connections are told to go away, finish what is under way, and are cut off when time is up.
+//! A stop: for a while, what comes in is refused by the gate, with a clear answer; then nothing is
+//! accepted any more, and connections are told to go away, finish what is under way, and are cut
+//! off when time is up.
 //!
-//! A client that is not let in is told so: the calls of its connection are refused for a moment, since gRPC has no refusal before
-//! HTTP/2 is up.
+//! A client that is not let in is told so: the calls of its connection are refused for a moment,
+//! since gRPC has no refusal before HTTP/2 is up.
 //!
 //! Invariant: each connection has bounded streams and windows.
 //!
@@ -83,7 +84,8 @@ impl BindError {
     }
 }
 
-/// Serves until `stop` is over, and then until all is answered, or the time for that is up. `stop` says when it was asked for.
+/// Serves until `stop` is over, and then until all is answered, or the time for that is up. `stop`
+/// says when it was asked for.
 pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Future<Output = Instant>) {
     let reporter = HealthReporter::new();
     let mut health = Health::new(&node, reporter.clone());

@@ -7,13 +7,15 @@
 //!                             └─ a read that a standby cannot answer yet ──► waiting ──► run
 //! ```
 //!
-//! The transport asks for the next frame only while the client takes more, and only then is anything read: a client
-//! that does not read its answers is not worked for. What is ready goes out together (`ready`); a large answer is encoded where
-//! it was made, and goes by itself.
+//! The transport asks for the next frame only while the client takes more, and only then is
+//! anything read: a client that does not read its answers is not worked for. What is ready goes out
+//! together (`ready`); a large answer is encoded where it was made, and goes by itself.
 //!
-//! Invariants: all bytes of answers are in the connection's share, from their encoding on; `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll
-//! that goes on after the connection's turn runs a few small calls, or one large one, at most; every request that was read is answered before
-//! the stream ends, but for one that ends the stream by its form, and where the member comes to hold another state.
+//! Invariants: all bytes of answers are in the connection's share, from their encoding on;
+//! `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll that goes
+//! on after the connection's turn runs a few small calls, or one large one, at most; every request
+//! that was read is answered before the stream ends, but for one that ends the stream by its form,
+//! and where the member comes to hold another state.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -77,7 +79,8 @@ pub(crate) struct Session {
     late: Option<Pin<Box<Sleep>>>,
 }
 
-/// A look at the clock is worth a tenth of a small call: there is one for as many of these, or for large ones after each.
+/// A look at the clock is worth a tenth of a small call: there is one for as many of these, or for
+/// large ones after each.
 const WORK_PER_LOOK: usize = 16;
 /// Bytes of a request that are as much work as a small call.
 const BYTES_OF_WORK: usize = 256;
@@ -162,7 +165,8 @@ impl Session {
         Poll::Pending
     }
 
-    /// The member holds another state: what it answers from here on may be of another history than the one that was named at the begin.
+    /// The member holds another state: what it answers from here on may be of another history than
+    /// the one that was named at the begin.
     fn end_of_history(&mut self) -> Option<Poll<Option<Frame<Chunk>>>> {
         if self.holding == self.node.holding() {
             return None;

@@ -1,7 +1,8 @@
 //! Reads that a standby answers, where the caller allows it (`StandbyRead` in the contract).
 //!
-//! Invariants: what is asked is looked at before the read and, for what may have changed meanwhile, after it; a read waits
-//! here for `standby_read_wait_ms` at most; without the caller's word the answer is the gate's.
+//! Invariants: what is asked is looked at before the read and, for what may have changed meanwhile,
+//! after it; a read waits here for `standby_read_wait_ms` at most; without the caller's word the
+//! answer is the gate's.
 //!
 //! Deliberately absent: what makes a standby fit to answer (`member`).
 
@@ -64,7 +65,8 @@ fn check(pair: &Pair, applied: Position, asked: Asked) -> Result<(), Unmet> {
     pair.seat.with(|member, now| member.check_read(applied, asked, now))
 }
 
-/// Whether this member, as a standby, could tell a client what it has shown, which is all at or before `at`.
+/// Whether this member, as a standby, could tell a client what it has shown, which is all at or
+/// before `at`.
 pub(crate) fn is_settled(node: &Node, at: Position, closed: &CallError) -> bool {
     let pair = node.pair().filter(|_| closed.reason() == Reason::NotPrimary);
     pair.is_some_and(|pair| check(&pair, at, Asked::default()).is_ok())

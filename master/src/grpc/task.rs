@@ -16,7 +16,8 @@ use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::node::Node;
 
-/// The largest task in an answer: key, source and targets, message, tenant, and what stands between them.
+/// The largest task in an answer: key, source and targets, message, tenant, and what stands between
+/// them.
 const TASK_BYTES_MAX: usize =
     metadata::KEY_BYTES_MAX + (2 + metadata::REPLICAS_MAX as usize + 1) * (metadata::TEXT_BYTES_MAX + 4) + 128;
 /// What an answer takes beside its list.

@@ -1,7 +1,8 @@
 //! One call, one answer.
 //!
-//! Invariant: whatever goes wrong is answered with a `CallError` in the trailers, also what tonic would only call
-//! OUT_OF_RANGE: a message over the limit is an invalid argument that names the limit.
+//! Invariant: whatever goes wrong is answered with a `CallError` in the trailers, also what tonic
+//! would only call OUT_OF_RANGE: a message over the limit is an invalid argument that names the
+//! limit.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -45,7 +46,8 @@ pub(crate) async fn answer(
     }
 }
 
-/// A call after its first step. What does not wait leaves nothing behind that the future of a call would have to hold.
+/// A call after its first step. What does not wait leaves nothing behind that the future of a call
+/// would have to hold.
 enum Begun {
     Answered(Response<Body>),
     Waits(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),

@@ -1,6 +1,8 @@
-//! What there is to be seen of a node, taken at one time: for `/status`, `/metrics` and the page for people.
+//! What there is to be seen of a node, taken at one time: for `/status`, `/metrics` and the page
+//! for people.
 //!
-//! Names and units are those of `understudy status --json`. What is not known, or not freshly, is `None`: never 0.
+//! Names and units are those of `understudy status --json`. What is not known, or not freshly, is
+//! `None`: never 0.
 //!
 //! Deliberately absent: how any of it is written down.
 
@@ -30,7 +32,8 @@ pub(crate) struct Facts {
     pub(crate) reign: Option<Reign>,
     /// `None`: this node is alone.
     pub(crate) mine: Option<Mine>,
-    /// How much faster than this node's clock those of other members run, in millionths, by their names.
+    /// How much faster than this node's clock those of other members run, in millionths, by their
+    /// names.
     pub(crate) rate_errors: Vec<(String, i64)>,
     pub(crate) requests: Vec<Counted>,
     pub(crate) log: logging::Counts,
@@ -79,7 +82,8 @@ pub(crate) struct Mine {
     pub(crate) lost_data: u64,
 }
 
-/// `/status`, whole. Whether it is promotable stands outside of the cluster: a node that is alone is, too.
+/// `/status`, whole. Whether it is promotable stands outside of the cluster: a node that is alone
+/// is, too.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Status {
     /// By what this member alone knows; `understudy health` asks all.

@@ -10,7 +10,8 @@
 //!
 //! *Invariant:* nothing here changes the node; what costs locks is done twice at a time at most.
 //!
-//! Deliberately absent: TLS and passwords, as on the port for clients; and anything to load from elsewhere.
+//! Deliberately absent: TLS and passwords, as on the port for clients; and anything to load from
+//! elsewhere.
 
 mod facts;
 mod html;

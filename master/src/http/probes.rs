@@ -1,6 +1,8 @@
-//! The questions of orchestrators: does it live, may calls be sent here, would it come up whole if it were promoted.
+//! The questions of orchestrators: does it live, may calls be sent here, would it come up whole if
+//! it were promoted.
 //!
-//! Deliberately absent: probes that change anything, and those that need a lock of the state. They are asked often.
+//! Deliberately absent: probes that change anything, and those that need a lock of the state. They
+//! are asked often.
 
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use crate::pair::Pair;
 /// Yes, and as what; or why not.
 pub(crate) type Verdict = Result<&'static str, String>;
 
-/// For the runtime that serves clients to run something new. It is late by milliseconds when it is busy.
+/// For the runtime that serves clients to run something new. It is late by milliseconds when it is
+/// busy.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 
 /// True of a standby as well, and of a node that is overloaded: restarting those helps nobody.

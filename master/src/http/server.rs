@@ -1,8 +1,9 @@
-//! The listener of the admin HTTP, on a thread and a runtime of its own: it answers however busy the others are.
+//! The listener of the admin HTTP, on a thread and a runtime of its own: it answers however busy
+//! the others are.
 //!
-//! Invariants: each connection is for one request and a bounded time. A client that only holds connections open keeps no probe out:
-//! those make room for a new one (`listen`); where all are being answered, the new one is told 503 at once. When `stop` is over,
-//! the port is free.
+//! Invariants: each connection is for one request and a bounded time. A client that only holds
+//! connections open keeps no probe out: those make room for a new one (`listen`); where all are
+//! being answered, the new one is told 503 at once. When `stop` is over, the port is free.
 //!
 //! Deliberately absent: keep-alive. One scrape, one connection: none can be idle.
 
@@ -44,7 +45,8 @@ pub(crate) struct AdminServer {
     ended: oneshot::Receiver<()>,
 }
 
-/// To be called on the runtime that serves clients. Whatever is wrong is said with the address and the setting.
+/// To be called on the runtime that serves clients. Whatever is wrong is said with the address and
+/// the setting.
 pub(crate) fn bind(node: Arc<Node>, address: SocketAddr) -> Result<AdminServer, String> {
     start(node, address).map_err(|why| match why.kind() {
         io::ErrorKind::AddrInUse => format!(
@@ -122,8 +124,8 @@ async fn accept(listener: TcpListener, links: Arc<Links>, pages: Pages) {
     }
 }
 
-/// And waits a moment for the other end: a connection that is closed while something of it is unread is reset, and the refusal
-/// with it.
+/// And waits a moment for the other end: a connection that is closed while something of it is
+/// unread is reset, and the refusal with it.
 async fn refuse(mut turned: Turned) {
     let told = async {
         turned.stream.write_all(REFUSAL).await?;

@@ -1,14 +1,16 @@
-//! Files that this process may have open: as many as its host lets it, and the connections must fit into them.
+//! Files that this process may have open: as many as its host lets it, and the connections must fit
+//! into them.
 //!
-//! Invariant: after this, no port lets in a connection that there is no file for; a setting that does not fit is told, with
-//! both figures, and so is what holds in its place.
+//! Invariant: after this, no port lets in a connection that there is no file for; a setting that
+//! does not fit is told, with both figures, and so is what holds in its place.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::listen::{ADMIN_CONNECTIONS_MAX, PEER_CONNECTIONS_MAX};
 
-/// Beside connections: listeners, the log, the coordinator and other members, and some that have just been cut off.
+/// Beside connections: listeners, the log, the coordinator and other members, and some that have
+/// just been cut off.
 const OTHER_FILES: usize = 256;
 /// With fewer than this a member is of no use.
 const CONNECTIONS_MIN: usize = 16;

@@ -1,9 +1,10 @@
 //! The open connections of one port, the oldest first.
 //!
-//! Invariant: at a limit a new connection takes the place of the oldest unproven one, at the limit of an address of the oldest
-//! of that address; where all are proven the new one is turned away.
+//! Invariant: at a limit a new connection takes the place of the oldest unproven one, at the limit
+//! of an address of the oldest of that address; where all are proven the new one is turned away.
 //!
-//! Deliberately absent: what the one that is turned away is told. That is for its protocol, [`REFUSALS_MAX`] at a time.
+//! Deliberately absent: what the one that is turned away is told. That is for its protocol,
+//! [`REFUSALS_MAX`] at a time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -21,7 +22,8 @@ use tokio::time::{Instant, sleep};
 use crate::listen::{Connection, Limits, Port};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// After a failed accept: mostly there are no file descriptors left, and trying again at once would not help.
+/// After a failed accept: mostly there are no file descriptors left, and trying again at once would
+/// not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections at a time that are told why they are not let in; more are closed without a word.
 const REFUSALS_MAX: usize = 16;
@@ -233,7 +235,8 @@ impl Links {
         })
     }
 
-    /// The next connection, however long it takes; or the next one that is to be told that there is no room.
+    /// The next connection, however long it takes; or the next one that is to be told that there is
+    /// no room.
     pub(crate) async fn accept(self: &Arc<Links>, listener: &TcpListener) -> Result<Connection, Turned> {
         loop {
             let (stream, peer) = match listener.accept().await {
@@ -333,7 +336,8 @@ pub(crate) async fn watch(links: Arc<Links>) {
     }
 }
 
-/// Without these a small message is late, or a host that has vanished is held for longer: no reason to turn anyone away.
+/// Without these a small message is late, or a host that has vanished is held for longer: no reason
+/// to turn anyone away.
 fn tune(stream: &TcpStream) {
     // A small message must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);

@@ -1,4 +1,5 @@
-//! The connections of all three ports of a member: who is let in, which one makes room, and which one is cut off.
+//! The connections of all three ports of a member: who is let in, which one makes room, and which
+//! one is cut off.
 //!
 //! | file | decides |
 //! |---|---|
@@ -6,8 +7,8 @@
 //! | `connection` | when a connection is proven; that it can be cut off at any time |
 //! | `files` | whether the limits fit into what this process may open |
 //!
-//! A connection is *proven* once it has said what its port is for: a client its HTTP/2 preface, another member its proof, a
-//! reader of the admin HTTP the headers of its request.
+//! A connection is *proven* once it has said what its port is for: a client its HTTP/2 preface,
+//! another member its proof, a reader of the admin HTTP the headers of its request.
 //!
 //! ```text
 //!   accept ──► room? ──► unproven ──► proven ──► ended
@@ -16,10 +17,13 @@
 //!               └─ none that is unproven ─────────► told so, closed
 //! ```
 //!
-//! Invariants: no port has more connections than its limits say, in total and of one address; a connection that says nothing
-//! holds no place for long, and never for one that came after it; another member proves itself before it says much. Connections from this host count like any other.
+//! Invariants: no port has more connections than its limits say, in total and of one address; a
+//! connection that says nothing holds no place for long, and never for one that came after it;
+//! another member proves itself before it says much. Connections from this host count like any
+//! other.
 //!
-//! Deliberately absent: what is spoken on a connection, and what it makes this process hold (`budget`).
+//! Deliberately absent: what is spoken on a connection, and what it makes this process hold
+//! (`budget`).
 
 mod connection;
 mod files;
@@ -33,14 +37,15 @@ pub(crate) use links::{Counts, Link, Links, ProvenLink, Turned, Why, watch};
 
 use crate::config::Serving;
 
-/// Members are few; what an unproven connection can make this process hold is bounded by its windows and one message for each
-/// of its streams, all below 300 KiB.
+/// Members are few; what an unproven connection can make this process hold is bounded by its
+/// windows and one message for each of its streams, all below 300 KiB.
 const PEER_CONNECTIONS_MAX: usize = 512;
 /// Members of a test or a demonstration share an address.
 const PEER_CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 /// For the handshake of a member.
 const PEER_PROOF_WITHIN: Duration = Duration::from_secs(5);
-/// A hello and a proof take a few hundred. Whoever sends more shall not take the time that beacons need.
+/// A hello and a proof take a few hundred. Whoever sends more shall not take the time that beacons
+/// need.
 const PEER_UNPROVEN_BYTES_MAX: usize = 64 << 10;
 /// One scrape, one connection.
 const ADMIN_CONNECTIONS_MAX: usize = 64;

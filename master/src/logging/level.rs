@@ -1,5 +1,5 @@
-//! Which words a log level is made of. The filter itself takes nearly any word for the name of a module, and logs nothing
-//! of it, or everything.
+//! Which words a log level is made of. The filter itself takes nearly any word for the name of a
+//! module, and logs nothing of it, or everything.
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

@@ -1,4 +1,5 @@
-//! Which lines of the log are written, and which are only counted: no peer and no client decides how long the log grows.
+//! Which lines of the log are written, and which are only counted: no peer and no client decides
+//! how long the log grows.
 //!
 //! ```text
 //!   lines of one place in the code, in an interval of 1 s, 2 s, … 64 s:
@@ -7,10 +8,11 @@
 //!     written  counted ──────────►│ after one in which there was nothing
 //! ```
 //!
-//! A line is known by its place in the code (its callsite) and its text without the time. What is written of a place in one
-//! interval: each text once, and [`TEXTS_MAX`] texts. All the rest is counted, and the last of it is written at the end of
-//! the interval with the count. Debug and trace lines are asked for by an operator who wants to see each: they have only
-//! the bound of [`DETAILS_MAX`] lines.
+//! A line is known by its place in the code (its callsite) and its text without the time. What is
+//! written of a place in one interval: each text once, and [`TEXTS_MAX`] texts. All the rest is
+//! counted, and the last of it is written at the end of the interval with the count. Debug and
+//! trace lines are asked for by an operator who wants to see each: they have only the bound of
+//! [`DETAILS_MAX`] lines.
 //!
 //! Invariant: a line that was not written is in the count of one that is.
 //!
@@ -48,7 +50,8 @@ pub(super) struct Repeated {
     pub(super) count: u64,
 }
 
-/// `K` tells places in the code apart. There are as many as the program has, so their number is bounded.
+/// `K` tells places in the code apart. There are as many as the program has, so their number is
+/// bounded.
 #[derive(Debug)]
 pub(super) struct Repeats<K> {
     places: HashMap<K, Place>,

@@ -1,4 +1,5 @@
-//! The bytes of the log on their way to standard error: a bounded queue, and the one thread that writes.
+//! The bytes of the log on their way to standard error: a bounded queue, and the one thread that
+//! writes.
 //!
 //! ```text
 //!   a line ──► queue (1 MiB at most) ──► thread ──► standard error: a file, a pipe, a terminal
@@ -7,10 +8,11 @@
 //!   goes on at once                       "N lines of this log were lost", once a line gets through again
 //! ```
 //!
-//! Invariants: who logs never waits for who reads, and no error of a write ends anything; a line that was not written is
-//! counted.
+//! Invariants: who logs never waits for who reads, and no error of a write ends anything; a line
+//! that was not written is counted.
 //!
-//! Deliberately absent: keeping lost lines for later. A log that cannot be written must not take the memory instead.
+//! Deliberately absent: keeping lost lines for later. A log that cannot be written must not take
+//! the memory instead.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -98,7 +100,8 @@ impl Sink {
         true
     }
 
-    /// What the thread does next: the next line; `None` after `tick`, or where there is something else to look at.
+    /// What the thread does next: the next line; `None` after `tick`, or where there is something
+    /// else to look at.
     fn next(&self, tick: Option<Duration>) -> Option<String> {
         let mut queue = self.queue.lock();
         queue.writing = false;
@@ -134,7 +137,8 @@ impl Sink {
 
 /// What the thread asks of the log.
 pub(super) trait Source {
-    /// Before each line, and now and then. How long the thread may wait for the next line; `None`: for good.
+    /// Before each line, and now and then. How long the thread may wait for the next line; `None`:
+    /// for good.
     fn look(&self) -> Option<Duration>;
 
     /// The line which says that so many were lost.

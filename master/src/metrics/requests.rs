@@ -1,10 +1,11 @@
 //! Calls of clients, counted by method and result, and some of them timed.
 //!
-//! A call costs a counter or two, on a cache line of its own thread's, and every [`TIMED_EVERY`]th one two looks at the
-//! clock: together about 20 ns. Reading a clock for each call would cost six times that on some machines.
+//! A call costs a counter or two, on a cache line of its own thread's, and every [`TIMED_EVERY`]th
+//! one two looks at the clock: together about 20 ns. Reading a clock for each call would cost six
+//! times that on some machines.
 //!
-//! Invariants: a call is counted once, when its answer may go out or its refusal is made. A call whose client is
-//! gone by then may never be counted.
+//! Invariants: a call is counted once, when its answer may go out or its refusal is made. A call
+//! whose client is gone by then may never be counted.
 //!
 //! Deliberately absent: what single items of a batch were refused for, and the calls of operators.
 

@@ -1,9 +1,11 @@
 //! The table of metrics as text, from what was read of a node.
 //!
-//! Two formats: OpenMetrics for who asks for it, the older one of Prometheus for all others. They differ in what stands behind
-//! `# HELP` and `# TYPE`: the family in the one, the name of its samples in the other, which knows no `info`.
+//! Two formats: OpenMetrics for who asks for it, the older one of Prometheus for all others. They
+//! differ in what stands behind `# HELP` and `# TYPE`: the family in the one, the name of its
+//! samples in the other, which knows no `info`.
 //!
-//! Invariants: every metric has its HELP and its TYPE, also while it has no sample; no label carries a control character.
+//! Invariants: every metric has its HELP and its TYPE, also while it has no sample; no label
+//! carries a control character.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -163,7 +165,8 @@ impl Samples<'_> {
         })
     }
 
-    /// `ok` from the start, so that rates are right from the first call on; reasons once they have been given.
+    /// `ok` from the start, so that rates are right from the first call on; reasons once they have
+    /// been given.
     pub(super) fn results(&mut self, counted: &Counted) -> fmt::Result {
         let method = counted.method.name();
         self.of(&[("method", method), ("result", OK)], counted.answered)?;

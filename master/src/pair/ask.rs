@@ -1,7 +1,8 @@
-//! The questions of the seat, asked of the coordinator one after the other, and its answers brought back.
+//! The questions of the seat, asked of the coordinator one after the other, and its answers brought
+//! back.
 //!
-//! Invariant: every question is answered, if only with `NoAnswer`; whether a swap without an answer has happened is never
-//! guessed.
+//! Invariant: every question is answered, if only with `NoAnswer`; whether a swap without an answer
+//! has happened is never guessed.
 //!
 //! Deliberately absent: when to ask, what a look consists of, and what its answers mean (`member`).
 
@@ -64,7 +65,8 @@ impl Asking {
         if seat.look(|member, _| member.looks_for_members()) {
             looked.members = match coordinator.members().await {
                 Ok(members) => Some(members.into_iter().map(|info| (info.who, info.seen)).collect()),
-                // What a member says of itself cannot be read: then nothing is begun with nothing. A member of the set may still claim.
+                // What a member says of itself cannot be read: then nothing is begun with nothing.
+                // A member of the set may still claim.
                 Err(error @ Error::Damaged { .. }) => {
                     tracing::warn!("not all that members say of themselves can be read: {error}");
                     None

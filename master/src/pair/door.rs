@@ -1,4 +1,5 @@
-//! The primary's door: who says hello proves that it is a member that the coordinator shows, or goes no further.
+//! The primary's door: who says hello proves that it is a member that the coordinator shows, or
+//! goes no further.
 //!
 //! ```text
 //!   hello ─► on the roll? (else the coordinator is asked) ─► challenge ─► proof ─► the stream
@@ -8,8 +9,8 @@
 //! the coordinator is asked at most once in `LOOK_PAUSE`, and the log has at most one line in
 //! `TELL_EVERY`, whatever knocks.
 //!
-//! Deliberately absent: what a proof is, and whom the roll remembers (`replication`); whom the primary
-//! serves (`member`).
+//! Deliberately absent: what a proof is, and whom the roll remembers (`replication`); whom the
+//! primary serves (`member`).
 
 use std::time::Duration;
 

@@ -42,7 +42,8 @@ const OUT_MAX: usize = 64;
 const APPLY_ENTRIES: usize = 64;
 const APPLY_TURN: Duration = Duration::from_millis(1);
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
-/// A message of many entries comes in one frame: each one is a write for the primary, and a read here.
+/// A message of many entries comes in one frame: each one is a write for the primary, and a read
+/// here.
 const HTTP2_FRAME_BYTES_MAX: u32 = 2 << 20;
 /// A step of a full sync that takes longer hangs: the primary is told no more that it is at work.
 const AT_WORK_MAX: Duration = Duration::from_secs(120);
@@ -72,7 +73,8 @@ impl End {
 }
 
 impl Pair {
-    /// An entry was just applied to the state. The primary's digests, if it carries any, are compared.
+    /// An entry was just applied to the state. The primary's digests, if it carries any, are
+    /// compared.
     pub(crate) fn on_applied(&self, state: &Arc<Metadata>, entry: &Entry) {
         let compared = match compare(&**state, entry) {
             None => return,
@@ -323,8 +325,8 @@ impl Ride<'_> {
                 Step::Say(receipt) => {
                     pair.seat.moved();
                     let receipt = FromStandby { message: Some(Up::Receipt(receipt)) };
-                    // A primary that takes none any more may have said before that it has resigned, and to whom: that is still to be
-                    // heard. The stream ends by itself.
+                    // A primary that takes none any more may have said before that it has resigned,
+                    // and to whom: that is still to be heard. The stream ends by itself.
                     let _ = out.send(receipt).await;
                 }
             }
@@ -345,7 +347,8 @@ impl Ride<'_> {
     }
 
     /// A step of a full sync may take its time, the last one some seconds with many objects. Other
-    /// tasks on this thread get their turns meanwhile, and the primary hears that this member is at work.
+    /// tasks on this thread get their turns meanwhile, and the primary hears that this member is at
+    /// work.
     async fn step(&mut self, out: &Out) -> Result<Step, RideEnd> {
         let (seat, node) = (&*self.pair.seat, &*self.pair.node);
         if self.standby.syncing().is_none() {
@@ -362,7 +365,8 @@ impl Ride<'_> {
         beside.shutdown().await;
         if step == Ok(Step::Anew { synced: true }) {
             tracing::info!(applied = %self.standby.tail().last(), "full sync is complete");
-            // To give millions of records back takes its time, too: the last one that has them does it there.
+            // To give millions of records back takes its time, too: the last one that has them does
+            // it there.
             self.applying.stop().await;
             drop(tokio::task::spawn_blocking(move || drop(before)));
         }

@@ -1,10 +1,10 @@
 //! The task that has the member's log and state: it follows, and it leads, one after the other.
 //!
-//! Rules of the shell: entries are applied a few at a time; nothing else applies while this member is
-//! promoted.
+//! Rules of the shell: entries are applied a few at a time; nothing else applies while this member
+//! is promoted.
 //!
-//! Deliberately absent: when this member leads, what becomes of what it held, and from when on calls
-//! find what it leads with (`member::Life`).
+//! Deliberately absent: when this member leads, what becomes of what it held, and from when on
+//! calls find what it leads with (`member::Life`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

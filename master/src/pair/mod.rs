@@ -13,13 +13,15 @@
 //! | `verifying` | a standby's questions to its primary |
 //! | `presence` | saying that this member is here, and who else is |
 //!
-//! One task has the member's log and state: it follows, or it leads, one after the other. All of this runs on a runtime of its
-//! own, so that clients cannot take the time that beacons need.
+//! One task has the member's log and state: it follows, or it leads, one after the other. All of
+//! this runs on a runtime of its own, so that clients cannot take the time that beacons need.
 //!
-//! *Invariant:* no decision about roles, commits, streams, or the soundness of a state is made here.
+//! *Invariant:* no decision about roles, commits, streams, or the soundness of a state is made
+//! here.
 //!
-//! Deliberately absent: the reads and writes of clients; they go through `node` and `gate`. What people
-//! are told (`cluster_status`, `cluster_news`), and what operators change (`cluster_settings`).
+//! Deliberately absent: the reads and writes of clients; they go through `node` and `gate`. What
+//! people are told (`cluster_status`, `cluster_news`), and what operators change
+//! (`cluster_settings`).
 
 mod ask;
 mod door;
@@ -58,7 +60,8 @@ pub(crate) use crate::pair::seat::Seat;
 
 /// The member hears the time this often.
 const TICK: Duration = Duration::from_millis(5);
-/// What a standby says is small: receipts, and questions of a bounded length. Two thousand records of a sample fit.
+/// What a standby says is small: receipts, and questions of a bounded length. Two thousand records
+/// of a sample fit.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Of one connection: its stream and a question beside it, and those that are just ending.
 const STREAMS_MAX: u32 = 4;

@@ -5,9 +5,9 @@
 //!   door ─► opened ─► turn ─► a place in the transport ─► the bytes ─► the stamp ─► out
 //! ```
 //!
-//! Rules of the shell: the stamp is the last thing before a message is in the transport's queue, and
-//! that queue is short: what waits there is old when it leaves; no bytes are made under the member's
-//! lock; a last word has `HELLO_WITHIN` to go out.
+//! Rules of the shell: the stamp is the last thing before a message is in the transport's queue,
+//! and that queue is short: what waits there is old when it leaves; no bytes are made under the
+//! member's lock; a last word has `HELLO_WITHIN` to go out.
 //!
 //! Deliberately absent: what is sent when, and what a receipt counts (`member`).
 
@@ -245,7 +245,8 @@ impl Stream {
         }
     }
 
-    /// `after`: an entry behind that ends it, too. `None`: there is one, and the peer takes no more.
+    /// `after`: an entry behind that ends it, too. `None`: there is one, and the peer takes no
+    /// more.
     async fn wait(
         &self,
         changes: (&mut watch::Receiver<Role>, &mut watch::Receiver<()>),

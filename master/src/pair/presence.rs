@@ -1,7 +1,7 @@
 //! Saying that this member is here, and knowing who else is.
 //!
-//! Invariants: a presence that was lost is joined again, as the same incarnation, for as long as the member lives; an earlier
-//! process of this member is called dead only on the kernel's word.
+//! Invariants: a presence that was lost is joined again, as the same incarnation, for as long as
+//! the member lives; an earlier process of this member is called dead only on the kernel's word.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Hints may fail to come.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
 
-/// A member that is not here, and that the record does not name, is forgotten after this. Longer than its leases need to be
-/// renewed after the coordinator was away.
+/// A member that is not here, and that the record does not name, is forgotten after this. Longer
+/// than its leases need to be renewed after the coordinator was away.
 const FORGET_AFTER_MS: u64 = 10_000;
 
 /// The members that were here last.
@@ -43,8 +43,8 @@ impl Default for Roll {
 }
 
 impl Roll {
-    /// `members`: who is here at `now_ms`. Whoever cannot be seen for a moment, or is named in the record, keeps its address and
-    /// its secret.
+    /// `members`: who is here at `now_ms`. Whoever cannot be seen for a moment, or is named in the
+    /// record, keeps its address and its secret.
     pub(crate) fn update(&self, members: Vec<MemberInfo>, record: Option<&ConfigRecord>, now_ms: u64) {
         let shown = members.into_iter().map(|info| (incarnation_to_wire(info.who), info));
         let is_named = |who: v1::Incarnation| record.is_some_and(|record| record.names(incarnation(&who)));
@@ -70,8 +70,9 @@ impl Roll {
     }
 }
 
-/// The presence of a member that starts. What stands under its name may be what its killed predecessor left: if that ran on
-/// this host, the kernel knows that it has ended; else it goes within a lease, and is waited for.
+/// The presence of a member that starts. What stands under its name may be what its killed
+/// predecessor left: if that ran on this host, the kernel knows that it has ended; else it goes
+/// within a lease, and is waited for.
 pub(crate) async fn first(
     coordinator: &dyn Coordinator,
     me: &MemberInfo,
@@ -174,7 +175,8 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
 
 pub(crate) async fn follow_members(pair: Arc<Pair>) {
     let mut changes = pair.coordinator.changes();
-    // Here alone a standby that follows its primary asks the coordinator anything: so also what `ask` was told is over with an answer.
+    // Here alone a standby that follows its primary asks the coordinator anything: so also what
+    // `ask` was told is over with an answer.
     loop {
         changes.borrow_and_update();
         match pair.coordinator.members().await {

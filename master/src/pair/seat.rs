@@ -1,8 +1,8 @@
 //! The seat of a member: the machine behind a lock, and what follows at once from what it says.
 //!
 //! Rule of the shell: what the machine says is carried out under its lock, in its order, before
-//! anything else happens to it. What takes longer than a moment is handed on to a task: questions to
-//! the coordinator, changes of role, digests that are to be logged.
+//! anything else happens to it. What takes longer than a moment is handed on to a task: questions
+//! to the coordinator, changes of role, digests that are to be logged.
 //!
 //! *Invariant:* a task that holds a look at one of these channels asks the seat for nothing
 //! meanwhile: the two could wait for each other.
@@ -46,7 +46,8 @@ pub(crate) struct Seat {
     roles: watch::Sender<Role>,
     /// What this member knows of its cluster, for its presence.
     seen: watch::Sender<Option<Seen>>,
-    /// Wakes reads that wait for this member to come further, and streams that wait for the next beacon.
+    /// Wakes reads that wait for this member to come further, and streams that wait for the next
+    /// beacon.
     moves: watch::Sender<()>,
     digests: Notify,
     /// Told the end of the transfer that is under way.

@@ -1,11 +1,11 @@
 //! The place of the primary goes to another member: names, the waiting for an heir, and what people
 //! are told.
 //!
-//! Rules of the shell: a caller that does not wait any more gives the transfer up; clients are sent to
-//! the heir from the moment on at which this member has resigned.
+//! Rules of the shell: a caller that does not wait any more gives the transfer up; clients are sent
+//! to the heir from the moment on at which this member has resigned.
 //!
-//! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected when
-//! they call.
+//! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected
+//! when they call.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -170,8 +170,8 @@ impl Pair {
         pending().await
     }
 
-    /// Before this process ends: so that no client has to wait, and nothing is lost that another member could have held. Best
-    /// effort; its caller bounds its time.
+    /// Before this process ends: so that no client has to wait, and nothing is lost that another
+    /// member could have held. Best effort; its caller bounds its time.
     pub(crate) async fn hand_over(&self) -> Result<(), NotHandedOver> {
         let (mut given, mut to) = (None, String::new());
         loop {
@@ -185,7 +185,8 @@ impl Pair {
                             return Ok(());
                         }
                         to = info.name;
-                        // Another member has taken it, or takes it at this moment: the next round sees which.
+                        // Another member has taken it, or takes it at this moment: the next round
+                        // sees which.
                         sleep(LOOK_AGAIN).await;
                     }
                     None => sleep(LOOK_AGAIN).await,

@@ -1,11 +1,12 @@
-//! A standby's questions to its primary, as gRPC has them: samples of its records now and then, and a
-//! repair where something differs.
+//! A standby's questions to its primary, as gRPC has them: samples of its records now and then, and
+//! a repair where something differs.
 //!
 //! Rules of the shell: a repair has the turn, so nothing else is applied beside it; an answer has
-//! `ANSWER_WITHIN`; entries come in and are confirmed all the while, so no commit waits for a repair.
+//! `ANSWER_WITHIN`; entries come in and are confirmed all the while, so no commit waits for a
+//! repair.
 //!
-//! Deliberately absent: what is sampled and repaired when (`member::Questions`), and what follows from
-//! a finding (`verification`).
+//! Deliberately absent: what is sampled and repaired when (`member::Questions`), and what follows
+//! from a finding (`verification`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

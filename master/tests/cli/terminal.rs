@@ -1,5 +1,5 @@
-//! On a terminal: the question before everything is removed, the look of a table, the line at the bottom of `dev`.
-//! `script`, of Debian's bsdutils, makes the terminal.
+//! On a terminal: the question before everything is removed, the look of a table, the line at the
+//! bottom of `dev`. `script`, of Debian's bsdutils, makes the terminal.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -15,8 +15,9 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// The shell writes the exit code down: the one of `script` is a random number when its terminal closes a moment before
-    /// its child is seen to have ended (util-linux 2.38). It outlives Ctrl-C to do so.
+    /// The shell writes the exit code down: the one of `script` is a random number when its
+    /// terminal closes a moment before its child is seen to have ended (util-linux 2.38). It
+    /// outlives Ctrl-C to do so.
     fn run(words: &str, environment: &[(&str, &str)]) -> Terminal {
         let dir = tempfile::tempdir().unwrap();
         let code = dir.path().join("code");

@@ -1,4 +1,5 @@
-//! Whether a history and what the members hold in the end fit each other, by the checkers of `tests/histories`.
+//! Whether a history and what the members hold in the end fit each other, by the checkers of
+//! `tests/histories`.
 //!
 //! Deliberately absent: how the history came about.
 

@@ -1,5 +1,5 @@
-//! Members that nobody can see end, and that do not come back: after a while somebody begins with nothing, and nobody who lives all
-//! the same may answer beside it.
+//! Members that nobody can see end, and that do not come back: after a while somebody begins with
+//! nothing, and nobody who lives all the same may answer beside it.
 //!
 //! Deliberately absent: members whose end is proven. They are in `restarts`.
 
@@ -96,7 +96,8 @@ async fn members_that_nobody_saw_end_are_replaced_after_a_while() {
     check(&cluster, &load.stop().await).await;
 }
 
-/// They only stood still. What they hold is stale: memory that it speaks of may be somebody else's by now.
+/// They only stood still. What they hold is stale: memory that it speaks of may be somebody else's
+/// by now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_wake_up_after_another_one_has_begun_anew_answer_nobody_and_drop_what_they_hold() {
     let (etcd, mut cluster, before) = cluster_with_something().await;
@@ -159,7 +160,8 @@ async fn primary_that_alone_is_cut_off_from_etcd_makes_way_for_its_standby() {
     check(&linked.cluster, &history).await;
 }
 
-/// The primary writes it again, as one that is not bound does; a member that is started then takes this for no new cluster.
+/// The primary writes it again, as one that is not bound does; a member that is started then takes
+/// this for no new cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn record_that_is_lost_is_written_again_by_its_primary() {
     let (etcd, mut cluster) = pair(&ARGS).await;

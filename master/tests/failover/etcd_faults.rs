@@ -110,7 +110,8 @@ async fn two_standbys_and_then_the_primary_killed_under_etcd() {
     standbys_and_then_the_primary_are_killed(Cluster::start(&["a", "b", "c"], spec).await).await;
 }
 
-/// The kernel of this host knows that the process before has ended: nobody waits until its lease has.
+/// The kernel of this host knows that the process before has ended: nobody waits until its lease
+/// has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_member_that_is_started_again_does_not_wait_for_its_old_lease() {
     let (_etcd, mut cluster) = pair(&["--etcd-lease-ttl-s", "600"]).await;
@@ -123,7 +124,8 @@ async fn killed_member_that_is_started_again_does_not_wait_for_its_old_lease() {
     cluster.check_logs();
 }
 
-/// The standby dies while etcd is away: the primary cannot change the set, and answers nobody until it can.
+/// The standby dies while etcd is away: the primary cannot change the set, and answers nobody until
+/// it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_killed_while_etcd_is_away() {
     let (mut etcd, mut cluster) = pair(&["--unclean", "wait"]).await;
@@ -228,7 +230,8 @@ async fn members_started_while_etcd_is_away_wait_for_it() {
     cluster.check_logs();
 }
 
-/// A guard has seen the member end, so nobody waits until its tenure must be over: that would take longer than this test may.
+/// A guard has seen the member end, so nobody waits until its tenure must be over: that would take
+/// longer than this test may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarded_primary_that_is_killed_is_not_waited_for() {
     let (_etcd, mut cluster) = pair(&["--guarded", "--tenure-ms", "60000"]).await;
@@ -278,8 +281,8 @@ async fn members_that_nobody_saw_end_are_declared_dead_by_a_person() {
         sleep(Duration::from_millis(200)).await;
     };
     assert!(code == Some(1) && said.contains("NO objects") && said.contains("--yes"), "{said}");
-    // By name: who would be declared dead, and who is there with what it holds. Of its own last process a member knows by the
-    // kernel's word that it has ended.
+    // By name: who would be declared dead, and who is there with what it holds. Of its own last
+    // process a member knows by the kernel's word that it has ended.
     let (of_a, of_b) = (cluster.address("a"), cluster.address("b"));
     let says =
         |start: &str, end: &str| said.lines().any(|line| line.trim_start().starts_with(start) && line.ends_with(end));

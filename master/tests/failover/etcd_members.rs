@@ -1,4 +1,5 @@
-//! Members of an etcd cluster go and come back: as long as most of them are there, nobody here notices.
+//! Members of an etcd cluster go and come back: as long as most of them are there, nobody here
+//! notices.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A member that comes when the log alone no longer helps: it gets the whole state, whatever happens meanwhile.
+//! A member that comes when the log alone no longer helps: it gets the whole state, whatever
+//! happens meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(4);
 /// Calls at once, of two entries each, where the log has room for fewer.
 const BURST: usize = 800;
-/// Calls of many objects with long names, and so many of them that their entries are more than 16 MiB.
+/// Calls of many objects with long names, and so many of them that their entries are more than 16
+/// MiB.
 #[cfg(feature = "faults")]
 const LARGE: usize = 1000;
 #[cfg(feature = "faults")]
@@ -31,7 +33,8 @@ const LARGE_CALLS: usize = 60;
 /// So slow that a test can look at it: some seconds for all objects.
 const SLOW: &str = "2000000";
 
-/// Members that keep a short log and hold many objects, and one that comes later. The client keeps the objects alive.
+/// Members that keep a short log and hold many objects, and one that comes later. The client keeps
+/// the objects alive.
 async fn full(names: &[&str], later: &str, args: &[&str]) -> (Cluster, Client) {
     let args = [&SHORT_LOG, args].concat();
     let mut cluster = Cluster::start(names, Spec::with(&args)).await;
@@ -149,7 +152,8 @@ async fn standby_that_stands_still_in_the_middle_of_its_full_sync_is_given_up() 
     check_with_full(&cluster, load, client).await;
 }
 
-/// As with a great many objects. It says meanwhile that it is at work, whatever waits for it, so what was sent is not sent again.
+/// As with a great many objects. It says meanwhile that it is at work, whatever waits for it, so
+/// what was sent is not sent again.
 #[cfg(feature = "faults")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_whose_last_step_takes_long_is_not_given_up() {
@@ -164,7 +168,8 @@ async fn standby_whose_last_step_takes_long_is_not_given_up() {
         assert!(began.elapsed() < PATIENCE, "{}", cluster.log("a"));
         sleep(Duration::from_millis(20)).await;
     }
-    // Few entries, or the short log would not reach back; and more of them than the transport takes while nobody reads.
+    // Few entries, or the short log would not reach back; and more of them than the transport takes
+    // while nobody reads.
     let prefix = "more".repeat(25);
     for call in 0..LARGE_CALLS {
         put(&client, &prefix, call * LARGE, LARGE).await;
@@ -231,7 +236,8 @@ async fn lonely_primary_killed_in_the_middle_of_a_full_sync_leaves_nothing() {
     cluster.check_logs();
 }
 
-/// More is on its way than the standby's log has room for: it takes the rest when it has applied what it has.
+/// More is on its way than the standby's log has room for: it takes the rest when it has applied
+/// what it has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_with_a_short_log_keeps_up_with_bursts() {
     let mut cluster = Cluster::start(&["a", "b"], Spec::with(&SHORT_LOG)).await;

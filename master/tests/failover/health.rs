@@ -21,7 +21,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Until `health` says so; then all of it, and what `status`, `members` and each `/status` have on top is the same verdict.
+/// Until `health` says so; then all of it, and what `status`, `members` and each `/status` have on
+/// top is the same verdict.
 pub(crate) async fn health_says(cluster: &Cluster, verdict: &str, code: i32, why: &str) {
     let began = Instant::now();
     let output = loop {
@@ -83,7 +84,8 @@ async fn member_that_has_no_room_for_the_command_is_not_called_silent() {
     health_says(&cluster, "DEGRADED", 3, "no standby is in sync").await;
 }
 
-/// Before, each of these looked as ever, with exit code 0, and `kv ls` said nothing for ten minutes.
+/// Before, each of these looked as ever, with exit code 0, and `kv ls` said nothing for ten
+/// minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_without_a_primary_is_told_and_commands_say_what_they_wait_for() {
     let (etcd, mut cluster) = pair(&[]).await;
@@ -178,7 +180,8 @@ async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_i
     assert!(told["error"]["message"].as_str().is_some_and(|text| text.contains(&etcd.url())), "{told}");
 }
 
-/// Looked at by those who watch a member: a gauge for the coordinator, and for settings that it was not started with.
+/// Looked at by those who watch a member: a gauge for the coordinator, and for settings that it was
+/// not started with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn coordinator_that_cannot_be_reached_and_settings_that_differ_are_on_the_page_in_health_and_in_metrics() {
     let etcd = Etcd::start().await;
@@ -208,7 +211,8 @@ async fn coordinator_that_cannot_be_reached_and_settings_that_differ_are_on_the_
     }
 }
 
-/// Members and commands go into an etcd that asks who they are; what they prove it by is in no command line, no log and no error.
+/// Members and commands go into an etcd that asks who they are; what they prove it by is in no
+/// command line, no log and no error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_that_asks_for_a_password_is_used_and_nothing_shows_the_password() {
     const SECRET: &str = "correct-horse";

@@ -1,10 +1,12 @@
 //! What clients did and what they were told: acknowledged, refused, or nothing they can rely on.
 //!
-//! Each key belongs to one client, which touches it with one call at a time, and others read it meanwhile.
+//! Each key belongs to one client, which touches it with one call at a time, and others read it
+//! meanwhile.
 //!
 //! Invariant: what is refused with a reason that no healthy pair gives is a fault.
 //!
-//! Deliberately absent: judgement. `tests/histories` has the checkers, and `check` what the members hold in the end.
+//! Deliberately absent: judgement. `tests/histories` has the checkers, and `check` what the members
+//! hold in the end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

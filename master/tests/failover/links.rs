@@ -1,7 +1,8 @@
-//! Links are cut while all members live: between primary and standby, and between a member and etcd.
+//! Links are cut while all members live: between primary and standby, and between a member and
+//! etcd.
 //!
-//! What is asserted is what holds in all of them: nothing acknowledged is lost, one leads, and it heals without hands. Who
-//! leads in between depends on the link.
+//! What is asserted is what holds in all of them: nothing acknowledged is lost, one leads, and it
+//! heals without hands. Who leads in between depends on the link.
 
 use std::time::{Duration, Instant};
 

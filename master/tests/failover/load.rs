@@ -1,6 +1,7 @@
 //! Clients that put, read and remove without end, and write down what they are told.
 //!
-//! A few of them only read what others are about to write: what such a read has shown must stay, whatever fails next.
+//! A few of them only read what others are about to write: what such a read has shown must stay,
+//! whatever fails next.
 //!
 //! Deliberately absent: judgement; see `check`.
 
@@ -159,7 +160,8 @@ impl Load {
         self.board.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Until a change is acknowledged in a later epoch than this one; then that epoch, and when it was.
+    /// Until a change is acknowledged in a later epoch than this one; then that epoch, and when it
+    /// was.
     pub(crate) async fn goes_on_after(&self, epoch: u64) -> Pulse {
         let mut pulse = self.board.pulse.subscribe();
         let found = tokio::time::timeout(PATIENCE, pulse.wait_for(|pulse| pulse.epoch > epoch)).await;

@@ -1,5 +1,5 @@
-//! A log that cannot be written costs no member its life, and no client an answer. One that can be written names members, and warns
-//! where redundancy is lost.
+//! A log that cannot be written costs no member its life, and no client an answer. One that can be
+//! written names members, and warns where redundancy is lost.
 
 use std::time::Duration;
 

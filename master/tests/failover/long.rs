@@ -1,4 +1,5 @@
-//! What takes too long for every run of the tests: for figures, and for faults that show once in a hundred times.
+//! What takes too long for every run of the tests: for figures, and for faults that show once in a
+//! hundred times.
 //!
 //! `./x failover` runs these without a time limit, one after the other, and shows what they print.
 //!

@@ -1,8 +1,9 @@
-//! Links that lose what is sent. TCP shows loss as time: a packet comes again after a fifth of a second or more, and a
-//! connection that has lost too many ends.
+//! Links that lose what is sent. TCP shows loss as time: a packet comes again after a fifth of a
+//! second or more, and a connection that has lost too many ends.
 //!
-//! Where the kernel has network namespaces and netem, the members of one test live in a namespace that loses packets. Where
-//! it has not, that test says so and checks nothing; the other one makes the same of a proxy everywhere.
+//! Where the kernel has network namespaces and netem, the members of one test live in a namespace
+//! that loses packets. Where it has not, that test says so and checks nothing; the other one makes
+//! the same of a proxy everywhere.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
-//! A coordinator that is emptied, restored from a backup, or damaged: no second cluster begins, a primary that may answer writes its
-//! record again, and what nobody may decide waits for an operator, in plain sight.
+//! A coordinator that is emptied, restored from a backup, or damaged: no second cluster begins, a
+//! primary that may answer writes its record again, and what nobody may decide waits for an
+//! operator, in plain sight.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ const RECORD: &str = "/understudy/default/config";
 const WRITERS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 200;
-/// A lease of etcd, as where nothing is set: so long nothing must be there before a cluster is founded.
+/// A lease of etcd, as where nothing is set: so long nothing must be there before a cluster is
+/// founded.
 const AS_USERS: [&str; 2] = ["--found-after-ms", "0"];
 
 async fn cluster(names: &[&str]) -> (Etcd, Cluster) {
@@ -117,8 +119,8 @@ async fn etcd_that_is_rolled_back_within_an_epoch_is_put_right_by_the_primary() 
     nothing_is_lost(&cluster, &history).await;
 }
 
-/// All members end, and the coordinator comes back as it was some epochs ago: what begins there counts from a lower epoch, and is
-/// another history to clients.
+/// All members end, and the coordinator comes back as it was some epochs ago: what begins there
+/// counts from a lower epoch, and is another history to clients.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_use_what_begins_anew_on_a_coordinator_that_was_rolled_back() {
     let (mut etcd, mut cluster) = cluster(&["a", "b"]).await;

@@ -1,5 +1,5 @@
-//! Members as real processes that are killed, stopped and cut off while clients write; then everything that was acknowledged
-//! must be there.
+//! Members as real processes that are killed, stopped and cut off while clients write; then
+//! everything that was acknowledged must be there.
 //!
 //! | file | has |
 //! |---|---|

@@ -84,8 +84,8 @@ async fn member_that_was_stopped_for_good_disappears_from_the_list() {
     cluster.check_logs();
 }
 
-/// Whoever has an entry says so at once, and that is enough. A beacon is so rare here that a call that needed one would end
-/// without an answer.
+/// Whoever has an entry says so at once, and that is enough. A beacon is so rare here that a call
+/// that needed one would end without an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_commit_waits_for_a_beacon() {
     const RARE: [&str; 10] = [
@@ -131,7 +131,8 @@ async fn primary_of_three_killed_until_each_has_led() {
     let mut cluster = Cluster::start(&["a", "b", "c"], Spec::default()).await;
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     let mut led = std::collections::BTreeSet::new();
-    // The first one, another one, and the last one at once after it: nobody waits for whoever is dead already.
+    // The first one, another one, and the last one at once after it: nobody waits for whoever is
+    // dead already.
     for _ in 0..4 {
         let (primary, epoch) = cluster.in_sync().await;
         load.runs(CHANGES_BETWEEN).await;

@@ -1,4 +1,5 @@
-//! A client without manners: asks one member, whatever that says of itself, and never follows a redirect.
+//! A client without manners: asks one member, whatever that says of itself, and never follows a
+//! redirect.
 //!
 //! Deliberately absent: retries.
 

@@ -34,7 +34,8 @@ async fn second_copy_of_a_member_is_refused_by_name() {
     cluster.check_logs();
 }
 
-/// Kills all members of a cluster that holds something, the primary last; returns the primary and its epoch.
+/// Kills all members of a cluster that holds something, the primary last; returns the primary and
+/// its epoch.
 async fn all_killed(cluster: &mut Cluster) -> (String, u64) {
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     load.runs(200).await;
@@ -94,7 +95,8 @@ async fn cluster_that_waits_stays_down_when_all_are_killed_and_says_so() {
     assert!(refused.is_err(), "somebody answered: {refused:?}");
 }
 
-/// A client of the cluster before has seen higher epochs, and is sent nowhere for it: another cluster counts from 1.
+/// A client of the cluster before has seen higher epochs, and is sent nowhere for it: another
+/// cluster counts from 1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_a_cluster_that_is_gone_use_the_one_that_is_founded_at_its_place() {
     let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;

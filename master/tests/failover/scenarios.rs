@@ -179,8 +179,8 @@ async fn five_members_split_and_the_primary_is_among_the_two() {
     split(Primary::WithTwo).await;
 }
 
-/// A cluster of two grows to four and shrinks again, until nobody is left who was there at first; its primary dies all the
-/// while.
+/// A cluster of two grows to four and shrinks again, until nobody is left who was there at first;
+/// its primary dies all the while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_are_added_and_removed_under_fire_until_all_are_others() {
     let ttl_ms = (3 * HEARD_EVERY.as_millis()).to_string();
@@ -189,7 +189,8 @@ async fn members_are_added_and_removed_under_fire_until_all_are_others() {
     for (comes, goes) in [("c", "a"), ("d", "b")] {
         cluster.plan(comes, &[]);
         cluster.restart(comes);
-        // Who knows nobody but members that are gone by now finds nobody: clients hear of a new one with a sign of life.
+        // Who knows nobody but members that are gone by now finds nobody: clients hear of a new one
+        // with a sign of life.
         sleep(HEARD_EVERY * 2).await;
         load.runs(CHANGES_BETWEEN).await;
         let (primary, epoch) = cluster.in_sync().await;

@@ -1,9 +1,11 @@
-//! Everything that changes a state by itself, together and under faults: expiry, eviction, discarded puts, full syncs, takeovers.
-//! Nothing is wrong with any member, so verification must find nothing.
+//! Everything that changes a state by itself, together and under faults: expiry, eviction,
+//! discarded puts, full syncs, takeovers. Nothing is wrong with any member, so verification must
+//! find nothing.
 //!
 //! Clients come, mount a little memory, fill it, and leave without a word.
 //!
-//! Deliberately absent: what clients were told. The other tests look at that, with clients that nothing is taken from.
+//! Deliberately absent: what clients were told. The other tests look at that, with clients that
+//! nothing is taken from.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

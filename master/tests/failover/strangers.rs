@@ -1,7 +1,9 @@
-//! Processes that are no members reach the port for other members: with a member's numbers, with numbers of their own, with far too
-//! much, or by the thousand. They count for nothing, hold no place, and cost next to nothing.
+//! Processes that are no members reach the port for other members: with a member's numbers, with
+//! numbers of their own, with far too much, or by the thousand. They count for nothing, hold no
+//! place, and cost next to nothing.
 //!
-//! The tests read secrets from the directory, as only this user can, to make proofs that are good and then used wrongly.
+//! The tests read secrets from the directory, as only this user can, to make proofs that are good
+//! and then used wrongly.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,8 @@ use crate::linked::Linked;
 use crate::load::Load;
 use crate::view::{View, count_in_sync, leader};
 
-/// So many, without a pause, that what they have under way at a time takes a narrow link longer than a beacon may.
+/// So many, without a pause, that what they have under way at a time takes a narrow link longer
+/// than a beacon may.
 const WRITERS: usize = 96;
 const MEASURED: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -44,8 +44,8 @@ pub(crate) async fn there_and_back(cluster: Cluster, times: u32) {
     check(&cluster, &history).await;
 }
 
-/// The primary logs digests all the time. What it logged after the heir has compared itself nobody else would have, and the old
-/// primary would need a full sync for it.
+/// The primary logs digests all the time. What it logged after the heir has compared itself nobody
+/// else would have, and the old primary would need a full sync for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfer_costs_the_old_primary_no_full_sync() {
     let cluster = Cluster::start(&["a", "b"], Spec::with(&["--digest-interval-ms", "5"])).await;
@@ -61,8 +61,8 @@ async fn transfer_costs_the_old_primary_no_full_sync() {
     }
 }
 
-/// Whoever asks again and again, of whichever member leads, costs the clients one pause in so long. A member that is stopped waits
-/// for nothing.
+/// Whoever asks again and again, of whichever member leads, costs the clients one pause in so long.
+/// A member that is stopped waits for nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfer_is_refused_within_a_pause_of_the_last_and_a_stop_is_not() {
     const FOR: Duration = Duration::from_secs(7);

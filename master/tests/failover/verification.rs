@@ -1,4 +1,5 @@
-//! A member whose state is not what its log says: whatever was done to it, it is found, repaired, and not promoted meanwhile.
+//! A member whose state is not what its log says: whatever was done to it, it is found, repaired,
+//! and not promoted meanwhile.
 //!
 //! Deliberately absent: every kind of record. `metadata/tests/state/verify.rs` has those.
 #![cfg(feature = "faults")]
@@ -137,7 +138,8 @@ async fn whatever_is_done_to_a_standby_is_found_and_repaired_without_a_full_sync
         }
     }
     // An entry that is not applied, and two in the wrong order: pins, so that the rest still fits.
-    // Two requests in the wrong order may also not fit what is kept of their client: then all of it comes anew.
+    // Two requests in the wrong order may also not fit what is kept of their client: then all of it
+    // comes anew.
     for (fault, pins, full_syncs_max) in
         [("SkipEntry", &[Pin::Hard][..], 0), ("SwapEntries", &[Pin::Soft, Pin::Hard], 1)]
     {
@@ -183,7 +185,8 @@ async fn what_breaks_a_standby_costs_it_a_full_sync_and_not_its_life() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_has_changed_without_an_entry_is_named_and_repairs_nobody() {
-    // Only a sample of the record's own bucket shows it, and there are 16: each has its turn within seconds.
+    // Only a sample of the record's own bucket shows it, and there are 16: each has its turn within
+    // seconds.
     let verified = Verified::start(&[&OFTEN[..], &["--sample-ratio", "0.5"]].concat()).await;
     let what = verified.inflict("a", "RecordBit");
     let shard = what.rsplit(' ').next().unwrap();
@@ -192,7 +195,8 @@ async fn a_primary_that_has_changed_without_an_entry_is_named_and_repairs_nobody
         found.findings.iter().any(|finding| finding.what.starts_with(&format!("shard {shard} has changed")))
     };
     verified.cluster.wait_until("the scrub finds it", named).await;
-    // The standby has what the primary keeps: two against one. It stays as it is, and may take over.
+    // The standby has what the primary keeps: two against one. It stays as it is, and may take
+    // over.
     let alarmed = |view: &View| of(view, "b").alarms > 0 && of(view, "b").condition == "sound";
     let view = verified.cluster.wait_until("the standby says who is the suspect", alarmed).await;
     assert_eq!(of(&view, "b").repaired, 0, "{view:#?}");
@@ -215,7 +219,8 @@ async fn standby_that_differs_gets_the_place_of_the_primary_only_once_it_is_repa
     let log = verified.cluster.log("b");
     let said = |what: &str| log.find(what).unwrap_or_else(|| panic!("{what:?} is not in the log of b:\n{log}"));
     assert!(said("it may be promoted again") < said("this member is the primary"), "{log}");
-    // What cannot be repaired in so short a time comes anew; until then the other one stays the primary.
+    // What cannot be repaired in so short a time comes anew; until then the other one stays the
+    // primary.
     (0..40).for_each(|_| drop(verified.inflict("a", "RecordLost")));
     let refused = verified.cluster.transfer("b", "a").await.expect_err("a has lost too much");
     assert!(refused.message().contains("This member goes on as the primary"), "{refused}");
@@ -226,7 +231,8 @@ async fn standby_that_differs_gets_the_place_of_the_primary_only_once_it_is_repa
     assert_eq!(crate::check::all_keys(&verified.client).await.len(), OBJECTS);
 }
 
-/// It ends all the same, and neither its log nor its exit code says that it goes on, or that all is well.
+/// It ends all the same, and neither its log nor its exit code says that it goes on, or that all is
+/// well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_that_ends_without_having_handed_over_says_so_with_its_exit_code() {
     let mut verified = Verified::start(&RARELY).await;

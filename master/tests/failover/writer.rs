@@ -1,5 +1,5 @@
-//! A client that puts objects, reads them, and removes some, each with one call at a time; what it is told goes into its
-//! diary.
+//! A client that puts objects, reads them, and removes some, each with one call at a time; what it
+//! is told goes into its diary.
 //!
 //! Deliberately absent: a second try at anything. The SDK has made as many as time allowed.
 

@@ -1,4 +1,5 @@
-//! Who is let in on the port for clients: how many, of how many addresses, and for how long without a word.
+//! Who is let in on the port for clients: how many, of how many addresses, and for how long without
+//! a word.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

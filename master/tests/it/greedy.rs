@@ -1,5 +1,5 @@
-//! Clients that hold more than their share: answers that are not read, and requests that do not come whole. What they can take is
-//! bounded, they lose it again, and others go on meanwhile.
+//! Clients that hold more than their share: answers that are not read, and requests that do not
+//! come whole. What they can take is bounded, they lose it again, and others go on meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Calls one after the other, over either transport, and a long list now and then: none is refused, none is cut off.
+/// Calls one after the other, over either transport, and a long list now and then: none is refused,
+/// none is cut off.
 async fn stays_polite(node: &Running, until: impl Fn() -> bool) -> u64 {
     let mut wires = [node.unary().await, node.session().await];
     let mut calls = 0;

@@ -1,4 +1,5 @@
-//! The admin HTTP: each page over a plain socket, from a node in this process and from members as processes.
+//! The admin HTTP: each page over a plain socket, from a node in this process and from members as
+//! processes.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -235,7 +236,8 @@ async fn probes_follow_the_gate_until_the_port_is_free() {
     drop(std::net::TcpListener::bind(address).expect("the port is free"));
 }
 
-/// All threads that serve calls are busy: facts are told all the same, and after a while, that it does not live.
+/// All threads that serve calls are busy: facts are told all the same, and after a while, that it
+/// does not live.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_come_while_no_call_can_be_served() {
     let Admin { node: _node, address, _port } = start().await;
@@ -259,7 +261,8 @@ async fn pages_come_while_no_call_can_be_served() {
     assert_eq!(says(address, "/livez").0, 200);
 }
 
-/// Probes that wait for their answer take the places: those beyond the bound are told so, the others get theirs.
+/// Probes that wait for their answer take the places: those beyond the bound are told so, the
+/// others get theirs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probes_beyond_the_bound_are_told_503_and_the_others_are_answered() {
     let Admin { node: _node, address, _port } = start().await;

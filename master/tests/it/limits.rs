@@ -1,4 +1,5 @@
-//! What is refused before anyone looks at it: each refusal names the field and the limit, and nothing changes.
+//! What is refused before anyone looks at it: each refusal names the field and the limit, and
+//! nothing changes.
 
 use bytes::Bytes;
 use proto::status::from_status;
@@ -133,7 +134,8 @@ async fn largest_request_is_taken() {
     }
 }
 
-/// 5000 keys of 4 KiB are more than a message takes: pages end early, and nothing is missing or there twice.
+/// 5000 keys of 4 KiB are more than a message takes: pages end early, and nothing is missing or
+/// there twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_long_keys_end_early() {
     let node = start().await;

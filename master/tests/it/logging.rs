@@ -1,5 +1,5 @@
-//! Nothing that happens to standard error or standard output ends a member, or holds it up; and nothing that a client does
-//! makes its log grow without bound.
+//! Nothing that happens to standard error or standard output ends a member, or holds it up; and
+//! nothing that a client does makes its log grow without bound.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -109,7 +109,8 @@ async fn member_whose_log_is_a_closed_pipe_serves_and_stops_well() {
     member.stops().await;
 }
 
-/// The pipe takes 64 KiB, the member's queue 1 MiB, and then lines are lost; a reader that comes back is told so.
+/// The pipe takes 64 KiB, the member's queue 1 MiB, and then lines are lost; a reader that comes
+/// back is told so.
 #[tokio::test(flavor = "multi_thread")]
 async fn member_whose_log_is_not_read_serves_and_says_later_what_is_lost() {
     let (mut reader, writer) = pipe();
@@ -181,7 +182,8 @@ async fn hangup_takes_a_new_log_level_over_and_ends_nothing() {
     member.signal("HUP");
     let log = says("tail_entries is 500000 in the settings now").await;
     assert!(log.contains("SIGHUP: log_level is \"debug\" from now on, it was \"info\""), "{log}");
-    // Fewer connections than there are: each is kept, and a new one is let in, until the next start.
+    // Fewer connections than there are: each is kept, and a new one is let in, until the next
+    // start.
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut wire = Wire::unary(member.address).await;

@@ -13,7 +13,8 @@ use crate::support::wire::{Session, answer};
 use crate::support::{Running, start_with};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Tens of milliseconds for each of the keys here: in letters without an order no state of it comes twice.
+/// Tens of milliseconds for each of the keys here: in letters without an order no state of it comes
+/// twice.
 const SLOW: &str = "a[ab]{900}c";
 
 async fn with_slow_keys(count: usize, pattern_ms_max: u64) -> Running {

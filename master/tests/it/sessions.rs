@@ -118,7 +118,8 @@ async fn malformed_request_is_answered_and_the_session_goes_on() {
     answer_of(session.next().await);
 }
 
-/// Requests that ask for far more than they are long, and nobody reads the answers: the master stops reading.
+/// Requests that ask for far more than they are long, and nobody reads the answers: the master
+/// stops reading.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_reader_does_not_grow_the_memory() {
     let master = Master::start(&[]);

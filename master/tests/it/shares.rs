@@ -1,5 +1,5 @@
-//! What one caller may take of what all share, over real connections: a refusal names the setting and both figures, and others are not
-//! refused with it.
+//! What one caller may take of what all share, over real connections: a refusal names the setting
+//! and both figures, and others are not refused with it.
 
 use std::net::IpAddr;
 

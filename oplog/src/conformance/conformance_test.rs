@@ -125,7 +125,8 @@ proptest! {
     #[test]
     fn any_valid_history_passes(numbers in proptest::collection::vec(any::<u32>(), 2..160)) {
         let history = history(numbers);
-        // A history of nothing but clears of what is not there changes nothing, and is refused as such.
+        // A history of nothing but clears of what is not there changes nothing, and is refused as
+        // such.
         prop_assume!(history.iter().any(|entry| entry.op_type == OP_ADD && entry.domain == DomainId::METADATA));
         run_with(Fault::None, &history);
     }

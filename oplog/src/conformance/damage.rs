@@ -1,5 +1,5 @@
-//! Rule: an image that has changed by one bit is refused and nothing of it stays; a set of images that is not whole, or
-//! whose log ends too early, never becomes a state.
+//! Rule: an image that has changed by one bit is refused and nothing of it stays; a set of images
+//! that is not whole, or whose log ends too early, never becomes a state.
 
 use bytes::Bytes;
 

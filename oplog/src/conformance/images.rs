@@ -1,5 +1,5 @@
-//! Rule: images of all shards, and the log from the oldest of them on, give the state again, also when entries were
-//! applied between the captures; what is rebuilt goes on like any other state.
+//! Rule: images of all shards, and the log from the oldest of them on, give the state again, also
+//! when entries were applied between the captures; what is rebuilt goes on like any other state.
 
 use super::course::{Course, capture_one};
 use crate::state::{ApplyError, Rebuild, ReplicatedState, ShardImage};
@@ -29,7 +29,8 @@ pub(super) fn still<S: ReplicatedState>(course: &Course<'_, S>) {
 pub(super) fn moving<S: ReplicatedState>(course: &Course<'_, S>) {
     let half = course.len() / 2;
     let shards = course.shards;
-    // All at once, at one place: before the last shard, after the first, in the middle, after the last.
+    // All at once, at one place: before the last shard, after the first, in the middle, after the
+    // last.
     for place in [shards.saturating_sub(2), 0, shards / 2, shards - 1] {
         for start in [0, half] {
             move_through(course, start, |shard, left| if shard == place { left / 2 } else { 0 });
@@ -66,7 +67,8 @@ fn move_through<S: ReplicatedState>(course: &Course<'_, S>, start: usize, steps:
     course.follow(&rebuilt, held, what);
 }
 
-/// `steps(shard, left)` entries are applied after the capture of each shard. Gives how many the state holds at the end.
+/// `steps(shard, left)` entries are applied after the capture of each shard. Gives how many the
+/// state holds at the end.
 pub(super) fn capture_moving<S: ReplicatedState>(
     course: &Course<'_, S>,
     start: usize,

@@ -1,4 +1,5 @@
-//! Rule: what is not the next entry, or is not understood, is refused by its name, and nothing has changed then.
+//! Rule: what is not the next entry, or is not understood, is refused by its name, and nothing has
+//! changed then.
 
 use bytes::Bytes;
 

@@ -1,7 +1,9 @@
-//! A small replicated state that keeps the contract, and breaks one rule of it on request: counters in 4 shards and a
-//! directory shard that says how many counters each group (first byte of the key) has.
+//! A small replicated state that keeps the contract, and breaks one rule of it on request: counters
+//! in 4 shards and a directory shard that says how many counters each group (first byte of the key)
+//! has.
 //!
-//! Invariants: without a fault, those of the contract. The directory comes last, since it depends on the counters.
+//! Invariants: without a fault, those of the contract. The directory comes last, since it depends
+//! on the counters.
 //!
 //! Absent on purpose: speed.
 

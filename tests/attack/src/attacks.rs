@@ -142,7 +142,8 @@ fn records(shard: usize) -> Bytes {
     framed(&PartList { parts })
 }
 
-/// On every connection as many streams as there may be, each with this request; nothing of the answers is read.
+/// On every connection as many streams as there may be, each with this request; nothing of the
+/// answers is read.
 async fn many(
     address: SocketAddr,
     until: Instant,

@@ -1,4 +1,5 @@
-//! Attacks on a member over loopback: what it takes from the machine meanwhile, and what a polite client notices.
+//! Attacks on a member over loopback: what it takes from the machine meanwhile, and what a polite
+//! client notices.
 //!
 //! | file | has |
 //! |---|---|
@@ -11,7 +12,8 @@
 //!
 //! *Invariant:* an attack uses what any client could send, and nothing but 127.0.0.1.
 //!
-//! Deliberately absent: what is right. Bounds are asserted by the short form (`master/tests/failover/attacks.rs`).
+//! Deliberately absent: what is right. Bounds are asserted by the short form
+//! (`master/tests/failover/attacks.rs`).
 
 mod attacks;
 mod measure;

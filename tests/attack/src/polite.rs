@@ -1,4 +1,5 @@
-//! A client that asks and reads, one call after the other: over a connection of its own, and each second over a new one.
+//! A client that asks and reads, one call after the other: over a connection of its own, and each
+//! second over a new one.
 
 use std::time::{Duration, Instant};
 

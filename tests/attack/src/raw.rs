@@ -1,4 +1,5 @@
-//! A connection by hand: requests go out as its owner says, and nothing is read unless it is asked for.
+//! A connection by hand: requests go out as its owner says, and nothing is read unless it is asked
+//! for.
 
 use std::net::SocketAddr;
 

@@ -31,7 +31,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// With these settings, as flags. `program`: an earlier build, where it is not the one of this build.
+    /// With these settings, as flags. `program`: an earlier build, where it is not the one of this
+    /// build.
     pub async fn start(program: Option<&Path>, args: &[&str]) -> Target {
         let (port, dir) = (test_ports::free_port(), TempDir::new().expect("there is a temp dir"));
         let mut command = program.map_or_else(understudy, understudy_at);

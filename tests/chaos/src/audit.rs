@@ -1,7 +1,8 @@
 //! What clients were told in a round, against the promises and against what is there.
 //!
-//! A round's objects are looked at three times: when it ends; two rounds later, before most of them are removed, so that the
-//! cluster does not grow without end; and, those that are kept, at the end of the run.
+//! A round's objects are looked at three times: when it ends; two rounds later, before most of them
+//! are removed, so that the cluster does not grow without end; and, those that are kept, at the end
+//! of the run.
 //!
 //! Deliberately absent: what the promises are. `tests/histories` has them.
 

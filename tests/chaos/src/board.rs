@@ -1,7 +1,8 @@
-//! What all clients of a run share: its clock, the round that they are in, versions, and where they hand in what they were
-//! told.
+//! What all clients of a run share: its clock, the round that they are in, versions, and where they
+//! hand in what they were told.
 //!
-//! Invariant: a client hands in the ops of a round when it has begun the next one and none of its calls is under way.
+//! Invariant: a client hands in the ops of a round when it has begun the next one and none of its
+//! calls is under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

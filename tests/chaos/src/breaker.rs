@@ -1,11 +1,12 @@
 //! How faults begin and end, and whom the cluster may lose.
 //!
-//! Members keep everything in memory, so what the last holder of an acknowledged write takes with it is gone by right. A
-//! member is killed only while somebody else holds everything, by the coordinator's own word: it is stopped first, so that
-//! it changes nothing any more, then the record is read, and then it is killed or goes on.
+//! Members keep everything in memory, so what the last holder of an acknowledged write takes with
+//! it is gone by right. A member is killed only while somebody else holds everything, by the
+//! coordinator's own word: it is stopped first, so that it changes nothing any more, then the
+//! record is read, and then it is killed or goes on.
 //!
-//! Invariants: at most [`TOGETHER_MAX`] faults at a time; nothing else happens while a member hands over and ends; when
-//! [`Breaker::heal_all`] has returned, everybody runs and every link is whole.
+//! Invariants: at most [`TOGETHER_MAX`] faults at a time; nothing else happens while a member hands
+//! over and ends; when [`Breaker::heal_all`] has returned, everybody runs and every link is whole.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::run::Scene;
 use crate::story::Came;
 
 const TOGETHER_MAX: usize = 2;
-/// What a member had sent to the coordinator before it was stopped has arrived by then, or never will.
+/// What a member had sent to the coordinator before it was stopped has arrived by then, or never
+/// will.
 const IN_FLIGHT: Duration = Duration::from_millis(60);
 const TICK: Duration = Duration::from_millis(20);
 const TRANSFER_WITHIN: Duration = Duration::from_secs(10);
@@ -178,7 +180,8 @@ impl Breaker {
         others.into_iter().any(|pid| record.insync.contains(&pid))
     }
 
-    /// It hands over and ends. Only beside no other fault, so that whoever is to take over is still there then.
+    /// It hands over and ends. Only beside no other fault, so that whoever is to take over is still
+    /// there then.
     async fn end_politely(&mut self, scene: &mut Scene, name: &str) -> bool {
         if !self.active.is_empty() || !self.others_hold_everything(scene, name) {
             return false;
@@ -188,8 +191,9 @@ impl Breaker {
         true
     }
 
-    /// Only while all is well, and until it is well again: a primary that dies with its record leaves the rest to an operator, which a
-    /// test of its own shows. The backup is of the last time that etcd was away or emptied.
+    /// Only while all is well, and until it is well again: a primary that dies with its record
+    /// leaves the rest to an operator, which a test of its own shows. The backup is of the last
+    /// time that etcd was away or emptied.
     async fn lose_data(&mut self, scene: &mut Scene, kind: Kind) -> Option<Acted> {
         let view = scene.linked.cluster.view().await;
         let is_well = self.active.is_empty() && self.etcd_is_up && view.keys().all(|name| says_in_sync(&view, name));

@@ -1,4 +1,5 @@
-//! `./x chaos`: a run with a report. Ctrl-C ends it with the round that is under way, a second one at once.
+//! `./x chaos`: a run with a report. Ctrl-C ends it with the round that is under way, a second one
+//! at once.
 
 use std::process::ExitCode;
 use std::sync::Arc;

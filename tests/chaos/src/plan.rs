@@ -1,7 +1,8 @@
 //! Which fault comes next: a function of the seed.
 //!
-//! Each round draws first which kinds it has at all. Faults that would hide each other (etcd away, and a takeover that needs
-//! it) so have rounds of their own, and every mixture of kinds comes in a long run.
+//! Each round draws first which kinds it has at all. Faults that would hide each other (etcd away,
+//! and a takeover that needs it) so have rounds of their own, and every mixture of kinds comes in a
+//! long run.
 //!
 //! Deliberately absent: who is the primary at that time. `breaker` looks.
 
@@ -147,7 +148,8 @@ impl Plan {
         let kind = if often { Kind::Kill } else { self.kinds[self.rng.usize(..self.kinds.len())] };
         let who = if self.rng.u8(..3) < 2 { Who::Primary } else { Who::Standby };
         let (least, most) = kind.lasting_ms();
-        // Short ones more often than long ones: what matters lies around the time-outs of the election.
+        // Short ones more often than long ones: what matters lies around the time-outs of the
+        // election.
         let share = self.rng.f64() * self.rng.f64();
         let lasting = Duration::from_millis(least + ((most - least) as f64 * share) as u64);
         let after = Duration::from_millis(self.rng.u64(50..2000));

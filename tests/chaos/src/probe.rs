@@ -1,7 +1,8 @@
-//! A client without manners for each member: it asks that one alone, whatever that says of itself, and follows no redirect.
+//! A client without manners for each member: it asks that one alone, whatever that says of itself,
+//! and follows no redirect.
 //!
-//! So it is known who has answered. That is how two primaries at one time would show, also one that wakes up deposed and
-//! still answers whoever stayed with it.
+//! So it is known who has answered. That is how two primaries at one time would show, also one that
+//! wakes up deposed and still answers whoever stayed with it.
 //!
 //! Deliberately absent: retries and request numbers.
 

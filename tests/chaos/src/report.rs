@@ -1,6 +1,7 @@
 //! What a run has to tell, as a page of Markdown with a picture.
 //!
-//! Deliberately absent: opinions. The numbers, where they come from, and the command that makes them again.
+//! Deliberately absent: opinions. The numbers, where they come from, and the command that makes
+//! them again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

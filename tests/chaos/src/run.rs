@@ -31,8 +31,9 @@ const PROBES: u32 = 1000;
 const SEGMENT_BYTES: u64 = 1 << 40;
 /// Short, so that some calls end without an answer.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// What would end or drop something by itself is far away, so that the checkers need not know of it. When everybody who
-/// holds anything is lost, nobody begins anew: that would be a fault of this harness, and must show.
+/// What would end or drop something by itself is far away, so that the checkers need not know of
+/// it. When everybody who holds anything is lost, nobody begins anew: that would be a fault of this
+/// harness, and must show.
 const ARGS: [&str; 11] = [
     "--until-stdin-ends",
     "--unclean",
@@ -97,7 +98,8 @@ async fn connect(linked: &Linked, transport: Transport) -> Client {
     Client::connect(access).await.expect("a member can be reached")
 }
 
-/// Panics where the cluster does not become whole again in time: `story` has everything that was before.
+/// Panics where the cluster does not become whole again in time: `story` has everything that was
+/// before.
 pub async fn run(options: Options, seed: u64, story: Arc<Mutex<Story>>, stop: Stop) {
     let (chapters, mut handed_in) = mpsc::channel(256);
     {
@@ -159,7 +161,8 @@ impl Rounds {
         self.check(scene, round, chapters).await;
     }
 
-    /// The load ends; then all members must hold the same, and all that was ever acknowledged must be there.
+    /// The load ends; then all members must hold the same, and all that was ever acknowledged must
+    /// be there.
     async fn last(&mut self, mut scene: Scene, handed_in: &mut mpsc::Receiver<Chapter>) {
         let round = scene.board.round();
         scene.board.stop();
@@ -222,7 +225,8 @@ impl Rounds {
     }
 }
 
-/// One of each client. It has a call under way for at most its deadline, and some retries of the transport.
+/// One of each client. It has a call under way for at most its deadline, and some retries of the
+/// transport.
 async fn collect(chapters: &mut mpsc::Receiver<Chapter>, clients: u32) -> Vec<Chapter> {
     let mut collected = Vec::new();
     while collected.len() < clients as usize {

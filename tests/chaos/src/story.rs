@@ -129,8 +129,9 @@ impl Story {
         self.epoch() - first
     }
 
-    /// From a fault of the primary until a change was acknowledged in a later epoch. Each epoch is put down to the newest
-    /// fault of a primary before it that had not long ended: what ended longer ago did not cause it.
+    /// From a fault of the primary until a change was acknowledged in a later epoch. Each epoch is
+    /// put down to the newest fault of a primary before it that had not long ended: what ended
+    /// longer ago did not cause it.
     pub(crate) fn outages(&self) -> Vec<(&Came, Duration)> {
         let began = self.firsts.iter().skip(1);
         let cause = |(epoch, first): (&u64, &Moment)| {

@@ -1,8 +1,9 @@
-//! A client that puts, reads, replaces, removes and pins objects, makes tasks and takes them, without end and with one call
-//! at a time.
+//! A client that puts, reads, replaces, removes and pins objects, makes tasks and takes them,
+//! without end and with one call at a time.
 //!
-//! Some keys are its own; of those it leaves one alone once it cannot know what is there. Others it shares with all workers,
-//! who get into each other's way as they like: what they are told there is for the checker of linearizability.
+//! Some keys are its own; of those it leaves one alone once it cannot know what is there. Others it
+//! shares with all workers, who get into each other's way as they like: what they are told there is
+//! for the checker of linearizability.
 //!
 //! Deliberately absent: a second try at anything. The SDK has made as many as time allowed.
 
@@ -139,8 +140,9 @@ impl Worker {
         self.book.told(&client, asked, answer, |()| Answer::Done)
     }
 
-    /// At a standby it must show all that this worker was told before. It may be older than what others were told, so it has
-    /// no place among their positions; of a key that only this worker changes it must be exact.
+    /// At a standby it must show all that this worker was told before. It may be older than what
+    /// others were told, so it has no place among their positions; of a key that only this worker
+    /// changes it must be exact.
     async fn get(&mut self, key: &Arc<str>, at_a_standby: bool) {
         let plain = self.handle();
         let reads = ReadOptions { min_position: Some(self.last), max_staleness: None };
@@ -252,7 +254,8 @@ impl Worker {
         }
     }
 
-    /// A copy from wherever it lies to a segment drawn by lot; who has it there is asked to make it.
+    /// A copy from wherever it lies to a segment drawn by lot; who has it there is asked to make
+    /// it.
     async fn create_task(&mut self, at: usize) {
         let (client, key) = (self.handle(), Arc::clone(&self.present[at]));
         let target = self.segments[self.rng.usize(..self.segments.len())].clone();
@@ -274,7 +277,8 @@ impl Worker {
     async fn fetch_tasks(&mut self) {
         let client = self.handle();
         let asked = self.book.ask(&client, &"".into(), Call::Other("fetch tasks"));
-        // A fetch that finds nothing writes nothing, so it is true at a position that others have, too.
+        // A fetch that finds nothing writes nothing, so it is true at a position that others have,
+        // too.
         let answer = client.fetch_tasks(8).await.map(|found| {
             let at = (!found.tasks.is_empty()).then_some(found.position);
             (at, found.tasks)

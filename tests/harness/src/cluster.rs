@@ -1,7 +1,8 @@
-//! Members of one cluster as processes on this host, in a directory that stays when something fails.
+//! Members of one cluster as processes on this host, in a directory that stays when something
+//! fails.
 //!
-//! Invariants: members are known by their name; one that is started again keeps its address and begins a log file of its
-//! own; when this is dropped, no process is left.
+//! Invariants: members are known by their name; one that is started again keeps its address and
+//! begins a log file of its own; when this is dropped, no process is left.
 //!
 //! Deliberately absent: clients, and what is right or wrong.
 
@@ -62,8 +63,8 @@ pub struct Cluster {
     dir: Dir,
 }
 
-/// Clusters of tests begin with an empty coordinator: most of them need not wait for members that may hold something. A flag says
-/// otherwise.
+/// Clusters of tests begin with an empty coordinator: most of them need not wait for members that
+/// may hold something. A flag says otherwise.
 const FOUND_AFTER_MS: &str = "200";
 
 impl Cluster {
@@ -129,7 +130,8 @@ impl Cluster {
         command.args(["serve", "--node-name", name, "--listen", &member.port.addr().to_string()]);
         command.args(&self.spec.args).args(&member.args);
         command.env("UNDERSTUDY_FOUND_AFTER_MS", FOUND_AFTER_MS);
-        // Places change hands as often as a test asks for; what the pause is for has a test of its own.
+        // Places change hands as often as a test asks for; what the pause is for has a test of its
+        // own.
         command.env("UNDERSTUDY_TRANSFER_PAUSE_MS", "0");
         command
     }
@@ -260,7 +262,8 @@ impl Cluster {
         }
     }
 
-    /// Until one leads and all others that run are in sync with it, also by their own word; then its name and its epoch.
+    /// Until one leads and all others that run are in sync with it, also by their own word; then
+    /// its name and its epoch.
     pub async fn in_sync(&self) -> (String, u64) {
         let running = self.members.values().filter(|member| member.process.is_some()).count();
         let all_in_sync = |view: &View| {
@@ -292,8 +295,8 @@ impl Cluster {
         std::fs::read_to_string(self.dir.path.join(file)).expect("it was started")
     }
 
-    /// How often a member has said something since it was started. A line that came again within a second may still be missing:
-    /// the log counts it first.
+    /// How often a member has said something since it was started. A line that came again within a
+    /// second may still be missing: the log counts it first.
     pub fn said(&self, name: &str, what: &str) -> usize {
         let log = self.log(name);
         let of = |line: &str| -> Option<usize> {

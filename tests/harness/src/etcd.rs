@@ -1,4 +1,5 @@
-//! A real etcd of one's own, alone or as a cluster: its processes, ports and data; stopped, started again, and looked into.
+//! A real etcd of one's own, alone or as a cluster: its processes, ports and data; stopped, started
+//! again, and looked into.
 //!
 //! Deliberately absent: members of etcd that come or go for good.
 

@@ -1,4 +1,5 @@
-//! Members, etcd and the links between them, as real processes and sockets, to be broken: for the failover tests and chaos.
+//! Members, etcd and the links between them, as real processes and sockets, to be broken: for the
+//! failover tests and chaos.
 //!
 //! | file | has |
 //! |---|---|

@@ -10,7 +10,8 @@ use crate::cluster::{Cluster, Spec};
 use crate::etcd::Etcd;
 use crate::proxy::{Cut, Proxy};
 
-/// Members whose links can be cut. Without an etcd they keep their record in a directory, to which there is no link.
+/// Members whose links can be cut. Without an etcd they keep their record in a directory, to which
+/// there is no link.
 #[derive(Debug)]
 pub struct Linked {
     pub cluster: Cluster,

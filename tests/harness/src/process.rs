@@ -1,9 +1,10 @@
-//! A process of a test: started, signalled by its own pid, and killed when it is dropped, also when the test panics.
+//! A process of a test: started, signalled by its own pid, and killed when it is dropped, also when
+//! the test panics.
 //!
 //! What it prints goes into a file, so that nothing is lost when it dies and no pipe fills up.
 //!
-//! Its standard input is a pipe that nobody writes into: a member that is told to ends with it, and so with its owner, however
-//! that ends.
+//! Its standard input is a pipe that nobody writes into: a member that is told to ends with it, and
+//! so with its owner, however that ends.
 //!
 //! Deliberately absent: what the process is.
 
@@ -19,7 +20,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Whether processes get a group of their own.
 static APART: AtomicBool = AtomicBool::new(false);
 
-/// From here on, Ctrl-C at the terminal is for this process alone: it ends the others in its own time.
+/// From here on, Ctrl-C at the terminal is for this process alone: it ends the others in its own
+/// time.
 pub fn start_apart() {
     APART.store(true, Ordering::Relaxed);
 }

@@ -1,13 +1,17 @@
-//! A link between two members, or a member and etcd, that can be cut, in both directions or in one, made narrow, or long.
+//! A link between two members, or a member and etcd, that can be cut, in both directions or in one,
+//! made narrow, or long.
 //!
-//! A cut link is silent: what is sent stays on the way, and arrives when the link heals. Connections stay open, as they do
-//! when a cable is pulled. A narrow one takes so many bytes per second of each connection and direction, and a long one holds
-//! each piece for so long; what comes meanwhile waits, first in the sockets' buffers and then at the sender.
+//! A cut link is silent: what is sent stays on the way, and arrives when the link heals.
+//! Connections stay open, as they do when a cable is pulled. A narrow one takes so many bytes per
+//! second of each connection and direction, and a long one holds each piece for so long; what comes
+//! meanwhile waits, first in the sockets' buffers and then at the sender.
 //!
-//! A process that connects is known by its id, so that one of several can be cut off from who listens.
+//! A process that connects is known by its id, so that one of several can be cut off from who
+//! listens.
 //!
-//! Deliberately absent: loss and reordering within a connection. TCP shows neither: what is lost comes later, as over a long
-//! link, or not at all, as over a cut one, until the connection is given up ([`Proxy::reset`]).
+//! Deliberately absent: loss and reordering within a connection. TCP shows neither: what is lost
+//! comes later, as over a long link, or not at all, as over a cut one, until the connection is
+//! given up ([`Proxy::reset`]).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -193,7 +197,8 @@ fn who_connected(connection: &TcpStream) -> Option<u32> {
     pids.into_iter().find(has)
 }
 
-/// The inode of the end at `from`. Both ends count: a port can be that of several connections, most of them over.
+/// The inode of the end at `from`. Both ends count: a port can be that of several connections, most
+/// of them over.
 fn socket_between(from: SocketAddr, to: SocketAddr) -> Option<String> {
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let (from, to) = (table_entry(from)?, table_entry(to)?);

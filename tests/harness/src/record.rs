@@ -1,8 +1,9 @@
-//! Who holds every acknowledged write, by the coordinator's own word: the set of the record, and the processes that are its
-//! members.
+//! Who holds every acknowledged write, by the coordinator's own word: the set of the record, and
+//! the processes that are its members.
 //!
-//! A member of the set counts as here if its presence names the same incarnation and a process of this host that a test has
-//! running. What was killed and started again is another process, whatever it is called.
+//! A member of the set counts as here if its presence names the same incarnation and a process of
+//! this host that a test has running. What was killed and started again is another process,
+//! whatever it is called.
 //!
 //! Deliberately absent: what members say of themselves. It may be old.
 
@@ -72,7 +73,8 @@ fn of_dir(dir: &Path) -> Option<(Value, Vec<Value>)> {
     Some((read(&newest)?, members.filter_map(held).collect()))
 }
 
-/// The process that has this file locked. A lock of an open file belongs to no process; the kernel says which open file.
+/// The process that has this file locked. A lock of an open file belongs to no process; the kernel
+/// says which open file.
 fn who_locks(path: &Path) -> Option<u32> {
     let path = path.canonicalize().ok()?;
     let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

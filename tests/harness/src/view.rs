@@ -9,7 +9,8 @@ use proto::v1::StatusResponse;
 /// Who said what, when asked how it is. `None`: it did not answer.
 pub type View = BTreeMap<String, Option<StatusResponse>>;
 
-/// The one that says it is the primary. More than one may say so for a moment, until the older one has heard; then: none.
+/// The one that says it is the primary. More than one may say so for a moment, until the older one
+/// has heard; then: none.
 pub fn leader(view: &View) -> Option<(&str, &StatusResponse)> {
     let answers = view.iter().filter_map(|(name, status)| Some((name.as_str(), status.as_ref()?)));
     let leaders: Vec<_> = answers.filter(|(_, status)| status.role == "primary").collect();

@@ -1,7 +1,7 @@
 //! An operation: who called what, when, what came back, and at which position it is true.
 //!
-//! Invariants: moments are of one monotonic clock, for all clients of a history; a version names one put for good, and is
-//! never 0.
+//! Invariants: moments are of one monotonic clock, for all clients of a history; a version names
+//! one put for good, and is never 0.
 //!
 //! Deliberately absent: judgement.
 

@@ -1,4 +1,5 @@
-//! What clients did and what they were told, and whether it fits the promises. One file for each promise:
+//! What clients did and what they were told, and whether it fits the promises. One file for each
+//! promise:
 //!
 //! | file | finds |
 //! |---|---|
@@ -8,10 +9,12 @@
 //! | `overlap` | a byte that two objects had at the same time |
 //! | `one_writer` | two primaries: by epochs, positions and who answered |
 //!
-//! Each takes recorded operations and returns faults, in words; no fault: it fits. Three results of a call matter:
-//! acknowledged, refused, and *unknown*, which may have run at any time after it was sent, or never.
+//! Each takes recorded operations and returns faults, in words; no fault: it fits. Three results of
+//! a call matter: acknowledged, refused, and *unknown*, which may have run at any time after it was
+//! sent, or never.
 //!
-//! *Architecture invariant:* nothing of the product is known here but what it promises. No clock, no socket.
+//! *Architecture invariant:* nothing of the product is known here but what it promises. No clock,
+//! no socket.
 //!
 //! Deliberately absent: how operations come about.
 

@@ -1,21 +1,27 @@
-//! Whether the answers about one key have an order that explains them: each operation takes effect at one moment between
-//! its invocation and its return, and answers as the key was then (Herlihy and Wing).
+//! Whether the answers about one key have an order that explains them: each operation takes effect
+//! at one moment between its invocation and its return, and answers as the key was then (Herlihy
+//! and Wing).
 //!
-//! The search is Wing and Gong's with Lowe's memo, one event after the other: what is kept is the set of all
-//! *configurations* that explain everything so far, each a state and which of the operations that are under way have taken
-//! effect. A return leaves those in which that operation has. None left: no order explains it. An operation of unknown
-//! outcome never returns, so it may take effect at any time after its invocation, or never.
+//! The search is Wing and Gong's with Lowe's memo, one event after the other: what is kept is the
+//! set of all *configurations* that explain everything so far, each a state and which of the
+//! operations that are under way have taken effect. A return leaves those in which that operation
+//! has. None left: no order explains it. An operation of unknown outcome never returns, so it may
+//! take effect at any time after its invocation, or never.
 //!
 //! What need not be tried is left out:
-//! - An answer that is true of the state and does not change it is given at once: to wait gains nothing.
+//! - An answer that is true of the state and does not change it is given at once: to wait gains
+//!   nothing.
 //! - An operation of unknown outcome that would change nothing does not run.
 //! - Of equal ones of unknown outcome, the one that was invoked first runs first.
-//! - Of two configurations that differ only in which of those have run, the one that has used fewer is kept.
+//! - Of two configurations that differ only in which of those have run, the one that has used fewer
+//!   is kept.
 //!
-//! It is as long as the history, times the configurations; those are few unless many different operations of one key are under
-//! way together. At a bound the answer is [`Linear::Undecided`], never a guess.
+//! It is as long as the history, times the configurations; those are few unless many different
+//! operations of one key are under way together. At a bound the answer is [`Linear::Undecided`],
+//! never a guess.
 //!
-//! Deliberately absent: more than one key. Linearizability is local: a history fits if each key's does.
+//! Deliberately absent: more than one key. Linearizability is local: a history fits if each key's
+//! does.
 
 use std::collections::{HashMap, HashSet};
 
@@ -158,8 +164,8 @@ impl Search<'_> {
         Configuration { done: found.done | self.slots(is_free), ..found }
     }
 
-    /// Of two configurations that differ only in which operations of unknown outcome have run, the one that has used fewer can
-    /// go on in every way that the other can: the rest may never run.
+    /// Of two configurations that differ only in which operations of unknown outcome have run, the
+    /// one that has used fewer can go on in every way that the other can: the rest may never run.
     fn keep_the_freest(&mut self) {
         let unknown = self.slots(|op| op.outcome == Outcome::Unknown);
         let mut found: Vec<Configuration> = self.configurations.drain().collect();

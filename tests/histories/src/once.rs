@@ -1,7 +1,8 @@
 //! A request that is sent again runs once.
 //!
-//! What has been done can be counted from outside: tasks that are listed, objects that are there. The count must lie between
-//! what was acknowledged and what may have run; and what has an id of its own is given out once.
+//! What has been done can be counted from outside: tasks that are listed, objects that are there.
+//! The count must lie between what was acknowledged and what may have run; and what has an id of
+//! its own is given out once.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

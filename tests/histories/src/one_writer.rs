@@ -7,8 +7,9 @@
 //! | a change that is asked for after an answer stands beyond it, by epoch and by seq | a takeover without an acknowledged entry |
 //! | a change has a position of its own | two entries at one position |
 //!
-//! A change that was sent again may be told a later position than its own, shared with others; it counts for the rest.
-//! A read says its epoch, and the seq of the newest change that concerns what it found: only its epoch follows time.
+//! A change that was sent again may be told a later position than its own, shared with others; it
+//! counts for the rest. A read says its epoch, and the seq of the newest change that concerns what
+//! it found: only its epoch follows time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
 //! No byte belongs to two objects at the same time.
 //!
-//! A put holds its buffers from the moment at which it was told of them, at the latest, until a call is sent that may give
-//! them back, at the earliest. Two that hold a byte in common at one moment are a fault, in whatever epochs they began.
+//! A put holds its buffers from the moment at which it was told of them, at the latest, until a
+//! call is sent that may give them back, at the earliest. Two that hold a byte in common at one
+//! moment are a fault, in whatever epochs they began.
 //!
-//! Deliberately absent: what frees space by itself (time-outs, expiry, eviction). Whoever records keeps those out.
+//! Deliberately absent: what frees space by itself (time-outs, expiry, eviction). Whoever records
+//! keeps those out.
 
 use std::collections::BTreeSet;
 

@@ -5,8 +5,8 @@
 //! is seen by what it was given: the buffers of the old version, or others. Of a put of unknown
 //! outcome both may be true.
 //!
-//! Deliberately absent: whatever ends a put or drops an object by itself (time-outs, expiry, eviction). Whoever records
-//! histories keeps those out.
+//! Deliberately absent: whatever ends a put or drops an object by itself (time-outs, expiry,
+//! eviction). Whoever records histories keeps those out.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -37,8 +37,9 @@ fn place_of(buffers: &[Buffer]) -> u64 {
 }
 
 impl Register {
-    /// What the key is after this operation; none: it cannot have been answered so in this state. An operation of unknown
-    /// outcome that would have been refused here changes nothing, which is as if it never ran.
+    /// What the key is after this operation; none: it cannot have been answered so in this state.
+    /// An operation of unknown outcome that would have been refused here changes nothing, which is
+    /// as if it never ran.
     pub(crate) fn after(self, op: &Op) -> Option<Register> {
         let place = match &op.outcome {
             Outcome::Acknowledged(Answer::Started(buffers)) => place_of(buffers),

@@ -1,7 +1,8 @@
 //! Nothing acknowledged is missing, nothing is there that nobody put.
 //!
-//! What the end shows is read once, after everything has settled. It must hold for each key whatever the order of its
-//! calls was, so a doubt (a removal that may have run, or that ran beside) speaks for the members; `linear` decides those.
+//! What the end shows is read once, after everything has settled. It must hold for each key
+//! whatever the order of its calls was, so a doubt (a removal that may have run, or that ran
+//! beside) speaks for the members; `linear` decides those.
 //!
 //! Deliberately absent: keys that are touched after the end was read.
 

@@ -1,4 +1,5 @@
-//! A primary: what it may acknowledge, until when, and what it proposes. Follows `election/src/leading.rs`.
+//! A primary: what it may acknowledge, until when, and what it proposes. Follows
+//! `election/src/leading.rs`.
 
 use crate::rules::TENURE;
 use crate::state::{Leading, Peer, Record};
@@ -20,14 +21,15 @@ impl Leading {
         }
     }
 
-    /// Whoever may be promoted, besides `me`: the record's, those of every proposal that may yet become the record, and the
-    /// one who joins.
+    /// Whoever may be promoted, besides `me`: the record's, those of every proposal that may yet
+    /// become the record, and the one who joins.
     pub(crate) fn required(&self, me: Who) -> Set {
         let joining = self.joining.map_or(Set::default(), Set::of);
         self.insync.union(self.proposed).union(joining).without(me)
     }
 
-    /// To be asked right before an answer goes out. Alone in the set nobody else can be promoted, and this is always true.
+    /// To be asked right before an answer goes out. Alone in the set nobody else can be promoted,
+    /// and this is always true.
     pub(crate) fn may_answer(&self, me: Who) -> bool {
         self.required(me).iter().all(|who| self.hears(who))
     }
@@ -47,7 +49,8 @@ impl Leading {
         *peer = Peer { received: peer.received.max(received), age: peer.age.min(age), has_seen };
     }
 
-    /// A record of this epoch. If it is newer, whatever was proposed on an earlier one can't happen any more.
+    /// A record of this epoch. If it is newer, whatever was proposed on an earlier one can't happen
+    /// any more.
     pub(crate) fn on_known(&mut self, record: &Record, current: bool, newer: bool) {
         self.unsure = false;
         if newer {

@@ -1,7 +1,8 @@
 //! A formal model of the election, for a checker that looks at every state it can reach.
 //!
-//! It says in some hundred lines what `election/` does in more, leaves out what safety does not rest on (when somebody is
-//! suspected, how much may lag), and lets the network, the coordinator and the members do whatever they may do, in any order.
+//! It says in some hundred lines what `election/` does in more, leaves out what safety does not
+//! rest on (when somebody is suspected, how much may lag), and lets the network, the coordinator
+//! and the members do whatever they may do, in any order.
 //!
 //! - [`rules`]: bounds of an instance, and mistakes made on purpose
 //! - `words`, `state`: what a state is
@@ -10,7 +11,8 @@
 //! - `properties`: what must hold, and what must be seen
 //! - `symmetry`: names do not matter
 //!
-//! Deliberately absent: liveness, which the simulator (`tests/sim`) looks at; numbers of milliseconds; the log's transport.
+//! Deliberately absent: liveness, which the simulator (`tests/sim`) looks at; numbers of
+//! milliseconds; the log's transport.
 
 mod leading;
 mod loss;

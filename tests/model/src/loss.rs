@@ -3,9 +3,9 @@
 //!
 //! What was asked of the coordinator and not answered is lost with its data: its connections end.
 //!
-//! A claim asks nothing of what other members say to have seen: after a loss they may not be present
-//! again yet. A founder, and a member that begins anew, have looked for a lease, so they see every
-//! member that lives.
+//! A claim asks nothing of what other members say to have seen: after a loss they may not be
+//! present again yet. A founder, and a member that begins anew, have looked for a lease, so they
+//! see every member that lives.
 //!
 //! Not covered, as ARCHITECTURE.md says, and so does not happen here: a member that holds something
 //! and is cut off from the coordinator, or stopped, for a lease; and a backup that a member cannot
@@ -24,7 +24,8 @@ use crate::words::{Log, Who};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shown {
     Current,
-    /// By a primary: an older version, under the lead of one that it has waited for with every commit.
+    /// By a primary: an older version, under the lead of one that it has waited for with every
+    /// commit.
     MakesWay,
     Lost,
 }
@@ -206,7 +207,8 @@ impl State {
         }
     }
 
-    /// All below the oldest version that may be shown, or that a primary leads under, are as good as one another.
+    /// All below the oldest version that may be shown, or that a primary leads under, are as good
+    /// as one another.
     fn oldest_version(&self) -> u8 {
         let leading = self.members.iter().filter_map(|member| member.leading.as_ref());
         let leading = leading.filter(|leading| leading.epoch >= self.record.epoch).map(|leading| leading.version);

@@ -1,6 +1,8 @@
-//! Checks an instance of the model and prints what was found: `understudy-model MEMBERS FAILURES [LOSSES [EPOCHS]]`.
+//! Checks an instance of the model and prints what was found:
+//! `understudy-model MEMBERS FAILURES [LOSSES [EPOCHS]]`.
 //!
-//! Fails if a promise is broken, if something that must be seen was not, or if the checker did not get through.
+//! Fails if a promise is broken, if something that must be seen was not, or if the checker did not
+//! get through.
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -1,6 +1,8 @@
-//! What a member makes of what it reads, hears and is answered. Follows `election/src/member.rs`, rule by rule.
+//! What a member makes of what it reads, hears and is answered. Follows `election/src/member.rs`,
+//! rule by rule.
 //!
-//! When a member suspects its primary, or gives a peer up, is no matter of safety: here it may do so at any time.
+//! When a member suspects its primary, or gives a peer up, is no matter of safety: here it may do
+//! so at any time.
 
 use crate::loss::Shown;
 use crate::rules::{Mistake, Rules, WAIT};
@@ -8,7 +10,8 @@ use crate::state::{Claim, Leading, Message, Record, State, Swap};
 use crate::words::{Log, Set, Who};
 
 impl State {
-    /// The member sees a record: the current one, which it has just read, or the one that its own swap has made.
+    /// The member sees a record: the current one, which it has just read, or the one that its own
+    /// swap has made.
     pub(crate) fn learn(&mut self, slot: usize, record: Record, current: bool, swapped: bool) {
         let me = self.who(slot);
         let member = &mut self.members[slot];
@@ -58,7 +61,8 @@ impl State {
             return self.may_begin_anew(slot, rules).then_some(Record { reborn: true, ..promoted });
         }
         let may_claim = record.insync.contains(me) || rules.makes(Mistake::ClaimOutsideSet);
-        // Proof, not a guess: that process has ended, or it said in its last message that it answers nobody.
+        // Proof, not a guess: that process has ended, or it said in its last message that it
+        // answers nobody.
         let vacant = self.is_dead(record.primary) || record.epoch <= self.resigned;
         let wait = if rules.makes(Mistake::WaitTooShort) { WAIT - 1 } else { WAIT };
         (may_claim && (vacant || member.answered_age >= wait)).then_some(promoted)
@@ -72,7 +76,8 @@ impl State {
         member.asked = Some(Swap { to, happened: false, current: true });
     }
 
-    /// A primary proposes another set. It needs everybody whom that would put into the set, from now on.
+    /// A primary proposes another set. It needs everybody whom that would put into the set, from
+    /// now on.
     pub(crate) fn propose(&mut self, slot: usize, insync: Set) {
         let me = self.who(slot);
         let member = &mut self.members[slot];
@@ -121,8 +126,8 @@ impl State {
         }
     }
 
-    /// Whether it is to be answered. Each answer lets the primary answer clients for a tenure: none goes out while a claim may
-    /// still happen, and none to an epoch that is known to be over.
+    /// Whether it is to be answered. Each answer lets the primary answer clients for a tenure: none
+    /// goes out while a claim may still happen, and none to an epoch that is known to be over.
     fn hear(&mut self, slot: usize, (epoch, version): (u8, u8), log: Log, rules: &Rules) -> bool {
         let member = &mut self.members[slot];
         let claims = member.claim.is_some() && !rules.makes(Mistake::AnswerWhileClaiming);
@@ -153,8 +158,8 @@ impl State {
         }
     }
 
-    /// A failure: the process ends, and the next one has nothing and another name. While it does nothing it is as good as down,
-    /// so there is no other state for that.
+    /// A failure: the process ends, and the next one has nothing and another name. While it does
+    /// nothing it is as good as down, so there is no other state for that.
     pub(crate) fn fail(&mut self, slot: usize, rules: &Rules) {
         self.on_no_answer(slot, rules);
         self.failures += 1;

@@ -1,7 +1,8 @@
 //! What may happen next, in any state, and what comes of it.
 //!
-//! There is no action for a pause: whoever does nothing while ticks go by is one that stands still, for as long as the checker
-//! likes. Nor is there one for a broken link: a message that does not come is late or lost.
+//! There is no action for a pause: whoever does nothing while ticks go by is one that stands still,
+//! for as long as the checker likes. Nor is there one for a broken link: a message that does not
+//! come is late or lost.
 
 use stateright::{Model, Property};
 
@@ -71,7 +72,8 @@ pub enum Action {
     StopJoin {
         slot: usize,
     },
-    /// A primary proposes a set with another member, without one, or the same again to learn what became of a proposal.
+    /// A primary proposes a set with another member, without one, or the same again to learn what
+    /// became of a proposal.
     Propose {
         slot: usize,
         insync: Set,
@@ -177,7 +179,8 @@ impl Rules {
         actions.extend(leading.may_forget(who).then_some(Action::StopJoin { slot }));
     }
 
-    /// A member answers clients now, whoever asks it: the address says nothing about that, unless by mistake.
+    /// A member answers clients now, whoever asks it: the address says nothing about that, unless
+    /// by mistake.
     pub(crate) fn may_answer(&self, state: &State, slot: usize) -> bool {
         let me = state.who(slot);
         let is_named = self.makes(Mistake::ServeByAddress) && state.address == Some(me);
@@ -234,7 +237,8 @@ impl Rules {
         leading.advance(me, member.log.len());
     }
 
-    /// The member looks at the record before it claims: if a claim of before has happened, it leads already.
+    /// The member looks at the record before it claims: if a claim of before has happened, it leads
+    /// already.
     fn claim(&self, state: &mut State, slot: usize) {
         state.read(slot, self);
         if let Some(to) = state.takeover(slot, self) {

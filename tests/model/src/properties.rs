@@ -1,4 +1,5 @@
-//! What must hold in every state, and what must be seen in some: a model in which nothing happens keeps every promise.
+//! What must hold in every state, and what must be seen in some: a model in which nothing happens
+//! keeps every promise.
 
 use stateright::Property;
 
@@ -76,9 +77,9 @@ fn one_answers(rules: &Rules, state: &State) -> bool {
     answering(rules, state).count() <= 1
 }
 
-/// Stronger than the one before: from the moment on in which the record names somebody else, its primary answers nobody, also
-/// while the new one does not know yet that it is. One that has written its record again answers in
-/// the epoch before until it knows that it has.
+/// Stronger than the one before: from the moment on in which the record names somebody else, its
+/// primary answers nobody, also while the new one does not know yet that it is. One that has
+/// written its record again answers in the epoch before until it knows that it has.
 fn primary_answers(rules: &Rules, state: &State) -> bool {
     answering(rules, state).all(|(slot, member, leading)| {
         let newest = state.newest();

@@ -21,23 +21,25 @@ pub struct Bounds {
     /// It may show any backup: also one that a member cannot tell from the newest record, which is
     /// not covered.
     pub any_backup: bool,
-    /// No member proposes or claims on a record that has been swapped more often than this since the
-    /// backup was taken.
+    /// No member proposes or claims on a record that has been swapped more often than this since
+    /// the backup was taken.
     pub versions: u8,
     /// The address key of the coordinator is written, and clients go by it.
     pub address: bool,
-    /// Members that differ in nothing but their names are one: a sixth of the states, and traces that rename members.
+    /// Members that differ in nothing but their names are one: a sixth of the states, and traces
+    /// that rename members.
     pub symmetry: bool,
 }
 
 /// How many ticks the tenure lasts at most, by the slowest clock that a primary may have.
 pub(crate) const TENURE: u8 = 1;
 
-/// How many ticks a member waits before it claims, by the fastest clock that it may have. That this is no less than the tenure is
-/// what the factor and the margin of `takeover_wait_ms` are for.
+/// How many ticks a member waits before it claims, by the fastest clock that it may have. That this
+/// is no less than the tenure is what the factor and the margin of `takeover_wait_ms` are for.
 pub(crate) const WAIT: u8 = 1;
 
-/// What somebody could have built instead. The checker must find what each of them breaks, or it proves nothing.
+/// What somebody could have built instead. The checker must find what each of them breaks, or it
+/// proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mistake {
     /// The tenure counts from when an answer comes in, not from when its beacon was sent.
@@ -110,7 +112,8 @@ impl Bounds {
         if !(2..=SLOTS).contains(&self.members) {
             return Err(format!("2 to {SLOTS} members, not {}", self.members));
         }
-        // With two, a record may count as the newest that was lost before its own primary knew of it.
+        // With two, a record may count as the newest that was lost before its own primary knew of
+        // it.
         if self.losses > 1 {
             return Err(format!("at most one loss, not {}", self.losses));
         }

@@ -1,7 +1,9 @@
-//! One moment of the whole cluster: the coordinator's two keys, the members, what is under way, what clients were told.
+//! One moment of the whole cluster: the coordinator's two keys, the members, what is under way,
+//! what clients were told.
 //!
-//! Revisions are not numbers here: of each record that somebody remembers it is kept whether it is still the current one, which
-//! is all that compare-and-swap asks. So the set may change without end within a bounded number of states.
+//! Revisions are not numbers here: of each record that somebody remembers it is kept whether it is
+//! still the current one, which is all that compare-and-swap asks. So the set may change without
+//! end within a bounded number of states.
 
 use crate::rules::{TENURE, WAIT};
 use crate::words::{LIVES, Log, SLOTS, Set, Who};
@@ -92,7 +94,8 @@ pub(crate) struct Member {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Message {
-    /// From the primary of an epoch: all that it has. `age`: ticks since it was sent, up to the tenure.
+    /// From the primary of an epoch: all that it has. `age`: ticks since it was sent, up to the
+    /// tenure.
     Beacon { from: Who, to: Who, epoch: u8, version: u8, age: u8, log: Log },
     /// To the primary: what is held now, and the age of the beacon that this answers.
     Answer { from: Who, to: Who, epoch: u8, version: u8, age: u8, received: u8 },
@@ -116,7 +119,8 @@ pub struct State {
     pub(crate) backup: Option<Record>,
     /// How often the coordinator may still lose data.
     pub(crate) losses: u8,
-    /// Versions are counted: the coordinator may lose data, or a member has seen more than it shows.
+    /// Versions are counted: the coordinator may lose data, or a member has seen more than it
+    /// shows.
     pub(crate) counts: bool,
     /// A first record was made although a member that lives has seen one.
     pub(crate) is_founded_twice: bool,
@@ -151,8 +155,8 @@ impl Member {
         }
     }
 
-    /// The record has moved on. A swap that has not happened never will: its member is told so at once, since until then it could
-    /// only do less.
+    /// The record has moved on. A swap that has not happened never will: its member is told so at
+    /// once, since until then it could only do less.
     fn on_moved_record(&mut self) {
         self.claim.iter_mut().for_each(|claim| claim.current = false);
         self.leading.iter_mut().for_each(|leading| leading.current = false);
@@ -224,7 +228,8 @@ impl State {
         }
     }
 
-    /// The coordinator carries a swap out that compares with what it has: whatever anybody remembers is old from here on.
+    /// The coordinator carries a swap out that compares with what it has: whatever anybody
+    /// remembers is old from here on.
     pub(crate) fn swap(&mut self, to: Record) {
         if self.record.epoch == 0 {
             self.on_founded(&to);

@@ -1,7 +1,8 @@
-//! Members differ in nothing but their names, so of the states that differ in names alone the checker looks at one.
+//! Members differ in nothing but their names, so of the states that differ in names alone the
+//! checker looks at one.
 //!
-//! The one is found by sorting members by what they are. Ties keep their order: then two such states may both be looked at, which
-//! costs time and hides nothing.
+//! The one is found by sorting members by what they are. Ties keep their order: then two such
+//! states may both be looked at, which costs time and hides nothing.
 
 use std::cmp::Ordering;
 

@@ -83,8 +83,8 @@ impl fmt::Debug for Set {
     }
 }
 
-/// Four bits for each entry: the epoch that it was appended in. One primary appends in an epoch, so a place in the log and an
-/// epoch tell which entry it is.
+/// Four bits for each entry: the epoch that it was appended in. One primary appends in an epoch, so
+/// a place in the log and an epoch tell which entry it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Log(u16);
 

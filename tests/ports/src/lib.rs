@@ -1,17 +1,21 @@
-//! Hands out TCP ports to tests: [`free_port`] gives one that nobody else on this host gets while the guard lives.
+//! Hands out TCP ports to tests: [`free_port`] gives one that nobody else on this host gets while
+//! the guard lives.
 //!
 //! Invariants:
-//! - A port has at most one holder among all processes and threads that ask here: the holder keeps a `flock` on the
-//!   port's file. The kernel gives it back when the holder dies, however it dies, so a killed test blocks nobody.
-//! - Ports lie in [`PORTS`], below 32768: the kernel picks the source ports of outgoing connections from there up, so
-//!   none of them ever lands on a port between the guard and the server that is about to bind it.
-//! - A port is given out only if it can be bound on every address right now: a server that outlived its test, or one
-//!   that has nothing to do with us, is stepped around.
-//! - A process does not give the same port twice until it has gone through the whole range: a late client of an ended
-//!   server does not knock at the next one's door.
+//! - A port has at most one holder among all processes and threads that ask here: the holder keeps
+//!   a `flock` on the port's file. The kernel gives it back when the holder dies, however it dies,
+//!   so a killed test blocks nobody.
+//! - Ports lie in [`PORTS`], below 32768: the kernel picks the source ports of outgoing connections
+//!   from there up, so none of them ever lands on a port between the guard and the server that is
+//!   about to bind it.
+//! - A port is given out only if it can be bound on every address right now: a server that outlived
+//!   its test, or one that has nothing to do with us, is stepped around.
+//! - A process does not give the same port twice until it has gone through the whole range: a late
+//!   client of an ended server does not knock at the next one's door.
 //!
-//! Absent on purpose: removing the lock files (whoever removes a file that another one is opening breaks the
-//! exclusion; they are empty, and at most one per port) and keeping the socket bound (the server must bind it).
+//! Absent on purpose: removing the lock files (whoever removes a file that another one is opening
+//! breaks the exclusion; they are empty, and at most one per port) and keeping the socket bound
+//! (the server must bind it).
 
 use std::fmt;
 use std::fs::{self, File, Permissions, TryLockError};
@@ -59,7 +63,8 @@ impl fmt::Display for Port {
 ///
 /// # Panics
 ///
-/// When all of [`PORTS`] are taken, or the lock files cannot be made: a test can do nothing about either.
+/// When all of [`PORTS`] are taken, or the lock files cannot be made: a test can do nothing about
+/// either.
 pub fn free_port() -> Port {
     let dir = lock_dir().unwrap_or_else(|error| panic!("cannot make the directory of port locks: {error}"));
     let width = u32::from(PORTS.end - PORTS.start);
@@ -75,7 +80,8 @@ pub fn free_port() -> Port {
     panic!("every port of {PORTS:?} is taken; locks are in {}", dir.display());
 }
 
-/// Processes start at different places of the range (they would all race for the same ports otherwise) and go round.
+/// Processes start at different places of the range (they would all race for the same ports
+/// otherwise) and go round.
 fn next_offset(width: u32) -> u32 {
     static STEPS: AtomicU32 = AtomicU32::new(0);
     // Neighbouring process ids land far apart: Knuth's multiplicative hash.
@@ -104,7 +110,8 @@ fn try_port(dir: &Path, number: u16) -> io::Result<Option<Port>> {
     }
 }
 
-/// Opened for reading only, which is all that a lock needs: so a file that another user made will do.
+/// Opened for reading only, which is all that a lock needs: so a file that another user made will
+/// do.
 fn open_lock(path: &Path) -> io::Result<File> {
     match File::create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path),

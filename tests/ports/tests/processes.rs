@@ -1,4 +1,5 @@
-//! Several processes ask for ports at once: nobody gets another one's port, and a killed holder blocks nobody.
+//! Several processes ask for ports at once: nobody gets another one's port, and a killed holder
+//! blocks nobody.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::HashSet;

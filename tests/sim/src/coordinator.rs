@@ -1,6 +1,7 @@
-//! The coordinator as members see it: one record, changed by compare-and-swap; slow, away, or silent about the outcome; and who is
-//! there, with what each of them has seen. It may lose what it holds, or be restored from a backup: then what it shows is not what
-//! is true, until a member or an operator has written the record again.
+//! The coordinator as members see it: one record, changed by compare-and-swap; slow, away, or
+//! silent about the outcome; and who is there, with what each of them has seen. It may lose what it
+//! holds, or be restored from a backup: then what it shows is not what is true, until a member or
+//! an operator has written the record again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -167,7 +168,8 @@ impl Coordinator {
         self.unseen.insert(member, until);
     }
 
-    /// It shows `backup` from here on, as a store that calls itself the same or not; presences are gone in any case.
+    /// It shows `backup` from here on, as a store that calls itself the same or not; presences are
+    /// gone in any case.
     pub(crate) fn lose(
         &mut self,
         backup: Option<Versioned>,
@@ -194,7 +196,8 @@ impl Coordinator {
 
     fn write(&mut self, to: ConfigRecord) -> u64 {
         let revision = self.shown.as_ref().map_or(0, |known| known.revision) + 1;
-        // A member that has not looked since the store is another one writes what looks like a copy.
+        // A member that has not looked since the store is another one writes what looks like a
+        // copy.
         let is_whole = to.store == self.store;
         let known = Versioned { record: to, revision };
         self.backups.push(known.clone());

@@ -1,4 +1,5 @@
-//! What all parts of a run share: time, chance, the network, the coordinator, and what the checks remember.
+//! What all parts of a run share: time, chance, the network, the coordinator, and what the checks
+//! remember.
 
 use election::Incarnation;
 use replication::Nonce;
@@ -26,7 +27,8 @@ pub(crate) struct Cx {
     pub(crate) tally: Tally,
     /// Faults happen.
     pub(crate) chaos: bool,
-    /// A member came to lead whose state had been changed behind its back, before anybody could find that.
+    /// A member came to lead whose state had been changed behind its back, before anybody could
+    /// find that.
     pub(crate) void: bool,
     /// Nothing is written any more, so that all can come to the same position.
     pub(crate) rests: bool,
@@ -89,7 +91,8 @@ impl Cx {
             let at = self.now + 1 + self.rng.below(self.options.coordinator_ms_max);
             return self.net.put(at, Delivery::ToCoordinator { from, asker, request, lose_answer: false });
         }
-        // An answer that is lost, of a request that may still be on its way when the asker has long given up.
+        // An answer that is lost, of a request that may still be on its way when the asker has long
+        // given up.
         let given_up = Delivery::FromCoordinator { to: from, asker, answer: None };
         self.net.put(self.now + ANSWER_WITHIN_MS, given_up);
         if self.rng.below(2) == 0 {

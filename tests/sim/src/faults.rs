@@ -69,14 +69,15 @@ impl World {
         }
     }
 
-    /// The coordinator has lost its data not long ago, and a member that is new may found a cluster: whoever holds something must
-    /// be seen by it, which nothing but its presence can see to.
+    /// The coordinator has lost its data not long ago, and a member that is new may found a
+    /// cluster: whoever holds something must be seen by it, which nothing but its presence can see
+    /// to.
     fn is_fragile(&self) -> bool {
         self.cx.options.loses_data() && !self.cx.coordinator.is_settled()
     }
 
-    /// It shows nothing any more, or an older record. A member that saw only what a backup of the same store shows, and is in the
-    /// set by it, can't know better: such a backup is not restored.
+    /// It shows nothing any more, or an older record. A member that saw only what a backup of the
+    /// same store shows, and is in the set by it, can't know better: such a backup is not restored.
     fn lose_data(&mut self) {
         let now = self.cx.now;
         let is_stalled = |member: &Member| member.up && !member.runs(now);
@@ -136,7 +137,8 @@ impl World {
         self.cx.tally.recovered += 1;
     }
 
-    /// A member, mostly the primary, is not seen at the coordinator, nor by one of the others, and mostly lives on.
+    /// A member, mostly the primary, is not seen at the coordinator, nor by one of the others, and
+    /// mostly lives on.
     fn hide(&mut self) {
         let (any, other, now) = (self.any(), self.any(), self.cx.now);
         let primary = self.members.iter().position(|member| member.election().leads().is_some());
@@ -150,7 +152,8 @@ impl World {
         self.cx.tally.cuts += 1;
     }
 
-    /// Whoever begins anew waits for somebody who may lead: that one does not learn of it, and the other one may end before it leads.
+    /// Whoever begins anew waits for somebody who may lead: that one does not learn of it, and the
+    /// other one may end before it leads.
     fn trouble_a_claim(&mut self) {
         let Some(at) = self.members.iter().position(|member| member.up && member.election().claims()) else { return };
         let until = self.cx.now + self.cx.rng.below(3_000);
@@ -181,8 +184,8 @@ impl World {
         self.cx.tally.crashes += 1;
     }
 
-    /// As a process that is asked to end does: a primary leaves its place to somebody of the set, if there is time, and claims nothing
-    /// more.
+    /// As a process that is asked to end does: a primary leaves its place to somebody of the set,
+    /// if there is time, and claims nothing more.
     fn stop(&mut self) {
         let at = self.any();
         if !self.members[at].runs(self.cx.now) || !self.may_lose(at) {
@@ -195,7 +198,8 @@ impl World {
         self.cx.tally.stops += 1;
     }
 
-    /// To a member that can take it, or to any, whatever that one lacks: at worst it does not happen.
+    /// To a member that can take it, or to any, whatever that one lacks: at worst it does not
+    /// happen.
     fn transfer(&mut self) {
         let Some(at) = (0..self.members.len()).find(|at| self.members[*at].election().leads().is_some()) else {
             return;
@@ -208,7 +212,8 @@ impl World {
         self.members[at].transfer(&mut self.cx, to, Occasion::Asked);
     }
 
-    /// All members are to go by something else; at times right before the primary is cut off, so that not all know it yet.
+    /// All members are to go by something else; at times right before the primary is cut off, so
+    /// that not all know it yet.
     fn change_settings(&mut self) {
         let (kind, of_state, is_cut_off) = (self.cx.rng.below(3), self.cx.rng.below(2) == 0, self.cx.rng.below(2) == 0);
         let (timing, settings) = (self.cx.options.timing(kind), self.cx.options.state_settings(kind));
@@ -240,15 +245,16 @@ impl World {
         }
     }
 
-    /// Memory is all that members have: the last one that holds the acknowledged writes must not lose it, or nobody may
-    /// ever serve again. Where all may be lost, none of them may live on with a state that is not sound: that one would wait for
-    /// a person.
+    /// Memory is all that members have: the last one that holds the acknowledged writes must not
+    /// lose it, or nobody may ever serve again. Where all may be lost, none of them may live on
+    /// with a state that is not sound: that one would wait for a person.
     pub(crate) fn may_lose(&self, at: usize) -> bool {
         let waits = |member: &Member| member.at != at && member.up && !member.stays();
         self.others_stay(at) || (self.cx.options.lose_all && !self.members.iter().any(waits))
     }
 
-    /// One of the set stays up, and is not about to end, also of a set that a swap on its way may make.
+    /// One of the set stays up, and is not about to end, also of a set that a swap on its way may
+    /// make.
     fn others_stay(&self, at: usize) -> bool {
         let Some(known) = self.cx.coordinator.record() else { return false };
         let me = self.members[at].me;

@@ -1,7 +1,7 @@
 //! All entries that any primary ever wrote, as a tree: what the checks compare members with.
 //!
-//! An epoch has one writer and one place where it begins, so a position names an entry and everything before it. A member's log is
-//! known by its end.
+//! An epoch has one writer and one place where it begins, so a position names an entry and
+//! everything before it. A member's log is known by its end.
 //!
 //! Deliberately absent: which of the branches is the right one. Acknowledgements say that.
 
@@ -81,7 +81,8 @@ impl History {
         self.epoch_at(end, at.seq) == Some(at.epoch)
     }
 
-    /// An entry of these ends of epochs that is not in the log which ends with the last one of them.
+    /// An entry of these ends of epochs that is not in the log which ends with the last one of
+    /// them.
     pub(crate) fn stray(&self, ends: &[Position]) -> Option<Position> {
         let last = *ends.last()?;
         ends.iter().copied().find(|at| !self.contains(last, *at))

@@ -1,4 +1,5 @@
-//! A deterministic simulator: whole clusters with their clients, one millisecond at a time, over the production cores.
+//! A deterministic simulator: whole clusters with their clients, one millisecond at a time, over
+//! the production cores.
 //!
 //! | file | what stands there |
 //! |---|---|
@@ -11,8 +12,8 @@
 //! | `checks/` | what must hold: a file for each invariant |
 //! | `run`, `tally` | many seeds, and what they did |
 //!
-//! A run is a pure function of the seed. What the master's shell does with sockets and tasks is done here with letters and
-//! ticks; what is *decided* is decided by the same code.
+//! A run is a pure function of the seed. What the master's shell does with sockets and tasks is
+//! done here with letters and ticks; what is *decided* is decided by the same code.
 //!
 //! Deliberately absent: a disk, bytes that are damaged on their way, long calls, sessions.
 

@@ -1,7 +1,9 @@
-//! What is on its way: between members over streams, between clients and members in single letters, to the coordinator and back.
+//! What is on its way: between members over streams, between clients and members in single letters,
+//! to the coordinator and back.
 //!
-//! A stream is as TCP is: nothing of it is lost or overtaken, anything may be late, and it may break, of which an end may hear
-//! much later or not at all. A link that is cut holds back what is sent over it.
+//! A stream is as TCP is: nothing of it is lost or overtaken, anything may be late, and it may
+//! break, of which an end may hear much later or not at all. A link that is cut holds back what is
+//! sent over it.
 
 use std::collections::BTreeMap;
 

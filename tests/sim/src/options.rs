@@ -1,4 +1,5 @@
-//! What may go wrong in a run. Drawn from the seed, so that some runs know only one kind of trouble, and some all.
+//! What may go wrong in a run. Drawn from the seed, so that some runs know only one kind of
+//! trouble, and some all.
 
 use std::time::Duration;
 
@@ -26,21 +27,27 @@ pub(crate) struct Options {
     pub(crate) lose_request: u64,
     pub(crate) repeat_request: u64,
     pub(crate) crash: u64,
-    /// How often whoever looks finds proof that a process which has ended has ended. After the chaos: always, if ever.
+    /// How often whoever looks finds proof that a process which has ended has ended. After the
+    /// chaos: always, if ever.
     pub(crate) proofs: u64,
-    /// Also the last one who holds what was acknowledged may crash: then somebody begins with nothing. Needs proofs, or
+    /// Also the last one who holds what was acknowledged may crash: then somebody begins with
+    /// nothing. Needs proofs, or
     pub(crate) lose_all: bool,
-    /// that members begin with nothing, too, where nobody has led for long, whatever is true of those who held something.
+    /// that members begin with nothing, too, where nobody has led for long, whatever is true of
+    /// those who held something.
     pub(crate) cold_after: bool,
-    /// How each member is bound as the primary then. `None`: it is not, and begins anew on proof only.
+    /// How each member is bound as the primary then. `None`: it is not, and begins anew on proof
+    /// only.
     pub(crate) bounds: Vec<Option<u64>>,
-    /// A member that lives is not seen for longer than that; and one that has claimed, and may wait, ends.
+    /// A member that lives is not seen for longer than that; and one that has claimed, and may
+    /// wait, ends.
     pub(crate) hide: u64,
     /// A client asks something else under a number that was answered.
     pub(crate) foreign: u64,
     /// All requests have the same hash.
     pub(crate) colliding: bool,
-    /// What each member was started with, of what belongs to the cluster: as usual, shorter, or longer.
+    /// What each member was started with, of what belongs to the cluster: as usual, shorter, or
+    /// longer.
     pub(crate) kinds: Vec<u64>,
     /// An operator has all members go by one of these from now on.
     pub(crate) change: u64,
@@ -66,12 +73,14 @@ pub(crate) struct Options {
     pub(crate) found_never: bool,
     /// The coordinator's answer is lost, before or after the swap has happened; or it comes late.
     pub(crate) coordinator_unsure: u64,
-    /// A process that is no member knocks: with the numbers of one, or with its own; and it answers where a member was that has ended.
+    /// A process that is no member knocks: with the numbers of one, or with its own; and it answers
+    /// where a member was that has ended.
     pub(crate) spoof: u64,
     /// Clocks run up to this many per mille faster or slower. The protocol allows for 25 each way.
     pub(crate) clock_rate: u64,
-    /// How each member's first clock runs, per mille of its second one: slewed, beyond what the protocol allows for, and further
-    /// than any kernel slews it, so that few runs show what follows.
+    /// How each member's first clock runs, per mille of its second one: slewed, beyond what the
+    /// protocol allows for, and further than any kernel slews it, so that few runs show what
+    /// follows.
     pub(crate) slews: Vec<u64>,
     /// A member that stands still is a host that is suspended.
     pub(crate) suspends: bool,
@@ -134,7 +143,8 @@ impl Options {
             _ => Some(700),
         };
         let bounds = (0..members).map(|_| bound()).collect();
-        // Where all may be lost, and then the record, a cluster would be founded again, and rightly.
+        // Where all may be lost, and then the record, a cluster would be founded again, and
+        // rightly.
         let lose_data = if lose_all || cold_after { 0 } else { [0, 0, 30, 100][aside.below(4) as usize] };
         let found_never = aside.below(2) == 0;
         let spoof = [0, 100, 100, 800][aside.below(4) as usize];

@@ -1,10 +1,12 @@
-//! A process that is no member. It speaks the members' protocol, knows all of their numbers and what they have said before, and none
-//! of their secrets.
+//! A process that is no member. It speaks the members' protocol, knows all of their numbers and
+//! what they have said before, and none of their secrets.
 //!
-//! It says hello to a primary as one of its peers, or as itself; where it is let in, it says that it holds everything. And where a
-//! member has ended it answers in its place: where it is believed, it says that what is not applied is to be dropped.
+//! It says hello to a primary as one of its peers, or as itself; where it is let in, it says that
+//! it holds everything. And where a member has ended it answers in its place: where it is believed,
+//! it says that what is not applied is to be dropped.
 //!
-//! Deliberately absent: changing what others say to each other. Against that only certificates help.
+//! Deliberately absent: changing what others say to each other. Against that only certificates
+//! help.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +29,8 @@ const STREAMS_MAX: usize = 32;
 pub(crate) struct Outsider {
     /// By stream: whom it talks to.
     open: BTreeMap<u64, usize>,
-    /// Streams that began with it in a member's place. Those that a member has begun end with that member.
+    /// Streams that began with it in a member's place. Those that a member has begun end with that
+    /// member.
     posed: BTreeSet<u64>,
     /// A proof that a member made, and what it said that it holds.
     overheard: Option<v1::Proof>,

@@ -1,4 +1,5 @@
-//! What clients ask, as a member runs it on its state, and what they are told: in a form that can be compared.
+//! What clients ask, as a member runs it on its state, and what they are told: in a form that can
+//! be compared.
 
 use metadata::{
     Address, Call, CallRefused, ItemId, Metadata, Now, Outcome, Pin, Place, Placement, PutEndItem, PutRevokeItem,

@@ -1,4 +1,5 @@
-//! Many seeds, on as many threads as there are: what all of them did, and the first one that breaks a promise.
+//! Many seeds, on as many threads as there are: what all of them did, and the first one that breaks
+//! a promise.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};

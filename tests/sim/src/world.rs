@@ -1,7 +1,9 @@
-//! A cluster, its clients, its network and its coordinator, one millisecond at a time. A run is a function of its seed.
+//! A cluster, its clients, its network and its coordinator, one millisecond at a time. A run is a
+//! function of its seed.
 //!
-//! First chaos, in which only safety is asked for; then the faults end, and within a bounded time there must be one primary with
-//! every member in its set, every client must be answered, and all states must be the same one.
+//! First chaos, in which only safety is asked for; then the faults end, and within a bounded time
+//! there must be one primary with every member in its set, every client must be answered, and all
+//! states must be the same one.
 
 use election::{Event, Incarnation, MemberId};
 
@@ -167,7 +169,8 @@ impl World {
             if ends && self.may_lose(at) {
                 self.crash(at);
             } else if ends && !self.cx.chaos && self.cx.coordinator.lost_since().is_some() {
-                // The last one that holds everything was told to end, and the record is lost: nothing can be made of that.
+                // The last one that holds everything was told to end, and the record is lost:
+                // nothing can be made of that.
                 self.cx.void = true;
             }
             if self.members[at].runs(now) {

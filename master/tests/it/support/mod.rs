@@ -1,5 +1,5 @@
-//! What the tests of this crate share: a node in this process, the binary as a process, and one way to make a call over
-//! either transport.
+//! What the tests of this crate share: a node in this process, the binary as a process, and one way
+//! to make a call over either transport.
 
 pub(crate) mod process;
 pub(crate) mod requests;

@@ -1,5 +1,6 @@
-//! Takes as many ports as its argument says (one without), prints them one per line, and holds them until its standard
-//! input ends: for scripts that start servers, and for the test of several processes.
+//! Takes as many ports as its argument says (one without), prints them one per line, and holds them
+//! until its standard input ends: for scripts that start servers, and for the test of several
+//! processes.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,5 @@
-//! What was acknowledged is in the log, and so in the state, of every later primary, and in what every later read sees.
+//! What was acknowledged is in the log, and so in the state, of every later primary, and in what
+//! every later read sees.
 //!
 //! Of what was acknowledged only the newest entry is kept: it stands for all before it.
 

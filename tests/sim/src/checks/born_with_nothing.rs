@@ -1,5 +1,6 @@
-//! Who begins a cluster's life anew, since all who held anything are lost, begins it with nothing; every later primary's log begins
-//! there. What a member held before would be stale: objects whose memory is somebody else's by now.
+//! Who begins a cluster's life anew, since all who held anything are lost, begins it with nothing;
+//! every later primary's log begins there. What a member held before would be stale: objects whose
+//! memory is somebody else's by now.
 
 use std::collections::BTreeMap;
 

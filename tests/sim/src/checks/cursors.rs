@@ -1,4 +1,5 @@
-//! `purged ≤ applied ≤ received`, `committed ≤ received`; and a primary's log still has what a peer of its set lacks.
+//! `purged ≤ applied ≤ received`, `committed ≤ received`; and a primary's log still has what a peer
+//! of its set lacks.
 
 use election::Incarnation;
 use oplog::{Position, Tail};

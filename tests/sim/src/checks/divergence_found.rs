@@ -1,5 +1,5 @@
-//! A standby that differs from its primary knows it as soon as it has come to the next digests in the log; one that does not differ
-//! raises no alarm.
+//! A standby that differs from its primary knows it as soon as it has come to the next digests in
+//! the log; one that does not differ raises no alarm.
 
 use election::Incarnation;
 use oplog::{Difference, Position};

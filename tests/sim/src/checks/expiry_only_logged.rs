@@ -1,5 +1,5 @@
-//! Expiry, eviction and all else that happens by itself is decided by the primary and logged: a standby's state does not move by its
-//! own clock.
+//! Expiry, eviction and all else that happens by itself is decided by the primary and logged: a
+//! standby's state does not move by its own clock.
 
 use election::Incarnation;
 use metadata::{Metadata, Now};

@@ -1,8 +1,8 @@
 //! No client expires for time in which its primary could not answer.
 //!
-//! Of each member that leads, the time in which it took calls and answered them is counted here once more, and where in that
-//! time each client was heard last. An expiry that comes earlier than a TTL after that counts time in which the client's signs
-//! of life were refused, or not read.
+//! Of each member that leads, the time in which it took calls and answered them is counted here
+//! once more, and where in that time each client was heard last. An expiry that comes earlier than
+//! a TTL after that counts time in which the client's signs of life were refused, or not read.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! A member of the in-sync set lacks no acknowledged entry: it was received there before it was acknowledged.
+//! A member of the in-sync set lacks no acknowledged entry: it was received there before it was
+//! acknowledged.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! What must hold in every run: a file for each invariant, checked when it could first be broken.
 //!
-//! A violation ends the run with `name of the file: what was seen`. The deliberate bugs in `bites/` are each caught by such a name.
+//! A violation ends the run with `name of the file: what was seen`. The deliberate bugs in `bites/`
+//! are each caught by such a name.
 
 pub(crate) mod acknowledged_survives;
 pub(crate) mod applied_in_order;
@@ -54,8 +55,9 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// A member is about to lead `epoch`. True: its life began with nothing, and this is the first that is seen of it. Until now
-    /// a primary of the life before may have answered; from here on what it acknowledged counts no more.
+    /// A member is about to lead `epoch`. True: its life began with nothing, and this is the first
+    /// that is seen of it. Until now a primary of the life before may have answered; from here on
+    /// what it acknowledged counts no more.
     pub(crate) fn begins(&mut self, epoch: u64) -> bool {
         let is_new = self.births.is_new_life(epoch);
         if is_new {

@@ -1,5 +1,5 @@
-//! Epoch, committed and applied of a member never go back. A position goes on with its epoch: a member that drops what was never
-//! committed has gone on to a later one.
+//! Epoch, committed and applied of a member never go back. A position goes on with its epoch: a
+//! member that drops what was never committed has gone on to a later one.
 
 use std::collections::BTreeMap;
 

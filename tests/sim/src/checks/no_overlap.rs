@@ -29,7 +29,8 @@ pub(crate) struct Promises {
     pub(crate) in_place: u64,
 }
 
-/// How long a writer may write, from when it asked at the earliest. A reader was told how long it may read.
+/// How long a writer may write, from when it asked at the earliest. A reader was told how long it
+/// may read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) now: u64,

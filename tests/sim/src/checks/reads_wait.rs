@@ -1,5 +1,6 @@
 //! A read that does not find what was removed waits until the removal is committed: a failover may
-//! take it back (P4). So it is also where the tenant has gone since, or was made anew under its name.
+//! take it back (P4). So it is also where the tenant has gone since, or was made anew under its
+//! name.
 
 use election::Incarnation;
 use metadata::Metadata;

@@ -1,4 +1,5 @@
-//! A client: one call at a time, or a few, by the SDK's own rules for what an attempt's end means and where the next one goes.
+//! A client: one call at a time, or a few, by the SDK's own rules for what an attempt's end means
+//! and where the next one goes.
 
 mod work;
 
@@ -114,7 +115,8 @@ impl Client {
             cx.history.may_have_parts((self.id, number), parts_max);
             cx.tally.large += 1;
         }
-        // A number that was answered is asked about again: the client does not have it, for all that the primary is to know.
+        // A number that was answered is asked about again: the client does not have it, for all
+        // that the primary is to know.
         let under_way = self.calls.iter().map(|call| call.request.number).filter(|number| *number > 0);
         let answered_below = under_way.chain([number]).min().unwrap_or(number);
         // Two clients on each.

@@ -1,7 +1,7 @@
-//! What a client wants next: puts that are ended, revoked, replaced or left alone; removals, pins, lookups; tasks, created for
-//! others and fetched; signs of life, and all of its segment told anew when it is not known. In some
-//! runs puts in tenants of their own, of which there may be fewer than names: what was put there is
-//! removed soon, and its tenant deleted.
+//! What a client wants next: puts that are ended, revoked, replaced or left alone; removals, pins,
+//! lookups; tasks, created for others and fetched; signs of life, and all of its segment told anew
+//! when it is not known. In some runs puts in tenants of their own, of which there may be fewer
+//! than names: what was put there is removed soon, and its tenant deleted.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,5 @@
-//! The two clocks of a member's host, as the world turns them, and the time that the member makes of them.
+//! The two clocks of a member's host, as the world turns them, and the time that the member makes
+//! of them.
 
 use election::{Moment, TwoClocks};
 

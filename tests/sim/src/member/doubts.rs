@@ -17,7 +17,8 @@ use crate::checks::{applied_in_order, divergence_found, equal_digest};
 use crate::cx::Cx;
 use crate::net::{Body, End};
 
-/// What a DIGEST entry showed: where, how, and whether this state is truly another one than the primary's.
+/// What a DIGEST entry showed: where, how, and whether this state is truly another one than the
+/// primary's.
 type Comparison = (Position, Difference, bool);
 
 fn on_applied<'a>(

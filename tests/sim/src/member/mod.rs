@@ -1,5 +1,5 @@
-//! A member: the production's `member`, carried by a shell that has one thread, and a clock that the
-//! world turns.
+//! A member: the production's `member`, carried by a shell that has one thread, and a clock that
+//! the world turns.
 //!
 //! | file | carries |
 //! |---|---|
@@ -10,8 +10,8 @@
 //! | `doubts` | applying, samples, a repair |
 //! | `serve` | calls, and what a primary does by itself |
 //!
-//! Nothing is decided here but when this shell gets to do what it is told: how long it takes to hear
-//! of a role, and how much it sends and applies in a millisecond.
+//! Nothing is decided here but when this shell gets to do what it is told: how long it takes to
+//! hear of a role, and how much it sends and applies in a millisecond.
 
 mod carry;
 mod clocks;
@@ -81,7 +81,8 @@ pub(crate) struct Member {
 
 /// What a late tick brings beyond this is a stall, and left out.
 pub(crate) const TTL_STEP_MS_MAX: u64 = 100;
-/// How often a member looks who is here, and how soon again where one was not. Much shorter than in the master, as all is here.
+/// How often a member looks who is here, and how soon again where one was not. Much shorter than in
+/// the master, as all is here.
 const ROLL_EVERY_MS: u64 = 500;
 const LOOK_PAUSE_MS: u64 = 20;
 const FORGET_AFTER_MS: u64 = 1_000;

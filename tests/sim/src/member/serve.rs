@@ -1,4 +1,5 @@
-//! Calls: taken, run, and answered once what they rest on is committed and the gate says so. And what a primary does by itself.
+//! Calls: taken, run, and answered once what they rest on is committed and the gate says so. And
+//! what a primary does by itself.
 
 use std::sync::Arc;
 
@@ -69,7 +70,8 @@ impl Member {
     pub(super) fn could_read_as_standby(&mut self, cx: &mut Cx) {
         let (Some(Life::Follows(standby)), Some(known)) = (&self.life, cx.coordinator.record()) else { return };
         let applied = standby.state().applied();
-        // Beside a life that has begun anew with nothing, one that knows nothing of it tells what is lost.
+        // Beside a life that has begun anew with nothing, one that knows nothing of it tells what
+        // is lost.
         if self.tainted || known.record.born > applied.epoch {
             return;
         }
@@ -117,7 +119,8 @@ impl Member {
         let at = at.expect("what it rests on is in the log");
         self.acts(cx, epoch);
         cx.checks.acknowledged.acknowledge(&cx.history, self.me, end, at);
-        // Beside a life that has begun anew with nothing the old primary may answer a little longer, until somebody leads it.
+        // Beside a life that has begun anew with nothing the old primary may answer a little
+        // longer, until somebody leads it.
         if let Some(known) = cx.coordinator.record().filter(|known| known.record.born <= epoch) {
             cx.checks.held.acknowledged(&cx.history, &known.record, at);
         }

@@ -1,7 +1,7 @@
 //! SplitMix64: the same throws for the same seed, everywhere.
 //!
-//! Deliberately absent: promises about a whole run. Which client comes first is up to the scheduler; what each one
-//! wants to do, in which order, is not.
+//! Deliberately absent: promises about a whole run. Which client comes first is up to the
+//! scheduler; what each one wants to do, in which order, is not.
 
 #[derive(Debug)]
 pub(crate) struct Dice(u64);

@@ -1,5 +1,5 @@
-//! Members without a network: one that is fed from the node's tail from the first entry on, and one that joins in the
-//! middle, from images that are captured while everybody writes.
+//! Members without a network: one that is fed from the node's tail from the first entry on, and one
+//! that joins in the middle, from images that are captured while everybody writes.
 //!
 //! Invariant: at the end each of them has the node's digest, by the log alone.
 
@@ -65,7 +65,8 @@ fn catch_up(node: &Node, state: &Metadata) {
     }
 }
 
-/// A full sync while the node is at work. The tail is large enough to hold the log since the oldest image.
+/// A full sync while the node is at work. The tail is large enough to hold the log since the oldest
+/// image.
 pub(crate) fn join_now(node: &Node) -> Metadata {
     let state = node.state();
     let mut rebuild = state.rebuild();

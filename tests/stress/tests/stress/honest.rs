@@ -1,5 +1,5 @@
-//! Clients as they should be: over the SDK, with segments of their own, doing a bit of everything. Some leave in good
-//! order, some just vanish.
+//! Clients as they should be: over the SDK, with segments of their own, doing a bit of everything.
+//! Some leave in good order, some just vanish.
 //!
 //! Invariant: one life is a connect, a mount, and so many steps drawn from the client's own dice.
 

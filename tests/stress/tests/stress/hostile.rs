@@ -1,7 +1,9 @@
-//! Clients that send what nobody should: spoiled requests of every kind, under each other's names, one by one and over
-//! sessions; messages that are cut, garbled or far too large; streams that break off in the middle.
+//! Clients that send what nobody should: spoiled requests of every kind, under each other's names,
+//! one by one and over sessions; messages that are cut, garbled or far too large; streams that
+//! break off in the middle.
 //!
-//! Invariant: whatever they send is answered, or refused with a reason, and the connection lives on.
+//! Invariant: whatever they send is answered, or refused with a reason, and the connection lives
+//! on.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -135,8 +137,8 @@ impl Hostile {
         assert!(answered.iter().all(|answered| *answered), "a session ended before all its requests were answered");
     }
 
-    /// Requests are on their way, and nobody waits for the answers any more; or it ends with something that is no
-    /// request.
+    /// Requests are on their way, and nobody waits for the answers any more; or it ends with
+    /// something that is no request.
     async fn cut_session(&mut self, client: &mut RawClient, tally: &mut Tally) {
         const KIND: &str = "(cut session)";
         tally.called(KIND);

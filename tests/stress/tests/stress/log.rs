@@ -14,7 +14,8 @@ use tracing_subscriber::registry;
 const EXPECTED: &[&str] = &[
     // On a machine that others use too, this process may stand still for a while.
     "this process stood still",
-    // Among the random frames that `noise` sends is one like this now and then; h2 says so and goes on.
+    // Among the random frames that `noise` sends is one like this now and then; h2 says so and goes
+    // on.
     "recv PING ack that we never sent",
 ];
 

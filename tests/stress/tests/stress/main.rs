@@ -1,11 +1,14 @@
-//! Sixty-four clients, honest and hostile, call one node at once for a minute and leave. Then it must be as if nobody
-//! had been there: nothing panicked, nothing was logged that a person must look at, no lock was held for long, the log
-//! gives the same state elsewhere, all space is free, and the memory is back.
+//! Sixty-four clients, honest and hostile, call one node at once for a minute and leave. Then it
+//! must be as if nobody had been there: nothing panicked, nothing was logged that a person must
+//! look at, no lock was held for long, the log gives the same state elsewhere, all space is free,
+//! and the memory is back.
 //!
-//! `STRESS_SECONDS` says how long (60), `STRESS_SEED` what the clients want to do; a run prints its seed. Without one
-//! all runs want the same, so a red one after a green one is about what has changed; `STRESS_SEED=$RANDOM` looks further.
+//! `STRESS_SECONDS` says how long (60), `STRESS_SEED` what the clients want to do; a run prints its
+//! seed. Without one all runs want the same, so a red one after a green one is about what has
+//! changed; `STRESS_SEED=$RANDOM` looks further.
 //!
-//! Deliberately absent: answers that are looked at one by one. What a call means is the property tests' affair.
+//! Deliberately absent: answers that are looked at one by one. What a call means is the property
+//! tests' affair.
 
 mod dice;
 mod follower;
@@ -48,7 +51,8 @@ pub(crate) const COMMON_SEGMENT: &str = "common";
 const COMMON_BYTES: u64 = 8 << 20;
 
 const LOCK_HELD_MAX: Duration = Duration::from_millis(10);
-/// What may stay: numbers of clients that are gone, tenants, tables that have grown, all of them bounded.
+/// What may stay: numbers of clients that are gone, tenants, tables that have grown, all of them
+/// bounded.
 const HEAP_LEFT_MAX: usize = 4 << 20;
 /// Beyond the time of the load.
 const HANGS_AFTER: Duration = Duration::from_secs(150);
@@ -79,7 +83,8 @@ fn sixty_four_clients_leave_nothing_behind() {
     assert!(lines.is_empty(), "unexpected lines in the log (seed {seed}):\n{}", lines.join("\n"));
 }
 
-/// Ends this process if the result is not dropped in time: whoever waits for a lock that never comes free can't be told.
+/// Ends this process if the result is not dropped in time: whoever waits for a lock that never
+/// comes free can't be told.
 fn watch(at_most: Duration) -> mpsc::SyncSender<()> {
     let (watched, ended) = mpsc::sync_channel(1);
     std::thread::spawn(move || {

@@ -1,7 +1,8 @@
-//! Whoever speaks to the port without speaking gRPC: random bytes, half of an HTTP/2 handshake, requests of another
-//! century, connections that are reset while something is under way.
+//! Whoever speaks to the port without speaking gRPC: random bytes, half of an HTTP/2 handshake,
+//! requests of another century, connections that are reset while something is under way.
 //!
-//! Deliberately absent: expectations. The node may close the connection when it likes; it may not fall over.
+//! Deliberately absent: expectations. The node may close the connection when it likes; it may not
+//! fall over.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

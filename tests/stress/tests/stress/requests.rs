@@ -1,4 +1,5 @@
-//! Requests as no SDK makes them: of every kind, mostly sensible, each field of which may be spoiled.
+//! Requests as no SDK makes them: of every kind, mostly sensible, each field of which may be
+//! spoiled.
 //!
 //! Deliberately absent: what becomes of them. Much of it is refused, some of it is done.
 

@@ -1,5 +1,6 @@
-//! The node under load: in this process, on threads of its own, with times and bounds so short and small that a minute
-//! meets them all, and with locks measured in CPU time, since others work on this machine too.
+//! The node under load: in this process, on threads of its own, with times and bounds so short and
+//! small that a minute meets them all, and with locks measured in CPU time, since others work on
+//! this machine too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

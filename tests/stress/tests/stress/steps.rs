@@ -1,7 +1,7 @@
 //! The single things that an honest client does.
 //!
-//! Deliberately absent: a model of what should come back. The property tests of the state have one; here it is enough
-//! that every answer has a reason.
+//! Deliberately absent: a model of what should come back. The property tests of the state have one;
+//! here it is enough that every answer has a reason.
 
 use std::time::Duration;
 

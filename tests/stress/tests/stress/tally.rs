@@ -1,7 +1,7 @@
 //! What was called, how often, and what came of it.
 //!
-//! Invariant: a refusal that no caller could have caused, or that has no reason, stops its client at once, with the
-//! call that it was the answer to.
+//! Invariant: a refusal that no caller could have caused, or that has no reason, stops its client
+//! at once, with the call that it was the answer to.
 
 use std::collections::BTreeMap;
 use std::fmt;
