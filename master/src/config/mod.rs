@@ -1,8 +1,8 @@
-//! What can be set: a struct per component, each setting with its unit in its name and its default
-//! beside it.
+//! All settings: a struct for each component, each setting with its unit in its name and its
+//! default beside it.
 //!
-//! Values come from the file named by `--config`, then from `UNDERSTUDY_*` variables, then from
-//! flags; the later one wins. `load` reads them, `validate` refuses what does not fit together and
+//! Values come from the file of `--config`, then from `UNDERSTUDY_*` variables, then from flags; a
+//! later source wins. `load` reads them, `validate` refuses values that do not fit together and
 //! names the rule, `pages` writes the reference page and the sample file.
 //!
 //! Invariant: a [`Config`] that came from [`Flags::load`] is valid.
@@ -26,7 +26,7 @@ pub(crate) use load::{CoordinatorFlags, read_password, refuse_secrets};
 pub use pages::{page_markdown, sample_toml};
 pub(crate) use validate::check_name;
 
-/// How the segments of a put are chosen, after those that the caller prefers.
+/// How the segments of a put are chosen, after those that the client prefers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementStrategy {
@@ -34,7 +34,7 @@ pub enum PlacementStrategy {
     FreeRatioFirst,
 }
 
-/// What the log looks like.
+/// The format of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
@@ -131,7 +131,7 @@ component! {
     }
 }
 
-/// What becomes of a cluster of which every member that held anything is lost.
+/// What happens to a cluster once every member that held anything is lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum UncleanStart {
@@ -141,14 +141,14 @@ pub enum UncleanStart {
     Cold,
 }
 
-/// A directory's members look at it several times within this, whether they can be seen.
+/// Members of a directory check several times within this whether they can be seen.
 const FILE_SEEN_AGAIN_MS: u64 = 500;
 
-/// Whether a member may make the first record of a cluster.
+/// Whether a member may found a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum FoundCluster {
-    /// Where no member that is present holds anything.
+    /// If no present member holds anything.
     Auto,
     /// Not this member.
     Never,
@@ -396,7 +396,7 @@ pub struct Config {
 }
 
 impl AdminHttp {
-    /// `None`: nothing is served, or what is set is no address; `validate` refuses that.
+    /// `None`: nothing is served, or the value is no address, which `validate` refuses.
     pub fn address(&self) -> Option<SocketAddr> {
         self.admin_listen.parse().ok()
     }
@@ -408,8 +408,7 @@ impl Cluster {
         !self.coordinator.is_empty()
     }
 
-    /// How long the coordinator may go on to see a member that has ended without a word. `None`: it
-    /// knows at once.
+    /// How long the coordinator may still show a member that has ended. `None`: it knows at once.
     pub(crate) fn lease_outlives_process(&self) -> Option<std::time::Duration> {
         self.coordinator.starts_with("etcd:").then(|| std::time::Duration::from_secs(self.etcd_lease_ttl_s))
     }
@@ -452,7 +451,7 @@ impl Cluster {
 }
 
 impl Config {
-    /// For a member whose state has so many shards.
+    /// For a member whose state has this many shards.
     pub(crate) fn to_member(&self, shards: u32) -> member::Settings {
         let (cluster, verification) = (&self.cluster, &self.verification);
         member::Settings {
@@ -482,7 +481,7 @@ impl TailSettings {
 }
 
 impl StateSettings {
-    /// But for the seed, where none is set, and the clock.
+    /// Except the seed, if none is set, and the clock.
     pub(crate) fn to_metadata(&self) -> metadata::Config {
         metadata::Config {
             strategy: match self.placement_strategy {

@@ -1,5 +1,5 @@
-//! Rule: what is not the next entry, or is not understood, is refused by its name, and nothing has
-//! changed then.
+//! Rule: an entry that is not the next one, or is not understood, is refused with the right error,
+//! and nothing has changed afterwards.
 
 use bytes::Bytes;
 
@@ -45,7 +45,7 @@ fn check_understanding<S: ReplicatedState>(course: &Course<'_, S>, state: &S, he
     expect(course, state, held, "an entry with an unknown op", &unknown, &refusal);
 }
 
-/// Every op of every domain but those that are known, the engine's like any other.
+/// Every op of every domain except the known ones; the engine's ops are treated like any others.
 fn check_all_unknown<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
     let (next, at) = (&course.history[held], course.position(held));
     for domain in (0..=u8::MAX).map(DomainId) {
@@ -64,7 +64,7 @@ fn check_all_unknown<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held
     course.compare(state, held, "a state that has refused all unknown ops and domains");
 }
 
-/// Not for the engine's own entries: a state need not look into those.
+/// Except the engine's own entries, whose payloads a state need not read.
 fn check_payloads<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
     let next = &course.history[held];
     if next.domain == DomainId::ENGINE || next.payload.is_empty() {

@@ -1,6 +1,6 @@
 //! Throughput and latency over time, with the faults, as SVG.
 //!
-//! Deliberately absent: a library for it. Two curves, their axes and some bars are less than one.
+//! Deliberately absent: a library. Two curves, their axes and some bars need less code than one.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const THROUGHPUT: (f64, f64) = (50.0, 190.0);
 const LATENCY: (f64, f64) = (275.0, 190.0);
 const FAULTS: (f64, f64) = (495.0, 112.0);
 const HEIGHT: f64 = 650.0;
-/// Of the latency axis, in µs.
+/// The lower end of the latency axis, in µs.
 const FASTEST_US: f64 = 100.0;
 const SLOWEST_US: f64 = 1e7;
 const LINES_MAX: f64 = 12.0;
@@ -76,7 +76,7 @@ pub(crate) fn draw(story: &Story) -> String {
     svg
 }
 
-/// Through all panels: they are what one looks for.
+/// Through all panels, since a reader looks for them first.
 fn kills(svg: &mut String, story: &Story, axis: &Axis) {
     for fault in story.faults.iter().filter(|fault| fault.kind == Kind::Kill) {
         let x = axis.x(fault.from.as_secs_f64());
@@ -119,7 +119,7 @@ fn throughput(svg: &mut String, story: &Story, axis: &Axis) {
         gridline(svg, y(value), &format!("{value:.0}"));
         value += step;
     }
-    // The last second is not a whole one.
+    // The last second is not complete.
     let whole = points.iter().take(points.len().saturating_sub(1));
     let at = |(second, point): (usize, &crate::series::Point)| {
         (axis.x(second as f64 + 0.5), y(f64::from(point.acknowledged)))

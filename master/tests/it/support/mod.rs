@@ -46,7 +46,7 @@ pub(crate) async fn start_with(rule: CommitRule, set: impl FnOnce(&mut Config)) 
 }
 
 impl Running {
-    /// Asks for the stop; `done` is over when it is.
+    /// Asks for the stop. The handle ends when it is done.
     pub(crate) fn stop(self) -> JoinHandle<()> {
         drop(self.stop);
         self.served
