@@ -1,6 +1,6 @@
 //! Tests of finding the processes below this one.
 //!
-//! Absent on purpose: ending them, which would end the children of tests beside this one too;
+//! Absent on purpose: ending them, which would also end the children of concurrent tests.
 //! `tests/x.rs` does that with a process of its own.
 #![allow(clippy::unwrap_used, reason = "tests")]
 

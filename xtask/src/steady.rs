@@ -1,12 +1,12 @@
-//! `./x steady`: the failover and the simulator suite again and again. A test that fails once in
-//! twenty runs hides a bug.
+//! `./x steady`: runs the failover and the simulator suite again and again. A test that fails once
+//! in twenty runs hides a bug.
 //!
 //! Invariants:
-//! - After a run that fails none is begun, and nothing is tried again.
-//! - The report tells every run, also the one that failed, and is whole after each.
+//! - After a failed run no other one begins, and nothing is retried.
+//! - The report has every run, including a failed one, and is complete after each.
 //!
-//! Absent on purpose: what the tests print. It is in a file for each run, and members' logs of a
-//! failure are kept.
+//! Absent on purpose: the output of the tests. Each run has a file with it, and members' logs are
+//! kept after a failure.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -21,15 +21,15 @@ use crate::test::{Scope, test_command};
 use crate::tools::{self, ETCD, ETCDCTL, NEXTEST};
 use crate::{children, repo, steps};
 
-/// Where the output of each run goes.
+/// The output of each run goes here.
 const OUTPUT: &str = "target/steady";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// So many runs in a row.
+    /// The number of runs in a row.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
-    /// So many of them beside each other, so that they disturb each other.
+    /// How many of them run at the same time, so that they disturb each other.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     at_once: u32,
     /// Write the report here.
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     tools::ensure_here(&[ETCD, ETCDCTL], &[], args.yes)?;
     let commit = commit();
     let suites = || test_command(Scope::Suites, &[], NEXTEST.is_here(), repo::is_ci());
-    // What is built is no part of a run.
+    // Building is not part of a run.
     let mut build = suites();
     build.arg("--no-run");
     ensure!(children::run(&mut build)?.success(), "the build failed: `{}`", repo::as_typed(&build));
