@@ -98,7 +98,8 @@ fn reads_miss_nothing(rules: &Rules, state: &State) -> bool {
 }
 
 fn primary_holds_acked(_: &Rules, state: &State) -> bool {
-    let leads = |member: &&MemberState| member.leading.as_ref().is_some_and(|leading| leading.epoch == state.newest().epoch);
+    let leads =
+        |member: &&MemberState| member.leading.as_ref().is_some_and(|leading| leading.epoch == state.newest().epoch);
     state.members.iter().filter(leads).all(|member| member.log.starts_with(state.acked))
 }
 
