@@ -1,7 +1,7 @@
-//! How far a standby lags while puts come in batches at a steady rate.
+//! How far a standby lags behind puts that come in batches at a steady rate.
 //!
-//! Lag is what the primary says of its peer: for how long that has lacked something, at most. So it is never too low, and counts
-//! the way back of the receipt.
+//! The lag is what the primary says of its peer: for how long at most it has lacked an entry. So it
+//! is never too low, and includes the way back of the receipt.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
         let members = cluster.into_iter().flat_map(|cluster| cluster.members);
         for peer in members.filter(|member| member.role == "standby") {
             looks += 1;
-            // Without a figure nothing fresh was known: those looks show in the counts.
+            // Without a value nothing recent was known. Such looks show in the counts.
             peer.lag.into_iter().try_for_each(|lag| lag_ms.record(lag.as_millis() as u64))?;
             peer.lag_ops.into_iter().try_for_each(|ops| lag_ops.record(ops))?;
         }
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     }
     let calls = writer.take();
     writer.stop().await?;
-    ensure!(!lag_ms.is_empty(), "the primary never knew how far its standby is");
+    ensure!(!lag_ms.is_empty(), "the primary never knew how far behind its standby is");
     let per_s = calls.len() as f64 * 50.0 / lasting.as_secs_f64();
     println!("{per_s:.0} puts/s (start + end) in batches of 50");
     print("their calls", &calls);

@@ -14,7 +14,7 @@ pub(crate) fn key(prefix: &str, at: usize) -> String {
     format!("{prefix:_<20}{at:020}")
 }
 
-/// The numbers below `count` in an order that no cache likes, the same in every run.
+/// The numbers below `count` in an order that defeats caches, the same in every run.
 pub(crate) fn shuffled(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     let mut rng = Rng::new(0);
@@ -30,14 +30,14 @@ pub(crate) async fn connect(address: &str, transport: Transport) -> Result<Clien
     Ok(Client::connect(options).await?)
 }
 
-/// Offers space for so many objects.
+/// Offers space for this many objects.
 pub(crate) async fn mount(client: &Client, name: &str, objects: usize) -> Result<()> {
     let bytes = objects as u64 * OBJECT_BYTES * 5 / 4 + (1 << 20);
     client.mount_segment(&Segment::memory(name, 1 << 40, bytes, "127.0.0.1:1")).await?;
     Ok(())
 }
 
-/// All of `calls`, at most `width` at a time.
+/// Runs all of `calls`, at most `width` at a time.
 pub(crate) async fn run_all<F: Future<Output = Result<()>>>(
     width: usize,
     calls: impl Iterator<Item = F>,

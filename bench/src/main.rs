@@ -1,5 +1,5 @@
-//! Benchmarks of Understudy. Each prints CPU time per operation, since wall time on a shared machine says little;
-//! docs/benchmarks.md holds the figures and the commands that give them again.
+//! Benchmarks of Understudy. Each prints CPU time per operation, since wall time on a shared
+//! machine says little. docs/benchmarks.md has the figures, and the commands that reproduce them.
 
 mod lag;
 mod load;
@@ -11,7 +11,7 @@ mod process;
 mod promotion;
 mod server;
 mod state;
-mod verify;
+mod verification_cost;
 
 use clap::{Parser, Subcommand};
 
@@ -28,19 +28,19 @@ struct Args {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// The state alone, in this process: no network, no encoding.
+    /// The state alone, in this process, without network and encoding.
     State(state::Args),
-    /// A real server: CPU of its process per call, alone, over a session and in batches.
+    /// A real server: CPU time of its process per call, alone, over a session and in batches.
     Server(server::Args),
-    /// A pair: what a standby costs, a full sync while writes go on, a kill.
+    /// A pair: the cost of a standby, a full sync under writes, a kill.
     Pair(pair::Args),
     /// A pair: how far the standby lags behind puts at a steady rate.
     Lag(lag::Args),
-    /// A pair that is killed again and again, with few objects and with many.
+    /// A pair whose primary is killed again and again, with few objects and with many.
     Promotion(promotion::Args),
-    /// Two pairs, one with verification and one without: what it costs.
-    Verify(verify::Args),
-    /// What a client that calls at a steady rate feels while bulk work goes on beside it.
+    /// The cost of verification: two pairs, one with it and one without.
+    Verify(verification_cost::Args),
+    /// What a client that calls at a steady rate notices of bulk work.
     Polite(polite::Args),
 }
 
@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<()> {
         What::Pair(args) => runtime()?.block_on(pair::run(&args)),
         What::Lag(args) => runtime()?.block_on(lag::run(&args)),
         What::Promotion(args) => runtime()?.block_on(promotion::run(&args)),
-        What::Verify(args) => runtime()?.block_on(verify::run(&args)),
+        What::Verify(args) => runtime()?.block_on(verification_cost::run(&args)),
         What::Polite(args) => runtime()?.block_on(polite::run(&args)),
     }
 }

@@ -27,7 +27,7 @@ impl Process {
         self.cpu_ns_where(|_| true)
     }
 
-    /// Of its threads of that name.
+    /// The same for its threads of that name.
     pub(crate) fn cpu_ns_of(self, thread: &str) -> Result<u64> {
         self.cpu_ns_where(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == thread))
     }
@@ -54,7 +54,7 @@ impl Process {
     }
 }
 
-/// Runs `work` and prints what one of its `operations` cost.
+/// Runs `work` and prints the cost of one of its `operations`.
 pub(crate) fn report(name: &str, process: Process, operations: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let (cpu, wall) = (process.cpu_ns()?, std::time::Instant::now());
     work()?;
@@ -65,8 +65,9 @@ pub(crate) fn report(name: &str, process: Process, operations: u64, work: impl F
     Ok(())
 }
 
-/// Memory that this machine's host gives out for the first time costs whoever touches it a few µs more per page. Whoever comes
-/// next finds so many bytes that were in use just before, whoever had to pay for them.
+/// Touches this much memory and gives it back. Memory that the host of this machine hands out for
+/// the first time costs a few µs more per page; after this call it has been in use just before,
+/// whichever process is measured next.
 pub(crate) fn warm_memory(bytes: usize) -> Result<()> {
     let mut file = File::from(memfd_create("warm", MemfdFlags::CLOEXEC)?);
     let piece = vec![1; 1 << 20];

@@ -15,7 +15,7 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// `extra`: further arguments of each.
+    /// `extra`: further arguments of each member.
     pub(crate) fn new(extra: &[String]) -> Result<Members> {
         let coordinator = tempfile::tempdir().context("no place for the coordinator's directory")?;
         Ok(Members { coordinator, extra: extra.to_vec() })
@@ -24,7 +24,7 @@ impl Members {
     pub(crate) fn start(&self, name: &str) -> Result<Server> {
         let coordinator = format!("file:{}", self.coordinator.path().display());
         let mut arguments = vec!["--coordinator".to_owned(), coordinator, "--node-name".to_owned(), name.to_owned()];
-        // Too little log for a million objects: so a new member needs a full sync.
+        // Too little log for a million objects, so that a new member needs a full sync.
         arguments.extend(["--tail-bytes".to_owned(), "33554544".to_owned()]);
         arguments.extend(self.extra.iter().cloned());
         Server::start(&arguments)

@@ -1,4 +1,5 @@
-//! A pair of real processes: what a standby costs the primary, how long a full sync takes while writes go on, and a kill.
+//! A pair of real processes: what a standby costs the primary, how long a full sync takes under
+//! writes, and a kill.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,38 +15,38 @@ use crate::members::{Members, both_in_sync, wait_for};
 use crate::process::{Server, apart};
 use crate::server::put_many;
 
-/// The thread of a member that sends to its peers, and takes their receipts.
+/// The thread of a member that sends to its peers and takes their receipts.
 const PEERS: &str = "understudy-pair";
-/// Objects that the writer puts in one call while it keeps its rate.
+/// Objects per call of the writer while it keeps its rate.
 const WRITER_BATCH: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(300);
-/// More than a server takes for an object, and for tables that grow meanwhile.
+/// More than a server needs for an object, and for tables that grow meanwhile.
 const MEMORY_PER_OBJECT: usize = 512;
 const MEMORY_PER_PHASE: usize = 256 << 20;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Objects that are there when the standby comes.
+    /// Objects that exist when the standby comes.
     #[arg(long, default_value_t = 1_000_000)]
     objects: usize,
     /// Objects put per second meanwhile.
     #[arg(long, default_value_t = 5000)]
     writes_per_s: usize,
-    /// The first primary has this CPU for itself, and all else the others: what it costs is then its own work, not that it
-    /// shares caches with its standby and its clients.
+    /// Gives the first primary this CPU for itself, and all other processes the rest. Then only its
+    /// own work counts, and not that it shares caches with its standby and its clients.
     #[arg(long)]
     primary_cpu: Option<usize>,
-    /// Objects of one call where costs are compared.
+    /// Objects per call when costs are compared.
     #[arg(long, default_value_t = 500)]
     batch: usize,
-    /// Such calls in flight at a time.
+    /// Calls in flight when costs are compared.
     #[arg(long, default_value_t = 4)]
     width: usize,
-    /// Such calls come one by one, not over a session.
+    /// Make unary calls when costs are compared, not a session.
     #[arg(long)]
     unary: bool,
-    /// Puts per second where costs are compared: as many with a standby as alone, though it shares a CPU with the client. 0: as
-    /// fast as it goes.
+    /// Puts per second when costs are compared, so that there are as many with a standby as alone,
+    /// though it shares a CPU with the client. 0: no limit.
     #[arg(long, default_value_t = 0)]
     rate: usize,
     /// How often the primary's costs with a standby and alone are compared, in turn.
@@ -70,7 +71,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let compared = args.objects / 4;
     let way = if args.unary { "calls of their own" } else { "a session" };
     println!("from here on puts come over {way}: {} in a call, {} calls in flight", args.batch, args.width);
-    // What is compared with a standby must find as many objects there: their number alone makes caches miss.
+    // Both sides must find as many objects: their number alone causes cache misses.
     costs.print(&caller, "alone, on top of those", compared, "alone").await?;
 
     let writer = Writer::start(connect(&first.address(), Transport::Session).await?, args.writes_per_s, "writer").await;
@@ -92,14 +93,14 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     for round in 0..args.rounds {
         costs.print(&caller, "with a standby", compared, &format!("with{round}")).await?;
         ensure_same(&first, &second).await?;
-        // That more objects are there has a price too, and the standby does not pay it.
+        // More objects cost more, too, and that is not the standby's cost.
         second.kill();
         wait_for(&client, "a primary without its standby", |cluster| !both_in_sync(cluster)).await?;
         costs.print(&caller, "alone again", compared, &format!("again{round}")).await?;
         let began = Instant::now();
         second = members.start("b")?;
         wait_for(&client, "a standby in sync", both_in_sync).await?;
-        // The kernel, and the host below it, had given out as much before.
+        // The kernel, and the host below it, had handed out this memory before.
         println!("full sync again, in memory that was in use before: {:?}", began.elapsed());
     }
     takeover(first, &second).await
@@ -143,7 +144,7 @@ impl Costs<'_> {
     }
 }
 
-/// Both stand at the same seq with the same digest, once nothing is written any more.
+/// Both must have the same digest at the same seq, once all writes have ended.
 async fn ensure_same(first: &Server, second: &Server) -> Result<()> {
     let (first, second) =
         (connect(&first.address(), Transport::Unary).await?, connect(&second.address(), Transport::Unary).await?);
@@ -172,7 +173,7 @@ async fn takeover(first: Server, second: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Puts at a steady rate, and notes how long each call takes.
+/// Puts at a steady rate, and records how long each call takes.
 pub(crate) struct Writer {
     latencies: Arc<parking_lot::Mutex<Histogram<u64>>>,
     stop: Arc<AtomicBool>,
@@ -202,7 +203,7 @@ impl Writer {
         Writer { latencies, stop, task }
     }
 
-    /// What was noted since the last time.
+    /// What was recorded since the last time.
     pub(crate) fn take(&self) -> Histogram<u64> {
         let mut latencies = self.latencies.lock();
         let taken = latencies.clone();

@@ -1,4 +1,4 @@
-//! A server process of our own, started for a benchmark and ended with it.
+//! A server process that is started for a benchmark and ends with it.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use test_ports::{Port, free_port};
 
 use crate::measure::Process;
 
-/// Ends with the value.
+/// Ends when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -59,9 +59,9 @@ impl Server {
 }
 
 impl Server {
-    /// As a machine that loses its power would end it.
+    /// Like a power failure.
     pub(crate) fn kill(mut self) {
-        // It may have ended by itself; then there is nothing to do.
+        // It may have ended by itself.
         let _ = self.child.kill();
     }
 }
@@ -69,7 +69,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended by itself; then there is nothing to do.
+            // It may have ended by itself.
             let _ = kill_process(pid, Signal::TERM);
         }
         let _ = self.child.wait();
@@ -81,14 +81,15 @@ pub(crate) fn program() -> Result<PathBuf> {
     Ok(std::env::current_exe()?.parent().context("this binary lies nowhere")?.join("understudy"))
 }
 
-/// Whatever `start` starts runs on that CPU alone; this process, and what it starts later, on the others.
+/// All that `start` starts runs on that CPU alone. This process, and what it starts later, runs on
+/// the others.
 pub(crate) fn apart<T>(cpu: Option<usize>, start: impl FnOnce() -> Result<T>) -> Result<T> {
     let Some(cpu) = cpu else { return start() };
     let mut others = sched_getaffinity(None)?;
     others.unset(cpu);
     let mut alone = CpuSet::new();
     alone.set(cpu);
-    // A child inherits it from the thread that starts it.
+    // A child inherits this from the thread that starts it.
     sched_setaffinity(None, &alone).with_context(|| format!("there is no CPU {cpu} for this process"))?;
     let started = start();
     for task in std::fs::read_dir("/proc/self/task")? {

@@ -1,8 +1,9 @@
-//! How long clients wait for a promotion, with few objects and with many: it must not depend on how many there are.
+//! How long clients wait for a promotion, with few objects and with many: it must not depend on
+//! their number.
 //!
-//! The standby has proof of the death at once (`file:`), so that what is measured is the promotion, and no tenure. How long the
-//! kernel takes to end the process is measured beside it: it frees all memory before it closes sockets and gives locks back, and
-//! until then nobody can know.
+//! The standby has proof of death at once (`file:`), so the promotion is measured, and not the
+//! tenure. How long the kernel takes to end the process is measured beside it: it frees all memory
+//! before it closes sockets and gives locks back, and until then no process can know.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,10 @@ const BATCH: usize = 500;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Objects that are there; one round for each number.
+    /// Numbers of objects. There is one round for each.
     #[arg(long, value_delimiter = ',', default_values_t = [1000, 5_000_000])]
     objects: Vec<usize>,
-    /// Kills of each round.
+    /// Kills in each round.
     #[arg(long, default_value_t = 11)]
     kills: usize,
     /// Further arguments of both servers.
@@ -38,7 +39,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
 
 async fn round(args: &Args, objects: usize) -> Result<()> {
     let members = Members::new(&args.server)?;
-    // Each with its name; the first one is the primary when it is killed.
+    // Each with its name. The first one is the primary when it is killed.
     let (mut first, mut second) = (("a", members.start("a")?), ("b", members.start("b")?));
     let client = of_both(&first.1, &second.1).await?;
     wait_for(&client, "both in sync", both_in_sync).await?;

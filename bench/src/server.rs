@@ -1,4 +1,5 @@
-//! What a real server costs per operation, for the ways in which calls come: one by one, over a session, in batches.
+//! What a real server costs per operation, for each way of calling: one by one, over a session, in
+//! batches.
 
 use std::time::Instant;
 
@@ -11,15 +12,15 @@ use crate::process::Server;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Objects put in batches, and there when reads are measured.
+    /// Objects that are put in batches, and exist when reads are measured.
     #[arg(long, default_value_t = 1_000_000)]
     objects: usize,
-    /// Calls of each kind that come one by one.
+    /// Single calls of each kind.
     #[arg(long, default_value_t = 50_000)]
     singles: usize,
     #[arg(long, default_value_t = 500)]
     batch: usize,
-    /// Calls in flight at a time, one by one.
+    /// Single calls in flight at a time.
     #[arg(long, default_value_t = 256)]
     width: usize,
     /// Further arguments of the server.
@@ -33,7 +34,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Prints what one of `operations` cost the server.
+    /// Prints the server's cost of one of `operations`.
     async fn measure<F: Future<Output = Result<()>>>(&self, name: &str, operations: usize, work: F) -> Result<()> {
         let (cpu, wall) = (self.server.cpu_ns()?, Instant::now());
         work.await?;

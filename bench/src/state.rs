@@ -1,4 +1,4 @@
-//! What the state itself costs, called directly.
+//! The cost of the state itself, called directly.
 
 use anyhow::{Result, bail};
 use metadata::{
@@ -17,10 +17,10 @@ pub(crate) struct Args {
     objects: usize,
     #[arg(long, default_value_t = 500)]
     batch: usize,
-    /// Bytes that the log's tail may take.
+    /// Bytes of the log's tail at most.
     #[arg(long, default_value_t = 16 << 20)]
     tail_bytes: usize,
-    /// Rounds of removing everything and putting it again, in memory that is warm.
+    /// Rounds of removing everything and putting it again, in warm memory.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
 }
@@ -35,9 +35,9 @@ struct Bench {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let config = TailConfig { bytes_max: args.tail_bytes, ..TailConfig::default() };
     let (_tail, appender) = Tail::new(config, Position { epoch: 1, seq: 0 });
-    // As the server does.
+    // Like the server.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    // The bench is its only client, and never silent in its own time.
+    // The bench is its only client, and is never silent by its own clock.
     let config = Config {
         settings: Settings { client_ttl_ms: 3_600_000, ..Settings::default() },
         lock_clock_ns: thread_cpu_ns,
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bench.state.check().map_err(anyhow::Error::msg)
 }
 
-/// Of this thread: what others do on the same cores is no matter of the state.
+/// The CPU time of this thread only, since other work on the same cores does not count.
 fn thread_cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -145,7 +145,7 @@ impl Bench {
         Ok(())
     }
 
-    /// What was leased when it was removed becomes free.
+    /// Space that was leased when its object was removed becomes free.
     fn release(&self) -> Result<()> {
         while self.state.step(Now { ttl_ms: 20_000, wall_ms: 2 })?.more {}
         Ok(())

@@ -1,17 +1,19 @@
-//! What a client makes of an attempt's end: it is the answer, the call is made again here or at another member, or it is
-//! given up. Pure: the SDK and the simulator's clients both ask here.
+//! What follows from the end of an attempt: it is the answer, or the call is sent again to this or
+//! another member, or it is given up. Pure: the SDK and the simulator's clients both use this.
 //!
 //! ```text
-//!   answer ──► of an epoch that was over when the attempt began? ──► does not count, may have run ──┐
-//!     └──────► it is the answer                                                                     ▼
-//!   error ───► did not run, or may have ──► here after a pause, elsewhere, where it points to ──► again, or given up
+//!   answer ──► of an epoch that was over when the attempt began? ──► ignored, may have run ──┐
+//!     └──────► it is the answer                                                             ▼
+//!   error ───► did not run, or may have ──► here after a pause, or elsewhere ──► again, or given up
 //!     └──────► it is the answer
 //! ```
 //!
-//! Invariants: no answer and no redirect of an epoch lower than the highest seen counts, nor one of another history (`way`); a call that may have run stays so
-//! marked, however its later attempts end; one that would run twice is not made again.
+//! Invariants: no answer or redirect counts if its epoch is lower than the highest seen, or if it
+//! is of another history (`way`); a call that may have run stays marked so, however its later
+//! attempts end; a call that could run twice is not sent again.
 //!
-//! Deliberately absent: connections, timers, request numbers. All attempts of a call carry the same bytes.
+//! Deliberately absent: connections, timers, request numbers. All attempts of a call carry the same
+//! bytes.
 
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use crate::ids::HistoryId;
 use crate::route::Target;
 pub use crate::way::Way;
 
-/// Whether an attempt has run at the master.
+/// Whether an attempt has run at the primary.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Ran {
     /// It certainly has not.
@@ -33,55 +35,55 @@ pub enum Ran {
 }
 
 impl Ran {
-    /// Of two attempts of one call.
+    /// What is known of a call after two attempts.
     pub fn or(self, other: Ran) -> Ran {
         self.max(other)
     }
 }
 
-/// What becomes of a call when an attempt was lost that may have run.
+/// What becomes of a call when an attempt that may have run was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnLoss {
-    /// It is sent again: it only reads, or the master knows its number.
+    /// It is sent again: it only reads, or it has a request number.
     SendsAgain,
-    /// It would run twice.
+    /// It is given up, since it could run twice.
     GivesUp,
 }
 
 /// Where the next attempt goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Go {
-    /// To the same member, after a pause.
+    /// The next attempt asks the same member, after a pause.
     Here,
-    /// This member does not serve.
+    /// The next attempt asks another member, since this one does not serve.
     Elsewhere,
-    /// This member says who does.
+    /// The next attempt asks the member that this one names.
     Redirected,
 }
 
-/// What an error says.
+/// What an error means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Meaning {
     /// It is the answer.
     Refusal,
-    /// It is worth another attempt.
+    /// Another attempt may help.
     Again(Ran, Go),
 }
 
-/// The one reading of a master's errors.
+/// The only place that interprets a member's errors.
 pub fn meaning(error: &CallError) -> Meaning {
     match error.reason() {
         Reason::Overloaded => Meaning::Again(Ran::No, Go::Here),
         Reason::NotPrimary => Meaning::Again(Ran::No, Go::Redirected),
         Reason::ShuttingDown => Meaning::Again(Ran::No, Go::Elsewhere),
-        // The request did not leave, or nobody has looked at it.
+        // The request did not leave, or no member has looked at it.
         Reason::Unspecified if error.code == Code::Unavailable as i32 => Meaning::Again(Ran::No, Go::Elsewhere),
         Reason::OutcomeUnknown => Meaning::Again(Ran::Maybe, Go::Elsewhere),
         _ => Meaning::Refusal,
     }
 }
 
-/// Why an answer of the client's own history does not count. `None`: it does.
+/// Why an answer of the client's own history does not count. `None`: it counts.
 pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
     (epoch < epoch_floor).then(|| {
         format!(
@@ -90,7 +92,8 @@ pub fn stale(epoch: u64, epoch_floor: u64) -> Option<String> {
     })
 }
 
-/// What a member of another history has said is no answer, whatever it was; `why` comes from [`Way::meets`].
+/// What a member of another history said does not count, whatever it was. `why` comes from
+/// [`Way::meets`].
 pub fn foreign(answered: Result<(), &CallError>, why: String) -> CallError {
     match answered.map_err(meaning) {
         Err(Meaning::Again(Ran::No, _)) => {
@@ -103,32 +106,32 @@ pub fn foreign(answered: Result<(), &CallError>, why: String) -> CallError {
 /// How an attempt ended.
 #[derive(Debug)]
 pub enum End<'a> {
-    /// With an answer, and the epoch that it is true in, where it has one.
+    /// The attempt has an answer, and its epoch, if it has one.
     Answer(Option<u64>),
-    /// With an error, or without anything: then as an error that says so.
+    /// With an error. An end without any answer is an error, too.
     Error(&'a CallError),
 }
 
-/// What follows from it.
+/// What follows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// The answer, or the refusal, is the call's.
+    /// The answer, or the refusal, is that of the call.
     Done,
     /// Another attempt, at the target that the way names by then.
     Again {
         /// `None`: at once.
         pause: Option<Duration>,
     },
-    /// No more of them.
+    /// No more attempts.
     GivenUp(GivenUp),
 }
 
-/// A call that has no answer, and will have none.
+/// A call that has no answer, and will get none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GivenUp {
-    /// If not, nothing was changed.
+    /// If it has not run, nothing was changed.
     pub ran: Ran,
-    /// In words.
+    /// The reason, in words.
     pub why: String,
     /// Why the last attempt was refused, if it was.
     pub reason: Reason,
@@ -137,16 +140,16 @@ pub struct GivenUp {
 /// An attempt that is under way.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {
-    /// Whom it asks.
+    /// The member that is asked.
     pub target: Target,
-    /// The history that the client knew of.
+    /// The history that the client knew of when it began.
     pub history: Option<HistoryId>,
-    /// Answers of lower epochs of it do not count.
+    /// Answers with lower epochs of it do not count.
     pub epoch_floor: u64,
 }
 
 impl Attempt {
-    /// Of the epochs of the history that the client means by now.
+    /// For the history that the client knows of by now.
     fn floor(&self, way: &Way) -> u64 {
         if way.is_other(self.history) { 0 } else { self.epoch_floor }
     }
@@ -162,7 +165,8 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// `within`: from the call's begin to its deadline. `backoff`: the shortest and the longest pause.
+    /// `within`: from the start of the call to its deadline. `backoff`: the shortest and the
+    /// longest pause.
     pub fn new(within: Duration, on_loss: OnLoss, backoff: (Duration, Duration)) -> Attempts {
         Attempts { within, on_loss, ran: Ran::No, backoff: Backoff::new(backoff.0, backoff.1) }
     }
@@ -172,12 +176,12 @@ impl Attempts {
         self.ran
     }
 
-    /// The next one.
+    /// Begins the next attempt.
     pub fn begin(&self, way: &Way) -> Attempt {
         Attempt { target: way.target(), history: way.history(), epoch_floor: way.epoch_seen() }
     }
 
-    /// `elapsed`: since the call's begin.
+    /// `elapsed`: since the start of the call.
     pub fn on_end(&mut self, attempt: &Attempt, end: End<'_>, elapsed: Duration, random: u64, way: &mut Way) -> Next {
         let turn = attempt.target.turn;
         let error = match end {
@@ -210,7 +214,7 @@ impl Attempts {
         if elapsed + pause >= self.within { given_up() } else { Next::Again { pause: Some(pause) } }
     }
 
-    /// The deadline has come, and an attempt has no answer yet.
+    /// The deadline has come while an attempt has no answer.
     pub fn on_deadline(&mut self, attempt: &Attempt) -> GivenUp {
         self.ran = Ran::Maybe;
         let why = format!("{}: no answer in time", attempt.target.address);

@@ -1,7 +1,7 @@
 //! How long to wait before the next attempt. Pure: randomness is an argument.
 //!
-//! Invariants: a pause is between half and all of its step; steps double from the first up to the longest. The jitter
-//! keeps clients apart that lost the same master at the same moment.
+//! Invariants: a pause is between half of its step and all of it; steps double from the first up to
+//! the longest. The jitter spreads clients that lost the same primary at the same moment.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ impl Backoff {
         Backoff { step_min, step_max, attempts: 0 }
     }
 
-    /// The pause before the next attempt, no shorter than the other side asked for.
+    /// The pause before the next attempt. It is at least as long as the member asked for.
     pub(crate) fn pause(&mut self, at_least: Duration, random: u64) -> Duration {
         let pause = jittered(self.step(), random);
         self.attempts = self.attempts.saturating_add(1);
         if pause >= at_least {
             return pause;
         }
-        // Everybody was told the same time: spread beyond it, never before it.
+        // All clients were told the same time, so spread beyond it, never before it.
         at_least + jittered(at_least.min(self.step_max), random) / 4
     }
 
@@ -38,7 +38,7 @@ impl Backoff {
     }
 }
 
-/// Between half and all of it.
+/// Between half of it and all of it.
 fn jittered(step: Duration, random: u64) -> Duration {
     let fraction = (random >> 32) as f64 / f64::from(u32::MAX);
     step.mul_f64(0.5 + fraction / 2.0)

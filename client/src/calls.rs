@@ -1,7 +1,8 @@
-//! Calls as types: for each its request, its answer, its place in a session's messages, its unary method, and
-//! whether it changes anything.
+//! Calls as types: each has its request, its answer, its place in a session's messages, its unary
+//! method, and whether it changes anything.
 //!
-//! Invariants: a call that changes something carries a request number; a new call is one in the contract (`proto::calls`).
+//! Invariants: a call that changes something carries a request number; a new call is added in the
+//! contract (`proto::calls`).
 //!
 //! Deliberately absent: how calls travel, and what their answers mean.
 
@@ -12,7 +13,7 @@ use proto::v1::{session_request, session_response};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-/// What is common to all answers.
+/// What all answers have in common.
 pub(crate) trait Positioned {
     fn position(&self) -> Option<&v1::Position>;
 }
@@ -23,10 +24,10 @@ pub(crate) trait Call: Clone + Send + Sync {
     /// It runs at most once for its request number, and its outcome matters when it is unknown.
     const MUTATES: bool;
 
-    /// Of the request, by itself.
+    /// Length of the request alone.
     fn encoded_len(&self) -> usize;
     fn into_session(self) -> session_request::Call;
-    /// None: an answer to another call.
+    /// `None`: the answer is to another call.
     fn from_session(answer: session_response::Answer) -> Option<Self::Answer>;
     fn unary(
         self,
@@ -34,7 +35,7 @@ pub(crate) trait Call: Clone + Send + Sync {
     ) -> impl Future<Output = Result<Response<Self::Answer>, Status>> + Send;
 }
 
-/// A call that a standby may answer, where the caller allows it.
+/// A call that a standby may answer, if the caller allows that.
 pub(crate) trait Read: Call {
     fn standby(&mut self) -> &mut Option<v1::StandbyRead>;
     fn from_standby(answer: &Self::Answer) -> bool;
@@ -117,7 +118,7 @@ proto::for_each_answer!(answers);
 
 impl Positioned for v1::StatusResponse {
     fn position(&self) -> Option<&v1::Position> {
-        // Every member tells how it is, also one of an epoch that is over.
+        // Every member reports its status, even one whose epoch is over.
         None
     }
 }

@@ -1,6 +1,7 @@
-//! The handle of an application: connecting, and what belongs to all calls.
+//! The client as an application holds it: how it connects, and what all calls share.
 //!
-//! Invariants: the tasks of a client live exactly as long as its last handle; a handle is cheap to clone.
+//! Invariants: the tasks of a client live exactly as long as its last handle; a handle is cheap to
+//! clone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::options::{Heartbeat, Options, ReadOptions, Transport, check_tenant, n
 use crate::trip::{Terms, Window};
 use crate::{heartbeat, session};
 
-/// A client of a master, or of a pair of them. Clones are handles to the same client.
+/// A client of a cluster. Clones are handles to the same client.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) life: Arc<Life>,
@@ -44,27 +45,27 @@ impl Drop for Life {
     }
 }
 
-/// What a client has done so far.
+/// Counts of what a client has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Stats {
     /// Calls that are in flight on the session.
     pub in_flight: usize,
-    /// The most that may be.
+    /// The most calls that may be in flight.
     pub window_calls: usize,
-    /// Calls given to the session.
+    /// Calls that were given to the session.
     pub calls: u64,
     /// Attempts after a call's first.
     pub sent_again: u64,
-    /// Sessions opened, or tried to.
+    /// Sessions that were opened, and attempts to open one.
     pub streams: u64,
     /// Answers to calls that had been given up.
     pub late_answers: u64,
 }
 
 impl Client {
-    /// Finds a member that can be reached. The client goes on looking for the right one by itself from then on. To be
-    /// called within a tokio runtime, which the client's tasks run on.
+    /// Connects to the first member that can be reached. From then on the client looks for the
+    /// primary by itself. Must be called within a tokio runtime, which runs the client's tasks.
     pub async fn connect(options: Options) -> Result<Client, Error> {
         let mut addresses = options.validate()?;
         if addresses.is_empty() {
@@ -95,31 +96,31 @@ impl Client {
         Client { deadline, ..self.clone() }
     }
 
-    /// A handle whose keys live in this tenant.
+    /// A handle for the keys of this tenant.
     pub fn with_tenant(&self, tenant: &str) -> Result<Client, Error> {
         check_tenant(tenant)?;
         Ok(Client { tenant: tenant.into(), ..self.clone() })
     }
 
-    /// A handle whose reads go to the standbys, in turn, and to the primary where none of them can answer as it is asked:
-    /// `get`, `get_replicas`, `exists`, `list_keys` and `list_segments`. What a standby answers is **not leased**: see
-    /// [`ReadOptions`].
+    /// A handle whose reads go to the standbys in turn, and to the primary if no standby can answer
+    /// as asked: `get`, `get_replicas`, `exists`, `list_keys` and `list_segments`. What a standby
+    /// answers is **not leased**: see [`ReadOptions`].
     pub fn with_reads(&self, reads: ReadOptions) -> Client {
         Client { reads: Some(reads), ..self.clone() }
     }
 
-    /// Who the master takes this client for.
+    /// The id of this client.
     pub fn id(&self) -> ClientId {
         self.link().client_id
     }
 
-    /// How the client stands with the master, now and at every change. Moves only with `Heartbeat::Auto`, or with each
-    /// call of [`Client::heartbeat`].
+    /// The state of the client at the primary, now and at every change. It changes only with
+    /// `Heartbeat::Auto`, or with each call of [`Client::heartbeat`].
     pub fn state(&self) -> watch::Receiver<ClientState> {
         self.link().mounts.state()
     }
 
-    /// What was done so far.
+    /// Counts since the client was created.
     pub fn stats(&self) -> Stats {
         let counts = self.link().flight.counts();
         Stats {
@@ -132,13 +133,15 @@ impl Client {
         }
     }
 
-    /// The history that answers count of, once a member has said which it is. Another one counts only after all addresses were asked, and
-    /// none spoke for this one: nothing that was stored before is left then.
+    /// The history whose answers count, once a member has said which it is. It changes only after
+    /// all addresses were asked and none was of this history: then nothing that was stored before
+    /// is left.
     pub fn history_seen(&self) -> Option<HistoryId> {
         self.link().way.lock().history()
     }
 
-    /// The highest epoch of it that an answer or a redirect has named. Lower ones are not followed.
+    /// The highest epoch of that history that an answer or a redirect has named. Lower epochs are
+    /// not followed.
     pub fn epoch_seen(&self) -> u64 {
         self.link().epoch_seen()
     }
@@ -155,7 +158,7 @@ impl Client {
         Terms { tenant: &self.tenant, deadline: self.deadline, window: Window::Waits, sent: None }
     }
 
-    /// At a standby, if this handle reads there and one can answer; else at the primary.
+    /// At a standby, if this handle allows that and one can answer; otherwise at the primary.
     pub(crate) async fn read<C: Read>(&self, request: impl FnOnce(proto::v1::Caller) -> C) -> Result<C::Answer, Error> {
         let Some(reads) = self.reads else { return self.call(request).await };
         let began = Instant::now();
@@ -174,7 +177,7 @@ impl Client {
     }
 }
 
-/// What the directory says, where no address was given.
+/// Asks the directory, if no address was given.
 async fn first_announced(options: &Options) -> Result<String, Error> {
     let discovery = options.discovery.as_deref().expect("options without any way to a member are refused");
     let began = Instant::now();
@@ -195,7 +198,7 @@ async fn first_announced(options: &Options) -> Result<String, Error> {
     }
 }
 
-/// A connection to the first member that takes one; then it is the current target.
+/// A connection to the first member that accepts one. That member becomes the target.
 async fn reach(link: &Link) -> Result<Channel, Error> {
     let began = Instant::now();
     let mut backoff = link.backoff();

@@ -1,7 +1,8 @@
 //! How a session's messages are written and read.
 //!
-//! A request was encoded by its caller, without the id: callers encode side by side, and all attempts send the same
-//! bytes. Here the id is put behind it. Fields of a message may come in any order.
+//! The caller encodes its request without the id, so that callers encode in parallel and all
+//! attempts send the same bytes. The id is appended here: fields of a message may come in any
+//! order.
 
 use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
@@ -10,9 +11,9 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic_prost::{ProstCodec, ProstDecoder};
 
-/// The most bytes that the id takes behind a request.
+/// The most bytes that the id adds to a request.
 pub(crate) const ID_BYTES_MAX: usize = 11;
-/// What is ready goes out together, up to about this size.
+/// Requests that are ready go out together, up to about this size.
 const BATCH_BYTES: usize = 32 << 10;
 
 #[derive(Debug)]

@@ -1,9 +1,9 @@
-//! Between the types of the wire and those of the API.
+//! Conversions between the types of the wire and those of the API.
 //!
-//! Invariants: what a master sends is checked before it is used: counts, ids, indices into the answer's segments. What
-//! does not fit is [`Error::Protocol`], never a panic.
+//! Invariants: everything from a member is checked before it is used: counts, ids, indices into the
+//! answer's segments. A mismatch is [`Error::Protocol`], never a panic.
 //!
-//! Deliberately absent: defaults and limits that the master decides.
+//! Deliberately absent: defaults and limits that the primary decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::error::{Error, Refused};
 use crate::ids::{ClientId, Position, SegmentId};
 use crate::types::{Location, Replica, Segment, SegmentRef};
 
-/// Refuses a list that the master would refuse.
+/// Refuses a list that the primary would refuse.
 pub(crate) fn check_items(field: &'static str, have: usize) -> Result<(), Error> {
     match have {
         0..=BATCH_ITEMS_MAX => Ok(()),
@@ -25,7 +25,7 @@ pub(crate) fn check_items(field: &'static str, have: usize) -> Result<(), Error>
     }
 }
 
-/// All keys in one piece of memory, each a slice of it.
+/// All keys in one piece of memory, of which each is a slice.
 pub(crate) fn keys<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Bytes> {
     let bytes = keys.iter().map(|key| key.as_ref().len()).sum();
     let mut all = BytesMut::with_capacity(bytes);
@@ -45,7 +45,7 @@ pub(crate) fn position(position: Option<v1::Position>) -> Position {
     Position { epoch, seq }
 }
 
-/// A result that is a refusal or what was asked for.
+/// A result that is either a refusal or what was asked for.
 pub(crate) trait Refusable {
     fn take_refusal(&mut self) -> Option<v1::Refusal>;
 }
@@ -65,7 +65,7 @@ refusable! {
     PinResult TransferStartResult TransferFinishResult CreateTaskResult CompleteTaskResult
 }
 
-/// One result for each of the items that were asked for.
+/// One result for each item.
 pub(crate) fn results<R: Refusable, T>(
     call: &'static str,
     asked: usize,
@@ -80,7 +80,7 @@ pub(crate) fn results<R: Refusable, T>(
     raw.into_iter().map(one).collect()
 }
 
-/// Results that say nothing but yes or no.
+/// Results that are either a refusal or nothing.
 pub(crate) fn items<R: Refusable>(
     call: &'static str,
     asked: usize,
@@ -125,7 +125,7 @@ pub(crate) fn segment(call: &'static str, segment: v1::Segment) -> Result<Segmen
     })
 }
 
-/// The segments that an answer names, for its replicas to point into.
+/// The segments that an answer names, which its replicas refer to by index.
 #[derive(Debug)]
 pub(crate) struct Segments {
     call: &'static str,
@@ -166,7 +166,7 @@ fn segment_ref(call: &'static str, segment: v1::SegmentRef) -> Result<SegmentRef
     })
 }
 
-/// A kind of a later version is not taken for memory: its address would mean nothing.
+/// A kind of a later version is not taken for memory, since its address would mean nothing.
 fn kind(call: &'static str, kind: i32) -> Result<v1::SegmentKind, Error> {
     v1::SegmentKind::try_from(kind).map_err(|_| Error::protocol(call, format!("segment kind {kind} is not known here")))
 }

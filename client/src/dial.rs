@@ -1,4 +1,4 @@
-//! Connections: one for each session and one to spare, one that unary calls share.
+//! Connections: one for each session and a spare one, and one that unary calls share.
 
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
@@ -17,7 +17,7 @@ impl Link {
             .keep_alive_while_idle(true))
     }
 
-    /// A connection of its own.
+    /// A new connection.
     pub(crate) async fn dial(&self, address: &str) -> Result<Channel, String> {
         let endpoint = self.endpoint(address).map_err(|error| chain(&error))?;
         match timeout(self.options.connect_timeout, endpoint.connect()).await {
@@ -26,7 +26,8 @@ impl Link {
         }
     }
 
-    /// The connection that was made beforehand, if it is to there. One that has broken meanwhile is made anew when it is used.
+    /// The spare connection, if it goes to this address. If it has broken meanwhile, it is made
+    /// again when it is used.
     pub(crate) fn take_spare(&self, address: &str) -> Option<Channel> {
         let spare = self.spare.lock().take_if(|(kept, _)| kept == address)?;
         Some(spare.1)
@@ -46,7 +47,7 @@ impl Link {
         Ok(channel)
     }
 
-    /// Unary calls begin on a connection that is there.
+    /// Keeps a connection that exists, so that unary calls begin on it.
     pub(crate) fn keep_channel(&self, target: &Target, channel: Channel) {
         *self.channel.lock() = Some((target.address.clone(), channel));
     }

@@ -1,20 +1,20 @@
-//! What can go wrong, by what the caller does next.
+//! Errors, by what the caller does next.
 //!
-//! Invariants: a timeout never counts as failed: a call that may have changed something ends as `OutcomeUnknown`, and
-//! only one that certainly changed nothing ends as `Deadline`.
+//! Invariants: a time-out is never a failure: a call that may have changed something ends as
+//! `OutcomeUnknown`, and only a call that certainly changed nothing ends as `Deadline`.
 
 use std::time::Duration;
 
 use proto::v1;
 use proto::v1::Reason;
 
-/// The master's definite answer: no. `reason` is for programs, `message` for people.
+/// The definite refusal of an item or a call. `reason` is for programs, `message` for readers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", .reason.as_str_name())]
 pub struct Refused {
-    /// Stable; docs/errors.md lists them all.
+    /// Stable. docs/errors.md lists all reasons.
     pub reason: Reason,
-    /// Names what was refused, and both sides of what does not fit.
+    /// Says what was refused, with both values if two do not fit.
     pub message: String,
 }
 
@@ -35,7 +35,7 @@ impl From<v1::CallError> for Refused {
     fn from(error: v1::CallError) -> Refused {
         let reason = error.reason();
         match reason {
-            // A reason of a later version, or a status that no master made: the code says more.
+            // A reason of a later version, or a status that no member made: the code says more.
             Reason::Unspecified => {
                 Refused { reason, message: format!("{} ({})", error.message, tonic::Code::from(error.code)) }
             }
@@ -51,53 +51,55 @@ pub enum Error {
     /// Nothing was sent. Correct the call.
     #[error("{field}: {what}")]
     Invalid {
-        /// What is wrong, in the words of the call or of the options.
+        /// The argument or the option.
         field: &'static str,
-        /// How it is, and how it must be.
+        /// Its value, and what it must be.
         what: String,
     },
-    /// The master refused it. See [`Refused::what_to_do`].
+    /// It was refused. See [`Refused::what_to_do`].
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// Time is up and nothing was changed. Call again if it is still wanted.
+    /// The deadline has passed, and nothing was changed. Call again if it is still wanted.
     #[error("{call}: no answer within {} ms, nothing was changed ({last})", .waited.as_millis())]
     Deadline {
         /// The name of the call.
         call: &'static str,
-        /// How long it was tried.
+        /// How long the client tried.
         waited: Duration,
-        /// What stood in the way last.
+        /// The last obstacle.
         last: String,
-        /// Why a member has refused it, where one did.
+        /// Why a member refused the last attempt, if one did.
         reason: Reason,
     },
-    /// Time is up and the call may have run, or may still be on its way. Look at the state before calling again.
+    /// The deadline has passed, and the call may have run or may still run. Look at the state
+    /// before calling again.
     #[error("{call}: no answer within {} ms, it may have run ({last})", .waited.as_millis())]
     OutcomeUnknown {
         /// The name of the call.
         call: &'static str,
-        /// How long it was tried.
+        /// How long the client tried.
         waited: Duration,
-        /// What stood in the way last.
+        /// The last obstacle.
         last: String,
     },
-    /// No member could be reached. Check the addresses, or wait for a master.
-    #[error("no master could be reached within {} ms: {}", .waited.as_millis(), .tried.join("; "))]
+    /// No member could be reached. Check the addresses, or wait for a member.
+    #[error("no member could be reached within {} ms: {}", .waited.as_millis(), .tried.join("; "))]
     Unreachable {
-        /// Each address with what it said last.
+        /// Each address with its last error.
         tried: Vec<String>,
-        /// How long it was tried.
+        /// How long the client tried.
         waited: Duration,
     },
-    /// The answer is not one to this call, so what it did is unknown. Look at the versions of client and master.
-    #[error("{call}: the master's answer makes no sense: {what}")]
+    /// The answer does not belong to this call, so the outcome is unknown. Compare the versions of
+    /// client and member.
+    #[error("{call}: the answer makes no sense: {what}")]
     Protocol {
         /// The name of the call.
         call: &'static str,
         /// What does not fit.
         what: String,
     },
-    /// The runtime that the client was connected in is gone. Connect anew.
+    /// The runtime in which the client was connected has ended. Connect again.
     #[error("{call}: the client's runtime has ended")]
     Closed {
         /// The name of the call.
@@ -114,7 +116,7 @@ impl Error {
         Error::Protocol { call, what: what.into() }
     }
 
-    /// The reason, if the master refused it.
+    /// The reason, if it was refused.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Error::Refused(refused) => Some(refused.reason),

@@ -1,6 +1,6 @@
-//! Discovery through the etcd that the members of a cluster have as their coordinator.
+//! Discovery through the etcd that a cluster has as its coordinator.
 //!
-//! Deliberately absent: the layout of the keys, which is the coordinator's.
+//! Deliberately absent: the layout of the keys, which belongs to the coordinator.
 
 use coordinator::{Coordinator as _, EtcdCoordinator};
 
@@ -9,7 +9,7 @@ pub use coordinator::{EtcdOptions, EtcdTls, EtcdUser};
 use crate::discovery::{Announced, Discovered, Discovery};
 use crate::error::Error;
 
-/// Reads under which address the primary has announced itself, for as long as its lease lives.
+/// Reads the address that the primary has announced, for as long as its lease lives.
 ///
 /// ```no_run
 /// # use understudy_client::{Client, EtcdDiscovery, EtcdOptions, Options};
@@ -28,7 +28,7 @@ pub struct EtcdDiscovery {
 }
 
 impl EtcdDiscovery {
-    /// Fails only if it could never work with these options: whether etcd is there does not matter yet.
+    /// Fails only if these options can never work. etcd need not run yet.
     pub async fn connect(options: EtcdOptions) -> Result<EtcdDiscovery, Error> {
         match EtcdCoordinator::connect(options).await {
             Ok(coordinator) => Ok(EtcdDiscovery { coordinator }),

@@ -1,6 +1,7 @@
-//! A master's answer from its bytes to what the API gives, for the fuzz targets: no master and no runtime needed.
+//! An answer from its bytes to the types of the API, for the fuzz targets, without a member or a
+//! runtime.
 //!
-//! Invariant: an answer goes the same way as one that came over a session.
+//! Invariant: the code is the same as for an answer on a session.
 
 use std::time::Instant;
 
@@ -11,7 +12,8 @@ use crate::api::{objects, segments, transfers};
 use crate::convert;
 use crate::error::{Error, Refused};
 
-/// None: no session response, or none that says something. `asked`: the items of the call that it answers.
+/// `None`: this is no session response, or an empty one. `asked`: the items of the call that it
+/// answers.
 pub fn understand(message: &[u8], asked: usize) -> Option<Result<(), Error>> {
     let response: SessionResponse = prost::Message::decode(message).ok()?;
     Some(match response.answer? {
@@ -25,7 +27,7 @@ pub fn understand(message: &[u8], asked: usize) -> Option<Result<(), Error>> {
         Answer::ListTasks(answer) => convert::tasks("ListTasks", answer.tasks).map(drop),
         Answer::PutEnd(answer) => convert::items("PutEnd", asked, answer.position, answer.results).map(drop),
         Answer::Exists(answer) => convert::check_count("Exists", asked, answer.exists.len()),
-        // Nothing in them is looked into.
+        // Their content is not looked at.
         _ => Ok(()),
     })
 }

@@ -1,10 +1,12 @@
-//! The task that keeps the client alive at the master, and mounts everything again when the master has forgotten it.
+//! The task that sends heartbeats, and mounts all segments again when the primary has forgotten
+//! them.
 //!
-//! Invariants: a sign of life goes out every third of the time to live that the master last named, also while the
-//! window of calls is full; a remount names all segments that are mounted at that moment; what the master cannot take
-//! yet is named again at each sign of life.
+//! Invariants: a heartbeat goes out every third of the time to live that the primary last named,
+//! even while the window of calls is full; a remount names all segments that are mounted at that
+//! moment; segments that the primary cannot mount yet are named again with each heartbeat.
 //!
-//! Deliberately absent: giving up. A master that is away comes back, or another one takes its place.
+//! Deliberately absent: giving up. A member that is away comes back, or another one takes its
+//! place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +23,9 @@ use crate::mounts::Liveness;
 use crate::trip::{Terms, Trip, Window};
 use proto::v1;
 
-/// Until the master has named a time to live.
+/// Until the primary has named a time to live.
 const CLIENT_TTL_FIRST: Duration = Duration::from_secs(10);
-/// No more often than this, whatever the master names.
+/// No more often than this, whatever the primary names.
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
 
 /// Runs until it is dropped.
@@ -49,7 +51,7 @@ fn ttl_or_first(client_ttl: Duration) -> Duration {
     if client_ttl.is_zero() { CLIENT_TTL_FIRST } else { client_ttl }
 }
 
-/// One sign of life.
+/// One heartbeat.
 pub(crate) async fn heartbeat(link: &Link, deadline: Duration) -> Result<Heard, Error> {
     let host = link.options.host.clone();
     let request = |caller| Heartbeat(v1::HeartbeatRequest { caller: Some(caller), host });
@@ -68,7 +70,7 @@ fn terms(link: &Link, deadline: Duration) -> Terms<'_> {
 }
 
 fn on_silence(link: &Link, error: &Error, ttl_is_over: bool) {
-    tracing::debug!("sign of life: {error}");
+    tracing::debug!("heartbeat: {error}");
     if ttl_is_over {
         link.mounts.update(|state| state.liveness = Liveness::Silent);
     }
@@ -81,13 +83,15 @@ async fn on_heard(link: &Link, heard: Heard) {
         state.position = heard.position;
     });
     let due = heard.needs_remount || link.mounts.waiting() > 0;
-    // Until its answer is here, whatever it takes: it tells which segments have lost what was in them.
+    // Waits for its answer however long that takes, since it tells which segments have lost their
+    // objects.
     if due && let Err(error) = remount_all(link, link.options.deadline, heard.needs_remount).await {
-        tracing::warn!("mounting all segments again: {error}; tried again at the next sign of life");
+        tracing::warn!("mounting all segments again: {error}; tried again with the next heartbeat");
     }
 }
 
-/// `forgotten`: the master has said that it knows nothing of them. Else some are still to be taken, and the others are kept.
+/// `forgotten`: the primary has said that it does not know the segments. Otherwise some are still
+/// to be mounted, and the others are kept.
 async fn remount_all(link: &Link, deadline: Duration, forgotten: bool) -> Result<(), Error> {
     let trip = Trip::new("RemountSegments", true, deadline);
     let turn = link.mounts.turn(&trip).await?;
@@ -101,7 +105,7 @@ async fn remount_all(link: &Link, deadline: Duration, forgotten: bool) -> Result
     turn.remounted(&segments, results);
     link.mounts.update(|state| {
         state.liveness = Liveness::Alive;
-        // A client that had nothing mounted has only been introduced.
+        // A client that had nothing mounted has only introduced itself.
         state.remounts += u64::from(forgotten && count > 0);
         state.segments_emptied += emptied as u64;
     });

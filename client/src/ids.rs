@@ -1,4 +1,4 @@
-//! Who and where: ids of histories, clients and segments, positions in the log.
+//! Ids of histories, clients and segments, and positions in the log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,8 +24,8 @@ impl fmt::Display for Position {
     }
 }
 
-/// Which history: a log from its first entry on, with all that follows from it. A cluster that is founded anew, or begins anew with
-/// nothing, begins another one.
+/// Identifies a history: a log from its first entry on, with all that follows from it. A cluster
+/// that is founded anew, or that begins anew, begins another history.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HistoryId(pub u128);
 
@@ -56,7 +56,7 @@ macro_rules! id {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
-            /// Fresh, from the system's randomness.
+            /// Drawn from the system's randomness.
             pub fn random() -> $name {
                 let mut bytes = [0; 16];
                 getrandom::fill(&mut bytes).expect("the system has randomness");
@@ -106,12 +106,13 @@ macro_rules! id {
 }
 
 id! {
-    /// Who asks. Made once by each client.
+    /// Identifies a client. Each client draws one.
     ClientId, "client id"
 }
 
 id! {
-    /// Names one mapping of one piece of memory, or one directory; made by the client that mounts it.
+    /// Identifies one mapping of one piece of memory, or one directory. The client that mounts it
+    /// draws it.
     SegmentId, "segment id"
 }
 

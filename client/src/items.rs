@@ -1,30 +1,32 @@
-//! What goes into a call.
+//! The arguments of calls.
 //!
-//! Deliberately absent: what comes out of it (`answers`), and the types of the wire.
+//! Deliberately absent: their results (`answers`), and the types of the wire.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use proto::v1::{IfExists, Pin, TaskKind};
 
-/// How a put is placed and kept.
+/// How an object is placed and kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutOptions {
-    /// Replicas in memory, each on another segment. 0 means 1, unless there are disk replicas. Default: 1.
+    /// Replicas in memory, each in another segment. 0 means 1, unless there are disk replicas.
+    /// Default: 1.
     pub replicas: u32,
-    /// Replicas on disk, each on another segment. Default: 0.
+    /// Replicas on disk, each in another segment. Default: 0.
     pub disk_replicas: u32,
     /// Names of the segments to try first.
     pub preferred_segments: Vec<String>,
-    /// Try the segments of the caller's host before others (see `Options::host`).
+    /// Try the segments of the client's own host first (see `Options::host`).
     pub same_host: bool,
-    /// As many replicas as there is room for, at least one. Default: all of them or `NO_SPACE`.
+    /// Place as many replicas as there is room for, at least one. Default: all of them, or
+    /// `NO_SPACE`.
     pub best_effort: bool,
     /// Default: `Fail`.
     pub if_exists: IfExists,
     /// Default: `None`.
     pub pin: Pin,
-    /// Of a soft pin. None: the master's default.
+    /// For a soft pin. None: the setting `soft_pin_ttl_ms`.
     pub soft_pin_ttl: Option<Duration>,
 }
 
@@ -64,9 +66,9 @@ impl PutStartItem {
 pub struct PutEndItem {
     /// The key.
     pub key: Bytes,
-    /// From the start. 0: this client's current put of the key.
+    /// From the PutStart. 0: this client's current put of the key.
     pub put_id: u64,
-    /// Kept with the object and handed to readers.
+    /// Stored with the object and returned to readers.
     pub checksum: Option<u64>,
 }
 
@@ -82,7 +84,7 @@ impl PutEndItem {
 pub struct PutRevokeItem {
     /// The key.
     pub key: Bytes,
-    /// From the start. 0: this client's current put of the key.
+    /// From the PutStart. 0: this client's current put of the key.
     pub put_id: u64,
 }
 
@@ -93,13 +95,13 @@ impl PutRevokeItem {
     }
 }
 
-/// Whether leases and hard pins protect an object from being removed.
+/// Whether to remove objects that are leased or hard pinned, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Force {
-    /// They do.
+    /// Leases and hard pins protect objects.
     #[default]
     No,
-    /// They do not; the space is reused only after the lease.
+    /// They do not. The space is reused only after the lease.
     Yes,
 }
 
@@ -114,11 +116,11 @@ impl Force {
 pub struct ListKeys {
     /// Keys that begin with this; empty: all.
     pub prefix: Bytes,
-    /// Keys that match, anywhere in the key; empty: all.
+    /// Keys that match anywhere. Empty: all.
     pub regex: String,
-    /// Keys of one page, at most 10,000; 0: the master's default.
+    /// Keys of one page, at most 10,000. 0: 1,000.
     pub limit: u32,
-    /// From the page before; empty: from the start.
+    /// The token that the previous page returned. Empty: the list begins at the start.
     pub page_token: Bytes,
 }
 
@@ -149,27 +151,27 @@ pub struct MoveStartItem {
 pub struct TransferFinishItem {
     /// The key.
     pub key: Bytes,
-    /// From the start. 0: this client's current transfer of the key.
+    /// From the start of the transfer. 0: this client's current transfer of the key.
     pub transfer_id: u64,
 }
 
-/// A copy or a move that some other client is to make.
+/// A copy or a move that another client is to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTask {
     /// Copy or move.
     pub kind: TaskKind,
     /// The key.
     pub key: Bytes,
-    /// Name; empty: any segment with a complete replica.
+    /// Name of the segment to read from. Empty: any segment with a complete replica.
     pub source_segment: String,
-    /// Names; exactly one for a move.
+    /// Names of the segments to write to. A move has exactly one.
     pub target_segments: Vec<String>,
 }
 
-/// How a task went.
+/// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskResult {
-    /// From the fetch.
+    /// The id that the fetched task has.
     pub task_id: u64,
     /// Why it failed, if it did.
     pub failed: Option<String>,

@@ -1,8 +1,9 @@
 //! The Rust SDK of Understudy.
 //!
-//! A [`Client`] finds the primary among the addresses it is given (or by a [`Discovery`]), keeps many calls in flight on one stream, and sends a
-//! call again when its answer is lost: with the same request number, so that it runs once. It keeps itself alive at
-//! the master and mounts its segments again when the master has forgotten them.
+//! A [`Client`] finds the primary among the addresses it is given (or by a [`Discovery`]), keeps
+//! many calls in flight on one stream, and sends a call again if its answer is lost, with the same
+//! request number, so that it runs once. It sends heartbeats, and mounts its segments again if the
+//! primary has forgotten them.
 //!
 //! ```no_run
 //! use understudy_client::{Client, Force, Options, PutOptions, Segment};
@@ -38,20 +39,23 @@
 //!
 //! # When a call fails
 //!
-//! [`Error`] says what to do next. `OVERLOADED`, `NOT_PRIMARY`, `SHUTTING_DOWN` and lost connections are retried until
-//! the call's deadline ([`Options::deadline`], [`Client::with_deadline`]). After that, [`Error::Deadline`] means that
-//! nothing was changed, and [`Error::OutcomeUnknown`] that the call may have run. A refusal of one item is in its
-//! result and leaves the other items of the call alone.
+//! [`Error`] says what to do next. `OVERLOADED`, `NOT_PRIMARY`, `SHUTTING_DOWN` and lost
+//! connections are retried until the call's deadline ([`Options::deadline`],
+//! [`Client::with_deadline`]). After that, [`Error::Deadline`] means that nothing was changed, and
+//! [`Error::OutcomeUnknown`] that the call may have run. The refusal of one item is in its result
+//! and does not affect the other items of the call.
 //!
 //! # Giving a call up
 //!
-//! Dropping the future of a call gives the call up: it may have run, as with [`Error::OutcomeUnknown`]. The start of a
-//! put ([`Client::put`]) is looked after in both cases: what it has taken is revoked in the background.
+//! To drop the future of a call gives the call up: it may have run, as with
+//! [`Error::OutcomeUnknown`]. If the start of a put ([`Client::put`]) is given up or its outcome is
+//! unknown, the put is revoked in the background.
 //!
 //! # Reading from standbys
 //!
-//! [`Client::with_reads`] makes a handle that reads at the standbys, and at the primary where they cannot answer. It never
-//! shows what a failover can take back, and reads its own writes if it is told their position:
+//! [`Client::with_reads`] makes a handle that reads at the standbys, and at the primary if they
+//! cannot answer. It never returns what a failover can take back. It reads its own writes if it is
+//! given their position:
 //!
 //! ```no_run
 //! # use understudy_client::{Client, Force, ReadOptions};
@@ -64,9 +68,9 @@
 //! # }
 //! ```
 //!
-//! A standby grants no lease: see [`ReadOptions`] before bytes are read by its answer.
+//! A standby grants no lease. See [`ReadOptions`] before you read bytes by its answer.
 //!
-//! Deliberately absent: how the bytes of objects travel between machines.
+//! Deliberately absent: how the bytes of objects travel between hosts.
 
 mod answers;
 mod api;

@@ -1,10 +1,12 @@
-//! What all handles and tasks of one client share, and the way of a call through it: a request number, a place in the
-//! window, then attempts over the session or as unary calls until there is an answer or the deadline.
+//! What all handles and tasks of one client share, and the way of a call: it gets a request number
+//! and a place in the window, and then makes attempts over the session or as unary calls until
+//! there is an answer or the deadline has passed.
 //!
 //! Invariants:
 //! - all attempts of a call carry the same request number, which stays open until the call ends;
 //! - a call that may have run never ends as [`Error::Deadline`];
-//! - no answer and no redirect of an epoch lower than the highest seen counts, nor one of another history.
+//! - no answer or redirect counts if its epoch is lower than the highest seen, or if it is of
+//!   another history.
 //!
 //! Deliberately absent: what calls mean.
 
@@ -44,19 +46,19 @@ pub(crate) struct Link {
     pub(crate) client_id: ClientId,
     client_id_wire: Bytes,
     pub(crate) way: Mutex<Way>,
-    /// What stood in the way last, for errors at a deadline.
+    /// The last obstacle, for errors at a deadline.
     trouble: Mutex<String>,
     numbers: Numbers,
-    /// One place for each call, more for a large one: bounds calls and bytes alike.
+    /// A place for each call, or several for a large one. It bounds both calls and bytes.
     window: Semaphore,
     pub(crate) flight: Flight,
     /// For unary calls, with its address.
     pub(crate) channel: Mutex<Option<(String, Channel)>>,
     pub(crate) mounts: Mounts,
     pub(crate) standbys: Standbys,
-    /// Of a session: a connection to the member that would be asked next.
+    /// For a session: a connection to the member that would be asked next.
     pub(crate) spare: Mutex<Option<(String, Channel)>>,
-    /// One question to the directory at a time.
+    /// One request to the directory at a time.
     discovering: tokio::sync::Mutex<()>,
 }
 
@@ -87,17 +89,17 @@ impl Link {
         request: impl FnOnce(v1::Caller) -> C,
     ) -> Result<C::Answer, Error> {
         let mut trip = Trip::new(C::NAME, C::MUTATES, terms.deadline);
-        // Closed when this function ends, however it ends.
+        // Closed when this function ends, in whatever way.
         let number = self.number_for::<C>(&mut trip).await?;
         self.call_numbered(&trip, number.as_ref(), terms, request).await
     }
 
-    /// Under which the call travels, if it changes something.
+    /// The call's number, if it changes something.
     pub(crate) async fn number_for<C: Call>(&self, trip: &mut Trip) -> Result<Option<OpenNumber<'_>>, Error> {
         if C::MUTATES { self.number(trip).await } else { Ok(None) }
     }
 
-    /// Of a call that changes something; none, where this client numbers nothing.
+    /// The number of a call that changes something. None: this client does not number its requests.
     pub(crate) async fn number(&self, trip: &mut Trip) -> Result<Option<OpenNumber<'_>>, Error> {
         match self.options.numbering {
             Numbering::On => self.open_number(trip).await.map(Some),
@@ -108,7 +110,8 @@ impl Link {
         }
     }
 
-    /// The same request under the same number is the same call, however often it is made: it runs once.
+    /// The same request under the same number is the same call, however often it is sent: it runs
+    /// once.
     pub(crate) async fn call_numbered<C: Call>(
         &self,
         trip: &Trip,
@@ -188,7 +191,7 @@ impl Link {
                 Outcome::Expired => return Err(trip.gave_up(ticket.ran(), self.trouble())),
                 Outcome::Closed => return Err(trip.closed(ticket.ran())),
             };
-            // The stream is well: it is left by whoever drives it, and the call stays on it.
+            // The stream is well. Its driver leaves it, and the call stays queued.
             let Meaning::Again(ran, _) = meaning(&error) else {
                 return Err(Refused::from(error).into());
             };
@@ -205,7 +208,7 @@ impl Link {
         Backoff::new(self.options.backoff_min, self.options.backoff_max)
     }
 
-    /// False if the deadline comes first.
+    /// False: the deadline comes first.
     pub(crate) async fn pause(&self, trip: &Trip, backoff: &mut Backoff, error: &CallError) -> bool {
         let at_least = Duration::from_millis(error.retry_after_ms.into());
         let until = Instant::now() + backoff.pause(at_least, fastrand::u64(..));
@@ -229,7 +232,8 @@ impl Link {
         self.way.lock().saw_epoch(epoch);
     }
 
-    /// What a member answers counts only if it is of this client's history. Says so once, where that has changed.
+    /// A member's answer counts only if it is of this client's history. Logs it once if the history
+    /// has changed.
     pub(crate) fn meets(&self, address: &str, metadata: &MetadataMap) -> Result<(), String> {
         self.meets_by(&mut self.way.lock(), address, HistoryId::of_answer(metadata))
     }
@@ -240,14 +244,14 @@ impl Link {
         if let (Some(before), Some(now)) = (before, way.history())
             && before != now
         {
-            tracing::warn!(%before, %now, "another history answers at all addresses: nothing of the one before is left");
+            tracing::warn!(%before, %now, "all addresses answer with another history: nothing that was stored before is left");
         }
         counts
     }
 
     pub(crate) fn trouble(&self) -> String {
         match self.trouble.lock().as_str() {
-            "" => "the master has not answered".to_owned(),
+            "" => "no member has answered".to_owned(),
             trouble => trouble.to_owned(),
         }
     }
@@ -266,17 +270,17 @@ impl Link {
         self.trouble.lock().clear();
     }
 
-    /// The target does not serve. True: time to pause before the next one.
+    /// The target does not serve. True: pause before the next one.
     pub(crate) fn on_failure(&self, target: &Target, why: impl std::fmt::Display) -> bool {
         tracing::debug!(address = %target.address, "left: {why}");
         self.note_trouble(format!("{}: {why}", target.address));
         self.way.lock().on_failure(target.turn)
     }
 
-    /// All members were asked in vain: perhaps the directory knows better. Nothing, where there is none.
+    /// All members were asked in vain, so the directory is asked, if there is one.
     pub(crate) async fn discover(&self) {
         let Some(discovery) = &self.options.discovery else { return };
-        // Many calls may fail at once; one question is enough.
+        // Many calls may fail at once. One request is enough.
         let Ok(_asking) = self.discovering.try_lock() else { return };
         match ask(&**discovery, self.options.connect_timeout).await {
             Ok(Some(Announced { address })) => {
@@ -288,7 +292,7 @@ impl Link {
         }
     }
 
-    /// The target names another member. True: time to pause before going there.
+    /// The target names another member. True: pause before asking it.
     pub(crate) fn on_redirect(&self, target: &Target, error: &CallError) -> bool {
         let (seen, (followed, pause)) = {
             let mut way = self.way.lock();
@@ -316,7 +320,7 @@ pub(crate) fn metadata(channel: Channel) -> MetadataClient<Channel> {
     client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-/// As it travels on a session, but for the id.
+/// The call as it travels on a session, without the id.
 fn encoded<C: Call>(request: C) -> Bytes {
     let call = request.into_session();
     let mut bytes = Vec::with_capacity(call.encoded_len());
@@ -325,7 +329,7 @@ fn encoded<C: Call>(request: C) -> Bytes {
 }
 
 pub(crate) fn check_size(request_bytes: usize) -> Result<(), Error> {
-    // The id, and the field that the request stands in.
+    // The id, and the tag of the request's field.
     let bytes = request_bytes + 2 * ID_BYTES_MAX;
     match bytes > MESSAGE_BYTES_MAX {
         false => Ok(()),

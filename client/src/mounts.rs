@@ -1,12 +1,13 @@
-//! What this client has mounted, and how it stands with the master.
+//! The segments of this client, and their state at the primary.
 //!
 //! ```text
-//!   accepted ──► Mounted ◄──────────► Waiting          refused at a remount for a reason that passes: asked again
-//!                   └──► GivenUp ◄──────┘              for one that does not: not asked again, and kept to be seen
+//!   accepted ──► Mounted ◄──────────► Waiting          refused at a remount, for now: asked again
+//!                   └──► GivenUp ◄──────┘              refused for good: not asked again, but listed
 //! ```
 //!
-//! Invariants: a segment is remembered from its accepted mount until its unmount is asked for; mounts, remounts and
-//! unmounts happen one after the other, so that no remount works from a list that is being changed.
+//! Invariants: a segment is remembered from its accepted mount until its unmount is asked for;
+//! mounts, remounts and unmounts happen one after the other, so that no remount works from a list
+//! that is being changed.
 //!
 //! Deliberately absent: what is known about segments of other clients.
 
@@ -25,63 +26,67 @@ use crate::ids::{Position, SegmentId};
 use crate::trip::Trip;
 use crate::types::Segment;
 
-/// How the client stands with the master, as of the last sign of life.
+/// The client's state at the primary, as of the last heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct ClientState {
-    /// Whether the master knows us.
+    /// Whether the primary knows the client.
     pub liveness: Liveness,
     /// Tasks wait for this client: fetch them.
     pub tasks_waiting: bool,
-    /// Times that the master had forgotten our segments and they were mounted again.
+    /// How often the primary had forgotten the segments and they were mounted again.
     pub remounts: u64,
-    /// Segments that came back empty at a remount: what was in them is gone.
+    /// Segments that came back empty at a remount: their objects are gone.
     pub segments_emptied: u64,
-    /// Segments that wait to be mounted again: the master could not take them yet (see `Client::segments`).
+    /// Segments that wait to be mounted again: the primary cannot mount them yet (see
+    /// `Client::segments`).
     pub segments_waiting: u64,
-    /// Times that the master refused to mount a segment again for good. `Client::segments` says which, and why.
+    /// How often the primary refused for good to mount a segment again. `Client::segments` says
+    /// which, and why.
     pub segments_refused: u64,
-    /// Of the last answer.
+    /// The position of the last answer.
     pub position: Position,
 }
 
-/// Whether the master knows a client.
+/// Whether the primary knows a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Liveness {
-    /// No sign of life was answered yet, or none is sent.
+    /// No heartbeat was answered yet, or none is sent.
     #[default]
     Unheard,
-    /// It does.
+    /// It knows the client.
     Alive,
-    /// It does not; what was mounted is being mounted again.
+    /// It does not. The client's segments are being mounted again.
     Remounting,
-    /// It has not answered for a whole time to live, and may have given up this client and its segments.
+    /// It has not answered for a whole time to live, and may have dropped this client and its
+    /// segments.
     Silent,
 }
 
-/// A segment of this client, and whether the master has it.
+/// A segment of this client, and its state at the primary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnSegment {
-    /// As it was mounted.
+    /// The segment as it was mounted.
     pub segment: Segment,
-    /// Whether it is.
+    /// Its state.
     pub mount: Mount,
 }
 
-/// How a segment stands that was mounted once.
+/// The state of a segment that was mounted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Mount {
-    /// It is mounted, for all that is known.
+    /// It is mounted, as far as is known.
     Mounted,
-    /// The master had forgotten it and cannot take it yet: what it held is still being dropped, or it is overloaded. It is
-    /// asked again at each sign of life.
+    /// The primary had forgotten it and cannot mount it yet: it still drops the old objects, or is
+    /// overloaded. The client asks again with each heartbeat.
     Waiting(Refused),
-    /// The master had forgotten it and will not take it. It is not asked again: mount it anew, with another id, name or
-    /// range as the reason says, or unmount it, and it is gone from here.
+    /// The primary had forgotten it and refuses to mount it. The client does not ask again. Mount
+    /// it with another id, name or range, as the reason says, or unmount it; then it leaves this
+    /// list.
     GivenUp(Refused),
 }
 
-/// Whether the same mount may be taken later. What this version does not know may pass, for all it knows.
+/// Whether the same mount may succeed later. A reason that this version does not know may pass.
 fn passes(refused: &Refused) -> bool {
     refused.reason == Reason::Unspecified || retry(refused.reason) != Retry::No
 }
@@ -96,7 +101,7 @@ pub(crate) struct Mounts {
     state: watch::Sender<ClientState>,
 }
 
-/// The right to change what is mounted; the next one waits until this is dropped.
+/// The right to change what is mounted. The next caller waits until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     mounts: &'a Mounts,
@@ -104,7 +109,7 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// What was asked for, and what the master said to each.
+    /// The segments that were asked for, and the result of each.
     pub(crate) fn mounted(&self, asked: &[Segment], results: &[Result<Mounted, Refused>]) {
         let mut segments = self.mounts.segments.lock();
         let accepted = asked.iter().zip(results).filter(|(_, result)| result.is_ok());
@@ -117,19 +122,19 @@ impl Turn<'_> {
         self.mounts.segments.lock().retain(|id, _| !forgotten(id));
     }
 
-    /// What a remount has to name.
+    /// The segments that a remount must name.
     pub(crate) fn wanted(&self) -> Vec<Segment> {
         let segments = self.mounts.segments.lock();
         let wanted = segments.values().filter(|own| !matches!(own.mount, Mount::GivenUp(_)));
         wanted.map(|own| own.segment.clone()).collect()
     }
 
-    /// What the master said to each that it was asked to mount again.
+    /// The segments that were to be mounted again, and the result of each.
     pub(crate) fn remounted(&self, asked: &[Segment], results: Vec<Result<Mounted, Refused>>) {
         let mut segments = self.mounts.segments.lock();
         let mut given_up = 0;
         for (segment, result) in asked.iter().zip(results) {
-            // Nobody else has changed the list: it is our turn.
+            // No other task has changed the list, since this one has the turn.
             let Some(own) = segments.get_mut(&segment.id) else { continue };
             own.mount = match result {
                 Ok(_) => Mount::Mounted,
@@ -165,7 +170,7 @@ impl Mounts {
         Mounts { turns: tokio::sync::Mutex::default(), segments: Mutex::default(), state: watch::Sender::default() }
     }
 
-    /// The right to change what is mounted, for as long as it is kept.
+    /// Gets the right to change what is mounted, for as long as the result is kept.
     pub(crate) async fn turn(&self, trip: &Trip) -> Result<Turn<'_>, Error> {
         let late = |_| trip.gave_up(Ran::No, "another mount or unmount of this client is under way");
         let turn = timeout_at(trip.deadline, self.turns.lock()).await.map_err(late)?;
@@ -176,7 +181,7 @@ impl Mounts {
         self.segments.lock().values().cloned().collect()
     }
 
-    /// How many are to be asked for again.
+    /// How many segments must be asked for again.
     pub(crate) fn waiting(&self) -> u64 {
         let segments = self.segments.lock();
         segments.values().filter(|own| matches!(own.mount, Mount::Waiting(_))).count() as u64
@@ -186,7 +191,7 @@ impl Mounts {
         self.state.subscribe()
     }
 
-    /// Wakes who watches, if there is a change.
+    /// Wakes the watchers if anything has changed.
     pub(crate) fn update(&self, change: impl FnOnce(&mut ClientState)) {
         self.state.send_if_modified(|state| {
             let before = *state;

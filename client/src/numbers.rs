@@ -1,11 +1,12 @@
-//! Request numbers: which are open, and below which one all are closed.
+//! Request numbers: which are open, and below which number all are closed.
 //!
-//! A number is opened for a mutating call, stays the same over all its attempts, and is closed when the call has its
-//! answer or its caller has given up. What is given up may be closed at once: the master refuses a number below
-//! `answered_below` when it arrives late, so a forgotten request can't strike after its caller has moved on.
+//! A number is opened for a call that changes something, stays the same over all its attempts, and
+//! is closed when the call has its answer or its caller has given up. A number may be closed at
+//! once when it is given up: the primary refuses numbers below `answered_below`, so a late request
+//! can't run after its caller has moved on.
 //!
-//! Invariants: numbers rise by one and are never used again; `answered_below` never passes an open number and never
-//! goes back; an open number is less than the span above it.
+//! Invariants: numbers rise by one and are never used again; `answered_below` never passes an open
+//! number and never goes back; all open numbers lie within one span.
 //!
 //! Deliberately absent: which call a number belongs to.
 
@@ -32,7 +33,7 @@ impl NumberWindow {
         NumberWindow { below: 1, next: 1, closed: [0; WORDS] }
     }
 
-    /// The next number; none while the lowest open one is a whole span behind.
+    /// The next number. None: the lowest open one is a whole span behind.
     pub(crate) fn try_open(&mut self) -> Option<u64> {
         if self.next - self.below >= REQUEST_SPAN_MAX {
             return None;
@@ -42,7 +43,7 @@ impl NumberWindow {
         Some(number)
     }
 
-    /// True if `answered_below` has moved.
+    /// True: `answered_below` has moved.
     pub(crate) fn close(&mut self, number: u64) -> bool {
         assert!(number >= self.below && number < self.next, "{number} is not in {}..{}", self.below, self.next);
         let (word, bit) = place(number);
@@ -57,7 +58,7 @@ impl NumberWindow {
         self.below
     }
 
-    /// Clears what it passes, for the numbers that come around to the same bits.
+    /// Clears the bits that it passes, for the numbers that will use them next.
     fn advance(&mut self) {
         while self.below < self.next {
             let (word, bit) = place(self.below);
@@ -95,10 +96,10 @@ impl Numbers {
         Numbers { window: Mutex::new(NumberWindow::new()), moved: Notify::new() }
     }
 
-    /// Waits while the span is used up; none if that lasts until the deadline.
+    /// Waits while the span is used up. None: that lasts until the deadline.
     pub(crate) async fn open(&self, deadline: Instant) -> Option<OpenNumber<'_>> {
         loop {
-            // Registered before the look, so that no move between look and wait is missed.
+            // Registered before the check, so that no move in between is missed.
             let mut moved = std::pin::pin!(self.moved.notified());
             if let Some(open) = self.try_open() {
                 return Some(open);

@@ -1,4 +1,4 @@
-//! The window of request numbers against a plain set of the open ones.
+//! Tests of the window of request numbers against a plain set of the open ones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

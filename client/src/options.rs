@@ -1,6 +1,6 @@
-//! What an application chooses when it connects, with the defaults.
+//! The options of a client, with their defaults.
 //!
-//! Deliberately absent: anything that the master decides (time to live, leases, limits of the wire).
+//! Deliberately absent: all that the primary decides (time to live, leases, limits of the wire).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,46 +15,49 @@ use crate::ids::{ClientId, Position};
 /// How calls travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Transport {
-    /// One stream with many calls in flight. The fast way.
+    /// One stream with many calls in flight. The fastest way.
     #[default]
     Session,
-    /// A gRPC call for each, for networks that do not let long streams live.
+    /// A gRPC call for each, for networks that cut long streams.
     Unary,
 }
 
-/// Whether the client keeps itself alive at the master.
+/// Whether the client sends heartbeats by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Heartbeat {
-    /// From the connect until the last handle is dropped; what was mounted is mounted again when the master asks.
+    /// From the connect until the last handle is dropped. Segments are mounted again when the
+    /// primary asks for that.
     #[default]
     Auto,
-    /// Never by itself. For tools that call once: a silent client loses its segments, its unfinished puts and, after
-    /// its time to live, the protection of its request numbers.
+    /// Never. For tools that make a single call: a silent client loses its segments, its unfinished
+    /// puts and, after its time to live, the protection of its request numbers.
     Off,
 }
 
-/// Whether requests that change something carry numbers.
+/// Whether requests that change something carry request numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Numbering {
-    /// Each its own, from 1: a request whose answer was lost is sent again, and runs once.
+    /// Each has its own, from 1: a request whose answer was lost is sent again, and runs once.
     #[default]
     On,
-    /// None. For tools that come back under the client id of an earlier run, whose numbers they don't know. A request
-    /// that may have run is not sent again: it ends as `Error::OutcomeUnknown` at once.
+    /// None. For tools that reuse the client id of an earlier run whose numbers they don't know. A
+    /// request that may have run is not sent again: it ends as `Error::OutcomeUnknown` at once.
     Off,
 }
 
-/// What a read at a standby must be able to say; the default allows any age.
+/// How fresh the answer of a standby must be. The default allows any age.
 ///
-/// A standby tells only what is committed, so no failover takes it back. But it grants **no lease**: between its answer and
-/// the transfer of the bytes the object may be removed and its space given to another one. Whoever reads bytes by such an
-/// answer must be able to tell that they are the right ones, for example by a checksum.
+/// A standby answers only what is committed, so no failover takes it back. But it grants **no
+/// lease**: between its answer and the transfer of the bytes, the object may be removed and its
+/// space given to another one. A client that reads bytes by such an answer must be able to
+/// recognize the right bytes, for example by a checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReadOptions {
-    /// The answer holds everything up to here: the position of an own write reads that write.
+    /// The answer includes all changes up to here. With the position of its own write, a client
+    /// reads that write.
     pub min_position: Option<Position>,
-    /// Everything that was committed this long before the answer is in it. Below some 100 ms, an idle pair answers at the
-    /// primary now and then.
+    /// The answer includes all that was committed this long before it. Below about 100 ms, reads of
+    /// an idle cluster go to the primary now and then.
     pub max_staleness: Option<Duration>,
 }
 
@@ -67,43 +70,47 @@ impl ReadOptions {
     }
 }
 
-/// How to reach the masters and how hard to try.
+/// How to reach the members, and how long to try.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// All members, as `host:port` or `http://host:port`. Tried in turn. Members that a redirect names need not be here.
+    /// All members, as `host:port` or `http://host:port`. They are tried in turn. Members that a
+    /// redirect names need not be listed.
     pub addresses: Vec<String>,
-    /// Where else to look for the primary: then `addresses` may be empty. Default: nowhere.
+    /// Another way to find the primary. With one, `addresses` may be empty. Default: none.
     pub discovery: Option<Arc<dyn Discovery>>,
-    /// None: random. Never one that another process uses, or an earlier run of this one has used, since numbers start
-    /// at 1; unless `numbering` is off.
+    /// None: random. Never use the id of another process or of an earlier run, since request
+    /// numbers start at 1; unless `numbering` is off.
     pub client_id: Option<ClientId>,
     /// Default: `On`.
     pub numbering: Numbering,
-    /// Keys live in a tenant; "" is the default one.
+    /// The tenant of the keys. Empty: the default tenant.
     pub tenant: String,
-    /// The machine that the application runs on, in the words of `Segment::host`: for placement on the same host.
+    /// The host that the application runs on, as in `Segment::host`, for placement on the same
+    /// host.
     pub host: String,
     /// Default: `Session`.
     pub transport: Transport,
     /// Default: `Auto`.
     pub heartbeat: Heartbeat,
-    /// How long one call may take with all its retries. Default: 5 s. See also `Client::with_deadline`.
+    /// How long one call may take with all its retries. Default: 5 s. See also
+    /// `Client::with_deadline`.
     pub deadline: Duration,
     /// How long `Client::connect` looks for a member that can be reached. Default: 5 s.
     pub connect_deadline: Duration,
     /// How long one member may take to accept a connection. Default: 500 ms.
     pub connect_timeout: Duration,
-    /// A connection that says nothing is asked for a sign of life after this time. Default: 250 ms.
+    /// A connection that is silent for this long is pinged. Default: 250 ms.
     pub keepalive_interval: Duration,
-    /// And is given up if the sign does not come within this time. Default: 350 ms.
+    /// And given up if no answer comes within this time. Default: 350 ms.
     pub keepalive_timeout: Duration,
-    /// Calls in flight at once; more wait for a place. 1 to 4096, default: 1024.
+    /// Calls in flight at once. More calls wait for a place. 1 to 4096, default: 1024.
     pub window_calls: usize,
-    /// Encoded bytes of the calls in flight; more wait for a place. At least 16 MiB, default: 64 MiB.
+    /// Encoded bytes of the calls in flight. More calls wait for a place. At least 16 MiB, default:
+    /// 64 MiB.
     pub window_bytes: usize,
-    /// First pause before a retry; doubles from there. Default: 5 ms.
+    /// The first pause before a retry. It doubles from there. Default: 5 ms.
     pub backoff_min: Duration,
-    /// Longest pause before a retry, unless the master asks for more. Default: 100 ms.
+    /// The longest pause before a retry, unless the member asks for more. Default: 100 ms.
     pub backoff_max: Duration,
 }
 
@@ -131,7 +138,7 @@ impl Options {
         }
     }
 
-    /// The addresses as they are used, or what is wrong with the options.
+    /// The addresses in their normal form, or what is wrong with the options.
     pub(crate) fn validate(&self) -> Result<Vec<String>, Error> {
         check_tenant(&self.tenant)?;
         if self.addresses.is_empty() && self.discovery.is_none() {
@@ -155,7 +162,7 @@ impl Options {
         addresses.collect::<Result<_, String>>().map_err(|what| Error::invalid("addresses", what))
     }
 
-    /// None of them may be no time at all.
+    /// Each of them must be above zero.
     fn check_times(&self) -> Result<(), Error> {
         let times = [
             ("connect_timeout", self.connect_timeout),
@@ -176,11 +183,11 @@ pub(crate) fn check_tenant(tenant: &str) -> Result<(), Error> {
     }
 }
 
-/// `host:port`, from what people write.
+/// `host:port`, from the forms that users write.
 pub(crate) fn normalised(address: &str) -> Result<String, String> {
     let bare = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
     if bare.contains("://") {
-        return Err(format!("{address:?} has a scheme that is not spoken here, only http is"));
+        return Err(format!("{address:?} has a scheme that is not supported: only http is"));
     }
     let Some((host, port)) = bare.rsplit_once(':') else {
         return Err(format!("{address:?} has no port, must be host:port"));
@@ -201,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_taken_as_people_write_them() {
+    fn addresses_are_accepted_in_all_common_forms() {
         for (written, meant) in [
             ("localhost:7400", "localhost:7400"),
             ("http://10.0.0.7:7400", "10.0.0.7:7400"),

@@ -1,8 +1,8 @@
-//! One object from its start to its end: the caller writes the bytes in between.
+//! One object from its start to its end. The caller writes the bytes in between.
 //!
-//! Invariants: a put that is dropped without an end is revoked, so that its space does not wait for the master's
-//! timeout (for a start that nobody waits for any more, see `starting`); an end whose outcome is unknown is not followed
-//! by a revoke, since readers may have the object already.
+//! Invariants: a put that is dropped without an end is revoked, so that its space does not wait for
+//! the put's time-out (for a start whose caller has given up, see `starting`); an end with an
+//! unknown outcome is not followed by a revoke, since readers may have the object already.
 //!
 //! Deliberately absent: how the bytes travel.
 
@@ -21,11 +21,11 @@ use crate::ids::Position;
 use crate::items::{PutEndItem, PutRevokeItem, PutStartItem};
 use crate::types::Replica;
 
-/// Revokes of dropped puts that may be under way at once.
+/// The most revokes of dropped puts under way at once.
 pub(crate) const REVOKES_MAX: usize = 256;
 
-/// A put under way. Write the bytes to all [`Put::replicas`], then [`Put::end`] it. Dropped without, it is revoked in
-/// the background.
+/// A put under way. Write the bytes to all [`Put::replicas`], then call [`Put::end`]. If it is
+/// dropped without that, it is revoked in the background.
 #[derive(Debug)]
 #[must_use = "a put that is dropped is revoked"]
 pub struct Put {
@@ -51,7 +51,7 @@ impl Put {
         &self.started.replicas
     }
 
-    /// Names this put.
+    /// Identifies this put.
     pub fn put_id(&self) -> u64 {
         self.started.put_id
     }
@@ -66,21 +66,21 @@ impl Put {
         self.size
     }
 
-    /// The master discards the put if it is not ended by then.
+    /// The put is discarded if it is not ended by then.
     pub fn finish_by(&self) -> Instant {
         self.finish_by
     }
 
-    /// All bytes are written: readers find the object from now on. The checksum is kept with it, as it is.
+    /// All bytes are written: readers find the object from now on. The checksum is stored with it.
     pub async fn end(mut self, checksum: Option<u64>) -> Result<Position, Error> {
         let item = PutEndItem { key: self.key.clone(), put_id: self.started.put_id, checksum };
-        // Whatever becomes of the call, it may arrive.
+        // Whatever the outcome of the call, it may arrive.
         self.finished = true;
         let ended = self.client.put_end(&[item], ReplicaScope::All).await;
         let answer = match ended {
             Ok(answer) => answer,
             Err(error) => {
-                // Nothing arrived, so the put is as it was.
+                // The call did not arrive, so the put is as it was.
                 self.finished = !matches!(error, Error::Deadline { .. } | Error::Closed { .. });
                 return Err(error);
             }
@@ -89,7 +89,7 @@ impl Put {
         answer.one().map(|()| position)
     }
 
-    /// The object is not wanted: its space is free for others.
+    /// Gives the put up: its space becomes free.
     pub async fn revoke(mut self) -> Result<Position, Error> {
         self.finished = true;
         let item = PutRevokeItem { key: self.key.clone(), put_id: self.started.put_id };
@@ -123,17 +123,17 @@ async fn revoke(client: Client, put_id: u64, left: Left, _permit: OwnedSemaphore
         Err(error) => error,
     };
     left.revoked();
-    tracing::debug!(put_id, "revoke of a dropped put: {error}; it is left to the master's timeout");
+    tracing::debug!(put_id, "revoke of a dropped put: {error}; it is left to the put's time-out");
 }
 
-/// Says so when a dropped put could not be revoked: a runtime that has ended drops its tasks without a word.
+/// Logs that a dropped put could not be revoked: a runtime that has ended drops its tasks silently.
 pub(crate) struct Left {
     key: Bytes,
     why: &'static str,
 }
 
 impl Left {
-    /// Until the task that has it runs.
+    /// Until its task runs.
     pub(crate) fn with_runtime(key: Bytes) -> Left {
         Left { key, why: "its runtime has ended" }
     }
@@ -151,7 +151,7 @@ impl Drop for Left {
     fn drop(&mut self) {
         if !self.why.is_empty() {
             let key = String::from_utf8_lossy(&self.key);
-            tracing::warn!(%key, "a dropped put is left to the master's timeout: {}", self.why);
+            tracing::warn!(%key, "a dropped put is left to its time-out: {}", self.why);
         }
     }
 }

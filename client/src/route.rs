@@ -1,24 +1,25 @@
-//! Where to go: which address is asked next. Pure.
+//! Which address is asked next. Pure.
 //!
-//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect is followed unless
-//! its epoch is lower than the highest one seen, and a directory always; a report about an earlier turn changes nothing, so that many calls
-//! that fail at once move on once.
+//! Invariants: all listed addresses are tried in turn, without a pause within a round; a redirect
+//! is followed unless its epoch is lower than the highest one seen, and an announcement of a
+//! directory always; a report about an earlier turn changes nothing, so that many calls that fail
+//! at once move on once.
 //!
-//! A redirect is an excursion: until an answer comes from there, the list goes on where it was left. Members that are cut off
-//! together name each other, in an epoch that they do not know to be over; whoever went on from where they sent him would never
-//! come to the others.
+//! A redirect is an excursion: until that member answers, the list continues where it was left.
+//! Members that are cut off together name each other, in an epoch that they do not know to be over.
+//! A client that continued the list from such a member would never reach the others.
 //!
 //! Deliberately absent: connections and time.
 
 use crate::options::normalised;
 
-/// Addresses that are tried at most, whatever masters name.
+/// The most addresses that are tried, however many members are named.
 const LISTED_MAX: usize = 32;
 
-/// One address, and the turn it stands for.
+/// One address, and the turn in which it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Of the member.
+    /// The address of the member.
     pub address: String,
     /// Rises with each move.
     pub turn: u64,
@@ -28,7 +29,7 @@ pub struct Target {
 pub(crate) struct Route {
     listed: Vec<String>,
     at: usize,
-    /// Where a redirect has sent us, until it answers and is listed.
+    /// The member that a redirect named, until it answers and is listed.
     guest: Option<String>,
     turn: u64,
     /// Moves since the last answer.
@@ -38,13 +39,13 @@ pub(crate) struct Route {
 /// What became of a redirect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Redirect {
-    /// Its member is up.
+    /// Its member is next.
     Followed,
-    /// It names no address that can be used, or the place it comes from: the next listed one is up.
+    /// It names no usable address, or the member that sent it: the next listed one is next.
     Useless,
-    /// Its epoch is over: the next listed one is up.
+    /// Its epoch is over: the next listed one is next.
     Stale,
-    /// We have moved on since that attempt began.
+    /// The client has moved on since that attempt began.
     Late,
 }
 
@@ -58,17 +59,18 @@ impl Route {
         Target { address: self.address().to_owned(), turn: self.turn }
     }
 
-    /// All that are asked in a round.
+    /// All addresses that are asked in a round.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
         self.listed.iter().chain(&self.guest).map(String::as_str)
     }
 
-    /// All that are listed, but for the one that is asked now.
+    /// All listed addresses except the one that is asked now.
     pub(crate) fn others(&self) -> Vec<String> {
         self.listed.iter().filter(|listed| *listed != self.address()).cloned().collect()
     }
 
-    /// Members that the master names are asked too from now on, after those that were listed before.
+    /// Members that an answer names are asked, too, from now on, after those that were listed
+    /// before.
     pub(crate) fn learn(&mut self, addresses: impl IntoIterator<Item = String>) {
         for address in addresses {
             let Ok(address) = normalised(&address) else { continue };
@@ -78,7 +80,7 @@ impl Route {
         }
     }
 
-    /// True if that was still the current turn.
+    /// True: that was still the current turn.
     pub(crate) fn on_failure(&mut self, turn: u64) -> bool {
         if turn != self.turn {
             return false;
@@ -106,7 +108,7 @@ impl Route {
         }
     }
 
-    /// A directory names this member as the primary. True: it is up next.
+    /// A directory announces this member as the primary. True: it is next.
     pub(crate) fn on_announced(&mut self, address: &str) -> bool {
         match normalised(address) {
             Ok(address) if address != self.address() => {
@@ -117,7 +119,7 @@ impl Route {
         }
     }
 
-    /// Where a failure would send us: a connection to there may be made beforehand.
+    /// The address that is asked after a failure: a connection to it may be made beforehand.
     pub(crate) fn next_up(&self) -> Option<String> {
         let next = &self.listed[self.next_at()];
         (next != self.address()).then(|| next.clone())
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_the_master_names_are_tried_too() {
+    fn members_that_an_answer_names_are_tried_too() {
         let mut route = route(&["a:1"]);
         route.learn(["b:1", "a:1", "no port", "c:1", "b:1"].map(str::to_owned));
         let mut seen = Vec::new();
@@ -233,9 +235,10 @@ mod tests {
         assert_eq!(route.target().address, "c:1");
     }
 
-    /// The old primary, whose tenure is over, and a standby on its side of a split, which still believes in it.
+    /// The old primary, whose tenure is over, and a standby on its side of a partition, which still
+    /// believes in it.
     #[test]
-    fn members_that_send_us_to_each_other_do_not_hide_the_others() {
+    fn members_that_name_each_other_do_not_hide_the_others() {
         let mut route = route(&["a:1", "b:1", "c:1", "d:1"]);
         let mut asked = Vec::new();
         for _ in 0..5 {

@@ -1,13 +1,17 @@
-//! The task that drives the session: connects, keeps one stream open, hands answers to their callers, and goes on at
-//! the next member when the stream ends.
+//! The task that drives the session: it connects, keeps one stream open, gives answers to their
+//! callers, and continues at the next member when the stream ends.
 //!
 //! Invariants:
-//! - one stream at a time; what has no answer when it ends is sent again on the next one, with the same bytes;
+//! - there is one stream at a time; calls without an answer at its end are sent again on the next
+//!   one, with the same bytes;
 //! - beside its connection there is at most one more, to the member that would be asked next;
-//! - an answer of an epoch that was over when the stream was open does not count, and ends the stream;
-//! - a member that refuses as `NOT_PRIMARY` or `SHUTTING_DOWN` gets nothing more, but what it still answers counts.
+//! - an answer of an epoch that was over when the stream was opened does not count, and ends the
+//!   stream;
+//! - a member that refuses as `NOT_PRIMARY` or `SHUTTING_DOWN` gets no more calls, but what it
+//!   still answers counts.
 //!
-//! Deliberately absent: retries of single calls (their callers do that), deadlines (`flight` keeps them).
+//! Deliberately absent: retries of single calls (their callers do that), deadlines (`flight` keeps
+//! them).
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -39,17 +43,18 @@ use crate::ids::HistoryId;
 use crate::link::Link;
 use crate::route::Target;
 
-/// How long a member that takes nothing any more may go on answering what it has.
+/// How long a member that accepts no more calls may go on to answer the ones it has.
 const DRAIN_MAX: Duration = Duration::from_millis(250);
 
-/// Whether there is a connection to the member that would be asked next is looked at this often.
+/// How often to check for a connection to the member that would be asked next.
 const SPARE_EVERY: Duration = Duration::from_millis(500);
 
 /// How a stream ended.
 #[derive(Debug)]
 struct End {
     why: Why,
-    /// What was sent and not answered. A member that refuses one call may have run another one.
+    /// The outcome of calls that were sent and not answered. A member that refuses one call may
+    /// have run another one.
     ran: Ran,
 }
 
@@ -102,7 +107,7 @@ pub(crate) async fn drive(link: Arc<Link>, first: Channel) {
             Ok(channel) => ride(&link, channel, &target).await,
             Err(why) => (End::unreached(why), false),
         };
-        // Before the calls are told: those that end now say what stood in the way.
+        // Before the calls are told, so that those that end now name the obstacle.
         let pause = leave(&link, &target, &end.why);
         link.flight.end_stream(end.ran);
         if served {
@@ -126,7 +131,8 @@ fn leave(link: &Link, target: &Target, why: &Why) -> bool {
 
 /// One stream from its opening to its end, and whether it has served.
 async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool) {
-    // Kept until the stream is left: then the connection is closed, and nothing of it arrives later.
+    // Kept until the stream is left. Then the connection is closed, and nothing on it arrives
+    // later.
     let _connection = channel.clone();
     let answers = match open(link, target, channel).await {
         Ok(answers) => answers,
@@ -142,7 +148,8 @@ async fn ride(link: &Arc<Link>, channel: Channel, target: &Target) -> (End, bool
     (end, reader.served)
 }
 
-/// Keeps a connection to the member that would be asked next, so that a failover needs no new one. Never ends.
+/// Keeps a connection to the member that would be asked next, so that a failover needs no new one.
+/// Never ends.
 async fn keep_spare<T>(link: &Link) -> T {
     loop {
         let next = link.way.lock().route.next_up();
@@ -190,7 +197,8 @@ enum Moment {
     Running,
 }
 
-/// The session as a whole was refused, or broke. A master that refuses it at the opening has run nothing of it.
+/// The session as a whole was refused, or broke. If it was refused at its opening, nothing of it
+/// has run.
 fn refused(status: &Status, moment: Moment) -> End {
     let error = from_status(status);
     let ran = match moment {
@@ -209,7 +217,8 @@ struct Reader<'a> {
     link: &'a Link,
     target: &'a Target,
     epoch_floor: u64,
-    /// The highest one that the link was told of: one look at it for each epoch, not for each answer.
+    /// The highest epoch that the link was told, so that the link is told once for each epoch, not
+    /// for each answer.
     epoch_told: u64,
     served: bool,
     /// How the stream will end, and when at the latest.
@@ -274,7 +283,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The newest redirect wins: it knows most.
+    /// The newest redirect wins, since it knows most.
     fn leave(&mut self, id: u64, why: Why) -> usize {
         let newer = match (&self.leaving, &why) {
             (None, _) | (Some((Why::Stopping(_), _)), Why::Redirected(_)) => true,
@@ -309,8 +318,8 @@ impl Reader<'_> {
     }
 }
 
-/// The requests of one stream, as its transport asks for them. It asks only while the other end takes more, so nothing
-/// piles up between here and there.
+/// The requests of one stream, as its transport asks for them. It asks only while the other end
+/// accepts more, so nothing piles up in between.
 struct Outgoing {
     link: Arc<Link>,
     stream: u64,

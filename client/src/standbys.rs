@@ -1,7 +1,8 @@
-//! Reads at members that are not the primary, in turn. What none of them answers is read at the primary.
+//! Reads at the standbys, in turn. A read that none of them answers goes to the primary.
 //!
-//! Invariants: a read asks a few of them, each for a bounded time; one that could not be reached is left alone for a while,
-//! so that it slows no read down; connections are kept for members that are listed, and for no others.
+//! Invariants: a read asks a few of them, each for a bounded time; a standby that could not be
+//! reached is left alone for a while, so that it slows no read down; connections are kept for
+//! listed members only.
 //!
 //! Deliberately absent: how fresh an answer is. The member that gives it says so, or refuses.
 
@@ -18,9 +19,9 @@ use crate::error::Error;
 use crate::link::{Link, check_size, metadata};
 use crate::trip::{Terms, Trip};
 
-/// Members that one read asks, at most.
+/// The most standbys that one read asks.
 const ATTEMPTS: usize = 2;
-/// One that could not be reached is not asked for this long.
+/// A standby that could not be reached is not asked for this long.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -31,18 +32,18 @@ pub(crate) struct Standbys {
 #[derive(Debug, Default)]
 struct Known {
     turn: usize,
-    members: Vec<Member>,
+    members: Vec<Standby>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct Standby {
     address: String,
     channel: Channel,
     ask_from: Instant,
 }
 
 impl Known {
-    /// Those that are listed and may be asked, from the one whose turn it is.
+    /// Those that are listed and may be asked, beginning with the one whose turn it is.
     fn in_turn(&mut self, link: &Link, now: Instant) -> Vec<(String, Channel)> {
         let listed = link.way.lock().route.others();
         self.members.retain(|member| listed.contains(&member.address));
@@ -50,7 +51,7 @@ impl Known {
             if !self.members.iter().any(|member| member.address == address)
                 && let Ok(endpoint) = link.endpoint(&address)
             {
-                self.members.push(Member { address, channel: endpoint.connect_lazy(), ask_from: now });
+                self.members.push(Standby { address, channel: endpoint.connect_lazy(), ask_from: now });
             }
         }
         self.turn = self.turn.wrapping_add(1);
@@ -68,7 +69,7 @@ impl Known {
 }
 
 impl Link {
-    /// None: no standby answers it.
+    /// `None`: no standby answers it.
     pub(crate) async fn at_standbys<C: Read>(&self, request: &C, terms: Terms<'_>) -> Result<Option<C::Answer>, Error> {
         let trip = Trip::new(C::NAME, C::MUTATES, terms.deadline);
         check_size(request.encoded_len())?;
@@ -82,7 +83,8 @@ impl Link {
                 Ok(Ok(response)) => {
                     let answer = response.into_inner();
                     let epoch = answer.position().map_or(0, |position| position.epoch);
-                    // A standby tells old things, within what was asked. Who answers as the primary must still be it.
+                    // A standby may answer with something older, as far as was asked. A member that
+                    // answers as the primary must still be it.
                     if C::from_standby(&answer) || epoch >= epoch_floor {
                         self.saw_epoch(epoch);
                         return Ok(Some(answer));

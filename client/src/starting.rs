@@ -1,18 +1,19 @@
-//! The start of a put, from its first attempt until it is known what became of it, whether or not somebody still waits.
+//! The start of a put, from its first attempt until its outcome is known, whether or not the caller
+//! still waits.
 //!
 //! ```text
 //!   put() ──► the call ──► a Put, a refusal ──────────────► its caller
 //!                │
-//!                ├── outcome unknown ──► its caller, and: the same request under the same number, until it is known
-//!                └── put() is dropped ──► goes on by itself                              └──► a Put that nobody has:
-//!                                                └──────────────────────────────────────────► dropped, so revoked
+//!                ├── outcome unknown ──► its caller; and the same request again, until it is known
+//!                └── put() is dropped ──► goes on by itself           └──► a Put without an owner:
+//!                                                └───────────────────────► dropped, so revoked
 //! ```
 //!
-//! Invariants: a start that has run is ended by its caller, revoked, or (after [`SETTLE_WITHIN`], or without request
-//! numbers) left to the master's timeout; a start that was never sent is not sent for nobody; what goes on by itself is
-//! bounded together with the revokes.
+//! Invariants: a start that has run is ended by its caller, revoked, or (after [`SETTLE_WITHIN`],
+//! or without request numbers) left to its time-out; a start that was not sent before its caller
+//! gave up is never sent; the tasks that go on by themselves are bounded together with the revokes.
 //!
-//! Deliberately absent: starts of many objects, whose ids are the caller's to revoke (`Client::put_start`).
+//! Deliberately absent: starts of many objects, which the caller must revoke (`Client::put_start`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,13 +36,14 @@ use crate::numbers::OpenNumber;
 use crate::put::{Left, Put};
 use crate::trip::{Terms, Trip};
 
-/// How long the outcome of a start is asked for that its caller has given up. Its request number stays open as long, and
-/// holds back those that are a whole span above it.
+/// How long to ask for the outcome of a start that its caller has given up. Its request number
+/// stays open as long, and holds back numbers a whole span above it.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// Starts a put of one object. Also if this is dropped half-way, or ends as `Error::OutcomeUnknown`, no space stays
-    /// taken: a start that has run is revoked in the background, once that is known.
+    /// Starts a put of one object. If this is dropped half-way, or ends as `Error::OutcomeUnknown`,
+    /// no space stays in use: a start that has run is revoked in the background, once that is
+    /// known.
     pub async fn put(&self, key: impl AsRef<[u8]>, size: u64, options: PutOptions) -> Result<Put, Error> {
         Starting::new(self, PutStartItem::new(key, size), options).await
     }
@@ -122,10 +124,10 @@ impl Start {
         }
         let trip = Trip::new(PutStart::NAME, PutStart::MUTATES, SETTLE_WITHIN);
         match self.attempt(&trip, number.as_ref()).await.and_then(|answer| self.put(answer)) {
-            // Nobody has it: dropped, it is revoked.
+            // It has no owner: when it is dropped, it is revoked.
             Ok(put) => drop(put),
             Err(Error::Refused(_)) => {}
-            Err(error) => tracing::debug!("a start that was given up is left to the master's timeout: {error}"),
+            Err(error) => tracing::debug!("a start that was given up is left to its time-out: {error}"),
         }
     }
 

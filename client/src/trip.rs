@@ -1,6 +1,6 @@
-//! One call on its way: its terms, its time, and whether it may have run so far.
+//! One call: its terms, its time, and whether it may have run so far.
 //!
-//! Invariants: a call that may have run never ends as [`Error::Deadline`], if it changes anything.
+//! Invariant: a call that may have run never ends as [`Error::Deadline`], if it changes anything.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::attempts::{OnLoss, Ran};
 use crate::error::Error;
 
-/// A deadline beyond what a clock can say is this far away.
+/// A deadline that a clock cannot represent is this far away.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The terms of one call.
@@ -20,7 +20,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) deadline: Duration,
     pub(crate) window: Window,
-    /// Is set once an attempt may be on its way: from then on whoever gives the call up may have changed something.
+    /// Set once an attempt may be on its way: from then on a call that is given up may have changed
+    /// something.
     pub(crate) sent: Option<&'a AtomicBool>,
 }
 
@@ -28,7 +29,7 @@ pub(crate) struct Terms<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Window {
     Waits,
-    /// Signs of life: few, and a full window must not silence the client.
+    /// For heartbeats: they are few, and a full window must not silence the client.
     Passes,
 }
 
@@ -53,7 +54,7 @@ impl Trip {
         self.gave_up_by(ran, last, Reason::Unspecified)
     }
 
-    /// `reason`: of the last refusal.
+    /// `reason`: from the last refusal.
     pub(crate) fn gave_up_by(&self, ran: Ran, last: impl Into<String>, reason: Reason) -> Error {
         let (call, waited, last) = (self.call, self.began.elapsed(), last.into());
         match self.mutates && ran == Ran::Maybe {

@@ -1,6 +1,7 @@
 //! Segments and replicas.
 //!
-//! Deliberately absent: what goes into a call (`items`), what comes out of it (`answers`), the types of the wire.
+//! Deliberately absent: arguments of calls (`items`), their results (`answers`), the types of the
+//! wire.
 
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use crate::ids::SegmentId;
 /// Space that a client offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Fresh for each mapping.
+    /// A new one for each mapping.
     pub id: SegmentId,
-    /// What placements and transfers call it.
+    /// The name by which placements and transfers refer to it.
     pub name: String,
     /// Memory or disk.
     pub kind: SegmentKind,
@@ -21,23 +22,23 @@ pub struct Segment {
     pub base: u64,
     /// Bytes that may be handed out.
     pub size: u64,
-    /// Where a transfer engine reaches it, e.g. "10.0.0.7:12345".
+    /// The address at which a transfer engine reaches it, e.g. "10.0.0.7:12345".
     pub endpoint: String,
-    /// How, e.g. "tcp" or "rdma".
+    /// The protocol of the transfer engine, e.g. "tcp" or "rdma".
     pub protocol: String,
-    /// The machine that holds it.
+    /// The host that holds it.
     pub host: String,
     /// Disk: the directory.
     pub path: String,
 }
 
 impl Segment {
-    /// Registered memory, reached over TCP.
+    /// Registered memory that is reached over TCP.
     pub fn memory(name: impl Into<String>, base: u64, size: u64, endpoint: impl Into<String>) -> Segment {
         Segment { base, ..Segment::new(SegmentKind::Memory, name.into(), size, endpoint.into()) }
     }
 
-    /// A directory, reached over TCP.
+    /// A directory that is reached over TCP.
     pub fn disk(name: impl Into<String>, path: impl Into<String>, size: u64, endpoint: impl Into<String>) -> Segment {
         Segment { path: path.into(), ..Segment::new(SegmentKind::Disk, name.into(), size, endpoint.into()) }
     }
@@ -57,7 +58,8 @@ impl Segment {
     }
 }
 
-/// The segment of a replica: what is needed to reach its bytes. Shared by all replicas of an answer.
+/// The segment of a replica: all that is needed to reach its bytes. Shared by all replicas of an
+/// answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRef {
     /// Its id.
@@ -66,11 +68,11 @@ pub struct SegmentRef {
     pub name: String,
     /// Memory or disk.
     pub kind: SegmentKind,
-    /// Where a transfer engine reaches it.
+    /// The address at which a transfer engine reaches it.
     pub endpoint: String,
-    /// How.
+    /// The protocol of the transfer engine.
     pub protocol: String,
-    /// The machine that holds it.
+    /// The host that holds it.
     pub host: String,
 }
 
@@ -79,7 +81,7 @@ pub struct SegmentRef {
 pub enum Location {
     /// Absolute address of the first byte; the length is the object's size.
     Memory {
-        /// In the address space of the segment's owner.
+        /// The address in the address space of the segment's owner.
         address: u64,
     },
     /// A file.
@@ -96,6 +98,6 @@ pub struct Replica {
     pub segment: Arc<SegmentRef>,
     /// Where in it.
     pub location: Location,
-    /// True once its bytes are known to be whole.
+    /// True once all of its bytes are known to be written.
     pub complete: bool,
 }

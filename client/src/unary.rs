@@ -1,9 +1,9 @@
-//! Attempts of a call as unary gRPC calls, until there is an answer or the deadline.
+//! Attempts of a call as unary gRPC calls, until there is an answer or the deadline has passed.
 //!
-//! Invariants: as in `link`; each attempt goes to the member that is thought best at its start; many calls that fail
-//! at the same member move on together, once.
+//! Invariants: as in `link`; each attempt goes to the member that is thought best at its start;
+//! many calls that fail at the same member move on together, once.
 //!
-//! Deliberately absent: what an attempt's end means, and where the next one goes (`attempts`).
+//! Deliberately absent: what the end of an attempt means, and where the next one goes (`attempts`).
 
 use proto::status::from_status;
 use proto::v1::CallError;
@@ -63,7 +63,7 @@ impl Link {
         }
     }
 
-    /// What a member of another history answers is no answer.
+    /// An answer of a member of another history does not count.
     fn of_own_history<A>(
         &self,
         way: &mut Way,

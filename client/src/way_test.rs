@@ -12,7 +12,7 @@ fn way(addresses: &[&str]) -> Way {
     way
 }
 
-/// The member that is up answers, and the client goes on to the next one where that does not count.
+/// A member that runs answers, and the client moves on if the answer does not count.
 fn meet(way: &mut Way, history: Option<HistoryId>) -> bool {
     let target = way.target();
     let counts = way.meets(&target.address, history).is_ok();
@@ -42,11 +42,11 @@ fn another_history_counts_only_after_every_address_was_asked_in_vain() {
 }
 
 #[test]
-fn one_member_that_speaks_for_the_own_history_is_enough_to_keep_to_it() {
+fn one_member_that_answers_with_the_own_history_is_enough_to_keep_it() {
     let mut way = way(&["a:1", "b:1"]);
     for _ in 0..5 {
         assert!(!meet(&mut way, NEW));
-        // A standby of ours, which knows of no primary.
+        // A standby of the own history, which knows no primary.
         assert!(meet(&mut way, OURS));
         way.on_failure(way.target().turn);
     }
@@ -54,7 +54,7 @@ fn one_member_that_speaks_for_the_own_history_is_enough_to_keep_to_it() {
 }
 
 #[test]
-fn member_that_holds_nothing_speaks_for_no_history_and_its_redirect_tells_no_epoch() {
+fn member_that_holds_nothing_answers_for_no_history_and_its_redirect_tells_no_epoch() {
     let mut way = way(&["a:1", "b:1"]);
     assert!(!meet(&mut way, NEW));
     assert!(meet(&mut way, None));

@@ -1,9 +1,11 @@
-//! The promises of `contract`, as checks that every coordinator must pass: [`run`] panics at the first that is broken.
+//! The promises of `contract` as checks that every coordinator must pass. [`run`] panics at the
+//! first that is broken.
 //!
-//! Whoever brings a coordinator gives a function that opens it at a named place: the same name is the same place, and
-//! each check takes a name that nobody has used before, and two coordinators there as two processes would.
+//! A test brings a function that opens the coordinator at a named place. The same name is the same
+//! place. Each check uses a new name, and opens two coordinators there, as two processes would.
 //!
-//! Deliberately absent: faults. What can break is another thing for each coordinator, and so are its fault tests.
+//! Deliberately absent: faults. Each coordinator can break in other ways, so it has fault tests of
+//! its own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ pub fn info(member: u64, number: u64) -> MemberInfo {
     }
 }
 
-/// Waits until it is so, and panics if it takes too long.
+/// Waits until it is so, and panics if that takes too long.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
@@ -58,13 +60,13 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Joins as soon as whoever was this member before is gone.
+/// Joins as soon as the previous incarnation of this member is gone.
 pub async fn join_when_free(place: &dyn Coordinator, me: MemberInfo) -> Box<dyn Presence> {
     let begun = Instant::now();
     loop {
         match place.join(me.clone()).await {
             Ok(presence) => return presence,
-            Err(Error::Taken { .. }) if begun.elapsed() < PATIENCE => {
+            Err(Error::NameInUse { .. }) if begun.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Err(error) => panic!("{me:?} can't join: {error}"),
@@ -98,7 +100,7 @@ async fn nothing_is_there_at_first((one, other): (Shared, Shared)) {
     assert_eq!(one.read().await.expect("read").store, other.read().await.expect("read").store, "they are one store");
     assert_eq!(members(&*one).await, []);
     assert_eq!(other.announced().await.expect("announced"), None);
-    assert!(!is_dead(&*other, who(1, 1)).await, "nobody knows that one");
+    assert!(!is_dead(&*other, who(1, 1)).await, "it is not known");
     let first = ConfigRecord::first(1, who(1, 1), 1);
     let nothing = Versioned { record: first.clone(), revision: 1 };
     assert_eq!(one.swap(Some(nothing), first).await.expect("answered"), Swap::Refused);
@@ -114,7 +116,8 @@ async fn a_record_is_created_and_swapped((one, other): (Shared, Shared)) {
         let next = done(&*other, Some(known.clone()), to).await;
         assert!(next.revision > known.revision, "revisions grow: {next:?} after {known:?}");
         assert_eq!(record(&*one).await, Some(next.clone()));
-        // Another revision, or another record under this one: a store that was restored may give a revision out again.
+        // Another revision, or another record under this revision: a restored store may use a
+        // revision again.
         let (late, early) = (known, Versioned { revision: next.revision + 1, ..next.clone() });
         let altered = Versioned { record: next.record.renewed(), ..next.clone() };
         for wrong in [Some(late), Some(early), Some(altered), None] {
@@ -159,11 +162,11 @@ async fn of_sixteen_swaps_of_one_revision_one_happens((one, other): (Shared, Sha
 }
 
 async fn a_member_is_there_once_and_as_long_as_it_is_held((one, other): (Shared, Shared)) {
-    let mut first = one.join(info(1, 5)).await.expect("nobody is member 1");
-    let second = other.join(info(2, 8)).await.expect("nobody is member 2");
+    let mut first = one.join(info(1, 5)).await.expect("member 1 is not here");
+    let second = other.join(info(2, 8)).await.expect("member 2 is not here");
     assert_eq!(members(&*other).await, [info(1, 5), info(2, 8)]);
     match other.join(info(1, 6)).await {
-        Err(Error::Taken { name, who: holder, address }) => {
+        Err(Error::NameInUse { name, who: holder, address }) => {
             let expected = info(1, 5);
             assert_eq!((name, holder, address), (expected.name, expected.who, expected.address));
         }
@@ -216,10 +219,10 @@ async fn an_incarnation_is_dead_after_its_end_and_not_before((one, other): (Shar
     let next = join_when_free(&*other, info(1, 6)).await;
     assert!(is_dead(&*one, who(1, 5)).await, "once ended, ended for good");
     assert!(!is_dead(&*one, who(1, 6)).await);
-    assert!(!is_dead(&*one, who(1, 7)).await, "nobody knows that one");
+    assert!(!is_dead(&*one, who(1, 7)).await, "it is not known");
     drop(next);
 
-    // A member that kept its state on disk comes back as what it was.
+    // A member that kept its state on disk comes back as the same incarnation.
     let _back = join_when_free(&*one, info(1, 5)).await;
     assert!(!is_dead(&*other, who(1, 5)).await, "it is here again");
     let here: BTreeSet<_> = members(&*other).await.into_iter().map(|info| info.who).collect();
@@ -239,10 +242,11 @@ async fn changes_are_told_of((one, other): (Shared, Shared)) {
     told(&mut changes, "a member has gone").await;
     drop(one);
     let ended = async { while changes.changed().await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, ended).await.expect("whoever looked has ended with its coordinator");
+    tokio::time::timeout(PATIENCE, ended).await.expect("the watcher has ended with its coordinator");
 }
 
-/// Hints may come for nothing, so one that is due to what went before may stand in: each wait begins when none is left.
+/// A hint may come without a change, so one that is due to an earlier change may count here. Each
+/// wait begins when no hint is left.
 async fn told(changes: &mut tokio::sync::watch::Receiver<u64>, what: &str) {
     let told = tokio::time::timeout(PATIENCE, changes.changed()).await;
     told.unwrap_or_else(|_| panic!("no hint: {what}")).expect("the coordinator is there");

@@ -1,13 +1,14 @@
-//! What a coordinator promises, in the words that every adapter keeps and the conformance suite checks.
+//! What a coordinator promises. Every adapter keeps it, and the conformance suite checks it.
 //!
 //! Invariants:
-//! - Swaps are linearizable: of all that compare the same revision at most one happens, and a read that begins after a
-//!   swap was answered sees it. Revisions of the record only grow.
-//! - A swap compares the record itself, too: a store that was restored from a backup gives revisions out again.
+//! - Swaps are linearizable: of all swaps that compare the same revision, at most one happens, and
+//!   a read that begins after a swap was answered sees it. Revisions of the record only grow.
+//! - A swap compares the record itself, too, since a store that was restored from a backup may use
+//!   revisions again.
 //! - A swap that fails with an [`Error`] may have happened, or may yet happen.
 //! - Every call ends by itself, within the time limit that the adapter was made with.
 //!
-//! Deliberately absent: retries. Whoever asks decides when to ask again.
+//! Deliberately absent: retries. The caller decides when to ask again.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +19,8 @@ use tokio::sync::watch;
 
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// What one incarnation of a member proves itself by to other members. Only those that read the coordinator see it.
+/// By this an incarnation of a member proves itself to other members. Only processes that can read
+/// the coordinator see it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret(pub [u8; Secret::BYTES]);
 
@@ -26,7 +28,7 @@ impl Secret {
     pub const BYTES: usize = 16;
 }
 
-/// Never shown: not in a log, not in an error.
+/// A secret is never shown, neither in a log nor in an error.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
@@ -42,11 +44,13 @@ pub struct MemberInfo {
     pub address: String,
     /// `host:port` for other members.
     pub peer_address: String,
-    /// The process that it is, in words that the same host can check when it is gone. Empty: unknown.
+    /// Identifies the process, so that another process on the same host can check whether it has
+    /// ended. Empty: unknown.
     pub process: String,
-    /// The newest that it knows of its cluster. `None`: it holds nothing, so that a new cluster may begin beside it.
+    /// The newest that it knows of its cluster. `None`: it holds nothing, so a new cluster may be
+    /// founded beside it.
     pub seen: Option<Seen>,
-    /// `None`: it shows none, and can prove itself to nobody.
+    /// `None`: it shows none, and cannot prove itself to any member.
     pub secret: Option<Secret>,
 }
 
@@ -54,68 +58,74 @@ pub struct MemberInfo {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stored {
     pub record: Option<Versioned>,
-    /// What the store calls itself; another one after it was made anew or restored. 0: it has no name.
+    /// The store's id. It changes when the store is created anew or restored. 0: it has none.
     pub store: u64,
 }
 
-/// What became of a swap that was answered.
+/// The outcome of a swap that was answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Swap {
     /// It has happened; the record has this revision now.
     Done { revision: u64 },
-    /// The record was another one: this swap will not happen.
+    /// The record was another one: this swap will never happen.
     Refused,
 }
 
-/// As long as this is held, others see the member. Dropped, the member goes as soon as can be.
+/// While this is held, other processes see the member. When it is dropped, the member disappears as
+/// soon as possible.
 pub trait Presence: Send + Sync + fmt::Debug {
-    /// Over as soon as the member can no longer be seen, although this is held: e.g. its lease has ended. Then join again.
+    /// Returns once other processes cannot see the member any more although this is held, for
+    /// example because its lease has ended. Then join again.
     fn lost(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// Tells clients that look here that this member is the primary of `epoch`, at its address. Goes with the presence.
+    /// Announces to clients that this member is the primary of `epoch`, with its address. The
+    /// announcement ends with the presence.
     fn announce(&self, epoch: u64) -> Answer<'_, ()>;
 
-    /// Tells other members what this one knows of its cluster from now on.
+    /// Shows other members what this one knows of its cluster.
     fn tell(&self, seen: Option<Seen>) -> Answer<'_, ()>;
 }
 
 pub trait Coordinator: Send + Sync + fmt::Debug {
     fn read(&self) -> Answer<'_, Stored>;
 
-    /// Compares with the record and its revision (`None`: there is no record), and swaps.
+    /// Compares the record and its revision (`None`: there is no record), and swaps.
     fn swap(&self, expect: Option<Versioned>, to: ConfigRecord) -> Answer<'_, Swap>;
 
-    /// Says that a member is here. [`Error::Taken`] while another incarnation of it is: a second copy was started.
+    /// Shows that a member is here. [`Error::NameInUse`] while another incarnation of it is here: a
+    /// second copy was started.
     fn join(&self, me: MemberInfo) -> Answer<'_, Box<dyn Presence>>;
 
     /// Those that are here now, by member id.
     fn members(&self) -> Answer<'_, Vec<MemberInfo>>;
 
-    /// Proof, not a guess: the process that was this incarnation has ended. `false`: not known.
+    /// Proof, not a guess: the process of this incarnation has ended. `false`: not known.
     fn is_dead(&self, who: Incarnation) -> Answer<'_, bool>;
 
-    /// Whoever has seen that process end (its guard) says so.
+    /// Reports that the process of this incarnation has ended. Its guard, which has seen it end,
+    /// calls this.
     fn report_dead(&self, who: Incarnation) -> Answer<'_, ()>;
 
-    /// Who announced itself as the primary last and is still here, with its epoch. For clients.
+    /// The newest primary that announced itself and is still here, with its epoch. For clients.
     fn announced(&self) -> Answer<'_, Option<(u64, MemberInfo)>>;
 
-    /// Changes whenever the record or the members may have: a hint to read, which may come late or for nothing.
+    /// Changes whenever the record or the members may have changed. A hint to read again, which may
+    /// come late or without a change.
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No answer, or an answer that says nothing. What was asked for may have happened.
+    /// There was no answer, or one without a result. The request may have been carried out.
     #[error("{what}: no answer from {place}: {why}")]
     Unavailable { what: &'static str, place: String, why: String },
-    /// Something is there that this version cannot read. A person must look.
-    #[error("{place} holds something that is not ours or is damaged: {why}")]
+    /// The coordinator holds something that this version cannot read. An operator must look.
+    #[error("{place} holds something that no member wrote or that is damaged: {why}")]
     Damaged { place: String, why: String },
     /// Another living process is this member.
     #[error("member {name:?} runs already, at {address}: stop that one, or give this one another --node-name")]
-    Taken { name: String, who: Incarnation, address: String },
-    /// The coordinator does not let this member in.
+    NameInUse { name: String, who: Incarnation, address: String },
+    /// The coordinator does not admit this member.
     #[error("{place} refused {what}: {why}")]
     Denied { what: &'static str, place: String, why: String },
 }

@@ -1,17 +1,19 @@
-//! A coordinator in etcd: keys, leases and transactions of a cluster that others run, too.
+//! A coordinator in etcd: keys, leases and transactions in an etcd cluster that others may use,
+//! too.
 //!
 //! | file | decides |
 //! |---|---|
-//! | `options` | which etcd, with whose rights, under which limits |
+//! | `options` | which etcd, with which rights and limits |
 //! | `link` | connecting, time limits, what errors mean |
-//! | `keys` | what stands under which key, and the transactions |
-//! | `presence` | a member's lease, on a thread of its own |
-//! | `watch` | when to look again |
+//! | `keys` | the keys and the transactions |
+//! | `presence` | a member's lease, on its own thread |
+//! | `watch` | when to read again |
 //!
-//! *Invariants:* whether etcd is there when this starts does not matter, since each call finds out for itself; no call
+//! *Invariants:* etcd need not run when this starts, since each call connects by itself; no call
 //! outlasts the request time-out; a change that was not answered is an error, never a refusal.
 //!
-//! Deliberately absent: elections, locks and sessions of etcd's own. Who leads stands in the record, and nowhere else.
+//! Deliberately absent: elections, locks and sessions of etcd's own. Only the record says which
+//! member leads.
 
 mod keys;
 mod link;
@@ -40,8 +42,8 @@ pub struct EtcdCoordinator {
 }
 
 impl EtcdCoordinator {
-    /// Fails only if it could never work with these options: nothing is asked of etcd here. It is async because it starts
-    /// a task, and only where there is a runtime can it be awaited.
+    /// Fails only if these options can never work: it sends nothing to etcd. It is async because it
+    /// starts a task, which needs a runtime.
     pub async fn connect(options: EtcdOptions) -> Result<EtcdCoordinator, Error> {
         let target = Arc::new(Target::new(options)?);
         Ok(EtcdCoordinator { keys: Keys::new(Arc::clone(&target)), hint: Hint::start(target) })
@@ -66,13 +68,14 @@ impl Coordinator for EtcdCoordinator {
         Box::pin(self.keys.members_here())
     }
 
-    /// Only what was reported: a lease that has ended proves nothing.
+    /// Only what was reported counts: a lease that has ended proves nothing.
     fn is_dead(&self, who: Incarnation) -> Answer<'_, bool> {
         let deadline = Instant::now() + self.keys.link.target.options.timeout();
         Box::pin(self.keys.is_dead(who, deadline))
     }
 
-    /// To be done before the same incarnation is started again, which would be called dead otherwise.
+    /// Must be called before the same incarnation is started again, which would otherwise be called
+    /// dead.
     fn report_dead(&self, who: Incarnation) -> Answer<'_, ()> {
         Box::pin(self.keys.report_dead(who))
     }

@@ -1,12 +1,14 @@
 //! A coordinator for the processes of one host: a directory that they share. The default of `dev`.
 //!
 //! Invariants:
-//! - Every call does its work on a thread that may wait, and ends within the time limit even if that thread does not.
-//! - A member is here for as long as its [`Presence`] is held, and the kernel says when that ends, however it ends. So
-//!   the presence is to be the last thing that a member drops: from then on others may call it dead, and take over.
+//! - Every call works on a thread that may block, and ends within the time limit even if that
+//!   thread does not.
+//! - A member is here for as long as its [`Presence`] is held, and the kernel knows when that ends,
+//!   however it ends. So a member must drop its presence last: from then on another one may call it
+//!   dead, and take over.
 //!
-//! Deliberately absent: other hosts. Locks of a network's file system don't prove that a process has ended, so a directory on one
-//! is refused.
+//! Deliberately absent: other hosts. Locks of a network file system don't prove that a process has
+//! ended, so a directory on one is refused.
 
 mod dir;
 mod disk;
@@ -29,9 +31,9 @@ use self::hint::Hint;
 use self::lock::Locked;
 use crate::contract::{Answer, Coordinator, Error, MemberInfo, Presence, Stored, Swap};
 
-/// A directory that is copied back from a backup takes any name along that stands in it.
+/// A directory that is restored from a backup brings its stored name along, so it has none.
 const UNNAMED: u64 = 0;
-/// How often a presence makes sure that it is still what others look at.
+/// How often a presence checks that it is still the one that other processes see.
 const CHECK_PRESENCE_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub struct FileCoordinator {
 }
 
 impl FileCoordinator {
-    /// Makes the directory if there is none. `timeout` is the limit of every call.
+    /// Creates the directory if there is none. `timeout` is the limit of every call.
     pub fn open(dir: &Path, timeout: Duration) -> Result<FileCoordinator, Error> {
         let place: Arc<str> = dir.display().to_string().into();
         let dir = Arc::new(Dir::make(dir)?);
@@ -102,7 +104,7 @@ impl Coordinator for FileCoordinator {
         self.calls.run("is_dead", move |dir| dir.is_dead(who))
     }
 
-    /// The kernel has told everybody already: the lock is free.
+    /// The kernel has freed the lock, which all can see.
     fn report_dead(&self, _who: Incarnation) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
@@ -119,7 +121,7 @@ impl Coordinator for FileCoordinator {
 #[derive(Debug)]
 struct FilePresence {
     calls: Calls,
-    /// Shared with checks that are under way; none of them takes longer than a look at two files.
+    /// Shared with pending checks, each of which takes no longer than a look at two files.
     held: Arc<(MemberInfo, Locked)>,
 }
 
@@ -130,7 +132,7 @@ impl Presence for FilePresence {
                 tokio::time::sleep(CHECK_PRESENCE_EVERY).await;
                 let held = Arc::clone(&self.held);
                 let check = self.calls.run("presence", move |dir| Ok(dir.is_here(&held.0, &held.1)));
-                // A disk that does not answer has not lost anything yet.
+                // A disk that does not answer does not mean that the presence is lost.
                 if let Ok(false) = check.await {
                     return;
                 }

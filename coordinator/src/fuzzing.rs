@@ -1,6 +1,6 @@
-//! What stands in a file or under a key, read and written back, for the fuzz targets.
+//! The content of a file or key, read and written back, for the fuzz targets.
 //!
-//! Invariant: what is understood is written so that it is understood as the same again.
+//! Invariant: what is understood is written such that it is understood the same again.
 
 use crate::json;
 

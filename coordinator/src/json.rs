@@ -1,9 +1,10 @@
-//! What is written of the record, of a member and of the announced primary, be it in a file or under an etcd key.
+//! The JSON of the record, of a member and of the announced primary, in a file or under an etcd
+//! key.
 //!
-//! Invariants: everything says which format it is in, and another format is refused before anything else is looked at;
-//! what is read back is what was written, or an error that says what is wrong with it.
+//! Invariants: everything names its format, and another format is refused before anything else is
+//! read; what is read back is what was written, or an error that says what is wrong.
 //!
-//! Deliberately absent: where it stands. Whoever reads adds the place to the error.
+//! Deliberately absent: the place. The caller adds it to the error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +41,7 @@ struct Record {
     born: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     confirm_within_ms: Option<u64>,
-    /// By the names of the settings. Absent: whoever wrote it could not know.
+    /// By the names of the settings. Absent: the writer could not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timing: Option<BTreeMap<String, u64>>,
 }
@@ -54,7 +55,7 @@ struct Knows {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Member {
+struct Presence {
     format: u32,
     #[serde(flatten)]
     who: Who,
@@ -68,7 +69,7 @@ struct Member {
     /// Hexadecimal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     secret: String,
-    /// Numbers of this member's earlier incarnations, all of which have ended.
+    /// The numbers of this member's earlier incarnations, all of which have ended.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     ended: BTreeSet<u64>,
 }
@@ -121,7 +122,7 @@ fn cluster_from_text(text: &str) -> Result<u128, String> {
     u128::from_str_radix(text, 16).map_err(|error| format!("cluster_id {text:?}: {error}"))
 }
 
-/// Members count on from these.
+/// Members count on from these numbers.
 fn check_numbers(epoch: u64, version: u64) -> Result<(), String> {
     let in_range = 1..=ConfigRecord::NUMBER_MAX;
     match [("epoch", epoch), ("version", version)].into_iter().find(|(_, number)| !in_range.contains(number)) {
@@ -160,7 +161,7 @@ pub(crate) fn record_to_json(record: &ConfigRecord) -> Vec<u8> {
     })
 }
 
-/// All of it, nothing else, and such that it may be gone by.
+/// Complete, with no other name, and valid.
 fn timing(named: &BTreeMap<String, u64>) -> Result<Timing, String> {
     let add = |timing: Timing, (name, value): (&String, &u64)| {
         timing.with(name, *value).ok_or_else(|| format!("timing: there is no {name:?}"))
@@ -173,7 +174,7 @@ fn timing(named: &BTreeMap<String, u64>) -> Result<Timing, String> {
     Ok(timing)
 }
 
-/// `revision`: as the coordinator counts it.
+/// `revision`: from the coordinator.
 pub(crate) fn record_from_json(text: &[u8], revision: u64) -> Result<Versioned, String> {
     let found: Record = read(text)?;
     check_numbers(found.epoch, found.version)?;
@@ -199,7 +200,7 @@ pub(crate) fn record_from_json(text: &[u8], revision: u64) -> Result<Versioned, 
 }
 
 pub(crate) fn member_to_json(info: &MemberInfo, ended: BTreeSet<u64>) -> Vec<u8> {
-    write(&Member {
+    write(&Presence {
         format: FORMAT,
         who: info.who.into(),
         name: info.name.clone(),
@@ -212,7 +213,7 @@ pub(crate) fn member_to_json(info: &MemberInfo, ended: BTreeSet<u64>) -> Vec<u8>
     })
 }
 
-/// The error does not say what stands there.
+/// The error does not show the text.
 fn secret(text: &str) -> Result<Option<Secret>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -226,12 +227,12 @@ fn secret(text: &str) -> Result<Option<Secret>, String> {
 
 /// The member, and the numbers of its earlier incarnations.
 pub(crate) fn member_from_json(text: &[u8]) -> Result<(MemberInfo, BTreeSet<u64>), String> {
-    let Member { who, name, address, peer_address, process, seen, secret: hex, ended, .. } = read(text)?;
+    let Presence { who, name, address, peer_address, process, seen, secret: hex, ended, .. } = read(text)?;
     let (seen, secret) = (seen.map(Seen::try_from).transpose()?, secret(&hex)?);
     Ok((MemberInfo { who: who.into(), name, address, peer_address, process, seen, secret }, ended))
 }
 
-/// Without the secret: clients read it.
+/// The secret is left out, since clients read this.
 pub(crate) fn leader_to_json(epoch: u64, info: &MemberInfo) -> Vec<u8> {
     let MemberInfo { who, name, address, peer_address, process, seen: _, secret: _ } = info.clone();
     write(&Leader { format: FORMAT, epoch, who: who.into(), name, address, peer_address, process })
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn every_truncation_is_refused() {
         let text = record_to_json(&record());
-        // The last byte is the newline, which nobody misses.
+        // The last byte is the newline, which is not needed.
         for len in 0..text.len() - 1 {
             assert!(record_from_json(&text[..len], 1).is_err(), "{len} bytes");
         }

@@ -1,14 +1,15 @@
-//! Where the config record lives, and where members say that they are here: the contract, and what keeps it.
+//! The store of the config record and of the members' presences: the contract, and its adapters.
 //!
 //! | file | decides |
 //! |---|---|
 //! | `contract` | what a coordinator promises |
-//! | `json` | what is written, in a file or under a key |
+//! | `json` | the content of a file or a key |
 //! | `file` | a directory shared by the processes of one host |
 //! | `etcd` | keys and leases of an etcd cluster |
-//! | `conformance` | how the promises are checked, of any adapter (feature `conformance`) |
+//! | `conformance` | checks of the promises, for any adapter (feature `conformance`) |
 //!
-//! *Invariant:* nothing here decides a role; that is `election`'s. A coordinator stores, compares and tells.
+//! *Invariant:* nothing here decides a role; `election` does. A coordinator stores, compares and
+//! tells.
 //!
 //! Deliberately absent: the stream between members, and what the record means.
 

@@ -1,4 +1,4 @@
-//! The `etcd` coordinator against a real etcd: the promises, and what etcd can do to those that count on it.
+//! The `etcd` coordinator against a real etcd: the promises, and the faults that an etcd can have.
 
 mod server;
 
@@ -33,12 +33,13 @@ fn record() -> ConfigRecord {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_promises() {
     let etcd = Etcd::running().await;
-    // Sixteen at once, on a machine that does other things too: the limit is not what is tested here.
+    // Sixteen at once, on a machine that does other work, too: the limit is not what is tested
+    // here.
     let patient = |place| EtcdOptions { request_timeout_ms: 30_000, ..options(&etcd, place) };
     conformance::run(async |place| connect(&patient(place)).await).await;
 }
 
-/// Where the time limit is short, a busy etcd may miss it.
+/// With a short time limit a busy etcd may be too late.
 async fn join_at_last(place: &EtcdCoordinator, me: MemberInfo) -> Box<dyn Presence> {
     let begun = Instant::now();
     loop {
@@ -84,7 +85,7 @@ async fn etcd_may_come_late_stop_and_come_back() {
     etcd.kill();
     let stopped = Instant::now();
     nothing_is_answered(&place, limit).await;
-    tokio::time::timeout(PATIENCE, presence.lost()).await.expect("nobody can see it any more");
+    tokio::time::timeout(PATIENCE, presence.lost()).await.expect("it cannot be seen any more");
     tokio::time::sleep(Duration::from_secs(3).saturating_sub(stopped.elapsed())).await;
     changes.mark_unchanged();
     etcd.start();
@@ -94,7 +95,7 @@ async fn etcd_may_come_late_stop_and_come_back() {
     })
     .await;
     tokio::time::timeout(PATIENCE, changes.changed()).await.expect("told to look again").expect("there");
-    // The lease is in etcd still, and what is on it is its own.
+    // The lease still exists in etcd, and the key on it is its own.
     let mut again = join_at_last(&place, info(1, 5)).await;
     drop(presence);
     let lost = tokio::time::timeout(Duration::from_secs(2), again.lost()).await;
@@ -112,7 +113,7 @@ async fn etcd_may_hang() {
 
     etcd.stop();
     nothing_is_answered(&place, limit).await;
-    tokio::time::timeout(PATIENCE, presence.lost()).await.expect("nobody can see it any more");
+    tokio::time::timeout(PATIENCE, presence.lost()).await.expect("it cannot be seen any more");
     let begun = Instant::now();
     drop(presence);
     assert!(begun.elapsed() < SLACK + Duration::from_secs(1), "the drop took {:?}", begun.elapsed());
@@ -128,7 +129,7 @@ async fn a_presence_is_lost_with_its_lease_or_its_key() {
     let mut client = etcd.client().await;
 
     let mut presence = place.join(info(1, 5)).await.expect("joined");
-    // Longer than the lease: it is kept alive.
+    // Longer than the lease: it is renewed.
     assert!(tokio::time::timeout(Duration::from_secs(4), presence.lost()).await.is_err(), "nothing has happened");
     for lease in client.leases().await.expect("the leases").leases() {
         client.lease_revoke(lease.id()).await.expect("revoked");
@@ -141,7 +142,7 @@ async fn a_presence_is_lost_with_its_lease_or_its_key() {
     let mut again = place.join(info(1, 5)).await.expect("joined again");
     again.announce(2).await.expect("announced");
     client.delete("/understudy/lost/members/1", None).await.expect("deleted");
-    assert_eq!(place.announced().await.expect("announced"), None, "the leader's key is there, and nobody behind it");
+    assert_eq!(place.announced().await.expect("announced"), None, "the leader's key is there, and no member behind it");
     tokio::time::timeout(PATIENCE, again.lost()).await.expect("its key is gone");
     assert!(!place.is_dead(who(1, 5)).await.expect("answered"), "all that proves nothing");
 }
@@ -195,7 +196,8 @@ async fn a_watch_that_says_nothing_is_opened_anew_and_a_quiet_one_is_not() {
     assert!(quiet.is_err(), "nothing happens, and etcd says so when it is asked");
 
     etcd.stop();
-    // Longer than it takes to give the watch up. What a stopped etcd sends later is on no watch that anybody reads.
+    // Longer than it takes to give the watch up. What a stopped etcd sends later is on a watch that
+    // is not read any more.
     tokio::time::sleep(Duration::from_secs(8)).await;
     changes.mark_unchanged();
     etcd.go_on();
@@ -213,7 +215,7 @@ async fn an_endpoint_that_is_down_costs_nothing() {
     };
     let mut expect = None;
     for _ in 0..20 {
-        // Each anew: all endpoints are untried.
+        // A new one each time: all endpoints are untried.
         let place = connect(&both).await;
         for _ in 0..3 {
             let found = place.read().await.expect("the other one answers").record;
@@ -285,7 +287,7 @@ async fn users_and_passwords() {
     let mut changes = place.changes();
     tokio::time::timeout(PATIENCE, changes.changed()).await.expect("let watch, too").expect("there");
 
-    // It forgets whom it has let in.
+    // It forgets which client has logged in.
     etcd.kill();
     etcd.start();
     eventually("let in again", async || place.swap(None, record()).await.is_ok()).await;

@@ -1,5 +1,5 @@
-//! The `file` coordinator: the promises, and what can go wrong on one host. Members are processes here: this test binary
-//! starts itself again as one, and kills or stops it.
+//! The `file` coordinator: the promises, and what can go wrong on one host. Members are processes
+//! here: this test binary starts itself again as a member, and kills or stops it.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use understudy_coordinator::conformance::{self, eventually, info, who};
 use understudy_coordinator::{Coordinator as _, Error, FileCoordinator, Swap};
 
-/// Of every call. Nobody waits for anybody but the disk.
+/// The limit of every call. A call waits for the disk only.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn open(dir: &Path) -> FileCoordinator {
@@ -26,7 +26,8 @@ async fn it_keeps_the_promises() {
     conformance::run(async |place| open(&dir.path().join("not/there/yet").join(place))).await;
 }
 
-/// A process that is member 1, or does something as fast as it can. Killed when this is dropped.
+/// A process that is member 1, or repeats some call as fast as it can. It is killed when this is
+/// dropped.
 struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -82,7 +83,7 @@ async fn process() {
     drop(presence);
 }
 
-/// As member 1, beside others that do the same as other members.
+/// As member 1, beside other processes that do the same as other members.
 async fn do_everything_for_ever(coordinator: &FileCoordinator) {
     println!("\nREADY");
     for number in 5.. {
@@ -90,7 +91,8 @@ async fn do_everything_for_ever(coordinator: &FileCoordinator) {
         let found = coordinator.read().await.expect("read").record;
         let record =
             found.as_ref().map_or(ConfigRecord::first(9, who(1, 1), 1), |found| found.record.promoted(who(1, 1)));
-        // Where another one was faster it is refused; and whoever was stopped in it may hear that nobody knows.
+        // It is refused if another process was faster. A process that was stopped here may get an
+        // unknown outcome.
         let _ = coordinator.swap(found, record).await;
         let _ = presence.announce(number).await;
         coordinator.members().await.expect("members");
@@ -106,12 +108,12 @@ async fn swap_for_ever(coordinator: &FileCoordinator) {
     while let Swap::Done { revision } = coordinator.swap(expect, record.clone()).await.expect("answered") {
         println!("{revision}");
         expect = Some(Versioned { record: record.clone(), revision });
-        // Records of many lengths: a short one over a long one is where a torn write shows.
+        // Records of many lengths: a torn write shows when a short record replaces a long one.
         let others = (2..2 + revision % 40).map(|member| who(member, revision));
         record = record.promoted(who(1, 1));
         record.insync.extend(others);
     }
-    panic!("refused, and nobody else swaps");
+    panic!("refused, and no other process swaps");
 }
 
 #[tokio::test]
@@ -149,7 +151,7 @@ async fn a_living_incarnation_is_never_called_dead_while_others_come_and_go() {
                 }
                 let dead = place.is_dead(who(1, number)).await.expect("answered");
                 let next_dead = place.is_dead(who(1, number + 1)).await.expect("answered");
-                // Only if it was here all the time.
+                // Counts only if it was here all the time.
                 if number != 0 && alive.load(Ordering::SeqCst) == number {
                     assert!(!dead, "{number} lives");
                     assert!(!next_dead, "{} has not begun", number + 1);
@@ -159,7 +161,7 @@ async fn a_living_incarnation_is_never_called_dead_while_others_come_and_go() {
         });
     }
     for number in 1..=60 {
-        // At the first try: nobody's look at the lock is in the way.
+        // At the first try: a check of the lock by another process is not in the way.
         let presence = place.join(info(1, number)).await.expect("it is free");
         alive.store(number, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -181,7 +183,7 @@ async fn a_killed_member_is_dead_and_a_stopped_one_is_not() {
     process.signal(Signal::STOP);
     for _ in 0..50 {
         assert!(!coordinator.is_dead(who(1, 5)).await.expect("answered"), "it is stopped, and may go on");
-        assert!(matches!(coordinator.join(info(1, 6)).await, Err(Error::Taken { .. })));
+        assert!(matches!(coordinator.join(info(1, 6)).await, Err(Error::NameInUse { .. })));
     }
     assert_eq!(coordinator.members().await.expect("members"), [info(1, 5)]);
 
@@ -197,7 +199,7 @@ async fn a_killed_member_is_dead_and_a_stopped_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_stopped_in_whatever_it_does_holds_nobody_up() {
+async fn a_process_that_is_stopped_in_whatever_it_does_delays_no_other() {
     let dir = tempfile::tempdir().expect("a directory");
     let coordinator = FileCoordinator::open(dir.path(), Duration::from_secs(2)).expect("opened");
     let process = Process::start(dir.path(), "everything");
@@ -207,7 +209,8 @@ async fn a_process_that_is_stopped_in_whatever_it_does_holds_nobody_up() {
         let found = coordinator.read().await.expect("read").record;
         let first = || ConfigRecord::first(9, who(2, 1), 1);
         let record = found.as_ref().map_or_else(first, |found| found.record.clone());
-        // A stop takes effect a little later than it is sent: the other one may have swapped once more.
+        // A stop takes effect a little later than it is sent: the other process may have swapped
+        // once more.
         let mut swap = coordinator.swap(found, record.clone()).await.expect("answered");
         if swap == Swap::Refused {
             let found = coordinator.read().await.expect("read").record;
@@ -273,11 +276,11 @@ async fn a_removed_directory_is_no_empty_one() {
     assert!(matches!(swap, Err(Error::Unavailable { .. })), "{swap:?}");
     let dead = coordinator.is_dead(who(1, 1)).await;
     assert!(matches!(dead, Err(Error::Unavailable { .. })), "{dead:?}");
-    tokio::time::timeout(TIMEOUT, presence.lost()).await.expect("nobody can see it any more");
+    tokio::time::timeout(TIMEOUT, presence.lost()).await.expect("it cannot be seen any more");
     let announce = presence.announce(1).await;
     assert!(matches!(announce, Err(Error::Unavailable { .. })), "{announce:?}");
 
-    // Another one at the same place is a new place: the presence in the old one is none there.
+    // A new directory at the same path is a new place: the old presence does not exist there.
     let other = open(&dir);
     assert_eq!(other.members().await.expect("members"), []);
     assert!(!other.is_dead(who(1, 1)).await.expect("answered"), "its process lives");

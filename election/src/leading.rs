@@ -1,43 +1,46 @@
-//! The primary's side: who must have received an entry before it is acknowledged, until when that may be said, and who
-//! enters or leaves the set.
+//! The primary's side: which members must have received an entry before it is acknowledged, until
+//! when the primary may answer, and which members enter or leave the set.
 //!
 //! Invariants:
-//! - Whoever may be promoted is waited for: the members of the record, and those of every proposal that may yet become
-//!   the record. A peer is proposed only when it holds all that is committed, and commits wait for it from before then.
-//! - `committed` never goes back, and nothing beyond what all of those have received is in it.
-//! - Alone in the record, with no proposal under way, nobody else can be promoted: then the tenure does not end, unless the
-//!   record bounds it, too.
-//! - Nobody is proposed to leave the set unless the coordinator has answered a question that was asked since that is due: where its answers
-//!   are lost, and not what it is asked, the record would change unseen, and nobody could serve.
-//! - A peer that says its state is not what its log says is in no record that is proposed.
-//! - No peer holds commits up for longer than the lag limits: it leaves the set, or is no longer waited for.
+//! - Commits wait for every member that may be promoted: those of the record, and those of every
+//!   proposal that may yet become the record. A peer is proposed only once it holds all that is
+//!   committed, and commits wait for it from before then.
+//! - `committed` never goes back, and includes only what all of those members have received.
+//! - If the primary is alone in the record and no proposal is pending, no other member can be
+//!   promoted. Then the tenure does not end, unless the record bounds it.
+//! - No peer is proposed to leave the set unless the coordinator has answered a read that was sent
+//!   after the removal was due. Otherwise, if requests reach the coordinator but its answers are
+//!   lost, the record would change unseen, and no member could serve.
+//! - A peer that reports an unsound state is in no record that is proposed.
+//! - No peer delays commits for longer than the lag limits: it leaves the set, or commits stop
+//!   waiting for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{ConfigRecord, Incarnation, Versioned};
 use crate::timing::{Millis, Timing};
 
-/// A peer that is not in the set, and silent for this long, is forgotten.
+/// A peer outside the set that is silent for this long is forgotten.
 const FORGET_AFTER_MS: Millis = 10_000;
 
-/// What a primary knows of another member.
+/// What the primary knows of another member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Peer {
     received: u64,
-    /// Of that, what is in its state: the rest it would still have to apply before it could serve.
+    /// The part of `received` that is in its state. It has to apply the rest before it could serve.
     applied: u64,
-    /// Own send time of the newest beacon that it answered.
+    /// The primary's send time of the newest beacon that the peer answered.
     echo_ms: Millis,
-    /// Since when it is asked as often as today. What it answered before was sent less often, maybe.
+    /// Since when beacons are as frequent as now. Earlier ones may have been less frequent.
     timed_ms: Millis,
-    /// Where the log ended at a moment, and that moment. Moves on when the peer has received up to there: so a peer whose mark
-    /// is old lacks something that is at least as old.
+    /// Where the log ended at some moment, and that moment. It moves on when the peer has received
+    /// up to there, so a peer with an old mark lacks an entry that is at least as old.
     mark: (u64, Millis),
-    /// It was too slow: not let in again before this.
+    /// It was too slow: it is not let in again before this.
     barred_until: Millis,
-    /// Its stream broke, and nothing has come since.
+    /// Its stream broke, and no message has come since.
     gone_since: Option<Millis>,
-    /// When it left the set for its silence.
+    /// When it left the set because of its silence.
     dropped_at: Option<Millis>,
     /// Its state is what its log says.
     sound: bool,
@@ -53,13 +56,14 @@ pub(crate) struct Answer {
     pub(crate) sound: bool,
 }
 
-/// For how long an answered message lets the primary answer clients: each message says so, and the peer that answered it waits
-/// for that before it claims. The tenure may have changed in between.
+/// For how long an answered message lets the primary answer clients. Each message says so, and the
+/// peer that answers it waits for that long before it claims. The tenure may have changed between
+/// two messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Asks {
-    /// Messages after this moment ask for the tenure of today.
+    /// Messages after this moment ask for today's tenure.
     since_ms: Millis,
-    /// No earlier one of this reign asks for less.
+    /// No earlier message of this epoch asked for less than this.
     before_ms: Millis,
 }
 
@@ -108,26 +112,27 @@ pub(crate) struct Leading {
     peers: BTreeMap<Incarnation, Peer>,
     appended: u64,
     committed: u64,
-    /// When the newest question was asked whose answer said that the record is still this epoch's.
+    /// Send time of the newest read whose answer showed that the record is still of this epoch.
     confirmed_ms: Millis,
-    /// Since when a peer is to leave the set.
+    /// Since when some peer has been due to leave the set.
     drop_due_ms: Option<Millis>,
-    /// From when on messages carry the version of `known`.
+    /// Messages after this moment carry the version of `known`.
     known_ms: Millis,
-    /// What an answer to an earlier message is good for; see [`Asks`].
+    /// What the answer to an earlier message grants; see [`Asks`].
     asks: Asks,
-    /// What an operator wants all members to go by, until the record says so.
+    /// Settings that an operator wants, until the record has them.
     wanted: Option<Timing>,
-    /// Commits wait for it; it is proposed as soon as it holds everything committed.
+    /// Commits wait for this peer. It is proposed as soon as it holds everything committed.
     joining: Option<Incarnation>,
-    /// Proposed on top of `known`, and not known to have failed for good.
+    /// Proposals on top of `known` that are not known to have failed for good.
     proposed: Vec<ConfigRecord>,
-    /// Whose receipt an acknowledgement needs, and whose answers the tenure: derived from the three above.
+    /// The peers whose receipts an acknowledgement needs, and whose answers the tenure needs.
+    /// Derived from the three fields above.
     required: Vec<Incarnation>,
 }
 
 impl Leading {
-    /// Everything that this member holds is committed by its promotion: it is alone in the set.
+    /// The promotion commits everything that this member holds, since it is alone in the set.
     pub(crate) fn new(
         me: Incarnation,
         (known, confirmed_ms): (Versioned, Millis),
@@ -168,7 +173,8 @@ impl Leading {
         self.required = required.into_iter().collect();
     }
 
-    /// Until when answers may go out, for all that is known now. `Millis::MAX`: nobody else can be promoted.
+    /// Until when answers may go out, as far as is known. `Millis::MAX`: no other member can be
+    /// promoted.
     pub(crate) fn tenure_until(&self, timing: &Timing) -> Millis {
         let granted = |peer: &Peer| peer.echo_ms + self.asks.granted_ms(peer.echo_ms, timing);
         let until = |peer| self.peers.get(peer).map_or(0, granted);
@@ -179,34 +185,37 @@ impl Leading {
         self.known.record.confirm_within_ms.map(|within| self.confirmed_ms.saturating_add(within))
     }
 
-    /// It answers nobody since the coordinator does not confirm it, and somebody else of the set may be luckier. What it has taken
-    /// gets a moment to reach them: what they lack then would cost it a full sync.
+    /// This primary may not answer because the coordinator does not confirm it, while another
+    /// member of the set may reach the coordinator. It first waits a moment for the peers to
+    /// receive what it has accepted: what they lacked would cost it a full sync later.
     pub(crate) fn is_to_step_aside(&self, now: Millis, timing: &Timing) -> bool {
         let grace_ms = if self.committed == self.appended { 0 } else { timing.tenure_ms };
         let is_over = self.confirmed_until().is_some_and(|until| now >= until.saturating_add(grace_ms));
         is_over && self.sets().any(|insync| insync.len() > 1)
     }
 
-    /// The right to answer holds at this moment, and each member that it rests on has answered a message that carried the version
-    /// of the record: no other member can have begun a later epoch by now, nor will one on a record that is older than this one.
+    /// This primary may answer now, and each member that its right rests on has answered a message
+    /// with the version of the record. So no other member can have begun a later epoch yet, and
+    /// none will claim on an older record.
     pub(crate) fn may_restore(&self, now: Millis, timing: &Timing) -> bool {
         let has_seen = |who| self.peers.get(who).is_some_and(|peer| peer.echo_ms > self.known_ms);
         now < self.tenure_until(timing) && self.required.iter().all(has_seen)
     }
 
-    /// It holds whatever was acknowledged here.
+    /// `who` holds everything that this primary has acknowledged.
     pub(crate) fn waits_for(&self, who: Incarnation) -> bool {
         self.required.contains(&who)
     }
 
-    /// Of the record, and of every proposal that may be the record by now.
+    /// The sets of the record and of every proposal that may be the record by now.
     fn sets(&self) -> impl Iterator<Item = &BTreeSet<Incarnation>> {
         [&self.known.record].into_iter().chain(&self.proposed).map(|record| &record.insync)
     }
 
     pub(crate) fn on_appended(&mut self, seq: u64) -> bool {
         self.appended = self.appended.max(seq);
-        // A receipt may have been quicker than this: then everybody has it already.
+        // A receipt may arrive before this event. Then all peers may have received the entry
+        // already.
         self.advance()
     }
 
@@ -215,7 +224,7 @@ impl Leading {
         let mark = (self.appended, now);
         let peer = self.peers.entry(who).or_insert(Peer::new(mark));
         peer.received = peer.received.max(received);
-        // It goes back where the state is made anew.
+        // `applied` goes back when the peer's state is replaced by a full sync.
         peer.applied = applied.min(peer.received);
         peer.echo_ms = peer.echo_ms.max(echo_ms);
         (peer.gone_since, peer.sound) = (None, sound);
@@ -239,41 +248,45 @@ impl Leading {
         moved
     }
 
-    /// What a peer has received, and when the beacon was sent that it answered last.
+    /// What a peer has received, and the send time of the newest beacon that it answered.
     pub(crate) fn peer(&self, who: Incarnation) -> Option<(u64, Millis)> {
         self.peers.get(&who).map(|peer| (peer.received, peer.echo_ms))
     }
 
-    /// It is in the set, and in that of every proposal that may be the record's by now, and says that it is sound.
+    /// It is sound, and it is in the set of the record and of every proposal that may be the record
+    /// by now.
     pub(crate) fn may_succeed(&self, who: Incarnation) -> bool {
         who != self.me
             && self.sets().all(|insync| insync.contains(&who))
             && self.peers.get(&who).is_some_and(|peer| peer.sound)
     }
 
-    /// The lowest seq that a peer of the set still lacks: it is kept, and writes wait for room if need be, until the lag limits
-    /// have taken that peer out of the set. A set that was proposed may be the record's by now. Peers that catch up or join hold
-    /// nothing up before that: they find as much of the log as its bounds allow, and get a full sync when that was not enough.
+    /// The lowest seq that a peer of the set, or of a proposed set that may be the record by now,
+    /// still lacks. The log keeps it, and writes wait for room if need be, until the lag limits
+    /// have removed that peer from the set. Peers that catch up or join delay nothing before that:
+    /// they find as much of the log as its bounds allow, and get a full sync if that was not
+    /// enough.
     pub(crate) fn needed_seq(&self) -> Option<u64> {
         let peers = self.sets().flatten().filter(|who| **who != self.me);
         peers.map(|who| self.peers.get(who).map_or(0, |peer| peer.received) + 1).min()
     }
 
-    /// For how long a peer has lacked something, at most. `None`: it has not been heard of.
+    /// For how long at most a peer has lacked an entry. `None`: it has not been heard from.
     pub(crate) fn lag_ms(&self, who: Incarnation, now: Millis) -> Option<Millis> {
         let peer = self.peers.get(&who)?;
         Some(if peer.received >= self.appended { 0 } else { now.saturating_sub(peer.mark.1) })
     }
 
-    /// The swap that is due, if one is. One at a time. A proposal that may still happen, or has happened unseen, is settled
-    /// by swapping the record with itself: that moves the revision on, or is refused and shows that it has moved.
+    /// The swap that is due, if any. There is one at a time. A proposal that may still happen, or
+    /// has happened unseen, is settled by a swap of the record with itself: it raises the revision,
+    /// or is refused, which shows that the revision has changed.
     pub(crate) fn wanted_change(&mut self, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
         let unsettled = !self.proposed.is_empty();
         let changed = self.changed_set(now, timing).or_else(|| self.changed_timing(timing));
         changed.or_else(|| unsettled.then(|| self.known.record.renewed()))
     }
 
-    /// `timing`: what this member goes by, where the record does not say.
+    /// `timing`: what this member goes by, if the record does not say.
     fn changed_timing(&self, timing: &Timing) -> Option<ConfigRecord> {
         let said = self.known.record.timing;
         let wanted = self.wanted.filter(|wanted| said != Some(*wanted)).or(said.is_none().then_some(*timing));
@@ -288,13 +301,13 @@ impl Leading {
         self.wanted
     }
 
-    /// All members go by another timing from here on, for all that this one knows.
+    /// The timing of the cluster has changed, as far as this member knows.
     pub(crate) fn on_timing(&mut self, change: (&Timing, &Timing), now: Millis) {
         self.asks.changed(change, now);
         self.peers.values_mut().for_each(|peer| peer.timed_ms = now);
     }
 
-    /// A peer is to leave the set, and the coordinator has not answered since.
+    /// A peer is due to leave the set, and the coordinator has not answered a read since then.
     pub(crate) fn is_to_look_first(&self) -> bool {
         self.drop_due_ms.is_some_and(|due_ms| self.confirmed_ms < due_ms)
     }
@@ -322,14 +335,15 @@ impl Leading {
         self.forget_silent(now, timing);
         let near = |peer: &Peer| {
             let is_there = !peer.is_silent(now, timing) && now >= peer.barred_until && peer.sound;
-            // It is to serve in an instant, and cannot while it has seconds of a log to apply.
+            // A peer that joins must be able to serve within an instant, so it must not have
+            // seconds of log left to apply.
             let is_near = peer.received + timing.join_lag_ops >= appended;
             is_there && is_near && peer.applied + timing.join_lag_ops >= peer.received
         };
         let next = self.peers.iter().find(|(who, peer)| !self.known.record.insync.contains(who) && near(peer));
         self.joining = next.map(|(who, _)| *who);
         if self.joining.is_some() {
-            // It has as long as anybody to receive what is there now.
+            // From now on it has the same time as any peer to receive what is there.
             let mark = (appended, now);
             self.joining.and_then(|who| self.peers.get_mut(&who)).expect("it was just found").mark = mark;
             self.require();
@@ -337,7 +351,7 @@ impl Leading {
         None
     }
 
-    /// The record with the one who joins, once it holds everything committed.
+    /// The record that includes the peer that joins, once that peer holds everything committed.
     fn joined(&mut self, who: Incarnation, now: Millis, timing: &Timing) -> Option<ConfigRecord> {
         let peer = self.peers.get(&who).filter(|peer| !peer.is_silent(now, timing) && peer.sound);
         if let Some(peer) = peer
@@ -345,7 +359,7 @@ impl Leading {
         {
             return Some(self.known.record.with(who));
         }
-        // It may only be forgotten while no proposal that can still happen names it.
+        // Commits may stop waiting for it only while no proposal that can still happen names it.
         let waits_for_nothing = peer.is_none_or(|peer| peer.lags(self.appended, now, timing));
         if waits_for_nothing && !self.proposed.iter().any(|record| record.insync.contains(&who)) {
             self.bar(who, now, timing);
@@ -357,11 +371,12 @@ impl Leading {
 
     fn bar(&mut self, who: Incarnation, now: Millis, timing: &Timing) {
         if let Some(peer) = self.peers.get_mut(&who) {
-            // A peer that went silent and speaks again may come back at once; one that was too slow may not, nor one that falls
-            // silent again and again: that is what a link looks like which is too slow for its answers.
+            // A peer that was silent and speaks again may come back at once. A peer that was too
+            // slow may not; neither may one that falls silent again and again, which is how a link
+            // looks that is too slow for its answers.
             let is_silent = peer.is_silent(now, timing);
             if !peer.sound {
-                // It says by itself when it is sound again.
+                // It reports by itself when it is sound again.
                 return;
             }
             let before = peer.dropped_at.filter(|_| is_silent);
@@ -384,8 +399,9 @@ impl Leading {
         }
     }
 
-    /// The record of this epoch, by an answer to what was asked at `asked_ms`. With a later version: whatever was proposed on an
-    /// earlier one can't happen any more. The store may have given the same one another revision.
+    /// The record of this epoch, from the answer to a read or swap that was sent at `asked_ms`. If
+    /// its version is later, no proposal on an earlier version can happen any more. The store may
+    /// have given the same version another revision.
     pub(crate) fn on_known(&mut self, known: Versioned, asked_ms: Millis, now: Millis) -> bool {
         self.confirmed_ms = self.confirmed_ms.max(asked_ms);
         if known.record.version > self.known.record.version {

@@ -1,37 +1,40 @@
-//! Whether a coordinator shows what its members have seen, or something older: it was emptied, restored from a backup, or is
-//! another one than before.
+//! Whether the coordinator shows what members have seen, or something older because it was emptied,
+//! restored from a backup, or replaced.
 //!
-//! What is known of the cluster only grows: each swap raises the version of the record, and a primary tells its peers the version
-//! that it leads under. So a record that is gone, that is older than what was known when the question was asked, or that was
-//! written to another store than the one that shows it, means that the coordinator has lost data. So does a record that is older
-//! than what another member that is present says to have seen. A member takes no part in that: it claims nothing and founds
-//! nothing on it. A primary that may answer at that moment writes the record again.
+//! What a member knows of the cluster only grows: each swap raises the version of the record, and a
+//! primary tells its peers the version under which it leads. The coordinator has lost data if the
+//! record is gone, if it is older than what the member knew when it sent the read, if it was
+//! written to another store than the one that shows it, or if it is older than what another present
+//! member has seen. A member does not act on such a record: it claims nothing and founds nothing. A
+//! primary that may answer at that moment writes its record again.
 //!
-//! Deliberately absent: a member that saw only what a backup of the same store shows, while no member can be seen that saw more.
-//! It cannot know better.
+//! Deliberately absent: a member that saw only what a backup of the same store shows, while no
+//! member is present that saw more. It cannot know better.
 
 use crate::record::{ConfigRecord, Seen, Versioned};
 
-/// What one look at the coordinator has shown.
+/// What one read of the coordinator has shown.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Look {
     pub record: Option<Versioned>,
-    /// What the store calls itself. 0: it has no name.
+    /// The store's own id. 0: it has none.
     pub store: u64,
-    /// The newest that another member of the record's cluster says to have seen which was present right before the record was
-    /// read; without a record: of any cluster. `None`: each of them says that it holds nothing. A member that leads need not ask.
+    /// The newest that another member of the record's cluster says to have seen. That member was
+    /// present right before the record was read. Without a record: of any cluster. `None`: each of
+    /// them says that it holds nothing. A member that leads need not ask.
     pub others: Option<Seen>,
-    /// This member itself was present then, and no member that holds another cluster. If it was not, the store may have forgotten
-    /// the others, too: nothing is begun with nothing on such a look.
+    /// This member itself was present at that time, and so was no member of another cluster. If it
+    /// was not present, the store may have forgotten other members, too, so no epoch is begun with
+    /// nothing.
     pub is_present: bool,
 }
 
 /// How a coordinator has lost data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lost {
-    /// There is no record, and a member has seen one.
+    /// There is no record, but a member has seen one.
     Gone,
-    /// The record is older than one that was seen.
+    /// The record is older than one that a member has seen.
     RolledBack,
     /// The record was written to another store.
     Copy,
@@ -39,19 +42,20 @@ pub enum Lost {
     AnotherCluster,
 }
 
-/// What a look means to a member that knows something.
+/// What a read means to a member that knows something already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(clippy::large_enum_variant, reason = "few at a time, and gone as soon as they are looked at")]
 pub(crate) enum Shown {
     Current(Versioned),
-    /// There is no record, and no member that is present has seen one.
+    /// There is no record, and no present member has seen one.
     Nothing,
-    /// Something newer was heard of after the question was asked: ask again.
+    /// The member heard of something newer after it sent the read: it must read again.
     Outrun,
     Lost(Lost),
 }
 
-/// The newest that a member knows. Epoch and version may come from different sources: each only grows.
+/// The newest that a member knows. Epoch and version may come from different sources; each only
+/// grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) cluster_id: Option<u128>,
@@ -84,7 +88,7 @@ impl Known {
         record.epoch < self.epoch || record.version < self.version
     }
 
-    /// `then`: what was known when the question was asked.
+    /// `then`: what was known when the read was sent.
     pub(crate) fn judge(self, look: &Look, then: Known) -> Shown {
         let Some(found) = &look.record else {
             return match (then.epoch > 0, self.epoch > 0, look.others.is_some()) {
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_older_than_what_is_known_counts() {
+    fn record_that_is_not_older_than_what_is_known_counts() {
         let now = known(2, 9);
         for (epoch, version) in [(2, 9), (2, 10), (3, 10)] {
             let look = look(record(epoch, version));
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_version_or_epoch_means_that_data_is_lost_unless_the_question_is_older_still() {
+    fn older_version_or_epoch_means_lost_data_unless_the_read_is_older_still() {
         let now = known(2, 9);
         for (epoch, version) in [(2, 8), (1, 8), (1, 12), (3, 8)] {
             let look = look(record(epoch, version));
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_store_or_cluster_never_counts() {
+    fn record_of_another_store_or_cluster_never_counts() {
         let (now, copy) = (known(2, 9), Look { store: 6, ..look(record(4, 40)) });
         assert_eq!(lost(now.judge(&copy, now)), Some(Lost::Copy));
         assert_eq!(lost(Known::default().judge(&copy, Known::default())), Some(Lost::Copy));
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn no_record_is_nothing_only_where_nothing_was_seen_by_anybody_here() {
+    fn missing_record_means_nothing_only_if_no_present_member_has_seen_one() {
         let (empty, fresh) = (Look { store: 5, ..Look::default() }, Known::default());
         assert_eq!(fresh.judge(&empty, fresh), Shown::Nothing);
         assert_eq!(known(1, 1).judge(&empty, fresh), Shown::Outrun);
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_member_has_seen_counts_as_if_it_were_seen_here() {
+    fn what_another_member_has_seen_counts_like_what_this_one_has_seen() {
         let fresh = Known::default();
         let beside = |others: Known| fresh.judge(&Look { others: others.seen(), ..look(record(2, 9)) }, fresh);
         assert_eq!(lost(beside(known(2, 9))), None);

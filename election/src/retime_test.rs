@@ -1,4 +1,4 @@
-//! What all members go by stands in the record; what an answer grants is what its message asked for.
+//! The timing of the cluster stands in the record. An answer grants what its message asked for.
 
 use super::*;
 
@@ -17,8 +17,8 @@ fn timed(insync: &[Incarnation], revision: u64, timing: Timing) -> Versioned {
     Versioned { record: known.record.timed(timing), ..known }
 }
 
-/// When it claims, asked every millisecond, with this record.
-fn claims_at(member: &mut Member, record: &Versioned, from: Millis) -> Millis {
+/// When a member with this record claims, ticked every millisecond.
+fn claims_at(member: &mut Election, record: &Versioned, from: Millis) -> Millis {
     for now in from..from + 10_000 {
         for action in feed(member, Event::Tick, now) {
             assert_eq!(action, Action::Read);
@@ -30,9 +30,9 @@ fn claims_at(member: &mut Member, record: &Versioned, from: Millis) -> Millis {
     panic!("it never claims");
 }
 
-/// Leads with the other one in its set, which has answered what was sent at 1060.
-fn leader_of_a_pair(timing: Timing) -> Member {
-    let mut member = Member::new(ME, 7, Start { timing, ..start(Unclean::Cold, AT_ONCE) }, 1000);
+/// A primary with one peer in its set, which has answered the message sent at 1060.
+fn leader_of_a_pair(timing: Timing) -> Election {
+    let mut member = Election::new(ME, 7, Start { timing, ..start(Unclean::Cold, AT_ONCE) }, 1000);
     feed(&mut member, Event::Tick, 1000);
     feed(&mut member, nothing(), 1001);
     feed(&mut member, Event::Swapped(1), 1002);
@@ -47,12 +47,12 @@ fn leader_of_a_pair(timing: Timing) -> Member {
     member
 }
 
-fn answered(member: &mut Member, echo_ms: Millis) {
+fn answered(member: &mut Election, echo_ms: Millis) {
     let answer = Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound: true };
     feed(member, answer, echo_ms);
 }
 
-fn retime(member: &mut Member, timing: Timing, now: Millis) {
+fn retime(member: &mut Election, timing: Timing, now: Millis) {
     feed(member, Event::Retime(timing), now);
     let actions = feed(member, Event::Tick, now);
     assert!(
@@ -71,13 +71,13 @@ fn a_takeover_waits_as_long_as_the_answered_message_asked_for() {
         let mut member = member();
         feed(&mut member, heard(tenure_ms), 1000);
         let claimed_at = claims_at(&mut member, &others(&[ME, OTHER], 9), 1001);
-        // What it may have granted before it began is its own guess.
+        // It does not know what it granted before it was started.
         let expected = 1000 + outlasts_ms(tenure_ms).max(Timing::default().takeover_wait_ms());
         assert_eq!(claimed_at, expected, "{tenure_ms}");
     }
 }
 
-/// The record alone says nothing of what its primary has learned of it.
+/// The record alone does not say what its primary has learned.
 #[test]
 fn a_shorter_tenure_counts_once_the_primary_itself_asks_for_it() {
     let record = timed(&[ME, OTHER], 9, with_tenure(500));
@@ -91,7 +91,7 @@ fn a_shorter_tenure_counts_once_the_primary_itself_asks_for_it() {
     assert_eq!(claims_at(&mut member, &record, 1101), 1100 + outlasts_ms(500));
 }
 
-/// What another primary was granted, and may count on, is its own affair.
+/// What another primary was granted still counts.
 #[test]
 fn a_later_primary_that_asks_for_less_takes_nothing_back_from_the_one_before() {
     let mut member = member();
@@ -130,7 +130,7 @@ fn a_shorter_tenure_counts_at_once_and_a_third_one_grants_no_more_than_was_asked
     assert_eq!(member.tenure_until(), 1150 + 500);
 }
 
-/// What was answered last was asked for by the longer pause between two beacons.
+/// The newest answer came at the longer beacon interval that held before.
 #[test]
 fn a_peer_is_not_silent_by_a_rule_that_began_after_it_was_asked() {
     let slow =

@@ -1,29 +1,32 @@
 //! The time limits of a pair, and the relations between them that safety rests on.
 //!
-//! All times are milliseconds of one member's own time (see `two_clocks`). They are never
-//! compared between members; what compares is how long two of them say the same stretch lasted, and for that the
-//! waits below leave room.
+//! All times are milliseconds on one member's own clock (see `two_clocks`) and are never compared
+//! between members. What must agree is how long two members count the same stretch, and the waits
+//! below leave room for the difference.
 
 /// A moment on one member's clock.
 pub type Millis = u64;
 
-/// How long a member waits that must be sure that another's stretch of `ms` is over. Each of the two clocks may be off by 25 per mille,
-/// so one may count 1.025 / 0.975 of what the other one does, which is less than 20 / 19; and rounding and scheduling take their part.
+/// How long a member waits to be sure that another member's stretch of `ms` is over. Each clock may
+/// be off by 25 per mille, so one may count 1.025 / 0.975 of what the other counts, which is less
+/// than 20 / 19. The 20 ms are for rounding and scheduling.
 pub(crate) fn outlasts_ms(ms: Millis) -> Millis {
     ms.saturating_add(ms.div_ceil(19)).saturating_add(20)
 }
 
-/// What all members go by: it stands in the record.
+/// The timing of the cluster. It stands in the record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Timing {
-    /// The primary may answer until this long after the send time of the newest beacon that each in-sync peer answered.
+    /// The primary may answer until this long after the send time of the newest beacon that each
+    /// in-sync peer answered.
     pub tenure_ms: u64,
-    /// How often a primary sends at least.
+    /// How often a primary sends a message at least.
     pub beacon_ms: u64,
-    /// A peer whose newest answer is older than this is to leave the set. Below the tenure, so that a swap that goes
-    /// through at once costs nobody a pause.
+    /// A peer whose newest answer is older than this is due to leave the set. It is below the
+    /// tenure, so that a quick swap causes no pause for clients.
     pub drop_after_ms: u64,
-    /// A peer whose stream broke has this long to open another one: mostly it is gone, and whoever waits for it waits in vain.
+    /// A peer whose stream broke has this long to open another one. Mostly such a peer has ended,
+    /// and a longer wait is in vain.
     pub reconnect_within_ms: u64,
     /// A standby that has heard nothing for this long suspects its primary.
     pub silence_ms: u64,
@@ -33,16 +36,16 @@ pub struct Timing {
     pub lag_ops_max: u64,
     /// or one that lacks an entry for longer than this,
     pub lag_ms_max: u64,
-    /// and then it is not let in again for this long.
+    /// and is then not let in again for this long.
     pub slow_pause_ms: u64,
 }
 
-/// How often a member asks the coordinator: its own affair.
+/// How often a member asks the coordinator. Each member has its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
-    /// Between two questions to a coordinator that has not helped.
+    /// The pause before the coordinator is asked again.
     pub ask_again_ms: u64,
-    /// How often a primary looks whether the record is still the one that it leads under.
+    /// How often a primary checks whether the record is still the one under which it leads.
     pub look_every_ms: u64,
 }
 
@@ -81,7 +84,7 @@ impl TimingError {
     pub fn name(&self) -> &'static str {
         match self {
             TimingError::Bounds { name, .. } => name,
-            // Each names it last in its left side.
+            // Each rule names that setting last on its left side.
             TimingError::Relation { rule, .. } => {
                 let left = rule.split(" < ").next().unwrap_or(rule);
                 left.trim_start_matches("3 × ")
@@ -91,16 +94,17 @@ impl TimingError {
 }
 
 impl Timing {
-    /// No member waits for longer on a slip of the finger, when its primary has died.
+    /// Limits the wait after a primary's death, even when the setting is a mistake.
     pub const TENURE_MS_MAX: Millis = 60 * 1000;
-    /// Below it a member that is busy for a moment misses its turn, and most of the time of clients would not be counted.
+    /// With a shorter tenure, a member that is busy for a moment would miss its turn, and most of
+    /// the clients' time would not be counted.
     pub const TENURE_MS_MIN: Millis = 50;
-    /// No other stretch is longer, so that no sum of a few overflows.
+    /// No other stretch is longer, so that sums of a few never overflow.
     pub const MS_MAX: Millis = 60 * 60 * 1000;
-    /// Nor does a lag count further.
+    /// The most that a lag counts to.
     pub const OPS_MAX: u64 = 1 << 40;
 
-    /// By the names that operators know.
+    /// The values, by the names of the settings.
     pub fn named(&self) -> [(&'static str, u64); 9] {
         let mut named = [("", 0); 9];
         let mut copy = *self;
@@ -110,7 +114,7 @@ impl Timing {
         named
     }
 
-    /// `None`: nothing has this name. The result may break a rule: see [`Timing::validate`].
+    /// `None`: there is no such setting. The result may break a rule: see [`Timing::validate`].
     pub fn with(mut self, name: &str, value: u64) -> Option<Timing> {
         let field = self.named_mut().into_iter().find(|(known, _)| *known == name)?;
         *field.1 = value;
@@ -131,12 +135,14 @@ impl Timing {
         ]
     }
 
-    /// How long a member waits where it does not know what it has granted: as long as an answer of today would grant.
+    /// How long a member waits if it does not know what it has granted: as long as an answer to
+    /// this timing would grant.
     pub fn takeover_wait_ms(&self) -> u64 {
         outlasts_ms(self.tenure_ms)
     }
 
-    /// What one setting may be, whatever the others are: the least and the most. `None`: there is no such setting.
+    /// The least and the most value of a setting, whatever the others are. `None`: there is no such
+    /// setting.
     pub fn bounds(name: &str) -> Option<(u64, u64)> {
         let bounds = match name {
             "tenure_ms" => (Timing::TENURE_MS_MIN, Timing::TENURE_MS_MAX),
@@ -149,7 +155,7 @@ impl Timing {
         Some(bounds)
     }
 
-    /// What must hold between them: the left one below the right one.
+    /// The relations that must hold: the left value below the right one.
     fn relations(&self) -> [(&'static str, u64, u64); 6] {
         let Timing { beacon_ms, drop_after_ms, silence_ms, .. } = *self;
         let beacons_ms = beacon_ms.saturating_mul(3);
@@ -163,7 +169,7 @@ impl Timing {
         ]
     }
 
-    /// The same in words, for people.
+    /// The same relations in words.
     pub fn rules() -> [&'static str; 6] {
         Timing::default().relations().map(|(rule, ..)| rule)
     }
@@ -215,7 +221,7 @@ mod tests {
     #[test]
     fn wait_outlasts_a_stretch_by_clocks_that_are_both_as_wrong_as_they_may_be() {
         for ms in [1, 40, 500, 1_000, 15_600, 30_000, 60_000, Timing::MS_MAX] {
-            // The one that waits runs fast, and the one that answers runs slow.
+            // The member that waits has a fast clock, and the one that answers has a slow one.
             let (waited, lasts) = (outlasts_ms(ms) * 1000 / 1025, ms * 1000 / 975);
             assert!(waited > lasts, "{ms}: waits for {waited} while that lasts {lasts}");
         }

@@ -1,26 +1,26 @@
-//! The clock that TTLs run on: clients, puts, leases, pins and tasks. It runs only while this
-//! member can hear and answer.
+//! The clock for TTLs of clients, puts, leases, pins and tasks. It runs only while this member can
+//! hear and answer.
 //!
-//! A client whose sign of life is refused, or not read, must not be held responsible for its
-//! silence. So the time for which the member could not answer is left out:
+//! A client whose heartbeat is refused, or not read, must not expire for that. So the time in which
+//! the member could not answer is left out:
 //!
-//! - its gate was shut: it does not lead, it gives its place away, it ends;
+//! - its gate was shut: it does not lead, it hands over, or it ends;
 //! - its tenure was over, whether a standby or the coordinator did not answer;
 //! - its commits stood still, so that no answer went out;
 //! - the process itself stood still: its owner ticked late.
 //!
 //! One owner ticks the clock and tells it each time what the member may do ([`Service`]). Between
-//! two ticks the clock runs no further than that allowed. A deadline that runs on it comes later
-//! than it would by the wall clock, never earlier.
+//! two ticks the clock runs no further than that allowed. A deadline on this clock comes later than
+//! on a wall clock, never earlier.
 //!
 //! Invariants: the clock starts at 1 and never runs faster than the time that it is told. It does
-//! not go back, except by the time that passes while its owner ticks, for a thread that reads it
-//! meanwhile, and by a millisecond when the host's clocks are found to have moved apart. What is
-//! decided by it is decided while it runs ([`TtlClock::running`]), so nothing is decided by a member
-//! that may not answer.
+//! not go back, with two exceptions: by the time that passes while its owner ticks, for a thread
+//! that reads it meanwhile, and by a millisecond when the host's clocks are found to have moved
+//! apart. Decisions by this clock are made only while it runs ([`TtlClock::running`]), so a member
+//! that may not answer decides nothing.
 //!
-//! It runs on the time that has passed at least, by each clock of the host ([`Moment::slow`]): a lease that a reader counts on
-//! another host's clock ends no earlier for that.
+//! It counts the least time that can have passed by the clocks of the host ([`Moment::slow`]), so a
+//! lease never ends before a reader on another host expects it to.
 //!
 //! Deliberately absent: where the time comes from, and what is due.
 
@@ -29,22 +29,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::timing::Millis;
 use crate::two_clocks::Moment;
 
-/// What a member may do at this moment, for all that it knows.
+/// What a member may do at this moment, as far as it knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Service {
-    /// Before this moment it takes calls and answers them. 0: it does not. [`Millis::MAX`]: without
-    /// end.
+    /// The member accepts and answers calls before this moment. 0: it does not. [`Millis::MAX`]:
+    /// without end.
     pub until_ms: Millis,
-    /// The end of its log, and up to where that is committed.
+    /// The end of its log, and how much of it is committed.
     pub appended: u64,
     pub committed: u64,
 }
 
 impl Service {
-    /// It takes nothing, and leads with no log.
+    /// The member accepts nothing and has no log.
     pub const SHUT: Service = Service { until_ms: 0, appended: 0, committed: 0 };
 
-    /// With its end in the time that [`Moment::slow`] counts.
+    /// The same, with its end in the time that [`Moment::slow`] counts.
     pub fn counted_by(self, moment: &Moment) -> Service {
         let until_ms = match self.until_ms {
             Millis::MAX => Millis::MAX,
@@ -63,28 +63,27 @@ pub struct LeftOut {
     pub unheard_ms: Millis,
 }
 
-/// Times are milliseconds of a clock that runs on through stalls.
+/// All times are milliseconds of a clock that runs on through stalls.
 #[derive(Debug)]
 pub struct TtlClock {
     step_max_ms: Millis,
-    /// No step is longer than this, either.
+    /// No tick counts more than this.
     step_limit_ms: AtomicU64,
-    /// What to add to a time (wrapping). Gets smaller with all that is left out.
+    /// What to add to a time (wrapping). It gets smaller with all that is left out.
     offset_ms: AtomicU64,
-    /// Where the clock stands still until the next tick.
+    /// The clock stands still here until the next tick.
     cap_ms: AtomicU64,
-    /// Of the last tick.
+    /// When the last tick was.
     ticked_ms: AtomicU64,
-    /// Where the log ended at a moment, and that moment. Moves on when it is committed up to there:
-    /// so commits have moved since.
+    /// Where the log ended at some moment, and that moment. It moves on when the log is committed
+    /// up to there, which shows that commits have moved since.
     mark_seq: AtomicU64,
     mark_ms: AtomicU64,
 }
 
 impl TtlClock {
     /// Reads 1 at `now_ms`, and stands still until it is told that the member may answer.
-    /// `step_max_ms`: how late a tick may come, and for how long commits may stand still, before
-    /// that counts.
+    /// `step_max_ms`: the delay of a tick, and the time without commits, that still count.
     pub fn new(now_ms: Millis, step_max_ms: Millis) -> TtlClock {
         TtlClock {
             step_max_ms,
@@ -97,7 +96,7 @@ impl TtlClock {
         }
     }
 
-    /// For the owner alone: where TTLs are shorter than the clock was made for.
+    /// For the owner only, when TTLs are shorter than the clock was made for.
     pub fn limit_step(&self, step_max_ms: Millis) {
         self.step_limit_ms.store(step_max_ms.max(1), Ordering::Relaxed);
     }
@@ -111,19 +110,20 @@ impl TtlClock {
         free_ms.min(cap_ms)
     }
 
-    /// `None`: it stands still, and nothing may be decided by it.
+    /// `None`: the clock stands still, and nothing may be decided by it.
     pub fn running(&self, now_ms: Millis) -> Option<Millis> {
         let (cap_ms, free_ms) = self.cap_and_free(now_ms);
         (free_ms < cap_ms).then_some(free_ms)
     }
 
     fn cap_and_free(&self, now_ms: Millis) -> (Millis, Millis) {
-        // The cap first: a reader that sees a new one sees the offset that was stored before it.
+        // The cap is read first: a reader that sees a new cap sees the offset that was stored
+        // before it.
         let cap_ms = self.cap_ms.load(Ordering::Acquire);
         (cap_ms, now_ms.wrapping_add(self.offset_ms.load(Ordering::Acquire)))
     }
 
-    /// For the owner alone. Tells what of the time since the last tick is left out.
+    /// For the owner only. Returns how much of the time since the last tick is left out.
     pub fn tick(&self, now_ms: Millis, service: &Service) -> LeftOut {
         let (cap_ms, free_ms) = self.cap_and_free(now_ms);
         let ttl_ms = free_ms.min(cap_ms);
@@ -132,17 +132,18 @@ impl TtlClock {
         let runs_ms = until_ms.saturating_sub(now_ms).min(self.step_max_ms());
         self.offset_ms.fetch_sub(still_ms, Ordering::AcqRel);
         self.cap_ms.store(ttl_ms + runs_ms, Ordering::Release);
-        // A time that counts no more than has passed may go back by a millisecond when it learns that.
+        // The time by the slower clock may go back by a millisecond.
         let late_ms = now_ms.saturating_sub(self.ticked_ms.swap(now_ms, Ordering::Relaxed));
         let stalled_ms = still_ms.min(late_ms.saturating_sub(self.step_max_ms()));
         LeftOut { stalled_ms, unheard_ms: still_ms - stalled_ms }
     }
 
-    /// When commits are known to have moved, or to have had nowhere to go.
+    /// When commits last moved, or had nothing left to commit.
     fn commits_moved_ms(&self, now_ms: Millis, service: &Service) -> Millis {
         let mark_seq = self.mark_seq.load(Ordering::Relaxed);
-        // Another life has another log, and maybe a shorter one. Commits that stand still behind a shut gate stand still, too: what
-        // was appended right before it shut gets no second step when it opens.
+        // A member that leads anew has another log, which may be shorter. Commits behind a shut
+        // gate count as still, too: an entry appended right before the gate shut gets no second
+        // step when it opens.
         let moved = service.committed >= mark_seq || service.appended < mark_seq;
         if moved && *service != Service::SHUT {
             self.mark_seq.store(service.appended, Ordering::Relaxed);
@@ -203,7 +204,7 @@ mod tests {
         let clock = TtlClock::new(0, STEP_MAX);
         clock.tick(0, &ALONE);
         let stuck = Service { appended: ALONE.committed + 1, ..ALONE };
-        // It shuts before a tick has seen the entry that does not come to be committed.
+        // The gate shuts before a tick has seen the entry that is never committed.
         clock.tick(50, &Service { until_ms: 0, ..stuck });
         clock.tick(50 + STEP_MAX, &Service { until_ms: 0, ..stuck });
         let before = clock.at(50 + STEP_MAX);

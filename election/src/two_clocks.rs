@@ -1,26 +1,30 @@
-//! A member's time, out of two clocks of its host.
+//! A member's time, from two clocks of its host.
 //!
 //! ```text
-//!   CLOCK_BOOTTIME       counts suspend; NTP may slew it      ┐       now      what ends the own right: tenure, silence
-//!                                                             ├─►
-//!   CLOCK_MONOTONIC_RAW  is not slewed; stands still in       ┘   now - behind what outlasts the right of another
-//!                        suspend                                               member: waits; and the TTLs
+//!   CLOCK_BOOTTIME       counts suspend; NTP may slew it ┐     now      own rights: tenure, silence
+//!                                                        ├─►
+//!   CLOCK_MONOTONIC_RAW  is not slewed; does not count   ┘     now -    waits for the end of another
+//!                        suspend                               behind   member's rights; TTLs
 //! ```
 //!
-//! Invariants: between two readings, `now` counts at least what either clock counts, and `now - behind` at most that,
-//! but for [`APART_NS_MAX`] at each end. `now` and `behind` never go back.
+//! Invariants: between two readings, `now` counts at least what either clock counts, and
+//! `now - behind` at most that, except for [`APART_NS_MAX`] at each end. `now` and `behind` never
+//! go back.
 //!
-//! What counts is how the distance of the two clocks moves: where the second one gets ahead, the first one may be slow,
-//! and `now` is moved on by that; where it falls back, the first one may be fast. Moves below [`APART_NS_MAX`] are kept for
-//! later, since both clocks are not read at one moment.
+//! The distance between the two clocks is followed. If the second one gets ahead, the first one may
+//! be slow, and `now` is moved on by the difference. If the second one falls back, the first one
+//! may be fast. Moves below [`APART_NS_MAX`] are ignored until they add up, since the two clocks
+//! are not read at the same moment.
 //!
-//! Deliberately absent: the clocks. A rate error that both of them have shows in neither: for that, waits leave room.
+//! Deliberately absent: the clocks themselves. A rate error that both clocks share cannot be seen;
+//! the waits leave room for it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::timing::Millis;
 
-/// The distance of the clocks is followed with this accuracy. A tenth of what waits leave for rounding is enough.
+/// The distance of the clocks is followed with this accuracy: a tenth of what waits leave for
+/// rounding.
 const APART_NS_MAX: u64 = 500_000;
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -33,7 +37,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// What has passed at least.
+    /// The least time that can have passed.
     pub fn slow(&self) -> Millis {
         self.now.saturating_sub(self.behind_ms)
     }
@@ -41,7 +45,7 @@ impl Moment {
 
 #[derive(Debug)]
 pub struct TwoClocks {
-    /// How far the second clock was ahead of the first one when the distance was followed last.
+    /// How far the second clock was ahead of the first one when the distance was last followed.
     ahead_ns: AtomicI64,
     /// All moves of that distance, forwards,
     gained_ns: AtomicU64,
@@ -58,9 +62,9 @@ impl TwoClocks {
         }
     }
 
-    /// `None`: the distance has moved, and [`TwoClocks::follow`] comes first.
+    /// `None`: the distance has moved, and [`TwoClocks::follow`] must be called first.
     pub fn now(&self, first_ns: u64, second_ns: u64) -> Option<Millis> {
-        // A reader that sees a new distance sees what was gained with it.
+        // A reader that sees the new distance also sees what was gained with it.
         let moved = ahead(first_ns, second_ns).wrapping_sub(self.ahead_ns.load(Ordering::Acquire));
         (moved.unsigned_abs() < APART_NS_MAX)
             .then(|| first_ns.saturating_add(self.gained_ns.load(Ordering::Relaxed)) / NS_PER_MS)
@@ -72,7 +76,7 @@ impl TwoClocks {
         Some(Moment { now, behind_ms: behind_ns.div_ceil(NS_PER_MS) })
     }
 
-    /// By one caller at a time.
+    /// Must not be called concurrently.
     pub fn follow(&self, first_ns: u64, second_ns: u64) {
         let ahead = ahead(first_ns, second_ns);
         let moved = ahead.wrapping_sub(self.ahead_ns.load(Ordering::Relaxed));
@@ -115,7 +119,7 @@ mod tests {
         assert_eq!(clocks.now(917 * MS, 1_000 * MS), None, "they have moved apart");
         assert_eq!(read(&clocks, 917 * MS, 1_000 * MS), Moment { now: 1_000, behind_ms: 83 });
         assert_eq!(read(&clocks, 1_917 * MS, 2_000 * MS), Moment { now: 2_000, behind_ms: 83 });
-        // Slewed back: that takes nothing back.
+        // Slewed back: `now` does not go back.
         let moment = read(&clocks, 3_000 * MS, 3_000 * MS);
         assert_eq!((moment, moment.slow()), (Moment { now: 3_083, behind_ms: 166 }, 2_917));
     }
@@ -139,12 +143,12 @@ mod tests {
         let clocks = TwoClocks::new(first, second);
         let mut readings = vec![(first, second, read(&clocks, first, second))];
         for _ in 0..600 {
-            // One of them stands still now and then, each runs faster for a while.
+            // One clock stands still now and then, and each runs faster for a while.
             first += draw(4) * draw(3 * MS);
             second += draw(3) * draw(4 * MS);
             readings.push((first, second, read(&clocks, first, second)));
         }
-        // The accuracy at both ends, and whole milliseconds.
+        // The accuracy at both ends, and the rounding to whole milliseconds.
         const SLACK_MS: u64 = 2 + 2 * APART_NS_MAX / MS;
         for (at, before) in readings.iter().enumerate() {
             for after in &readings[at..] {

@@ -1,5 +1,5 @@
-//! A master's answers as the SDK takes them: refused or understood, never a panic. Each input spoils one that is valid, or
-//! is one by itself.
+//! A member's answers as the SDK reads them: refused or understood, never a panic. Each input
+//! spoils a valid answer, or is one by itself.
 
 #![no_main]
 
@@ -19,9 +19,9 @@ use proto::v1::{
 use shared::heap;
 use shared::input::Input;
 
-/// Of each valid answer.
+/// Items of each valid answer.
 const ITEMS: usize = 2;
-/// What is made of a message is a few times as large as it.
+/// The result takes a few times the size of the message.
 const HEAP_PER_BYTE: usize = 64;
 const HEAP_FREE: usize = 1 << 20;
 

@@ -1,5 +1,5 @@
-//! Bytes as a configuration file: refused with a message, or a configuration that is valid and that a node can work
-//! with.
+//! Bytes as a configuration file: refused with a message, or a valid configuration that a node can
+//! work with.
 
 #![no_main]
 
@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Bounds may be met at once; that must be all.
+/// Bounds may be reached at once; nothing else may go wrong.
 fn try_node(config: Config) {
     let node = Node::alone(config);
     for message in world().iter().chain(templates()) {

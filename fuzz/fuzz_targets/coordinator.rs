@@ -1,5 +1,5 @@
-//! What a coordinator holds, in a file or under a key: refused or understood, never a panic, and what is understood is
-//! written back as the same.
+//! The content of a coordinator's file or key: refused or understood, never a panic. What is
+//! understood is written back as the same.
 
 #![no_main]
 

@@ -1,10 +1,11 @@
-//! Entries of a corrupt log whose checksums are right, applied to a standby: refused or done, never a panic.
+//! Entries of a corrupt log with valid checksums, applied to a standby: refused or applied, never a
+//! panic.
 //!
-//! An input names a point in a recorded log, then up to a few entries: some made of its bytes, some recorded ones with
-//! a few bytes changed. What the standby has taken leaves it sound: everything that it holds twice agrees, it can be
-//! handed to another member by images, and it can be promoted and go on. What it refuses has changed nothing, but for
-//! an entry that turned out not to fit half way through: then the state is suspect and thrown away, and looking at it
-//! must still be possible.
+//! An input names a point in a recorded log, then up to a few entries: some made of its bytes, some
+//! recorded ones with a few bytes changed. An accepted entry leaves the standby sound: its
+//! redundant data agrees, it can be sent to another member as images, and it can be promoted and
+//! continue. A refused entry has changed nothing, unless it turned out not to fit half-way: then
+//! the state is suspect and thrown away, and reading it must still be possible.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
-//! Bytes from a disk or a peer as a frame of the log: refused or understood, never a panic, and what is understood has
-//! exactly one encoding.
+//! Bytes from a disk or a peer as a frame of the log: refused or understood, never a panic. What is
+//! understood has exactly one encoding.
 //!
-//! Each input is tried as it is, and again with the length and the checksum put right: without that no fuzzer gets past
-//! the checksum.
+//! Each input is tried as it is, and again with the right length and checksum: otherwise no fuzzer
+//! would get past the checksum.
 
 #![no_main]
 

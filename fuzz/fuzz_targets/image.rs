@@ -1,8 +1,9 @@
-//! Images of shards that are not what they were, with checksums that are right: refused or taken, never a panic.
+//! Damaged images of shards with valid checksums: refused or accepted, never a panic.
 //!
-//! An input names a set of recorded images and damages a few of them, in their bytes or beside them. A wrong digest must
-//! be refused; it is then put right, so that damage reaches what lies behind. What is refused leaves no trace: the right
-//! image follows, and at the end the state is the recorded one. What is made of images that were taken is sound.
+//! An input names a set of recorded images and damages a few of them, in their bytes or beside
+//! them. A wrong digest must be refused; it is then corrected, so that damage reaches the code
+//! behind. A refused image leaves no trace: the right image follows, and at the end the state is
+//! the recorded one. A state made of accepted images is sound.
 
 #![no_main]
 
@@ -36,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 struct Damaged {
-    /// Where it comes in.
+    /// The shard at which it comes in.
     at: u32,
     image: ShardImage,
 }
@@ -53,7 +54,7 @@ fn try_install(rebuild: &mut MetadataRebuild, image: &ShardImage) -> bool {
     true
 }
 
-/// The log, and the end; what the right images make must not fail.
+/// The log, and the end. A state made of the right images must not fail.
 fn finish(mut rebuild: MetadataRebuild, set: &Captured, is_other: bool) -> Option<Metadata> {
     for entry in set.log {
         if let Err(why) = rebuild.apply(entry) {

@@ -1,10 +1,10 @@
-//! Numbered calls of all kinds, in any order, to a leading state under whose secret all requests
-//! have the same hash: a number belongs to the call that it was first answered for, and whatever
-//! comes under it, nothing falls over.
+//! Numbered calls of all kinds, in any order, to a primary's state under whose secret all requests
+//! have the same hash: a number belongs to the call that it was first answered for, and no other
+//! call under it causes a panic.
 //!
-//! An input names some calls, each with its client, its number, what it says to have, and how many
-//! items. The log that they leave is applied to a second state, which must be equal; a third one is
-//! made of images and must be equal, too.
+//! An input names some calls, each with its client, its number, which answers the client has, and
+//! how many items. The log of these calls is applied to a second state, which must be equal; a
+//! third one is made of images and must be equal, too.
 
 #![no_main]
 
@@ -21,13 +21,13 @@ use shared::life;
 use shared::recording::{empty, led};
 
 const CALLS_MAX: usize = 24;
-/// Of one call: two entries, and a little of a third one.
+/// Items of one call: two entries, and a little of a third one.
 const ITEMS_MAX: usize = 520;
-/// Of one entry.
+/// Items of one entry.
 const PART_ITEMS: usize = 256;
 const KINDS: u8 = 17;
 
-/// What a call is told apart by: calls of one of these share their answers' form.
+/// Calls of one family have answers of the same form.
 type Family = &'static str;
 
 fuzz_target!(|data: &[u8]| {
@@ -48,8 +48,7 @@ fuzz_target!(|data: &[u8]| {
         match ask(&state, &call, kind, count) {
             Ok((family, told)) if number > 0 => {
                 let first = answered.entry((call.client, number)).or_insert((family, told));
-                // Whether a call has come to its end after full parts, only the hash of its body
-                // tells.
+                // Only the hash of its body tells whether a call has ended after full parts.
                 let is_same = told == first.1 || (told > first.1 && first.1.is_multiple_of(PART_ITEMS));
                 let is_its_own = first.0 == family && is_same;
                 assert!(is_its_own, "request {number} of {}: {first:?} and then {family}, {told}", call.client);
@@ -102,7 +101,7 @@ fn mount(state: &Metadata, call: &Call<'_>, count: u8) -> Result<usize, CallRefu
     state.mount(call, &specs).map(|answer| answer.results.len())
 }
 
-/// Which family the call is of, and how many results it had.
+/// Returns the family of the call, and how many results it had.
 fn ask(state: &Metadata, call: &Call<'_>, kind: u8, count: usize) -> Result<(Family, usize), CallRefused> {
     let names: Vec<String> = (0..count).map(|n| format!("k{}", n % 300)).collect();
     let keys: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();

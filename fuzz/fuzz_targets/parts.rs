@@ -1,8 +1,10 @@
-//! A primary's answer to a standby that differs from it, damaged behind its checksums: refused, or repaired from, never a panic.
+//! A primary's answer to a standby that differs from it, damaged behind its checksums: refused, or
+//! used for a repair, never a panic.
 //!
-//! An input names how much of a recorded log the standby holds, an earlier moment whose records it is given for its own, and
-//! damage. What is refused changes nothing; what is taken leaves a state that is sound; what breaks off leaves one that takes
-//! nothing more. Undamaged and whole, the answer makes the standby what it says.
+//! An input names how much of a recorded log the standby holds, an earlier moment whose records it
+//! has instead of its own, and damage. A refused answer changes nothing; an accepted one leaves a
+//! sound state; a repair that breaks off leaves a state that accepts nothing more. An undamaged,
+//! complete answer makes the standby equal to it.
 
 #![no_main]
 
@@ -43,7 +45,7 @@ fn digests(payload: &[u8]) {
     assert_eq!(Digests::decode(at, &encoded, shards), Ok(digests));
 }
 
-/// Any bytes at all, but for the position: behind that is where it begins.
+/// Arbitrary bytes, except for the position, after which they begin.
 fn answer(bytes: &[u8]) {
     let Ok(wire) = v1::Parts::decode(bytes) else { return };
     let Ok(mut image) = parts_from_wire(wire) else { return };
@@ -67,7 +69,8 @@ fn recorded(input: &mut Input<'_>) {
     }
 }
 
-/// What the giver has, as if it stood where the standby stands; and whether that is all in which they can differ.
+/// The giver's records, as if they were at the standby's position; and whether they are all in
+/// which the two can differ.
 fn captured(input: &mut Input<'_>, giver: &Metadata, standby: &Metadata) -> (PartsImage, bool) {
     let filled = filled(&[giver, standby]);
     let directory = Part { shard: standby.shards() - 1, bucket: 0 };
@@ -88,7 +91,7 @@ fn captured(input: &mut Input<'_>, giver: &Metadata, standby: &Metadata) -> (Par
     (image, is_all && has_directory)
 }
 
-/// The parts in which somebody has records, sorted.
+/// The parts in which one of the states has records, sorted.
 fn filled(states: &[&Metadata]) -> Vec<Part> {
     let objects = 0..states[0].shards() - 1;
     let of_shard = |shard| {
@@ -114,7 +117,7 @@ fn damage(input: &mut Input<'_>, image: &mut PartsImage) -> bool {
     damages > 0
 }
 
-/// One without records: no key says whether it is here.
+/// A part without records: no key says whether it is here.
 fn add_part(input: &mut Input<'_>, image: &mut PartsImage) {
     let part = Part { shard: input.u16().into(), bucket: input.u8().into() };
     let mut nothing = Vec::new();
@@ -130,7 +133,7 @@ fn add_part(input: &mut Input<'_>, image: &mut PartsImage) {
     image.bytes = sealed(&joined(&chunks));
 }
 
-/// With a digest that is right.
+/// Damages the directory, and gives it a valid digest.
 fn damage_directory(input: &mut Input<'_>, whole: ShardImage) -> ShardImage {
     let kind = input.u8();
     let mut whole = ShardImage { bytes: sealed(&edit_chunk(input, &whole.bytes)), ..whole };
@@ -149,7 +152,7 @@ fn damage_directory(input: &mut Input<'_>, whole: ShardImage) -> ShardImage {
     whole
 }
 
-/// The digests that it has then, before it goes on living.
+/// Returns the digests after the repair, before anything else happens.
 fn try_repair(standby: &Metadata, image: &PartsImage) -> Result<Digests, RepairError> {
     let before = standby.digests();
     let done = standby.repair(image, RECORDS_MAX).map(|_| standby.digests());

@@ -1,7 +1,8 @@
-//! Bytes as the payload of an entry or a chunk of an image: refused or understood, whatever the type, in bounded memory;
-//! and what is understood is the same after another round through the codec.
+//! Bytes as the payload of an entry or a chunk of an image: refused or understood, whatever the
+//! type, in bounded memory. What is understood is the same after another round through the codec.
 //!
-//! The types are none of the log's (those go through `entry` and `image`), but one of each shape that those have.
+//! These are not the log's types (`entry` and `image` test those), but one for each of their
+//! shapes.
 
 #![no_main]
 
@@ -9,7 +10,8 @@ use bincode::{BorrowDecode, Decode, Encode};
 use libfuzzer_sys::fuzz_target;
 use shared::heap;
 
-/// What the values of one input may hold, per byte of it: a list's elements stand there at full size.
+/// What the values of one input may hold, per byte of it: elements of a list have their full size
+/// in memory.
 const HEAP_PER_BYTE: usize = 256;
 
 #[derive(PartialEq, Debug, Encode, BorrowDecode)]
@@ -37,7 +39,8 @@ struct Owning {
     names: Vec<String>,
 }
 
-/// A macro, since a value that borrows from the input and one that borrows from its own encoding have two lifetimes.
+/// A macro, since a value that borrows from the input and one that borrows from its own encoding
+/// have two lifetimes.
 macro_rules! try_payload {
     ($kind:ty, $bytes:expr) => {{
         let bytes: &[u8] = $bytes;

@@ -1,5 +1,6 @@
-//! What comes over a session, as bytes: cut into messages, decoded, run against a small node. Never a panic; whatever is
-//! refused has a reason and says it in words; the node is sound afterwards, and everything can be removed and times out.
+//! Messages of a session, as bytes: cut into messages, decoded, and run against a small node, never
+//! with a panic. Every refusal has a reason and a text. The node is sound afterwards, and
+//! everything can be removed and times out.
 
 #![no_main]
 
@@ -16,8 +17,8 @@ use shared::life;
 use shared::requests::{refusals, templates, world};
 
 const MESSAGES_MAX: usize = 10;
-/// Of lists that go on and on: elements of a few bytes may take a hundred times as much once they are decoded, which
-/// is more than an input's heap.
+/// The length of long lists: elements of a few bytes may take a hundred times as much once they are
+/// decoded, which is more than an input's heap.
 const LIST_BYTES_MAX: usize = 2 << 20;
 
 fuzz_target!(|data: &[u8]| {
@@ -47,7 +48,7 @@ fn config() -> Config {
     config
 }
 
-/// Requests that make sense, but for a few bytes, or any bytes at all.
+/// Sensible requests with a few bytes changed, or arbitrary bytes.
 fn messages(input: &mut Input<'_>, node: &Node) {
     for _ in 0..MESSAGES_MAX {
         if input.is_empty() {
@@ -65,7 +66,7 @@ fn messages(input: &mut Input<'_>, node: &Node) {
     }
 }
 
-/// A call of any kind that holds the same few bytes many times.
+/// A call of any kind that repeats a few bytes many times.
 fn long_list(input: &mut Input<'_>) -> Vec<u8> {
     let call = input.u8() % 32;
     let unit = input.bytes();

@@ -1,7 +1,9 @@
-//! What a primary sends a standby, in any order and damaged behind its checksums: taken or refused, never a panic.
+//! A primary's messages to a standby, in any order and damaged behind their checksums: accepted or
+//! refused, never a panic.
 //!
-//! An input names how much of a recorded log the standby holds, then a few messages: a welcome, images of a full sync, frames,
-//! a committed seq. Whatever came of it, what the standby holds is in order, and its state can be looked at.
+//! An input names how much of a recorded log the standby holds, then a few messages: a welcome,
+//! images of a full sync, frames, a committed seq. Whatever follows, the standby's log and cursors
+//! are in order, and its state can be read.
 
 #![no_main]
 
@@ -19,7 +21,7 @@ use standby::{Standby, apply_committed};
 
 const MESSAGES_MAX: usize = 8;
 const FRAMES_MAX: usize = 16;
-/// Of the primary whose messages these are.
+/// The epoch of the primary that sends these messages.
 const EPOCH: u64 = 200;
 
 fuzz_target!(|data: &[u8]| {
@@ -43,7 +45,7 @@ fn config() -> TailConfig {
     TailConfig { entries_max: 500, bytes_max: 1 << 20, ..TailConfig::default() }
 }
 
-/// One message. `false`: the state is suspect, and this process would end.
+/// One message. `false`: the state is suspect, and a real process would end.
 fn take(input: &mut Input<'_>, standby: &mut Standby<Metadata>) -> bool {
     match input.u8() % 5 {
         0 => {
@@ -53,7 +55,7 @@ fn take(input: &mut Input<'_>, standby: &mut Standby<Metadata>) -> bool {
         1 => images(input, standby),
         2 => {
             let mut frames = frames(input, standby);
-            // What lies behind the end of a full sync is offered again.
+            // What comes after the end of a full sync is offered again.
             while standby.on_frames(&mut frames).is_ok() && !frames.is_empty() {}
         }
         3 => {
@@ -83,7 +85,7 @@ fn welcome(input: &mut Input<'_>, standby: &Standby<Metadata>) -> Start {
     }
 }
 
-/// A run of images, the last of them damaged perhaps.
+/// A run of images, the last of which may be damaged.
 fn images(input: &mut Input<'_>, standby: &mut Standby<Metadata>) {
     let set = &captured()[usize::from(input.u8()) % captured().len()];
     let first = standby.syncing().map_or(0, |sync| sync.shards_done as usize).min(set.images.len());

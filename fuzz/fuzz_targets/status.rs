@@ -1,5 +1,5 @@
-//! A gRPC status from a peer, with an error in its trailer or something else there: always understood as some failure,
-//! and one that survives the way to the next peer.
+//! A gRPC status from a peer, with an error in its trailer or something else there: always
+//! understood as some failure, which survives the way to the next peer.
 
 #![no_main]
 
@@ -19,14 +19,14 @@ fuzz_target!(|data: &[u8]| {
     let error = from_status(&status);
     assert_ne!(error.code, Code::Ok as i32, "a failure is never OK");
 
-    // Texts are cut and the code is put right on the way, once.
+    // Texts are cut and the code is corrected on the way, once.
     let sent = from_status(&to_status(error));
     assert_ne!(sent.code, Code::Ok as i32, "a failure is never OK");
     assert_eq!(from_status(&to_status(sent.clone())), sent, "a failure changes from peer to peer");
 });
 
-/// The standard trailer, and our own: one of them as it should be, with any bytes; or ours as no peer of ours writes it, which
-/// need not even be base64.
+/// The standard trailer, and the project's own: one of them valid, with any bytes; or the own one
+/// as no peer writes it, which need not even be base64.
 fn trailers(input: &mut Input<'_>) -> (Vec<u8>, MetadataMap) {
     let (kind, bytes) = (input.u8(), input.rest());
     let mut map = MetadataMap::new();

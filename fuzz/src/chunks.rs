@@ -1,12 +1,13 @@
-//! The inside of an image: chunks that follow each other, each behind its length, all behind one checksum.
+//! The inside of an image: chunks that follow each other, each after its length, all under one
+//! checksum.
 //!
-//! Invariant: what is damaged here has a checksum that is right, or nothing would get past it.
+//! Invariant: damaged bytes get a valid checksum; otherwise nothing would get past it.
 
 use bytes::Bytes;
 
 use crate::input::Input;
 
-/// Up to where an image makes sense.
+/// Up to the point from which the image makes no sense.
 pub fn chunks(image: &[u8]) -> Vec<Vec<u8>> {
     let mut chunks = Vec::new();
     let mut rest = &image[4..];
@@ -18,13 +19,13 @@ pub fn chunks(image: &[u8]) -> Vec<Vec<u8>> {
     chunks
 }
 
-/// Without the checksum.
+/// Joins the chunks, without the checksum.
 pub fn joined(chunks: &[Vec<u8>]) -> Vec<u8> {
     let framed = |chunk: &Vec<u8>| [&(chunk.len() as u32).to_le_bytes(), &chunk[..]].concat();
     chunks.iter().flat_map(framed).collect()
 }
 
-/// One chunk of an image; without the checksum.
+/// Edits one chunk of an image. Without the checksum.
 pub fn edit_chunk(input: &mut Input<'_>, image: &[u8]) -> Vec<u8> {
     let mut chunks = chunks(image);
     if !chunks.is_empty() {
@@ -34,7 +35,7 @@ pub fn edit_chunk(input: &mut Input<'_>, image: &[u8]) -> Vec<u8> {
     joined(&chunks)
 }
 
-/// Behind its checksum.
+/// Appends the checksum.
 pub fn sealed(bytes: &[u8]) -> Bytes {
     Bytes::from([&crc32fast::hash(bytes).to_le_bytes(), bytes].concat())
 }

@@ -1,8 +1,10 @@
-//! Calls and steps of a small primary that leave an op of every type in its log, and a state with something of
-//! everything in it: two tenants, segments of every kind and state, puts, replacements and transfers under way, pins,
-//! tasks, kept answers, retired space, a client that is gone, settings that owe something.
+//! Calls and steps of a small primary that leave an op of every type in its log, and a state with
+//! something of every kind: two tenants, segments of every kind and state, puts, replacements and
+//! transfers under way, pins, tasks, kept answers, retired space, a client that is gone, settings
+//! with older values still owed.
 //!
-//! Deliberately absent: judgement. A call that is refused leaves the course poorer, and `recording` looks at what came.
+//! Deliberately absent: judgement. A call that is refused leaves the course poorer, and `recording`
+//! checks the result.
 
 use metadata::{
     Answer, Call, CallRefused, ItemId, Metadata, Now, Pin, Placement, PutEndItem, PutRevokeItem, PutStart,
@@ -15,7 +17,7 @@ const ALICE: ClientId = ClientId([0xa1; 16]);
 const BOB: ClientId = ClientId([0xb0; 16]);
 /// Falls silent.
 const CAROL: ClientId = ClientId([0xca; 16]);
-/// Beyond every TTL of the default configuration but the one of a soft pin.
+/// Longer than every TTL of the default configuration except that of a soft pin.
 pub const LONG_MS: u64 = 15 * 60_000;
 
 struct Course<'a> {
@@ -66,7 +68,7 @@ impl Course<'_> {
         self.now.ttl_ms += 10;
         self.now.wall_ms += 10;
         self.number += 1;
-        // Every third call is not protected against running twice, and now and then old answers are given up.
+        // Every third call has no request number, and now and then old answers are given up.
         let number = if self.number.is_multiple_of(3) { 0 } else { self.number };
         Call { client, number, answered_below: self.number.saturating_sub(20), address: None, tenant, now: self.now }
     }
@@ -101,7 +103,7 @@ impl Course<'_> {
         }
     }
 
-    /// Time goes on for those who are heard, in jumps that nobody's TTL notices.
+    /// Time goes on for the clients that are heard, in jumps shorter than every TTL.
     fn wait(&mut self, duration_ms: u64, alive: &[ClientId]) {
         let until_ms = self.now.ttl_ms + duration_ms;
         while self.now.ttl_ms < until_ms {
@@ -138,7 +140,7 @@ impl Course<'_> {
 
     fn puts(&mut self) {
         self.put(ALICE, &how(1, 0, false), &["a", "b", "c", "d"], 100);
-        // What it owes is over in the course of the departures.
+        // The value that it owes is over in the course of the departures.
         self.change("object_lease_ms", "9000");
         self.start(BOB, &how(2, 1, false), &["wide"], 1000);
         self.end(BOB, Scope::Memory, &["wide"]);
@@ -221,7 +223,8 @@ impl Course<'_> {
         done(self.state.remove(&call, true, &[b"half"]));
     }
 
-    /// Carol falls silent; her segment, her put and her tasks go. Another segment is drained and goes too.
+    /// Carol falls silent; her segment, her put and her tasks go. Another segment is drained and
+    /// goes, too.
     fn departures(&mut self) {
         let placement = Placement { memory_replicas: 1, preferred: vec!["five"], ..Placement::default() };
         let in_five = PutStart { placement, ..PutStart::default() };
@@ -247,7 +250,7 @@ impl Course<'_> {
         self.wait(5000, &[ALICE, BOB]);
     }
 
-    /// What a full sync or a promotion finds in the middle of things.
+    /// What a full sync or a promotion finds half-way.
     fn left_open(&mut self) {
         self.change("put_start_timeout_ms", "29000");
         self.change("client_ttl_ms", "11000");

@@ -1,13 +1,14 @@
-//! How much memory one input may take: without a sanitizer libFuzzer sees no allocation, and finds a decoder that asks
-//! for gigabytes only if it writes to them.
+//! How much memory one input may take: without a sanitizer libFuzzer sees no allocation, and finds
+//! a decoder that asks for gigabytes only if it writes to them.
 //!
-//! Invariant: beyond the limit the process aborts, which libFuzzer takes for a finding.
+//! Invariant: beyond the limit the process aborts, which libFuzzer reports as a finding.
 
 use std::alloc::System;
 
 use cap::Cap;
 
-/// A decoder of payloads may claim 128 MiB (see `oplog::decode_payload`), once; the rest is for what stands around it.
+/// A decoder of payloads may claim 128 MiB once (see `oplog::decode_payload`). The rest is for
+/// everything else.
 const HEAP_BYTES_MAX: usize = 256 << 20;
 
 #[global_allocator]

@@ -1,6 +1,8 @@
-//! An input read front to back, so that libFuzzer's splices and insertions keep their meaning.
+//! An input that is read front to back, so that libFuzzer's splices and insertions keep their
+//! meaning.
 //!
-//! Invariant: an input that ends early goes on in zeros where a number is asked for; whoever loops asks `is_empty`.
+//! Invariant: an input that ends early continues with zeros if a number is read; a loop must ask
+//! `is_empty`.
 
 /// What is left of an input.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl<'a> Input<'a> {
         usize::from(self.u16()) % bound
     }
 
-    /// Bytes with their length before them; fewer where the input ends.
+    /// Bytes with their length before them; fewer if the input ends.
     pub fn bytes(&mut self) -> &'a [u8] {
         let length = usize::from(self.u16()).min(self.0.len());
         let (bytes, rest) = self.0.split_at(length);

@@ -1,6 +1,6 @@
-//! What a state that was accepted must stand: to be looked at, to be handed to another member, to be promoted.
+//! What an accepted state must withstand: it is read, sent to another member, and promoted.
 //!
-//! Deliberately absent: a state that is suspect. It is thrown away, so only looking at it is tried.
+//! Deliberately absent: a suspect state. It is thrown away, so only reading it is tried.
 
 use metadata::{Call, ItemId, Metadata, Now, Placement, PutEndItem, PutStart, PutStartItem, Scope};
 use oplog::{ClientId, Rebuild, ReplicatedState};
@@ -11,14 +11,14 @@ use crate::recording::{images, log_of};
 /// Rounds of steps after which everything that is due must have been done.
 const ROUNDS_MAX: usize = 1000;
 
-/// Whatever it finds, it finds it without falling over.
+/// Whatever it finds, it must not panic.
 pub fn look_at(state: &Metadata) {
     drop(state.check());
     std::hint::black_box(state.totals());
     drop(state.capture(state.shards() - 1));
 }
 
-/// A full sync gives the same state.
+/// A full sync makes the same state.
 pub fn of_another_member(state: &Metadata) {
     let mut rebuild = state.rebuild();
     for image in images(state) {
@@ -37,7 +37,7 @@ pub fn as_primary(state: &Metadata) {
     put_one(state, start);
     let late = Now { ttl_ms: start.ttl_ms + LONG_MS, wall_ms: 2 };
     settle(state, late);
-    // Without a number: what was applied may say that this client has sent all numbers.
+    // Without a number, since the log may say that this client has used all numbers.
     let call =
         Call { client: ClientId([0xee; 16]), number: 0, answered_below: 0, address: None, tenant: "", now: late };
     state.remove_all(&call, true).expect("the call is valid");

@@ -1,6 +1,6 @@
-//! The log of a small primary, and the states it passed through, for targets to start from.
+//! The log of a small primary, and the states it passed through, from which targets start.
 //!
-//! Invariant: it is made anew in every process and always the same; an op of every type is in it.
+//! Invariant: every process makes it anew and the same; it has an op of every type.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +22,7 @@ pub struct Recording {
 pub struct Captured {
     pub images: Vec<ShardImage>,
     pub log: &'static [Entry],
-    /// What they must give.
+    /// What they must make.
     pub digest: Digest,
 }
 
@@ -32,7 +32,8 @@ pub fn recording() -> &'static Recording {
     RECORDING.get_or_init(record)
 }
 
-/// Of a state that stood still, at the end and in the middle, and of one that went on from there meanwhile.
+/// Images of a state that did not change, at the end and in the middle, and of one that went on
+/// meanwhile.
 pub fn captured() -> &'static [Captured] {
     static CAPTURED: OnceLock<[Captured; 3]> = OnceLock::new();
     let (middle, end) = (recording().entries.len() / 2, recording().entries.len());
@@ -57,12 +58,12 @@ pub fn empty() -> Metadata {
 }
 
 fn config() -> Config {
-    // So little that each of these bounds is met on the course.
+    // So little that the course reaches each of these bounds.
     let settings = Settings { tombstones_max: 3, ..Settings::default() };
     Config { settings, finished_tasks_max: 2, tenants_max: 3, answer_bytes_total_max: 500, ..Config::default() }
 }
 
-/// An empty state leads from here on, under this secret.
+/// An empty state leads from here on, with this secret.
 pub fn led(state: &Metadata, secret: Secret) -> Arc<Tail> {
     let (tail, mut log) = Tail::new(TailConfig::default(), BEGINNING);
     standby::begin_epoch(state, &mut log, 0, secret).expect("it is empty");
@@ -100,12 +101,12 @@ impl Recording {
     }
 }
 
-/// All shards of a state that stands still.
+/// All shards of a state that does not change meanwhile.
 pub fn images(state: &Metadata) -> Vec<ShardImage> {
     (0..state.shards()).map(|shard| state.capture(shard)).collect()
 }
 
-/// A log that goes on where the state stands.
+/// A log that continues at the state's position.
 pub fn log_of(state: &Metadata) -> Appender {
     Tail::new(TailConfig::default(), state.applied()).1
 }

@@ -1,5 +1,5 @@
-//! Requests as a client of a small node sends them: some that make a world, then one of every kind that makes sense in
-//! it, for the fuzzer to spoil.
+//! Requests of a client of a small node: some that make a world, then one of every kind that makes
+//! sense in it, which the fuzzer spoils.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ use proto::v1::{
     TransferFinishRequest, UnmountSegmentRequest, UnpinRequest,
 };
 
-/// Before every input, in this order.
+/// Sent before every input, in this order.
 pub fn world() -> &'static [Bytes] {
     static WORLD: OnceLock<Vec<Bytes>> = OnceLock::new();
     WORLD.get_or_init(|| {
@@ -36,7 +36,7 @@ pub fn world() -> &'static [Bytes] {
     })
 }
 
-/// One of each kind, and more of those with choices.
+/// One of each kind, and more of those with options.
 pub fn templates() -> &'static [Bytes] {
     static TEMPLATES: OnceLock<Vec<Bytes>> = OnceLock::new();
     TEMPLATES.get_or_init(|| encoded(objects().into_iter().chain(segments()).chain(transfers()).chain(tasks())))
@@ -186,7 +186,7 @@ fn tasks() -> Vec<Call> {
     ]
 }
 
-/// Of the items of an answer.
+/// The refusals of an answer's items.
 pub fn refusals(answer: Answer) -> Vec<Refusal> {
     let refusals: Vec<Option<Refusal>> = match answer {
         Answer::MountSegment(answer) => answer.results.into_iter().map(|result| result.refusal).collect(),

@@ -1,11 +1,14 @@
-//! Bulk work beside the calls of clients: eviction, expiry, unmounts, lists, removals of many, the scrub. Its pieces are small, so that
-//! none holds a call up for long; but many in a row would, so all of them together take no more than a share of one CPU.
+//! Bulk work beside the calls of clients: eviction, expiry, unmounts, lists, removals of many, the
+//! scrub. It runs in small pieces, so that none delays a call for long. Many pieces in a row would,
+//! so all of them together use at most a share of one CPU.
 //!
 //! Invariants:
-//! - Whoever has done a piece rests for as long as that piece, and those that others did meanwhile, are worth.
-//! - Where no client has called for [`QUIET_NS`], no thread rests. Bulk calls do not count: a list of all keys would slow itself down.
+//! - After a piece, a thread rests for as long as that piece, and those of other threads meanwhile,
+//!   are worth.
+//! - If no client has called for [`QUIET_NS`], no thread rests. Bulk calls do not count, since a
+//!   list of all keys would slow itself down.
 //!
-//! Deliberately absent: order among those that work. Each rests on its own.
+//! Deliberately absent: order among the threads. Each rests on its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,24 +16,25 @@ use std::time::Duration;
 use crate::clock::{monotonic_ns, thread_cpu_ns};
 use crate::node::Node;
 
-/// A shorter rest is put off: a timer is not as exact, and a piece may be a few µs.
+/// A shorter rest is postponed, since a timer is not as exact, and a piece may take only a few µs.
 const REST_NS_MIN: u64 = 2_000_000;
-/// So much rest counts for later pieces: a sleeper wakes late, and that should slow nothing down.
+/// The most rest that counts for later pieces: a thread wakes late, which should not slow anything
+/// down.
 const CREDIT_NS_MAX: u64 = 10_000_000;
-/// After so long without a call, of whichever client, bulk work has the member to itself.
+/// After so long without a call of any client, bulk work need not share the CPU.
 const QUIET_NS: u64 = 20_000_000;
-/// At a time. What is owed beyond it is rested for after the next piece.
+/// The longest single rest. What is owed beyond it is added after the next piece.
 const REST_NS_MAX: u64 = 50_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Background {
-    /// Of one CPU.
+    /// A share of one CPU.
     share: f64,
-    /// What has been done so far is worth the time until then.
+    /// What has been done so far is paid for by the time until then.
     paid_at_ns: AtomicU64,
     /// Calls that had been answered when a thread last asked whether to rest.
     calls: AtomicU64,
-    /// When that last was another number.
+    /// When that number last changed.
     called_ns: AtomicU64,
 }
 
@@ -39,7 +43,8 @@ impl Background {
         Background { share, paid_at_ns: AtomicU64::new(0), calls: AtomicU64::new(0), called_ns: AtomicU64::new(0) }
     }
 
-    /// For how long to rest after a piece that took so much of a CPU. `calls`: how many have been answered by now.
+    /// How long to rest after a piece that took this much of a CPU. `calls`: how many have been
+    /// answered by now.
     fn rest_after(&self, spent_ns: u64, now_ns: u64, calls: impl FnOnce() -> u64) -> Duration {
         let worth_ns = (spent_ns as f64 / self.share) as u64;
         let pay = |paid_at_ns: u64| {
@@ -75,13 +80,13 @@ impl<'a> Piecework<'a> {
         Piecework { node, began_cpu_ns: thread_cpu_ns() }
     }
 
-    /// It has ended, on the same thread: for how long to rest.
+    /// It has ended, on the same thread. Returns how long to rest.
     pub(crate) fn end(self) -> Duration {
         let spent_ns = thread_cpu_ns().saturating_sub(self.began_cpu_ns);
         self.node.background.rest_after(spent_ns, monotonic_ns(), || self.node.requests.answered_but_bulk())
     }
 
-    /// Ends one piece, rests, and begins the next, on a thread that may stand still.
+    /// Ends one piece, rests, and begins the next, on a thread that may block.
     pub(crate) fn rest(&mut self) {
         let done = std::mem::replace(self, Piecework::begin(self.node));
         let rest = done.end();
@@ -108,7 +113,7 @@ mod tests {
                 if *wakes_ns > now_ns {
                     continue;
                 }
-                // Whoever works here has a CPU for itself.
+                // The worker has a CPU for itself.
                 spent_ns += MS;
                 calls += 1;
                 *wakes_ns = now_ns + MS + background.rest_after(MS, now_ns + MS, || calls).as_nanos() as u64;
@@ -129,7 +134,7 @@ mod tests {
         });
         let rests: Vec<Duration> = rests.collect();
         let first = rests.iter().position(|rest| !rest.is_zero()).expect("somebody rests");
-        // The credit, and what is too short a rest, at half a CPU.
+        // The credit, and what is too short for a rest, at half a CPU.
         assert_eq!(first, 119, "{rests:?}");
         assert_eq!(rests[first], Duration::from_millis(2));
     }
@@ -141,7 +146,7 @@ mod tests {
         // Another thread asks before the next call, and owes what both have done.
         assert_eq!(background.rest_after(MS, 1002 * MS, || 1), Duration::from_millis(43));
         assert_eq!(background.rest_after(5 * MS, 1040 * MS, || 1), Duration::ZERO);
-        // What was not rested for then is not owed later.
+        // Rest that was not taken then is not owed later.
         assert_eq!(background.rest_after(5 * MS, 1045 * MS, || 2), Duration::from_millis(45));
     }
 

@@ -1,11 +1,14 @@
-//! Numbers of bytes that all connections share: a connection takes what it needs beforehand, or is refused.
+//! Numbers of bytes that all connections share: a connection reserves what it needs beforehand, or
+//! is refused.
 //!
-//! Invariants: what is taken exceeds neither the bound of its connection nor that of all, and comes back when its holder is
-//! dropped. A connection that holds nothing may take as much at once as it needs, within the bound of all. Where all is taken,
-//! it is not the connection that asks which loses, but those whose bytes do not move, or else the one that holds the most: it is
-//! cut off, and what it holds counts no more.
+//! Invariants: what is reserved exceeds neither the bound of its connection nor the bound of all,
+//! and comes back when its holder is dropped. A connection that holds nothing may reserve as much
+//! at once as it needs, within the bound of all. If all is reserved, the asking connection does not
+//! lose, but those whose bytes do not move, or else the one that holds the most: it is cut off, and
+//! its bytes do not count any more.
 //!
-//! Deliberately absent: waiting. A refusal is typed and retryable; a queue would have to be bounded again.
+//! Deliberately absent: waiting. A refusal is typed and retryable; a queue would need a bound of
+//! its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +21,9 @@ use proto::v1::CallError;
 use crate::clock;
 use crate::listen::{Link, Why};
 
-/// When to come back after a bound was met.
+/// When to come back after a bound was reached.
 const RETRY_AFTER_MS: u32 = 50;
-/// Where all is taken, what does not move for so long is taken back.
+/// If all is reserved, bytes that have not moved for so long are taken back.
 const MOVES_WITHIN_MS: u64 = 1000;
 
 /// The settings that bound it.
@@ -61,25 +64,25 @@ pub(crate) struct Share {
     watched: Mutex<Watched>,
 }
 
-/// Since when the parts of a share that are watched have not moved, on `clock::now_ms`.
+/// Since when the watched parts of a share have not moved, on `clock::now_ms`.
 #[derive(Debug, Default)]
 struct Watched {
     moved_ms: BTreeMap<u64, u64>,
     next: u64,
 }
 
-/// The share of a connection that is open.
+/// The share of an open connection.
 #[derive(Debug)]
 pub(crate) struct OpenShare(Arc<Share>);
 
-/// Bytes of a share, until it is dropped.
+/// Bytes of a share, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Reservation {
     share: Arc<Share>,
     bytes: usize,
 }
 
-/// The setting whose bound was met.
+/// The setting whose bound was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Full {
     pub(crate) setting: &'static str,
@@ -87,15 +90,15 @@ pub(crate) struct Full {
 }
 
 impl Full {
-    /// For what has not run.
+    /// The error of a call that has not run.
     pub(crate) fn refusal(self) -> CallError {
         status::overloaded_at(self.setting, format_args!("{} bytes", self.bytes_max), RETRY_AFTER_MS)
     }
 
-    /// For what has run.
+    /// The error of a call that has run.
     pub(crate) fn unknown(self) -> CallError {
         let Full { setting, bytes_max } = self;
-        let what = format_args!("the call has run, but {setting}: the limit of {bytes_max} bytes is met");
+        let what = format_args!("the call has run, but {setting}: the limit of {bytes_max} bytes is reached");
         CallError { retry_after_ms: RETRY_AFTER_MS, ..status::outcome_unknown(what) }
     }
 }
@@ -123,7 +126,7 @@ impl Budget {
         self.0.taken.load(Ordering::Acquire)
     }
 
-    /// Cuts off each connection of which something that is watched has not moved since `before_ms`.
+    /// Cuts off each connection of which a watched part has not moved since `before_ms`.
     pub(crate) fn cut_unmoved(&self, before_ms: u64) {
         for share in self.0.shares.lock().values() {
             if share.is_unmoved(before_ms) {
@@ -146,23 +149,23 @@ impl Drop for OpenShare {
 }
 
 impl Share {
-    pub(crate) fn take(self: &Arc<Share>, bytes: usize) -> Result<Taken, Full> {
+    pub(crate) fn take(self: &Arc<Share>, bytes: usize) -> Result<Reservation, Full> {
         self.add(bytes)?;
-        Ok(Taken { share: Arc::clone(self), bytes })
+        Ok(Reservation { share: Arc::clone(self), bytes })
     }
 
-    /// Whether it has no room left: what is small, or has run already, may still be taken.
+    /// Whether it has no room left: small things, and what has run already, may still be reserved.
     pub(crate) fn check_room(&self) -> Result<(), Full> {
         let bounds = &self.all.bounds;
         let is_full = self.taken.load(Ordering::Acquire) >= bounds.connection_bytes_max;
         if is_full { Err(bounds.connection_full()) } else { Ok(()) }
     }
 
-    /// Whatever the bounds say: for what is small, or was counted elsewhere a moment ago.
-    pub(crate) fn take_anyway(self: &Arc<Share>, bytes: usize) -> Taken {
+    /// Ignores the bounds: for what is small, or was counted elsewhere a moment ago.
+    pub(crate) fn take_anyway(self: &Arc<Share>, bytes: usize) -> Reservation {
         self.taken.fetch_add(bytes, Ordering::AcqRel);
         self.all.taken.fetch_add(bytes, Ordering::AcqRel);
-        Taken { share: Arc::clone(self), bytes }
+        Reservation { share: Arc::clone(self), bytes }
     }
 
     fn add(&self, bytes: usize) -> Result<(), Full> {
@@ -217,8 +220,9 @@ impl Share {
 }
 
 impl All {
-    /// What those hold that are cut off already counts no more. Then those go of which something has not moved for a while, the
-    /// largest first; then the one that holds the most, unless `asks` would hold more.
+    /// First, the bytes of connections that are cut off already are not counted any more. Then
+    /// connections with a part that has not moved for a while are cut off, the largest first; then
+    /// the one that holds the most, unless `asks` would hold more.
     fn make_room(&self, asks: &Share) -> bool {
         let shares = self.shares.lock();
         let held = |share: &Share| share.taken.load(Ordering::Acquire);
@@ -227,7 +231,7 @@ impl All {
         }
         let mut living: Vec<_> = shares.values().filter(|share| !share.is_cut.load(Ordering::Acquire)).collect();
         living.sort_unstable_by_key(|share| std::cmp::Reverse(held(share)));
-        // What is asked for is in `asks` already.
+        // What is asked for is already counted in `asks`.
         let mut sum: usize = living.iter().map(|share| held(share)).sum();
         let before_ms = clock::now_ms().saturating_sub(MOVES_WITHIN_MS);
         for share in living.iter().filter(|share| !std::ptr::eq(&****share, asks)) {
@@ -247,16 +251,16 @@ impl All {
     }
 }
 
-impl Taken {
-    /// More of the same.
+impl Reservation {
+    /// Reserves more.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
         self.share.add(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// Of the same share: as one.
-    pub(crate) fn join(&mut self, mut other: Taken) {
+    /// Joins two reservations of the same share.
+    pub(crate) fn join(&mut self, mut other: Reservation) {
         debug_assert!(Arc::ptr_eq(&self.share, &other.share));
         self.bytes += std::mem::take(&mut other.bytes);
     }
@@ -270,7 +274,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.share.all.taken.fetch_sub(self.bytes, Ordering::AcqRel);
         self.share.taken.fetch_sub(self.bytes, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! Who gets bytes, and who loses its connection over them.
+//! Tests: which connection gets bytes, and which one is cut off for them.
 
 use super::*;
 

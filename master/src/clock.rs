@@ -1,7 +1,8 @@
-//! The only place that reads clocks: the TTL clock of the state, the wall clock for log entries, the clock of its locks.
+//! The only place that reads clocks: the TTL clock of the state, the wall clock for log entries,
+//! the clock of its locks.
 //!
-//! What the time is, given CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW, is `election`'s affair ([`TwoClocks`]), and so is what of it
-//! counts on the TTL clock ([`TtlClock`]).
+//! `election` derives the time from CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW ([`TwoClocks`]), and
+//! decides what of it counts on the TTL clock ([`TtlClock`]).
 //!
 //! Deliberately absent: timers, and clocks of other hosts.
 
@@ -12,22 +13,23 @@ use metadata::Now;
 use parking_lot::Mutex;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// What this thread has had of a CPU.
+/// CPU time of this thread.
 pub(crate) fn thread_cpu_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
 }
 
-/// Of this process: its nodes have one host.
+/// One for the process, since its nodes have one host.
 static CLOCKS: LazyLock<Clocks> = LazyLock::new(Clocks::start);
-/// Two readings of the clocks are of one moment if no more than this lies between them.
+/// Two readings count as simultaneous if no more than this lies between them.
 const AT_ONCE_NS_MAX: u64 = 50_000;
-/// How often that is tried: on a host that is so busy the distance of the clocks is uncertain by what lies between.
+/// How often that is tried. On a busier host the distance of the clocks is uncertain by what lies
+/// between the readings.
 const TRIES_MAX: u32 = 16;
 
 #[derive(Debug)]
 struct Clocks {
     merged: TwoClocks,
-    /// Held by whoever follows the distance of the clocks.
+    /// Held by the thread that follows the distance of the clocks.
     following: Mutex<()>,
 }
 
@@ -91,7 +93,7 @@ impl Clock {
         Now { ttl_ms: self.ttl.at(moment().slow()), wall_ms: wall_ms() }
     }
 
-    /// For what is decided by the clock. `None`: it stands still, and nothing may be.
+    /// For decisions by the clock. `None`: it stands still, and nothing may be decided.
     pub(crate) fn running(&self) -> Option<Now> {
         self.ttl.running(moment().slow()).map(|ttl_ms| Now { ttl_ms, wall_ms: wall_ms() })
     }
@@ -117,7 +119,7 @@ pub fn wall_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Realtime))
 }
 
-/// For durations within this process.
+/// The clock for durations within this process.
 pub fn monotonic_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }

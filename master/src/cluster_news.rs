@@ -1,7 +1,7 @@
-//! What the log says of the cluster's changes: who holds what is acknowledged, what all members go by,
-//! what the coordinator has lost.
+//! Log lines about changes of the cluster: which members hold what is acknowledged, the cluster's
+//! settings, data that the coordinator has lost.
 //!
-//! Deliberately absent: what follows from any of it. It has happened already.
+//! Deliberately absent: consequences. All this has happened already.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use crate::clock::now_ms;
 use crate::cluster_settings;
 use crate::pair::Roll;
 
-/// Tells what the member says for people alone.
+/// Logs the member's actions that are for the log only.
 pub(crate) fn tell(action: &Action, member: &Member, roll: &Roll) {
     match action {
         Action::SetChanged { before, now } => tell_set((member, roll), &before.record, &now.record),
         Action::Retimed { from, to, is_first } => tell_timing(from, to, *is_first),
         Action::Unconfirmed { epoch } => tracing::warn!(
             epoch,
-            "the coordinator has not confirmed for too long that this member leads: it makes way for the others of its set"
+            "the coordinator has not confirmed for too long that this member leads: it resigns, so that another member of the set can take over"
         ),
         Action::WrongClock { who, error } => tracing::warn!(
             peer = roll.named(*who),
@@ -28,7 +28,7 @@ pub(crate) fn tell(action: &Action, member: &Member, roll: &Roll) {
              mille each way). Look at NTP (slewing) on both hosts, and for a virtual machine that was stopped or moved; see \
              Clocks in ARCHITECTURE.md for what is covered"
         ),
-        // Once for each way in which it was lost.
+        // Once for each way of losing it.
         Action::LostData { data, is_new: true } => tracing::error!(
             "LOST DATA: {data}. No member claims or founds anything on that; a primary that may answer writes its record \
              again, else see `understudy recover`"
@@ -47,7 +47,8 @@ pub(crate) fn tell(action: &Action, member: &Member, roll: &Roll) {
     }
 }
 
-/// The primary warns where a failure more may cost what is acknowledged; its standbys say the same as news.
+/// The primary warns if one more failure may lose what is acknowledged. Its standbys log the same
+/// at INFO.
 fn tell_set((member, roll): (&Member, &Roll), before: &ConfigRecord, now: &ConfigRecord) {
     let left = &before.insync - &now.insync;
     let holders = format!("held by {}", names(roll, &now.insync));
@@ -88,7 +89,7 @@ fn names(roll: &Roll, set: &BTreeSet<Incarnation>) -> String {
     names.join(", ")
 }
 
-/// For all that this member knows of it as the primary.
+/// The reason, as far as this member knows it as the primary.
 fn why_gone(member: &Member, who: Incarnation) -> String {
     let Some(peer) = member.peers().find(|peer| peer.who == who) else { return "it is not connected".to_owned() };
     let behind = peer.sent.saturating_sub(peer.received);
@@ -107,7 +108,7 @@ fn tell_timing(from: &Timing, to: &Timing, is_first: bool) {
     let changes: Vec<_> = pairs.map(|((name, from), (_, to))| (name, from.to_string(), to.to_string())).collect();
     let changes = cluster_settings::told(&changes);
     match is_first {
-        true => tracing::warn!("the cluster goes by other values than this member was started with: {changes}"),
-        false => tracing::info!("the cluster goes by other values from now on: {changes}"),
+        true => tracing::warn!("the cluster has other settings than this member was started with: {changes}"),
+        false => tracing::info!("settings of the cluster have changed: {changes}"),
     }
 }

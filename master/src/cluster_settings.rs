@@ -1,11 +1,11 @@
 //! The settings that belong to the cluster: in force on all members, shown and changed by name.
 //!
-//! Those of the election stand in the record of roles and are changed by a swap; the others are part of the state and are changed
-//! by an entry of the log. To an operator they are one list.
+//! Settings of the election stand in the config record and are changed by a swap. The others are
+//! part of the state and are changed by an entry of the log. An operator sees one list.
 //!
-//! Invariant: where a name is not in the list, or a value breaks a rule, nothing is changed.
+//! Invariant: if a name is not in the list, or a value breaks a rule, nothing is changed.
 //!
-//! Deliberately absent: what a change must not shorten. `election` and `metadata` see to that.
+//! Deliberately absent: what a change must not shorten. `election` and `metadata` ensure that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::node::Node;
 use crate::pair::{Pair, Seat};
 
-/// A change of the in-sync set goes first, and the coordinator may need several attempts. Before callers give up.
+/// A change of the in-sync set goes first, and the coordinator may need several attempts. It is
+/// below the time-out of callers.
 const RETIMED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What is to be changed, by where it stands.
+/// The changes, by where the settings stand.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) timing: Vec<(String, u64)>,
@@ -30,7 +31,7 @@ pub(crate) struct Change {
     pub(crate) state: Vec<(String, String)>,
 }
 
-/// Of these names; others are a member's own.
+/// Whether this is a setting of the cluster. All others belong to a member.
 pub(crate) fn is_named(name: &str) -> bool {
     names().any(|known| known == name)
 }
@@ -40,7 +41,8 @@ fn names() -> impl Iterator<Item = &'static str> {
     timing.into_iter().chain(Settings::names().iter().copied())
 }
 
-/// In the order of the pages: those of the election first, where this member takes part in one. Values that it does not know are empty.
+/// In the order of the pages: those of the election first, if this member takes part in one. Values
+/// that it does not know are empty.
 pub(crate) fn all(node: &Node) -> Vec<Setting> {
     let mut list = Vec::new();
     if let Some(pair) = node.pair() {
@@ -67,13 +69,13 @@ pub(crate) fn all(node: &Node) -> Vec<Setting> {
     list
 }
 
-/// For the log.
+/// Formats the differences for the log.
 pub(crate) fn told(differences: &[(&'static str, String, String)]) -> String {
     let told = |(name, from, to): &(&'static str, String, String)| format!("{name} {to}, not {from}");
     differences.iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
-/// All of it, or the first reason why not.
+/// The whole change, or the first reason why not.
 pub(crate) fn change(node: &Node, wanted: &[NewSetting]) -> Result<Change, CallError> {
     if wanted.is_empty() {
         return Err(status::invalid("settings", "none is named"));
@@ -113,7 +115,7 @@ pub(crate) enum NotRetimed {
     NotPrimary { epoch: u64 },
     #[error(transparent)]
     Rule(#[from] TimingError),
-    #[error("the coordinator has not confirmed the change, which may still happen: `understudy config get` tells")]
+    #[error("the coordinator has not confirmed the change, which may still happen: check with `understudy config get`")]
     Unknown,
 }
 
@@ -135,7 +137,7 @@ impl Pair {
         self.seat.look(|member, _| *member.election().timing())
     }
 
-    /// Tells the version of the record that says so.
+    /// Returns the version of the record with the change.
     pub(crate) async fn retime(&self, changes: &[(String, u64)]) -> Result<u64, NotRetimed> {
         let until = Instant::now() + RETIMED_WITHIN;
         let mut seen = self.seat.seen();
@@ -146,7 +148,7 @@ impl Pair {
                 Some(Err(why)) => return Err(why),
                 None => {}
             }
-            // A change of the record is a later version.
+            // A changed record has a later version.
             if timeout_at(until, seen.changed()).await.is_err() {
                 return Err(NotRetimed::Unknown);
             }
@@ -154,7 +156,7 @@ impl Pair {
     }
 }
 
-/// `None`: it is not so yet.
+/// `None`: not changed yet.
 fn version_of(seat: &Seat, changes: &[(String, u64)]) -> Option<Result<u64, NotRetimed>> {
     let is_so = |timing: Timing| changes.iter().all(|(name, value)| timing.with(name, *value) == Some(timing));
     seat.look(|member, _| match member.election().record() {

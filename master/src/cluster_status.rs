@@ -1,6 +1,7 @@
-//! The cluster as this member knows it. What is not known, or not freshly, is left out: never 0.
+//! The cluster as this member knows it. What it does not know, or not recently, is left out, and
+//! never 0.
 //!
-//! Deliberately absent: asking others. Only the primary knows how far its peers are.
+//! Deliberately absent: asking other members. Only the primary knows how far its peers are.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -43,7 +44,8 @@ impl Pair {
         }
     }
 
-    /// As the primary: milliseconds for which it may answer, for all that it knows. `None`: no end.
+    /// As the primary: how long it may still answer, in milliseconds, as far as it knows. `None`:
+    /// no end.
     fn tenure_left_ms(&self) -> Option<u64> {
         self.seat.look(|member, now| match (member.leads(), member.election().tenure_until()) {
             (None, _) | (Some(_), u64::MAX) => None,
@@ -51,7 +53,7 @@ impl Pair {
         })
     }
 
-    /// It leads and may answer at this moment, or it has heard lately of the one that leads.
+    /// It leads and may answer at this moment, or it has heard from the primary recently.
     fn has_primary(&self) -> bool {
         self.seat.look(|member, now| match member.leads() {
             Some(epoch) => member.may_answer(epoch, now),
@@ -59,14 +61,14 @@ impl Pair {
         })
     }
 
-    /// Promoted now, it would come up whole; or why not.
+    /// Whether this member would serve with a complete state if it were promoted now, or why not.
     pub(crate) fn promotable(&self) -> (bool, String) {
         let lost = self.seat.look(|member, _| member.lost_data().filter(|_| member.leads().is_none()));
         if let Some(lost) = lost {
             return (false, format!("LOST DATA: {lost}"));
         }
         if self.seat.known().is_none() {
-            return (false, "no record of roles was seen yet".to_owned());
+            return (false, "no config record was seen yet".to_owned());
         }
         if self.seat.leads().is_some() {
             return (true, String::new());
@@ -85,12 +87,14 @@ impl Pair {
         }
     }
 
-    /// As a standby: its full sync, what was lately said to be committed, and whether it is in the set.
+    /// As a standby: its full sync, what it last heard to be committed, and whether it is in the
+    /// set.
     fn standing(&self) -> (Option<SyncProgress>, Option<u64>, bool) {
         self.seat.look(|member, now| (member.syncing(), heard(member, now), member.is_in_sync()))
     }
 
-    /// Nothing fresh was heard of the primary: what that means for this member, and what an operator can do.
+    /// Nothing was heard of the primary recently: what this means for this member, and what an
+    /// operator can do.
     fn silence(&self) -> String {
         let known = self.seat.known();
         let insync = known.as_ref().map(|known| &known.record.insync);
@@ -98,8 +102,8 @@ impl Pair {
             if known.as_ref().is_some_and(|known| known.record.primary == self.seat.me) {
                 return "it was the primary, and no member is seen to have led since".to_owned();
             }
-            // Since then it may have been taken out of the set.
-            return "nothing fresh was heard of the primary".to_owned();
+            // It may have been removed from the set since then.
+            return "nothing was heard of the primary recently".to_owned();
         }
         let is_bound = known.as_ref().is_some_and(|known| known.record.confirm_within_ms.is_some());
         let begin = match self.settings.unclean {
@@ -116,7 +120,7 @@ impl Pair {
             }
         };
         format!(
-            "nothing fresh was heard of the primary, and this member is not in the in-sync set: only the {} in it may lead. If \
+            "nothing was heard of the primary recently, and this member is not in the in-sync set: only the {} in it may lead. If \
              they are gone for good: {begin}",
             insync.map_or(0, BTreeSet::len)
         )
@@ -149,7 +153,7 @@ impl Pair {
         self.members().into_iter().map(status).collect()
     }
 
-    /// What was said long ago, or beside a full sync, counts no more.
+    /// What was said long ago, or during a full sync, does not count any more.
     fn peer_status(&self, peer: &Peer, (is_heard, lag_ms): (bool, Option<u64>), status: MemberStatus) -> MemberStatus {
         let appended = self.node.tail().appended().get();
         let fresh = is_heard && peer.syncing.is_none();
@@ -202,7 +206,7 @@ impl Pair {
     }
 }
 
-/// What the primary said lately is committed.
+/// What the primary recently said is committed.
 fn heard(member: &Member, now: Millis) -> Option<u64> {
     let last = member.last_heard(now).filter(|(_, age_ms)| *age_ms < member.election().timing().tenure_ms);
     last.map(|(committed, _)| committed)

@@ -1,6 +1,6 @@
-//! Faults that tests put into a member, to see them found: into its state (`metadata::Fault`), into
-//! how it applies the log, or into what it acknowledges. Only with the feature `faults`, which no
-//! released binary has.
+//! Faults that tests inject into a member, and must see found: into its state (`metadata::Fault`),
+//! into how it applies the log, or into what it acknowledges. Only with the feature `faults`, which
+//! no released binary has.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use oplog::{DomainId, Entry, ReplicatedState as _, Tail};
 
 use crate::node::Node;
 
-/// What is done next.
+/// What comes next.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// To the next entries of the state's own domain.
+    /// How many of the next entries of the state's own domain are affected.
     entries: AtomicU8,
-    /// The last step of a full sync takes as long as with a great many objects.
+    /// The last step of a full sync takes as long as with very many objects.
     lingers: AtomicBool,
-    /// From now on every answer goes out before what it tells of is committed.
+    /// From now on every answer goes out before its changes are committed.
     answers_early: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ impl Pending {
         }
     }
 
-    /// At the end of a full sync.
+    /// Waits at the end of a full sync.
     pub(crate) fn linger(&self) {
         if self.lingers.swap(false, Ordering::SeqCst) {
             std::thread::sleep(LINGERS);
@@ -44,7 +44,7 @@ const SKIP: u8 = 1;
 const TWICE: u8 = 2;
 const SWAP: u8 = 3;
 
-/// What was done, or will be; `None`: nothing.
+/// What was done, or will be. `None`: nothing.
 pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
     let next = match name {
         "SkipEntry" => SKIP,
@@ -64,20 +64,21 @@ pub(crate) fn inflict(node: &Node, name: &str) -> Option<String> {
     Some(format!("{name}, with what comes next"))
 }
 
-/// What the log says then. Entries of others may come in between, and the right ones with them: whoever asks for it looks for this.
+/// The log line for this. Entries of other calls may come in between, correctly applied, so a test
+/// looks for this line.
 const DONE_WRONGLY: &str = "entries were applied in the wrong way, as was asked for";
 
-/// What became of the entries that come next.
+/// What happens to the next entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wrongly {
-    /// Nothing is to be done to them.
+    /// They are applied correctly.
     No,
     Done,
-    /// One is there, and two are needed.
+    /// One entry is there, and two are needed.
     Waits,
 }
 
-/// Applies the next committed entries in the wrong way, if that was asked for.
+/// Applies the next committed entries wrongly, if a test asked for it.
 pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) -> Wrongly {
     let fault = pending.entries.load(Ordering::SeqCst);
     if fault == 0 {
@@ -94,7 +95,7 @@ pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) ->
     }
     pending.entries.store(0, Ordering::SeqCst);
     let last = entries[entries.len() - 1].position();
-    // Whatever the state says to that: it is found, or it is not.
+    // Whatever the state answers: the fault is found, or not.
     match fault {
         SKIP => {}
         TWICE => {
@@ -113,7 +114,7 @@ pub(crate) fn apply_wrongly(pending: &Pending, state: &Metadata, tail: &Tail) ->
     Wrongly::Done
 }
 
-/// At most so many.
+/// Returns at most `count` entries.
 fn committed(tail: &Tail, from: u64, count: usize) -> Vec<Entry> {
     let count = count.min(tail.committed().get().saturating_sub(from) as usize);
     let frames = tail.entries_since(from, count, usize::MAX).unwrap_or_default();

@@ -1,13 +1,14 @@
-//! The gate of this node: `member`'s, with the time, and with those that wait for it to change.
+//! The gate of this node: `member`'s, with the time, and with the tasks that wait for it to change.
 //!
-//! *Invariant:* a watcher of the standing sees the newest one last: it is read where it is told.
+//! *Invariant:* a watcher of the standing sees the newest one last, since it is read when it is
+//! announced.
 //!
 //! Deliberately absent: what the gate says. `member` decides that, and alone opens and closes it.
 
 use std::sync::Arc;
 
 pub(crate) use member::deposed;
-pub use member::{Effect, Standing};
+pub use member::{CallKind, Standing};
 use proto::v1::CallError;
 use tokio::sync::watch;
 
@@ -25,7 +26,7 @@ impl Gate {
         Gate::around(member::Gate::serving(epoch))
     }
 
-    /// For a member that has no role yet.
+    /// The gate of a member that has no role yet.
     pub(crate) fn closed() -> Gate {
         Gate::around(member::Gate::closed())
     }
@@ -35,12 +36,12 @@ impl Gate {
         Gate { core: Arc::new(core), standing }
     }
 
-    /// For the member that opens and closes it.
+    /// The part that the member opens and closes.
     pub(crate) fn core(&self) -> Arc<member::Gate> {
         Arc::clone(&self.core)
     }
 
-    /// Wakes those that watch.
+    /// Wakes the watchers.
     pub(crate) fn standing_changed(&self) {
         self.standing.send_modify(|standing| *standing = self.core.standing());
     }
@@ -63,30 +64,30 @@ impl Gate {
         self.core.known_epoch()
     }
 
-    /// The epoch that answers are given in.
+    /// The epoch in which answers go out.
     pub fn epoch(&self) -> u64 {
         self.core.epoch()
     }
 
-    /// Whether this node may log something of its own accord, right now.
+    /// Whether this node may log something of its own accord now.
     pub(crate) fn may_log(&self) -> bool {
         self.core.may_log(now_ms())
     }
 
-    /// Before this moment of `clock::now_ms` calls are taken and answered, for all that is known.
+    /// Calls are accepted and answered before this moment of `clock::now_ms`, as far as is known.
     /// 0: they are not.
     pub(crate) fn serves_until_ms(&self) -> u64 {
         self.core.serves_until_ms()
     }
 
-    /// May a new call be taken? Tells the epoch in which its answer may go out.
+    /// May a new call be accepted? Returns the epoch in which its answer may go out.
     pub fn check_open(&self) -> Result<u64, CallError> {
         self.core.check_open(now_ms())
     }
 
     /// May the answer to a call that ran in `epoch` go out?
-    pub fn check_answer(&self, effect: Effect, epoch: u64) -> Result<(), CallError> {
-        self.core.check_answer(effect, epoch, now_ms())
+    pub fn check_answer(&self, kind: CallKind, epoch: u64) -> Result<(), CallError> {
+        self.core.check_answer(kind, epoch, now_ms())
     }
 }
 

@@ -1,16 +1,18 @@
-//! `serve --guarded` (the setting `guarded`): a tiny parent that sees its member's process end, and says so.
+//! `serve --guarded` (the setting `guarded`): a tiny parent that sees its member's process end, and
+//! reports it.
 //!
-//! A standby must wait until no tenure can be left of a primary that fell silent. It need not when somebody knows that the
-//! process has ended: the parent does, from the kernel, which tells it only after the last thread is gone. It says so to the
-//! coordinator, where whoever is about to take over looks.
+//! A standby must wait until a silent primary can have no tenure left. It need not wait if the
+//! process is known to have ended: the parent learns this from the kernel, which says so only after
+//! the last thread is gone. It reports it to the coordinator, where a standby that is about to take
+//! over looks.
 //!
-//! The parent holds the member by a pidfd, from its start on: a signal or a wait can meet no other process that has got the
-//! same id.
+//! The parent holds the member by a pidfd, from its start on: a signal or a wait can meet no other
+//! process that has got the same id.
 //!
-//! Invariants: a death is reported only after the kernel has told it; the member ends when its parent does, however that
-//! ends. Silence, a broken stream or a stopped process is never reported.
+//! Invariants: a death is reported only after the kernel has told it; the member ends when its
+//! parent does, in whatever way. Silence, a broken stream or a stopped process is never reported.
 //!
-//! Deliberately absent: starting the member again. Whoever supervises this process does that.
+//! Deliberately absent: starting the member again. That is up to the supervisor of this process.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -33,9 +35,9 @@ use crate::membership::{incarnation, open_coordinator};
 use crate::process::node_name;
 use crate::serve::StopSignals;
 
-/// Between two tries to report.
+/// Between two attempts to report.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
-/// After which the coordinator is given up, and the standbys wait as they would without a guard.
+/// After this the coordinator is given up, and the standbys wait as they would without a guard.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
 pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
@@ -50,7 +52,8 @@ async fn guard(config: &Config) -> anyhow::Result<ExitCode> {
     let coordinator = open_coordinator(&config.cluster).await?;
     let who = incarnation(&node_name(&config.serving.node_name));
     let mut child = spawn(who)?;
-    // Held until the member has ended: the other end is its word that this process lives.
+    // Held until the member has ended: this end of the pipe shows the member that this process
+    // lives.
     let held = child.stdin.take();
     let member = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).context("the member cannot be watched")?;
     let member = Arc::new(member);
@@ -73,14 +76,14 @@ async fn guard(config: &Config) -> anyhow::Result<ExitCode> {
     let status = child.wait().context("the member has ended, and the kernel does not say how")?;
     drop(held);
     if timeout(REPORT_WITHIN, report(&*coordinator, who)).await.is_err() {
-        tracing::warn!(%status, "the member has ended, and its end could not be reported: a takeover waits for the tenure");
+        tracing::warn!(%status, "the member has ended, but its end could not be reported: a takeover waits for the tenure");
     } else {
         tracing::info!(%status, "the member has ended, and the coordinator knows");
     }
     Ok(code(status))
 }
 
-/// Until the coordinator has heard it.
+/// Until the coordinator has accepted it.
 async fn report(coordinator: &dyn Coordinator, who: Incarnation) {
     while let Err(error) = coordinator.report_dead(who).await {
         tracing::debug!("the member's end could not be reported yet: {error}");
@@ -98,7 +101,7 @@ fn spawn(who: Incarnation) -> anyhow::Result<Child> {
     command.spawn().context("the member cannot be started")
 }
 
-/// Over once the last thread of the member is gone; how it ended can still be asked then.
+/// Ends once the last thread of the member is gone. Its exit status can still be read then.
 fn wait_for(member: Arc<OwnedFd>) -> oneshot::Receiver<rustix::io::Result<()>> {
     let (ended, ends) = oneshot::channel();
     std::thread::spawn(move || {
@@ -109,7 +112,7 @@ fn wait_for(member: Arc<OwnedFd>) -> oneshot::Receiver<rustix::io::Result<()>> {
     ends
 }
 
-/// As a shell would say it.
+/// The exit code as a shell would return it.
 fn code(status: ExitStatus) -> ExitCode {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     ExitCode::from(u8::try_from(code).unwrap_or(1))

@@ -1,19 +1,20 @@
-//! One verdict on a cluster, with its reasons and what to do next, from what its members say of themselves.
+//! One verdict on a cluster, with its reasons and what to do next, from what its members say.
 //!
 //! | verdict | is | exit code of `understudy health` |
 //! |---|---|---|
-//! | OK | one leads, all others are in sync with it, all members say the same | 0 |
-//! | DEGRADED | it serves, and one more failure may cost service | 3 |
-//! | UNKNOWN | the coordinator cannot be asked where the members are: a primary may serve, and it is not known | 6 |
-//! | NO PRIMARY | nothing is served | 4 |
-//! | LOST DATA | the coordinator has forgotten what members have seen, or there are two clusters | 5 |
+//! | OK | one member leads, all others are in sync with it, and all members say the same | 0 |
+//! | DEGRADED | it serves, but one more failure may stop service | 3 |
+//! | UNKNOWN | the coordinator cannot be asked where the members are, so whether a primary serves is not known | 6 |
+//! | NO PRIMARY | no member serves | 4 |
+//! | LOST DATA | the coordinator has lost what members have seen, or there are two clusters | 5 |
 //!
-//! `/status`, the page and the metric of a member hold the same verdict by what that member alone knows; the commands ask
-//! all members.
+//! `/status`, the status page and the metric of a member show the verdict by what that member alone
+//! knows; the commands ask all members.
 //!
-//! Invariants: a worse verdict hides no reason of a milder one; a cluster in which nothing is served is never OK.
+//! Invariants: a worse verdict hides no reason of a milder one; a cluster in which no member serves
+//! is never OK.
 //!
-//! Deliberately absent: asking anybody, a clock, and anything that a member decides by.
+//! Deliberately absent: asking members, a clock, and anything that a member decides by.
 
 use std::collections::BTreeSet;
 
@@ -22,17 +23,17 @@ use std::collections::BTreeSet;
 pub enum Verdict {
     Ok,
     Degraded,
-    /// Of commands alone: a member knows.
+    /// Only commands say so: a member always knows.
     Unknown,
     NoPrimary,
     LostData,
 }
 
 impl Verdict {
-    /// What a member may say of itself.
+    /// The verdicts that a member may give.
     pub const ALL: [Verdict; 4] = [Verdict::Ok, Verdict::Degraded, Verdict::NoPrimary, Verdict::LostData];
 
-    /// For people.
+    /// For display.
     pub fn title(self) -> &'static str {
         match self {
             Verdict::Ok => "OK",
@@ -66,7 +67,7 @@ impl Verdict {
     }
 }
 
-/// What is the matter, and what an operator does about it.
+/// What is wrong, and what an operator does about it.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct Reason {
     pub what: String,
@@ -78,17 +79,17 @@ pub struct Reason {
 pub struct Health {
     pub verdict: Verdict,
     pub reasons: Vec<Reason>,
-    /// What is no reason for a worse verdict, and should be known.
+    /// Facts that are no reason for a worse verdict, but should be known.
     pub notes: Vec<Reason>,
 }
 
-/// A member that was asked. `said`: nothing, where it has not answered.
+/// A member that was asked. `said`: none, if it has not answered.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Asked {
-    /// Its name, or its address where that is not known.
+    /// Its name, or its address if the name is not known.
     pub name: String,
     pub said: Option<Said>,
-    /// What it answered to being asked; empty: it did not say that it takes no more connections.
+    /// The error that it returned. Empty: it did not say that it accepts no more connections.
     pub turned_away: String,
 }
 
@@ -109,31 +110,31 @@ pub struct Said {
     pub cluster: Option<InCluster>,
     /// As the primary: bounds of all clients together that are met.
     pub full: Vec<String>,
-    /// Why its state is not what its log says; empty: it is.
+    /// Why its state is not what its log says. Empty: it is.
     pub unsound: String,
-    /// In which settings it was started with other values than the cluster goes by: see [`difference`].
+    /// Settings with which it was started and that differ from the cluster's: see [`difference`].
     pub started_otherwise: Vec<String>,
 }
 
-/// Of a setting of the cluster, and of one member's start.
+/// A setting of the cluster, and a member's own value.
 pub fn difference(name: &str, value: &str, started_with: &str) -> String {
     format!("{name} {started_with}, the cluster's is {value}")
 }
 
-/// What a member of a cluster says of it.
+/// What a member says of its cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct InCluster {
-    /// In hex; empty: it has seen no record yet.
+    /// The id in hex. Empty: the member has seen no record yet.
     pub id: String,
     pub epoch: u64,
-    /// In which it began with no objects; 0: not known.
+    /// The epoch in which the cluster began with no objects. 0: not known.
     pub born: u64,
-    /// By name; empty: it is not here.
+    /// The primary's name. Empty: it is not here.
     pub primary: String,
     pub lost_data: Option<String>,
-    /// Why the coordinator cannot be used; empty: it can.
+    /// Why the coordinator cannot be used. Empty: it can.
     pub coordinator_trouble: String,
-    /// Why it could not be promoted; empty: it could.
+    /// Why it could not be promoted. Empty: it could.
     pub not_promotable: String,
     pub members: Vec<Peer>,
 }
@@ -151,7 +152,7 @@ pub const RECOVER: &str =
     "Start the members that are down. If they are gone for good, `understudy recover` says what is left";
 const LOOK_AT_COORDINATOR: &str = "Bring the coordinator back, or the way to it; its own log says more";
 
-/// The verdict on what was said.
+/// The verdict on these answers.
 pub fn judge(asked: &[Asked]) -> Health {
     let answers: Vec<_> = asked.iter().filter_map(|one| Some((one.name.as_str(), one.said.as_ref()?))).collect();
     let mut found = Found::default();
@@ -177,7 +178,7 @@ fn notes(answers: &[(&str, &Said)]) -> Vec<Reason> {
     born_again(answers).into_iter().chain(differences(answers)).collect()
 }
 
-/// The cluster is well, and its clients may miss what was there before.
+/// The cluster is well, but its clients may miss what was there before.
 fn born_again(answers: &[(&str, &Said)]) -> Option<Reason> {
     let newest = clusters(answers).map(|(_, cluster)| cluster).max_by_key(|cluster| cluster.epoch)?;
     (newest.born > 1).then(|| Reason {
@@ -189,27 +190,29 @@ fn born_again(answers: &[(&str, &Said)]) -> Option<Reason> {
     })
 }
 
-/// A member that was started with other values goes by the cluster's: nothing is wrong until it is to begin a cluster.
+/// A member that was started with other values uses the cluster's. Nothing is wrong until it founds
+/// a cluster.
 fn differences(answers: &[(&str, &Said)]) -> Vec<Reason> {
     let differ = answers.iter().filter(|(_, said)| !said.started_otherwise.is_empty());
     let note = |(name, said): &(&str, &Said)| Reason {
         what: format!(
-            "{name} was started with values other than those that the cluster goes by: {}",
+            "{name} was started with other settings than the cluster has: {}",
             said.started_otherwise.join("; ")
         ),
-        next: "Start it with the cluster's when it is convenient; `understudy config diff` lists them".to_owned(),
+        next: "Start it with the cluster's settings when it is convenient; `understudy config diff` lists them"
+            .to_owned(),
     };
     differ.map(note).collect()
 }
 
-/// Why a directory may not have named all members, and the verdict where it has named none.
+/// Why a directory may not have named all members, and the verdict if it has named none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trouble {
     pub alone: Verdict,
     pub reason: Reason,
 }
 
-/// The verdict where members were looked for in a directory.
+/// The verdict if the members were found in a directory.
 pub fn judge_found(trouble: Option<Trouble>, asked: &[Asked]) -> Health {
     match trouble {
         Some(Trouble { alone, reason }) if asked.is_empty() => {
@@ -257,16 +260,17 @@ fn lost_data(answers: &[(&str, &Said)], found: &mut Found) {
     let ids: BTreeSet<_> = clusters(answers).map(|(_, cluster)| &cluster.id).filter(|id| !id.is_empty()).collect();
     if ids.len() > 1 {
         let whose = clusters(answers).filter(|(_, cluster)| !cluster.id.is_empty());
-        let whose: Vec<_> = whose.map(|(name, cluster)| format!("{name} is of {}", cluster.id)).collect();
+        let whose: Vec<_> = whose.map(|(name, cluster)| format!("{name} belongs to {}", cluster.id)).collect();
         found.add(
             Verdict::LostData,
-            format!("these members are of different clusters: {}", whose.join(", ")),
+            format!("these members belong to different clusters: {}", whose.join(", ")),
             "Compare `understudy status` of each, keep the one with the data, and start the others anew",
         );
     }
 }
 
-/// The one that serves, by its own word: of several the one of the latest epoch. A member that turns a command away may be the primary.
+/// The member that serves, by its own word: if there are several, the one with the latest epoch. A
+/// member that turns a command away may be the primary.
 fn primary<'a>(answers: &[(&'a str, &'a Said)], turns_away: bool, found: &mut Found) -> Option<(&'a str, &'a Said)> {
     let epoch = |said: &Said| said.cluster.as_ref().map_or(0, |cluster| cluster.epoch);
     let leads: Vec<_> = answers.iter().copied().filter(|(_, said)| said.leads).collect();
@@ -343,7 +347,7 @@ fn full(primary: &str, said: &Said, found: &mut Found) {
     }
 }
 
-/// By the primary's word: only it knows.
+/// By the primary's word, since only the primary knows.
 fn followers(primary: &str, said: &Said, found: &mut Found) {
     let Some(cluster) = &said.cluster else { return };
     let others = || cluster.members.iter().filter(|member| member.name != primary);
@@ -356,12 +360,12 @@ fn followers(primary: &str, said: &Said, found: &mut Found) {
         found.add(Verdict::Degraded, what, "It is repaired by itself; `understudy verify` shows whether that is done");
     }
     if !others().any(|member| member.in_sync) {
-        let what = format!("no standby is in sync with {primary}: what it alone holds is lost with it");
+        let what = format!("no standby is in sync with {primary}: what only the primary holds is lost with it");
         found.add(Verdict::Degraded, what, "Start another member");
     }
 }
 
-/// Where the primary was only heard of: what its standbys say of themselves.
+/// If the primary was only heard of: what its standbys say of themselves.
 fn heirs(answers: &[(&str, &Said)], found: &mut Found) {
     for (name, cluster) in clusters(answers).filter(|(_, cluster)| !cluster.not_promotable.is_empty()) {
         let what = format!("{name} could not take over now: {}", cluster.not_promotable);
@@ -369,7 +373,7 @@ fn heirs(answers: &[(&str, &Said)], found: &mut Found) {
     }
 }
 
-/// Who sees the cluster in another way than its primary does.
+/// Members that see the cluster differently from its primary.
 fn disagreement(primary: &str, said: &Said, answers: &[(&str, &Said)], found: &mut Found) {
     let Some(ours) = &said.cluster else { return };
     for (name, theirs) in clusters(answers).filter(|(name, _)| *name != primary) {
@@ -385,7 +389,7 @@ fn disagreement(primary: &str, said: &Said, answers: &[(&str, &Said)], found: &m
                 "Look again in a moment. If it stays so, look at its way to the coordinator",
             );
         } else if !ours.members.iter().any(|member| member.name == *name) {
-            let what = format!("{name} answers, and the primary {primary} does not know it");
+            let what = format!("{name} answers, but the primary {primary} does not know it");
             found.add(Verdict::Degraded, what, "Look at its log: it says why it cannot join");
         }
     }

@@ -11,7 +11,7 @@ fn cluster() -> InCluster {
     InCluster { id: "aaaaaaaa01".to_owned(), epoch: 7, primary: "a".to_owned(), members, ..InCluster::default() }
 }
 
-/// A pair, and all is well.
+/// A pair without any trouble.
 fn pair() -> Vec<Asked> {
     ["a", "b"]
         .map(|name| {
@@ -38,10 +38,10 @@ const TABLE: &[Row] = &[
         "primary is silent",
         |pair| {
             pair[0].said = None;
-            cluster_of(pair, 1).not_promotable = "nothing fresh was heard".to_owned();
+            cluster_of(pair, 1).not_promotable = "nothing was heard recently".to_owned();
         },
         Verdict::NoPrimary,
-        "no member that answers leads (b: nothing fresh was heard)",
+        "no member that answers leads (b: nothing was heard recently)",
     ),
     (
         "primary turns the command away",
@@ -121,7 +121,7 @@ const TABLE: &[Row] = &[
         "two clusters",
         |pair| cluster_of(pair, 1).id = "bbbbbbbb02".to_owned(),
         Verdict::LostData,
-        "these members are of different clusters: a is of aaaaaaaa01, b is of bbbbbbbb02",
+        "these members belong to different clusters: a belongs to aaaaaaaa01, b belongs to bbbbbbbb02",
     ),
     (
         "standby follows another epoch",
@@ -137,7 +137,7 @@ const TABLE: &[Row] = &[
             pair.push(third);
         },
         Verdict::Degraded,
-        "c answers, and the primary a does not know it",
+        "c answers, but the primary a does not know it",
     ),
 ];
 
@@ -166,8 +166,7 @@ fn member_that_was_started_with_other_settings_is_noted_and_no_reason_for_a_wors
     said(&mut asked, 1).started_otherwise = vec![difference("tenure_ms", "800", "500")];
     let health = judge(&asked);
     assert_eq!((health.verdict, health.reasons.len()), (Verdict::Ok, 0));
-    let what =
-        "b was started with values other than those that the cluster goes by: tenure_ms 500, the cluster's is 800";
+    let what = "b was started with other settings than the cluster has: tenure_ms 500, the cluster's is 800";
     assert_eq!(health.notes[0].what, what);
 }
 
@@ -207,9 +206,9 @@ fn worst_verdict_comes_first_and_hides_no_other_reason() {
     }
 }
 
-/// For all that one member can say by itself, as `/status` and the metric show it.
+/// By all that one member can say by itself, as `/status` and the metric show it.
 #[test]
-fn nothing_that_serves_nobody_is_ok() {
+fn cluster_that_serves_no_client_is_never_ok() {
     for leads in [false, true] {
         for is_mute in [false, true] {
             let said = Said { leads, is_mute, cluster: Some(cluster()), ..Said::default() };

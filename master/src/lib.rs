@@ -2,31 +2,33 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `config` | what can be set, where it comes from, what is refused, and the pages about it |
+//! | `config` | all settings, their sources, what is refused, and the pages about them |
 //! | `clock` | times |
-//! | `gate` | whether a call may be taken, and its answer go out |
+//! | `gate` | whether a call may be accepted, and its answer go out |
 //! | `node` | the state with its log, gate and clocks: one member |
 //! | `health` | one verdict on a cluster, from what its members say |
-//! | `guard` | the parent that sees a member end, and says so |
-//! | `membership` | what a member says of itself, and to which coordinator |
-//! | `pair` | a member among others: the shell around election, replication, coordinator |
+//! | `guard` | the parent that sees a member end, and reports it |
+//! | `membership` | what a member says of itself, and its coordinator |
+//! | `pair` | a member of a cluster: the shell around election, replication, coordinator |
 //! | `upkeep` | when the state does what is due by itself |
-//! | `faults` | what tests do to a member, to see it found (feature `faults`) |
-//! | `verify`, `scrub` | whether this member is what its log says; a look at all of its records now and then |
+//! | `faults` | faults that tests inject and must see found (feature `faults`) |
+//! | `findings`, `scrub` | whether this member's state is what its log says; a check of all its records now and then |
 //! | `grpc` | the wire: connections, unary calls, sessions, and the way of each request to the state and back |
-//! | `listen` | the connections of all ports: who is let in, and who is cut off |
-//! | `http`, `metrics` | the admin HTTP; every metric, and what counts calls |
+//! | `listen` | the connections of all ports: which are admitted, and which are cut off |
+//! | `http`, `metrics` | the admin HTTP; every metric, and the counters of calls |
 //! | `serve` | a node from its configuration to its end: signals, graceful stop |
 //! | `budget`, `memory`, `process`, `logging` | shared memory, what the allocator keeps, this process, its log |
 //! | `background` | how much of a CPU bulk work takes |
 //! | `reload` | settings that change in a running process |
-//! | `cluster_status`, `cluster_news` | the cluster as this member knows it, for people and programs; and what the log says of its changes |
-//! | `cluster_settings` | those that belong to the cluster, as one list |
-//! | `plain` | text from elsewhere, without what steers a terminal; sizes for people |
+//! | `cluster_status`, `cluster_news` | the cluster as this member knows it; log lines about its changes |
+//! | `cluster_settings` | settings that belong to the cluster, as one list |
+//! | `plain` | text from outside, without control characters; sizes for people |
 //!
-//! *Invariant:* nothing here decides what a call means; it is carried to `metadata` and its answer back.
+//! *Invariant:* nothing here decides what a call means: it goes to `metadata`, and its answer comes
+//! back.
 //!
-//! Deliberately absent: what is promised of roles and logs; `election`, `replication` and `standby` decide that.
+//! Deliberately absent: the promises about roles and logs, which `election`, `replication` and
+//! `standby` keep.
 
 mod background;
 mod budget;
@@ -37,6 +39,7 @@ mod cluster_status;
 pub mod config;
 #[cfg(feature = "faults")]
 mod faults;
+mod findings;
 pub mod gate;
 mod grpc;
 pub mod guard;
@@ -55,7 +58,6 @@ pub mod reload;
 mod scrub;
 pub mod serve;
 mod upkeep;
-mod verify;
 
 pub use gate::{Gate, Standing};
 pub use grpc::in_process;

@@ -1,4 +1,4 @@
-//! The log of this process, on standard error: standard output is for what a command is asked to print.
+//! The log of this process, on standard error: standard output is for the output of a command.
 //!
 //! ```text
 //!   text   2026-11-01T10:00:00Z  INFO master::pair: a peer is gone peer="b" node=a epoch=7
@@ -8,14 +8,14 @@
 //! | file | decides |
 //! |---|---|
 //! | `repeats` | which lines are written, and which are only counted |
-//! | `sink` | how they are written without holding anything up, and what becomes of those that cannot be |
-//! | `level` | which words a log level is made of |
+//! | `sink` | how they are written without delaying anything, and what becomes of those that cannot be written |
+//! | `level` | the words of a log level |
 //!
-//! Invariants: every line of a member says which member it is of and, once one is known, in which epoch it was written; an
-//! epoch that the line itself speaks of stands in its fields. A line of text is one line, whatever its fields hold. Nothing
-//! that happens to standard error ends the process, or holds it up.
+//! Invariants: every line of a member names the member and, once one is known, the epoch in which
+//! it was written; an epoch that the line itself is about stands in its fields. A line of text is
+//! one line, whatever its fields hold. No fault of standard error ends or delays the process.
 //!
-//! Deliberately absent: a span around everything. Tasks of libraries are in none.
+//! Deliberately absent: a span around everything. Tasks of libraries have none.
 
 mod level;
 mod repeats;
@@ -46,13 +46,15 @@ use crate::config::{LogFormat, Logging};
 use crate::gate::Gate;
 pub(crate) use level::check_level;
 
-/// Of the member that this process is. A process has one log, and at most one member that it is the log of.
+/// The gate of this process's member. A process has one log, and at most one member that the log is
+/// for.
 static GATE: OnceLock<Arc<Gate>> = OnceLock::new();
 static LOG: OnceLock<Started> = OnceLock::new();
 
-/// At the end of a process, for a log that is slow. Nothing waits longer for one that takes nothing.
+/// At the end of a process, for a slow log. A log that accepts nothing is not waited for any
+/// longer.
 const DRAIN_WITHIN: Duration = Duration::from_millis(300);
-/// Between two looks whether there is something to say of lines that were only counted.
+/// Between two checks whether there are counted lines to report.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A longer line is cut.
 const LINE_BYTES_MAX: usize = 16 << 10;
@@ -62,17 +64,18 @@ struct Started {
     level: reload::Handle<EnvFilter, Registry>,
 }
 
-/// What a log has not written, since the start of the process.
+/// Lines that the log has not written, since the start of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) lost: u64,
     pub(crate) repeated: u64,
 }
 
-/// Once for each process. `node`: the member that it is; empty: it is none.
+/// Once for each process. `node`: the name of its member. Empty: it has none.
 pub fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
     let stderr = io::stderr();
-    // One's own handle: the thread may stand still in a write, and must not hold the lock of `io::stderr` meanwhile.
+    // A handle of its own: the thread may block in a write, and must not hold the lock of
+    // `io::stderr` meanwhile.
     let file = File::from(stderr.as_fd().try_clone_to_owned()?);
     let ansi = logging.log_format == LogFormat::Text && io::IsTerminal::is_terminal(&stderr);
     let log = Arc::new(Log::new(node, logging.log_format, ansi));
@@ -99,13 +102,13 @@ pub fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From now on every line says the epoch that this gate knows.
+/// From now on every line has the epoch that this gate knows.
 pub(crate) fn follow(gate: Arc<Gate>) {
-    // A second member in one process: a test, whose log is nobody's.
+    // A second member in one process is a test, whose log does not count.
     let _ = GATE.set(gate);
 }
 
-/// From now on this is logged. `level`: as [`check_level`] has found it right.
+/// From now on this level is logged. `level`: checked by [`check_level`].
 pub(crate) fn set_level(level: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level)?;
     match LOG.get() {
@@ -118,7 +121,7 @@ pub(crate) fn counts() -> Counts {
     LOG.get().map_or_else(Counts::default, |started| started.log.counts())
 }
 
-/// Before the end of the process: what can still be written is. Never for long.
+/// Before the end of the process: writes what can still be written, within a short time.
 pub fn finish() {
     if let Some(Started { log, .. }) = LOG.get() {
         let repeated = log.repeats.lock().all();
@@ -127,7 +130,7 @@ pub fn finish() {
     }
 }
 
-/// A line for people beside the log, in its turn. False: there is no log, and so nothing that it could get in the way of.
+/// Writes a line beside the log, in its turn. False: there is no log, so nothing is in the way.
 pub fn say(line: &str) -> bool {
     let started = LOG.get();
     if let Some(Started { log, .. }) = started {
@@ -136,7 +139,7 @@ pub fn say(line: &str) -> bool {
     started.is_some()
 }
 
-/// Lines as `line` makes them, and in each one whose they are.
+/// Lines from `line`, each with its labels.
 struct Labelled<F> {
     line: F,
     log: Arc<Log>,
@@ -155,7 +158,7 @@ where
     }
 }
 
-/// What stands between an event and the bytes: labels, repeats, the time.
+/// Between an event and its bytes: labels, repeats, the time.
 #[derive(Debug)]
 struct Log {
     node: String,
@@ -221,7 +224,7 @@ impl Log {
         }
     }
 
-    /// As it is written: with the time, and its end, and not longer than a line may be.
+    /// As it is written: with the time and its end, and no longer than allowed.
     fn stamped(&self, text: &str) -> String {
         let mut line = String::with_capacity(text.len() + 48);
         match self.format {
@@ -279,7 +282,7 @@ impl Source for Log {
     }
 }
 
-/// Takes one line, whole.
+/// Takes one whole line.
 struct Line<'a> {
     log: &'a Log,
     /// Its place in the code, and its level.
@@ -299,13 +302,13 @@ impl io::Write for Line<'_> {
     }
 }
 
-/// Where the subscriber brings its lines.
+/// Receives the lines of the subscriber.
 struct Lines(Arc<Log>);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
-    /// Of no event: the subscriber of this process does not ask for it.
+    /// For no event: the subscriber of this process does not ask for it.
     fn make_writer(&'a self) -> Line<'a> {
         Line { log: &self.0, event: None }
     }
@@ -315,12 +318,13 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Whole characters of it, as many as a line may have.
+/// As many whole characters of it as a line may have.
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LINE_BYTES_MAX)]
 }
 
-/// What ends a line elsewhere does not end it here: a name that a peer has chosen cannot begin a line of its own.
+/// Characters that end a line elsewhere do not end it here, so a name that a peer has chosen cannot
+/// begin a line of its own.
 fn one_line(text: &str) -> String {
     text.replace('\n', "\\n").replace('\r', "\\r")
 }

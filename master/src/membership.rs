@@ -1,6 +1,7 @@
-//! What a member says of itself, and the coordinator it says that to, from the settings.
+//! What a member says of itself, and its coordinator, from the settings.
 //!
-//! Invariant: two starts of one member never have the same incarnation: each counts from the moment that it began.
+//! Invariant: two starts of one member never have the same incarnation: each counts from the moment
+//! at which it began.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// `listens`: where clients are served. `number`: of this incarnation, where somebody else knows it by that.
+    /// `listens`: where clients are served. `number`: the number of this incarnation, if a guard
+    /// has chosen it.
     pub(crate) async fn open(node: &Node, listens: SocketAddr, number: Option<u64>) -> anyhow::Result<Membership> {
         let settings = &node.config.cluster;
         let coordinator = open_coordinator(settings).await?;
@@ -53,7 +55,7 @@ impl Membership {
     }
 }
 
-/// A new one.
+/// A new incarnation.
 pub fn incarnation(name: &str) -> Incarnation {
     Incarnation { member: MemberId(xxhash_rust::xxh3::xxh3_64(name.as_bytes())), number: clock::wall_ns() }
 }
@@ -63,7 +65,9 @@ fn advertised(flag: &str, said: &str, listens: SocketAddr) -> anyhow::Result<Str
         return Ok(said.to_owned());
     }
     if listens.ip().is_unspecified() {
-        anyhow::bail!("{listens} means every address of this host: say with {flag} where others find this member");
+        anyhow::bail!(
+            "{listens} means every address of this host: set {flag} to the address at which others find this member"
+        );
     }
     Ok(listens.to_string())
 }
@@ -97,7 +101,7 @@ fn password(settings: &Cluster) -> Result<String, ConfigError> {
     }
 }
 
-/// A directory is made for members alone: a command that finds none was told the wrong one.
+/// Only members create a directory: a command that finds none was given the wrong one.
 pub async fn open_what_is_there(settings: &Cluster) -> anyhow::Result<Arc<dyn Coordinator>> {
     if let Some(dir) = file_dir(settings).filter(|dir| !dir.is_dir()) {
         anyhow::bail!(

@@ -1,10 +1,12 @@
-//! Every metric of this crate: its name, its labels and their values, what it means, and where it is read.
+//! Every metric of this crate: its name, its labels and their values, its meaning, and its source.
 //!
-//! One table, [`METRICS`], from which the text for Prometheus (`text`) and docs/metrics.md (`page`) are made. What is
-//! read comes in one piece, as [`Facts`]; the registry lives as long as one answer, and the counters of calls
-//! (`requests`) belong to the node: nothing is shared between nodes of one process.
+//! One table, [`METRICS`], from which the text for Prometheus (`text`) and docs/metrics.md (`page`)
+//! are generated. All values come in one piece, as [`Facts`]; the registry lives as long as one
+//! answer, and the counters of calls (`requests`) belong to the node, so nodes of one process share
+//! nothing.
 //!
-//! Invariants: what is not known, or not freshly, has no sample, and never 0 in its place; names are unique.
+//! Invariants: a value that is not known, or not recently, has no sample, and never 0 in its place;
+//! names are unique.
 //!
 //! Deliberately absent: numbers of its own.
 
@@ -20,41 +22,41 @@ use crate::gate::Standing;
 use crate::health::Verdict;
 use crate::http::Facts;
 pub use page::metrics_markdown;
-pub(crate) use requests::{Counted, Method, Requests, Taken};
+pub(crate) use requests::{CallTimer, Counted, Method, Requests};
 pub(crate) use text::Format;
 #[cfg(test)]
 use text::render;
 use text::{Samples, flag, seconds};
 
-/// Every name begins with it.
+/// Every name begins with this.
 const PREFIX: &str = "understudy";
-/// The result of a call that was not refused as a whole; else the name of the reason stands there.
+/// The result of a call that was not refused as a whole. Otherwise it is the name of the reason.
 const OK: &str = "ok";
 
-/// What a node is, as a label.
+/// The value of the label `role`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
+pub(crate) enum RoleLabel {
     Primary,
     Standby,
     Stopping,
 }
 
-impl Role {
-    const ALL: [Role; 3] = [Role::Primary, Role::Standby, Role::Stopping];
+impl RoleLabel {
+    const ALL: [RoleLabel; 3] = [RoleLabel::Primary, RoleLabel::Standby, RoleLabel::Stopping];
 
-    pub(crate) fn of(standing: &Standing) -> Role {
+    pub(crate) fn of(standing: &Standing) -> RoleLabel {
         match standing {
-            Standing::Serving => Role::Primary,
-            Standing::NotPrimary { .. } => Role::Standby,
-            Standing::Stopping => Role::Stopping,
+            Standing::Serving => RoleLabel::Primary,
+            Standing::NotPrimary { .. } => RoleLabel::Standby,
+            Standing::Stopping => RoleLabel::Stopping,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Role::Primary => "primary",
-            Role::Standby => "standby",
-            Role::Stopping => "stopping",
+            RoleLabel::Primary => "primary",
+            RoleLabel::Standby => "standby",
+            RoleLabel::Stopping => "stopping",
         }
     }
 }
@@ -68,7 +70,7 @@ enum Kind {
 }
 
 struct Metric {
-    /// Without the prefix, and without what its kind puts behind it.
+    /// Without the prefix, and without the suffix of its kind.
     name: &'static str,
     kind: Kind,
     labels: &'static [&'static str],
@@ -110,7 +112,7 @@ static METRICS: &[Metric] = &[
     ),
     gauge("uptime_seconds", "Since this node was started.", |facts, out| out.one(seconds(facts.status.uptime_ms))),
     metric(Kind::Gauge, &["role"], "role", "1 for what this node is, 0 for what it is not.", |facts, out| {
-        Role::ALL.iter().try_for_each(|role| out.of(&[("role", role.name())], flag(*role == facts.role)))
+        RoleLabel::ALL.iter().try_for_each(|role| out.of(&[("role", role.name())], flag(*role == facts.role)))
     }),
     gauge(
         "ready",
@@ -422,12 +424,12 @@ impl Metric {
         }
     }
 
-    /// As OpenMetrics calls it.
+    /// The name of the family in OpenMetrics.
     fn family(&self) -> String {
         format!("{PREFIX}_{}", self.name)
     }
 
-    /// As one asks for it.
+    /// The name to use in a query.
     fn full_name(&self) -> String {
         let end = match self.kind {
             Kind::Info => "_info",

@@ -1,4 +1,4 @@
-//! What the text says, and that it is in form.
+//! Tests of the text's content and form.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use proto::v1::session_request::Call;
 
 use super::*;
 use crate::config::Serving;
-use crate::http::Member;
+use crate::http::MemberFacts;
 use crate::http::{Cluster, HealthOf, Limits, Mine, PeerWindow, Place, Reign, Setting, Status, Verification};
 use crate::listen::{Links, Ports};
 
-fn member(name: &str, state: &str) -> Member {
-    Member {
+fn member(name: &str, state: &str) -> MemberFacts {
+    MemberFacts {
         name: name.to_owned(),
         address: "10.0.0.1:7400".to_owned(),
         role: "standby".to_owned(),
@@ -33,7 +33,7 @@ fn member(name: &str, state: &str) -> Member {
 
 /// A primary with one peer in sync, one in a full sync, and one that is away.
 pub(crate) fn example() -> Facts {
-    let insync = Member {
+    let insync = MemberFacts {
         in_sync: true,
         received: Some(90),
         applied: Some(80),
@@ -42,7 +42,7 @@ pub(crate) fn example() -> Facts {
         apply_lag_ops: Some(10),
         ..member("b", "in sync")
     };
-    let syncing = Member { sync_shards_done: Some(3), sync_shards: Some(64), ..member("c \"\\", "full sync") };
+    let syncing = MemberFacts { sync_shards_done: Some(3), sync_shards: Some(64), ..member("c \"\\", "full sync") };
     let peers = vec![insync, syncing, member("d", "not connected")];
     let cluster = Cluster {
         id: "00ff".to_owned(),
@@ -106,7 +106,7 @@ pub(crate) fn example() -> Facts {
             }],
             cluster: Some(cluster),
         },
-        role: Role::Primary,
+        role: RoleLabel::Primary,
         appended: 100,
         limits: Limits { ports: Ports::new(&Serving::default()).all().map(Links::counts).into(), ..Limits::default() },
         reign: Some(Reign { insync: 2, peers, windows: vec![window] }),
@@ -117,7 +117,7 @@ pub(crate) fn example() -> Facts {
     }
 }
 
-/// Samples by name and labels. Anything that is not in form panics.
+/// Samples by name and labels. Panics if the form is wrong.
 fn parse(text: &str) -> BTreeMap<String, f64> {
     let (mut samples, mut families, mut family) = (BTreeMap::new(), BTreeMap::new(), String::new());
     let body = text.strip_suffix("# EOF\n").expect("it ends as it must");
@@ -193,7 +193,7 @@ fn text_says_what_is_known() {
     }
 }
 
-/// What `promtool check metrics` looks at, too.
+/// `promtool check metrics` checks this, too.
 #[test]
 fn older_format_has_the_same_samples_under_their_own_names() {
     let facts = example();
@@ -247,7 +247,7 @@ fn control_characters_are_in_no_label() {
 #[test]
 fn what_is_not_known_has_no_sample() {
     let mut facts = example();
-    // By the metric's name: a label may say the same of something else.
+    // By the metric's name, since a label may look the same.
     let is_of = |key: &str, name: &str| key.split('{').next().is_some_and(|metric| metric.contains(name));
     let of = |samples: &BTreeMap<String, f64>, name: &str| samples.keys().filter(|key| is_of(key, name)).count();
     let samples = parse(&render(facts.clone()));

@@ -1,10 +1,10 @@
 //! One member: its state, the tail of its log, its gate and its clocks.
 //!
-//! State and tail change hands together: a full sync and a change of role put others in their place. So a call that ran
-//! on one pair of them may be answered only in the epoch that it ran in; the gate sees to that.
+//! A full sync and a change of role replace state and tail together. So a call that ran on one pair
+//! of them may be answered only in the epoch in which it ran. The gate ensures that.
 //!
-//! Invariant: what a call changed is in the log before the call returns, and its answer waits until `committed` has
-//! reached the seq that it rests on.
+//! Invariant: what a call changed is in the log before the call returns, and its answer waits until
+//! `committed` has reached the seq that it rests on.
 //!
 //! Deliberately absent: sockets and threads.
 
@@ -20,44 +20,45 @@ use crate::background::Background;
 use crate::budget::{Bounds, Budget};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Serving};
+use crate::findings::{self, Findings};
 use crate::gate::Gate;
 use crate::grpc::Places;
 use crate::listen::Ports;
 use crate::metrics::Requests;
 use crate::pair::{Pair, Seat};
 use crate::process;
-use crate::verify::{self, Verify};
 
-/// Where the history of a member without peers begins. One with peers begins before any epoch.
+/// Where the history of a member without peers begins. The history of a member with peers begins
+/// before any epoch.
 const BEGINNING: Position = Position { epoch: 1, seq: 0 };
 
 /// A state, and the newest part of the log that made it.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct StateAndTail {
     pub(crate) state: Arc<Metadata>,
     pub(crate) tail: Arc<Tail>,
 }
 
-/// Who says what is committed.
+/// What decides which entries are committed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CommitRule {
-    /// There are no peers: what is appended is committed.
+    /// There are no peers: an appended entry is committed.
     Alone,
-    /// Whoever hears of the peers moves `committed`.
+    /// The task that hears the peers moves `committed`.
     Peers,
 }
 
 #[derive(Debug)]
 pub struct Node {
     pub(crate) name: String,
-    held: ArcSwap<Held>,
+    held: ArcSwap<StateAndTail>,
     /// Rises whenever another state is held.
     holding: AtomicU64,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
     commit_rule: CommitRule,
-    /// Under `CommitRule::Peers`: who decides what is committed.
+    /// With `CommitRule::Peers`: the member that decides what is committed.
     seat: OnceLock<Arc<Seat>>,
     /// It holds this node.
     pair: OnceLock<Weak<Pair>>,
@@ -71,24 +72,24 @@ pub struct Node {
     pub(crate) unread_bytes: Budget,
     pub(crate) ports: Ports,
     pub(crate) requests: Requests,
-    pub(crate) verify: Arc<Verify>,
+    pub(crate) findings: Arc<Findings>,
     #[cfg(feature = "faults")]
     pub(crate) pending_fault: crate::faults::Pending,
 }
 
 impl Node {
-    /// A member without peers and without a past: the primary of epoch 1.
+    /// A member without peers that begins: the primary of epoch 1.
     pub fn alone(config: Config) -> Arc<Node> {
         Node::new(config, CommitRule::Alone)
     }
 
-    /// A member without a past: the primary of epoch 1.
+    /// A member that begins: the primary of epoch 1.
     pub fn new(config: Config, commit_rule: CommitRule) -> Arc<Node> {
         Node::with_lock_clock(config, commit_rule, clock::monotonic_ns)
     }
 
-    /// As [`Node::new`], with a clock of one's own to measure how long locks are held. Where other processes want the
-    /// CPU too, only the CPU time of the thread tells what the node itself did under a lock.
+    /// As [`Node::new`], with another clock for how long locks are held. If other processes use the
+    /// CPU, too, only the thread's CPU time shows what the node itself did under a lock.
     pub fn with_lock_clock(config: Config, commit_rule: CommitRule, lock_clock_ns: fn() -> u64) -> Arc<Node> {
         let gate = Gate::serving(BEGINNING.epoch);
         let (node, mut log) = Node::at(config, commit_rule, lock_clock_ns, gate, BEGINNING);
@@ -100,7 +101,8 @@ impl Node {
         node
     }
 
-    /// A member of a cluster: it holds nothing yet, and is nobody until the election says so.
+    /// A member of a cluster: it holds nothing yet, and has no role until the election gives it
+    /// one.
     pub(crate) fn member(config: Config) -> (Arc<Node>, Appender) {
         Node::at(config, CommitRule::Peers, clock::monotonic_ns, Gate::closed(), Position::default())
     }
@@ -125,7 +127,7 @@ impl Node {
             unread_bytes: Budget::new(unread_bounds(&config.serving)),
             ports: Ports::new(&config.serving),
             requests: Requests::new(),
-            verify: Arc::default(),
+            findings: Arc::default(),
             #[cfg(feature = "faults")]
             pending_fault: crate::faults::Pending::default(),
             config,
@@ -137,26 +139,27 @@ impl Node {
         (node, log)
     }
 
-    /// A state and a log with nothing in them.
-    pub(crate) fn with_nothing(&self) -> (Held, Appender) {
+    /// An empty state and an empty log.
+    pub(crate) fn with_nothing(&self) -> (StateAndTail, Appender) {
         empty(&self.config, self.lock_clock_ns, Position::default())
     }
 
-    /// From now on calls run on these.
-    pub(crate) fn hold(&self, held: Held) {
+    /// From now on calls use these.
+    pub(crate) fn hold(&self, held: StateAndTail) {
         let is_another = !Arc::ptr_eq(&held.state, &self.state());
-        // Before any call can find it, and once each can: a session that was opened in between is of neither.
+        // Before any call can find it, and again once each can: a session that was opened in
+        // between belongs to neither.
         if is_another {
             self.holding.fetch_add(1, Ordering::SeqCst);
         }
         self.held.store(Arc::new(held));
         if is_another {
             self.holding.fetch_add(1, Ordering::SeqCst);
-            self.verify.forget_digests();
+            self.findings.forget_digests();
         }
     }
 
-    /// What this member is among others; `None`: it is alone, or not yet among them.
+    /// This member in its cluster. `None`: it is alone, or has not joined yet.
     pub(crate) fn pair(&self) -> Option<Arc<Pair>> {
         self.pair.get().and_then(Weak::upgrade)
     }
@@ -165,12 +168,12 @@ impl Node {
         assert!(self.pair.set(Arc::downgrade(pair)).is_ok(), "a node is in one pair");
     }
 
-    /// The history that answers are of at this moment. None: nothing is held.
+    /// The history of answers at this moment. None: nothing is held.
     pub(crate) fn history(&self) -> Option<u128> {
         self.held.load().state.view().history()
     }
 
-    /// Changes whenever another state is held. Only then the history may be another one.
+    /// Changes whenever another state is held. Only then may the history be another one.
     pub(crate) fn holding(&self) -> u64 {
         self.holding.load(Ordering::SeqCst)
     }
@@ -179,14 +182,14 @@ impl Node {
         assert!(self.seat.set(seat).is_ok(), "a node has one seat");
     }
 
-    /// Whether others are compared with this member.
+    /// Whether other members are compared with this one.
     pub(crate) fn leads(&self) -> bool {
         self.seat.get().is_none_or(|seat| seat.leads().is_some())
     }
 
-    /// "sound", "diverged", "lost"; and what is the matter. A member that is alone differs from none.
+    /// "sound", "diverged" or "lost", and the reason. A member that is alone is sound.
     pub(crate) fn condition(&self) -> (&'static str, String) {
-        let of = |seat: &Arc<Seat>| seat.look(|member, _| verify::condition(member.verifier()));
+        let of = |seat: &Arc<Seat>| seat.look(|member, _| findings::condition(member.verifier()));
         self.seat.get().map_or_else(|| ("sound", String::new()), of)
     }
 
@@ -195,7 +198,7 @@ impl Node {
         self.seat.get().map_or_else(Position::default, |seat| seat.look(|member, _| member.verified()))
     }
 
-    /// Something was found out about this member's state.
+    /// A finding about this member's state.
     pub(crate) fn doubt(&self, event: verification::Event) {
         if let Some(seat) = self.seat.get() {
             seat.with(|member, now| member.doubt(event, now));
@@ -210,17 +213,17 @@ impl Node {
         Arc::clone(&self.gate)
     }
 
-    /// State and log as they are now: another one, once they have changed hands.
-    pub(crate) fn held(&self) -> Arc<Held> {
+    /// State and log as they are now. They are replaced together.
+    pub(crate) fn held(&self) -> Arc<StateAndTail> {
         self.held.load_full()
     }
 
-    /// What calls run on now.
+    /// The state that calls use now.
     pub fn state(&self) -> Arc<Metadata> {
         Arc::clone(&self.held.load().state)
     }
 
-    /// The log of what calls do now.
+    /// The log that calls use now.
     pub fn tail(&self) -> Arc<Tail> {
         Arc::clone(&self.held.load().tail)
     }
@@ -241,10 +244,10 @@ impl Node {
 
     /// The clock runs for as long as this member can hear its clients and answer them.
     pub(crate) fn tick(&self) -> LeftOut {
-        // A late round is no silence of a client, whatever TTL the cluster has.
+        // A late round is not a client's silence, whatever TTL the cluster has.
         self.clock.limit_step(self.state().settings().settings.client_ttl_ms / 2);
         let tail = self.tail();
-        // Committed first: so it is never ahead of the end.
+        // Committed is read first, so that it is never ahead of the end.
         let (committed, appended) = (tail.committed().get(), tail.appended().get());
         self.clock.tick(Service { until_ms: self.gate.serves_until_ms(), appended, committed })
     }
@@ -257,17 +260,17 @@ impl Node {
         steps
     }
 
-    /// As the primary: the digests of the state go into the log. Tells where.
+    /// As the primary: writes the digests of the state into the log. Returns their position.
     pub(crate) fn log_digests(&self) -> Result<Position, CallRefused> {
         let logged = self.state().log_digests(self.clock.now());
         self.commit_appended();
         let digests = logged?;
         let at = digests.at;
-        self.verify.keep(digests);
+        self.findings.keep(digests);
         Ok(at)
     }
 
-    /// After everything that may have appended.
+    /// Must be called after anything that may have appended.
     pub(crate) fn commit_appended(&self) {
         let held = self.held.load();
         match (self.commit_rule, self.seat.get()) {
@@ -296,12 +299,12 @@ fn unread_bounds(serving: &Serving) -> Bounds {
     }
 }
 
-fn empty(config: &Config, lock_clock_ns: fn() -> u64, beginning: Position) -> (Held, Appender) {
+fn empty(config: &Config, lock_clock_ns: fn() -> u64, beginning: Position) -> (StateAndTail, Appender) {
     let seed = match config.state.placement_seed {
         0 => clock::monotonic_ns() | 1,
         seed => seed,
     };
     let settings = metadata::Config { seed, lock_clock_ns, ..config.state.to_metadata() };
     let (tail, log) = Tail::new(config.tail.to_oplog(), beginning);
-    (Held { state: Arc::new(Metadata::new(settings, beginning)), tail }, log)
+    (StateAndTail { state: Arc::new(Metadata::new(settings, beginning)), tail }, log)
 }

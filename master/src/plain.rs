@@ -1,12 +1,12 @@
-//! Text from elsewhere, as it may stand on a terminal, on a page and in a label; and sizes for people.
+//! Text from outside, made safe for a terminal, a page and a label; and sizes for people.
 //!
-//! Invariant: what comes out carries no control character and no character that turns the order of the text around it, whatever
-//! another member, a client or a coordinator has put into a name.
+//! Invariant: the result has no control character and no character that reorders the text around
+//! it, whatever another member, a client or a coordinator has put into a name.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// With `\u{…}` in the place of such characters.
+/// The text with `\u{…}` in place of such characters.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if is_plain(text) {
         return Cow::Borrowed(text);
@@ -25,7 +25,7 @@ pub fn is_plain(text: &str) -> bool {
     text.chars().all(is_plain_char)
 }
 
-/// Control characters move the cursor; the others turn the order of the text around them.
+/// Control characters move the cursor; the others reorder the text around them.
 fn is_plain_char(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,4 +1,4 @@
-//! What this process is and takes: its name, its memory, and what happens when it panics.
+//! This process: its name, its memory, and what happens when it panics.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs;
@@ -17,29 +17,29 @@ pub fn node_name(wanted: &str) -> String {
     }
 }
 
-/// Random, from the kernel. A system that has no randomness is none to begin a cluster on.
+/// Random bytes from the kernel. A cluster cannot begin on a system without randomness.
 pub(crate) fn draw_secret() -> Secret {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has randomness");
     Secret(bytes)
 }
 
-/// 0 where the system does not tell.
+/// 0 if the system does not tell.
 pub(crate) fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
-/// This process, in words that tell the same host for good whether it has ended: boot of the kernel, namespace of process
-/// ids, id, and when it was started. Empty where the system does not tell.
+/// Identifies this process, so that the same host can tell for good whether it has ended: boot of
+/// the kernel, namespace of process ids, id, and start time. Empty if the system does not tell.
 pub(crate) fn identity() -> String {
     let (Some(place), pid) = (place(), std::process::id()) else { return String::new() };
     started(pid).map_or_else(String::new, |ticks| format!("{place}/{pid}/{ticks}"))
 }
 
-/// Proof by the kernel that the process of this identity has ended. `false`: it has not, or nobody here can tell. A zombie
-/// has not: its other threads may live.
+/// Proof by the kernel that the process of this identity has ended. `false`: it has not, or it
+/// cannot be known here. A zombie has not ended, since its other threads may live.
 pub(crate) fn has_ended(identity: &str) -> bool {
     let mut parts = identity.rsplitn(3, '/');
     let (ticks, pid) = (parts.next().and_then(|ticks| ticks.parse::<u64>().ok()), parts.next());
@@ -51,47 +51,50 @@ pub(crate) fn has_ended(identity: &str) -> bool {
         return false;
     }
     let nobody = i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| {
-        // Not by what /proc shows: it may hide the processes of others.
+        // Not by /proc, which may hide processes of other users.
         test_kill_process(pid) == Err(Errno::SRCH)
     });
     nobody || started(pid).is_some_and(|now| now != ticks)
 }
 
-/// Where ids of processes mean the same.
+/// Where process ids mean the same.
 fn place() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(format!("{}/{}", boot.trim_end(), namespace.display()))
 }
 
-/// In the kernel's ticks since its boot.
+/// The start of a process, in the kernel's ticks since its boot.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may hold anything: the fields from the third on; this is the 22nd.
+    // After the name, which may contain anything, come the fields from the third on; this is the
+    // 22nd.
     stat.rsplit_once(") ")?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// The memory of this process comes in small pages from now on. The allocator asks for huge ones, and the kernel clears
-/// 2 MiB when the first byte of one is touched: up to 8 ms on a virtual machine whose host has not backed them yet, all
-/// of it in the middle of somebody's call, under the writer's lock. Where the kernel refuses, it is as before.
+/// From now on the memory of this process comes in small pages. The allocator asks for huge ones,
+/// and the kernel clears 2 MiB when the first byte of one is touched: up to 8 ms on a virtual
+/// machine whose host has not backed them yet, all of it in the middle of a client's call, under
+/// the writer's lock. If the kernel refuses, nothing changes.
 pub fn avoid_huge_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
-/// A half-dead master is worse than a dead one: any panic is logged, and ends the process. For the binary only, not
-/// for tests that run a node in process.
+/// A half-dead member is worse than a dead one: any panic is logged, and ends the process. For the
+/// binary only, not for tests that run a node in process.
 ///
-/// Nothing here waits for standard error, or needs it: a process that hangs in its last words is half dead, too.
+/// Nothing here waits for standard error, or needs it: a process that hangs in its last message is
+/// half dead, too.
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        tracing::error!("a fault of the master, it ends now: {panic}");
+        tracing::error!("a fault of this member, it ends now: {panic}");
         let backtrace = Backtrace::capture();
         let trace = match backtrace.status() {
             BacktraceStatus::Captured => format!("\n{backtrace}"),
             _ => String::new(),
         };
-        // A command has no log, and prints as a program does.
+        // A command has no log, and prints like any program.
         if !logging::say(&format!("{panic}{trace}")) {
             print(panic);
         }

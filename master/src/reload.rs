@@ -1,8 +1,11 @@
-//! SIGHUP: settings are read again from where they came, and those that can change in a running process do.
+//! SIGHUP: settings are read again from their sources, and those that can change in a running
+//! process do.
 //!
-//! Invariant: SIGHUP ends nothing. Settings that cannot be read, or do not fit each other, change nothing.
+//! Invariant: SIGHUP ends nothing. Settings that cannot be read, or do not fit each other, change
+//! nothing.
 //!
-//! Deliberately absent: flags and variables. A process keeps those that it was started with, and they win over the file.
+//! Deliberately absent: flags and variables. A process keeps those that it was started with, and
+//! they win over the file.
 
 use std::io;
 
@@ -12,10 +15,11 @@ use crate::cluster_settings;
 use crate::config::{Config, Flags};
 use crate::logging;
 
-/// Those that a running process takes over.
+/// Settings that a running process takes over.
 const LIVE: [&str; 1] = ["log_level"];
 
-/// From now on, on a thread of its own, for as long as the process lives. `config`: what `flags` came to at the start.
+/// From now on, on a thread of its own, for as long as the process lives. `config`: the result of
+/// `flags` at the start.
 pub fn start(flags: Flags, mut config: Config) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut hangups = {

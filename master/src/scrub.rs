@@ -1,6 +1,8 @@
-//! The scrub: every member looks at all of its own records once in a cycle, a few at a time, whatever its role.
+//! The scrub: every member checks all of its own records once in a cycle, a few at a time, whatever
+//! its role.
 //!
-//! Invariants: no lock is held for longer than a few hundred records take; between two steps others get their turn.
+//! Invariants: no lock is held for longer than a few hundred records take; between two steps other
+//! tasks get their turn.
 //!
 //! Deliberately absent: what follows from a finding (`member`).
 
@@ -16,10 +18,10 @@ use verification::Event;
 use crate::background::Piecework;
 use crate::node::Node;
 
-/// Slots of a shard's table that are looked at under one lock.
+/// Slots of a shard's table that are checked under one lock.
 const STEP: usize = 512;
 
-/// What one look at a shard came to.
+/// The result of one look at a shard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Looked {
     Sound,
@@ -38,25 +40,25 @@ pub(crate) async fn run(node: Arc<Node>) {
             sleep(cycle / node.state().shards()).await;
             look_and_tell(&node, shard).await;
         }
-        node.verify.counts.scrub_cycles.fetch_add(1, Ordering::Relaxed);
+        node.findings.counts.scrub_cycles.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// One shard, with whatever follows from it.
+/// Checks one shard, and reports the result.
 pub(crate) async fn look_and_tell(node: &Node, shard: u32) -> Looked {
     let state = node.state();
     let looked = look(node, &state, shard).await;
     if !Arc::ptr_eq(&state, &node.state()) {
-        // A full sync has put another one in its place.
+        // A full sync has replaced the state.
         return Looked::Busy;
     }
-    let counts = &node.verify.counts;
+    let counts = &node.findings.counts;
     match &looked {
         Looked::Sound => counts.scrubbed_shards.fetch_add(1, Ordering::Relaxed),
         Looked::Busy => counts.scrub_skipped.fetch_add(1, Ordering::Relaxed),
         Looked::Rotten(what) => {
             let leads = node.leads();
-            node.verify.rotten(shard, what, leads);
+            node.findings.rotten(shard, what, leads);
             if !leads {
                 node.doubt(Event::Rotten { shard });
             }

@@ -1,6 +1,6 @@
 //! A node from its configuration to its end.
 //!
-//! Invariant: a stop is over within five seconds in all cases; a second signal ends the process at once.
+//! Invariant: a stop takes at most five seconds; a second signal ends the process at once.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -25,10 +25,11 @@ use crate::pair::transfer::NotHandedOver;
 use crate::scrub;
 use crate::upkeep;
 
-/// What is left of the five seconds after `stop_timeout_ms`, for threads that are still at work.
+/// The rest of the five seconds after `stop_timeout_ms`, for threads that are still working.
 const RUNTIME_STOP: Duration = Duration::from_millis(300);
 
-/// For another member to take over first. Mostly it takes some milliseconds; more where one is just joining.
+/// For another member to take over first. Mostly it takes some milliseconds, and more if one is
+/// just joining.
 const HAND_OVER_WITHIN: Duration = Duration::from_millis(2500);
 
 /// A node with its listener, not yet serving.
@@ -42,7 +43,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens where the configuration says.
+    /// Listens at the address in the configuration.
     pub async fn bind(node: Arc<Node>) -> Result<Server, BindError> {
         let address = node.config.serving.listen;
         let listener = server::bind(address).await?;
@@ -52,7 +53,7 @@ impl Server {
         Ok(Server { node, listener, local_addr, admin })
     }
 
-    /// With the port that was chosen for port 0.
+    /// The address, with the port that was chosen for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
@@ -67,12 +68,13 @@ impl Server {
         crate::faults::inflict(&self.node, fault).is_some()
     }
 
-    /// Of the admin HTTP, likewise; `None`: it is not served.
+    /// The same for the admin HTTP. `None`: it is not served.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(AdminServer::local_addr)
     }
 
-    /// Serves until `stop` is over and what is under way is answered. `stop` says when it was asked for.
+    /// Serves until `stop` is over and running calls are answered. `stop` returns when it was asked
+    /// for.
     pub async fn run(self, stop: impl Future<Output = Instant>) {
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep::run(Arc::clone(&self.node)));
@@ -84,8 +86,8 @@ impl Server {
     }
 }
 
-/// Turns of connections between two looks at the sockets. With tokio's 61, a client whose call has come waits for as many turns
-/// before it is even in line.
+/// Turns of connections between two checks of the sockets. With tokio's 61, a client whose call has
+/// come would wait for as many turns before it is even queued.
 const EVENT_INTERVAL: u32 = 2;
 
 /// The runtime that the configuration asks for.
@@ -103,19 +105,19 @@ pub fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StopsAt {
     Signal,
-    /// Or when standard input ends: whoever started it is gone.
+    /// Or when standard input ends: the process that started this one is gone.
     SignalOrEndOfInput,
 }
 
-/// By whom a process was started: what only that one can say.
+/// What only the process that started this one can say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Started {
     pub stops_at: StopsAt,
-    /// The number of the member's incarnation, where its guard has chosen it.
+    /// The number of the member's incarnation, if its guard has chosen it.
     pub incarnation: Option<u64>,
 }
 
-/// SIGTERM and Ctrl-C, and the end of standard input where that was asked for.
+/// SIGTERM and Ctrl-C, and the end of standard input if that was asked for.
 #[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,
@@ -141,7 +143,7 @@ impl StopSignals {
     fn or(mut self, until: StopsAt) -> StopSignals {
         if until == StopsAt::SignalOrEndOfInput {
             let (ended, ends) = oneshot::channel();
-            // Blocked for as long as the process lives: not one of the runtime's threads.
+            // Blocked for as long as the process lives, so not one of the runtime's threads.
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
                 let _ = ended.send(());
@@ -163,11 +165,11 @@ impl StopSignals {
         }
     }
 
-    /// Over at the first signal, with the time of it. The second one ends the process.
+    /// Returns at the first signal, with its time. A second one ends the process.
     pub async fn stop(mut self) -> Instant {
         let name = self.next().await;
         let asked_at = Instant::now();
-        tracing::info!("{name}: no new calls are taken, those under way are finished");
+        tracing::info!("{name}: no new calls are accepted, running ones are finished");
         tokio::spawn(async move {
             let name = self.next().await;
             tracing::warn!("{name} again: ending now");
@@ -178,7 +180,7 @@ impl StopSignals {
     }
 }
 
-/// What was started, and how it differs from one that nothing was said to.
+/// Logs the version, and the settings that differ from their defaults.
 fn tell_start(config: &Config) {
     let differ = Config::default().differences(config);
     let told: Vec<String> = differ.iter().map(|one| format!("{} = {}", one.name, one.to)).collect();
@@ -189,7 +191,7 @@ fn tell_start(config: &Config) {
     tracing::info!("understudy {} starts, pid {}; {settings}", env!("CARGO_PKG_VERSION"), std::process::id());
 }
 
-/// What the pair has beside the runtime that serves clients: beacons must not wait for them.
+/// The pair's own runtime, beside the one that serves clients: beacons must not wait for clients.
 fn pair_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().thread_name("understudy-pair").worker_threads(1);
@@ -235,13 +237,14 @@ fn run_member(config: Config, started: Started, on_listening: impl FnOnce(&Serve
         drop(running);
         kept.into_inner().map_or(Ok(()), |why| Err(why.into()))
     });
-    // The presence has gone with its tasks; removals on long threads need not be waited for.
+    // The presence has gone with its tasks. Removals on long threads need not be waited for.
     pairs.shutdown_background();
     runtime.shutdown_timeout(RUNTIME_STOP);
     served
 }
 
-/// A node as a process: prints where it listens once it does, serves until a signal, and returns when all is done.
+/// A node as a process: prints where it listens once it does, serves until a signal, and returns
+/// when all is done.
 pub fn run_process(mut config: Config, started: Started, on_listening: impl FnOnce(&Server)) -> anyhow::Result<()> {
     fit_open_files(&mut config)?;
     if config.cluster.is_on() {

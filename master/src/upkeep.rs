@@ -1,7 +1,7 @@
 //! The task behind everything that happens by itself: it ticks the TTL clock and steps the state.
 //!
 //! Invariant: the clock is ticked before each step, so a step after a stall, or after a time in
-//! which this member could not answer, sees a time without it.
+//! which this member could not answer, does not count that time.
 //!
 //! Deliberately absent: what is due. `metadata` decides that.
 
@@ -16,14 +16,13 @@ use crate::background::Piecework;
 use crate::cluster_settings;
 use crate::node::Node;
 
-/// What a primary could not answer for at least so long is told: a shorter time is a beacon that
-/// came late, or a transfer.
+/// A shorter time without answers is not logged: it comes from a late beacon, or a transfer.
 const UNHEARD_TOLD_MS: u64 = 1000;
 
 /// Runs until it is dropped.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut upkeep = Upkeep { node, unheard_ms: 0, settings: None };
-    // What went by before this member began is no stall.
+    // What passed before this member began is no stall.
     upkeep.node.tick();
     let mut ticks = interval(Duration::from_millis(upkeep.node.config.upkeep.upkeep_interval_ms));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,12 +42,12 @@ struct Upkeep {
     node: Arc<Node>,
     /// For how long this primary has not been able to answer by now.
     unheard_ms: u64,
-    /// Those of the cluster that were seen last.
+    /// The settings of the cluster that were last seen.
     settings: Option<Settings>,
 }
 
 impl Upkeep {
-    /// There is more to do, after so much rest.
+    /// There is more to do, after this much rest.
     fn round(&mut self) -> Option<Duration> {
         let left_out = self.node.tick();
         self.tell(left_out);
@@ -69,7 +68,7 @@ impl Upkeep {
         }
     }
 
-    /// Once a state has some, they are the cluster's.
+    /// Once a state has settings, they are the cluster's.
     fn tell_settings(&mut self) {
         let InForce { settings, changed_seq, .. } = self.node.state().settings();
         if changed_seq == 0 || self.settings == Some(settings) {
@@ -78,13 +77,13 @@ impl Upkeep {
         match self.settings.replace(settings) {
             Some(before) => {
                 let changes = cluster_settings::told(&before.differences(&settings));
-                tracing::info!("the cluster goes by other values from now on: {changes}");
+                tracing::info!("settings of the cluster have changed: {changes}");
             }
             None => {
                 let differences = self.node.config.state.to_metadata().settings.differences(&settings);
                 if !differences.is_empty() {
                     let differences = cluster_settings::told(&differences);
-                    tracing::warn!("the cluster goes by other values than this member was started with: {differences}");
+                    tracing::warn!("the cluster has other settings than this member was started with: {differences}");
                 }
             }
         }

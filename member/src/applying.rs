@@ -1,26 +1,26 @@
-//! What of the log goes into a standby's state, and what is compared on the way.
+//! Which entries go into a standby's state, and what is compared on the way.
 //!
-//! Invariants: nothing is applied that is not committed; nothing is applied any more once an entry
-//! did not fit; digests that the log carries are compared with the state's own right after their
-//! entry, while the state stands exactly there.
+//! Invariants: nothing is applied that is not committed; nothing more is applied once an entry did
+//! not fit; digests in the log are compared with the state's own right after their entry, while the
+//! state is exactly at that position.
 //!
-//! Deliberately absent: who else may touch the state meanwhile. Rule of the shell: a task that
-//! applies, or repairs, holds the turn of its member.
+//! Deliberately absent: what else may touch the state meanwhile. Rule of the shell: a task that
+//! applies or repairs holds its member's turn.
 
 use oplog::{Digests, DomainId, Entry, OP_DIGEST, Verifiable};
 use verification::{Condition, Event};
 
 use crate::member::Member;
 
-/// The own digests and the primary's, at the same seq.
+/// This member's digests and the primary's, at the same seq.
 #[derive(Clone, Debug)]
 pub struct Compared {
     pub ours: Digests,
     pub event: Event,
 }
 
-/// After `entry` was applied to `state`, and nothing else. `None`: it brings no digests. An error:
-/// what it brings is none.
+/// Right after `entry` was applied to `state`, and nothing else. `None`: the entry has no digests.
+/// An error: they cannot be decoded.
 pub fn compare<S: Verifiable>(state: &S, entry: &Entry) -> Option<Result<Compared, oplog::DecodeError>> {
     if entry.domain != DomainId::ENGINE || entry.op_type != OP_DIGEST {
         return None;

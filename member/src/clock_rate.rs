@@ -1,24 +1,29 @@
-//! How fast another member's clock runs, by this one's own.
+//! How fast another member's clock runs, compared with this member's own.
 //!
 //! ```text
 //!   own clock     sent ──────────────────── answered          theirs was read between these two
 //!                   └──► theirs is read ──────┘
 //! ```
 //!
-//! Two such sights, a window apart, bound how long this member says that it took what the other one's clock says it took. The
-//! longer an answer is under way, the less is known: a stall or a slow link is never taken for a clock that is wrong.
+//! Two such sights, a window apart, bound how long the window lasted on each of the two clocks. The
+//! longer an answer takes, the wider the bounds: a stall or a slow link is never taken for a wrong
+//! clock.
 //!
-//! Deliberately absent: any use of it but for people. Safety rests on the rates as such, which this sees too late.
+//! Deliberately absent: any use but a warning. Safety assumes that the rates are within bounds, and
+//! this would notice too late.
 
 use election::Millis;
 
-/// Long enough that an answer under way for 100 ms makes no more than a third of a per cent.
+/// Long enough that an answer that takes 100 ms adds an uncertainty of no more than a third of a
+/// per cent.
 const WINDOW_MS: Millis = 30_000;
-/// What the waits of the protocol leave room for, between two clocks of which each is off by 25 per mille: 1.025 / 0.975, and the reverse.
+/// The difference that the waits of the protocol leave room for, between two clocks that are each
+/// off by 25 per mille: 1.025 / 0.975, and the reverse.
 const FASTER_PPM_MAX: i64 = 51_282;
 const SLOWER_PPM_MAX: i64 = 48_780;
 
-/// Another member's clock was read as `theirs_ms` at a moment between these two of the own clock.
+/// Another member's clock was read as `theirs_ms`, at some moment between these two on this
+/// member's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sight {
     pub(crate) theirs_ms: Millis,
@@ -26,11 +31,11 @@ pub(crate) struct Sight {
     pub(crate) answered_ms: Millis,
 }
 
-/// How much faster than the own clock another one has run, in millionths.
+/// How much faster another clock has run than this member's own, in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RateError {
     pub ppm: i64,
-    /// For all that is known it is between these two.
+    /// The true value is between these two.
     pub least_ppm: i64,
     pub most_ppm: i64,
 }
@@ -47,13 +52,13 @@ impl RateError {
         RateError { ppm: ppm(least_ms.midpoint(most_ms)), least_ppm: ppm(most_ms), most_ppm: ppm(least_ms) }
     }
 
-    /// It is known to be more than the protocol allows.
+    /// It is certainly more than the protocol allows.
     pub fn is_beyond(&self) -> bool {
         self.least_ppm > FASTER_PPM_MAX || self.most_ppm < -SLOWER_PPM_MAX
     }
 }
 
-/// Of one stream.
+/// One for each stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClockRate {
     first: Option<Sight>,
@@ -61,12 +66,13 @@ pub(crate) struct ClockRate {
 }
 
 impl ClockRate {
-    /// Of the last window that is over.
+    /// The result of the last complete window.
     pub(crate) fn last(&self) -> Option<RateError> {
         self.last
     }
 
-    /// Tells what is news for people: it is beyond what is allowed, and was not in the window before.
+    /// Returns an error that should be reported: it is beyond what is allowed, and was not in the
+    /// window before.
     pub(crate) fn see(&mut self, sight: Sight) -> Option<RateError> {
         let first = *self.first.get_or_insert(sight);
         if sight.answered_ms < first.answered_ms.saturating_add(WINDOW_MS) {
@@ -83,7 +89,8 @@ impl ClockRate {
 mod tests {
     use super::*;
 
-    /// Answers that are under way for 20 ms each, to a clock that runs at `rate` per mille; what is told of each window.
+    /// Answers that take 20 ms each, to a clock that runs at `rate` per mille, and what is reported
+    /// for each window.
     fn seen(rate: u64, windows: u64) -> (ClockRate, Vec<RateError>) {
         let mut clock = ClockRate::default();
         let sights = (0..=windows * WINDOW_MS).step_by(50);
@@ -113,7 +120,7 @@ mod tests {
     fn slow_answer_is_no_wrong_clock_and_one_that_stood_still_is() {
         let mut clock = ClockRate::default();
         assert_eq!(clock.see(Sight { theirs_ms: 500, sent_ms: 0, answered_ms: 5 }), None);
-        // It was read at 31 s, and came 4 s late.
+        // It was read at 31 s, and the answer came 4 s late.
         assert_eq!(clock.see(Sight { theirs_ms: 31_500, sent_ms: 31_000, answered_ms: 35_000 }), None);
         let stood = clock.see(Sight { theirs_ms: 59_000, sent_ms: 66_000, answered_ms: 66_010 });
         assert!(stood.is_some_and(|error| error.most_ppm < 0), "{stood:?}");

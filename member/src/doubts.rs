@@ -1,10 +1,10 @@
 //! What a standby does about its doubts: repairs and samples beside the stream, and what the
-//! election hears.
+//! election learns.
 //!
-//! Invariants: from a finding to its end this member is not sound, and the election hears so before
-//! anything else happens; nothing is compared before the primary has welcomed this member, nor
-//! beside a full sync: until then its state may be another history's, with other entries under the
-//! same seqs.
+//! Invariants: from a finding to its end this member is not sound, and the election learns so
+//! before anything else happens; nothing is compared before the primary has welcomed this member,
+//! nor during a full sync: until then its state may belong to another history, with other entries
+//! at the same seqs.
 //!
 //! Deliberately absent: what follows from a finding. `verification` decides that.
 
@@ -23,7 +23,7 @@ use crate::settings::REPAIR_AGAIN_MS;
 /// Samples and repairs that are due.
 #[derive(Debug)]
 pub(crate) struct Doubts {
-    /// What to repair.
+    /// The shards to repair.
     repair: Option<BTreeSet<u32>>,
     repair_due_ms: Millis,
     rounds: Rounds,
@@ -35,20 +35,20 @@ impl Doubts {
         Doubts { repair: None, repair_due_ms: 0, rounds, sample_due_ms: 0 }
     }
 
-    /// With a new stream.
+    /// Runs when a new stream begins.
     pub(crate) fn begin(&mut self, now: Millis, verify_interval_ms: Millis) {
         self.sample_due_ms = now.saturating_add(verify_interval_ms);
     }
 }
 
-/// What a sample has shown.
+/// The result of a sample.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sampled {
     pub mismatches: Vec<MismatchKind>,
     pub differs: bool,
 }
 
-/// `None`: this member lags too far for it to be compared.
+/// `None`: this member lags too far behind to be compared.
 pub(crate) fn read_sample(answer: &v1::SampleAnswer) -> Option<Sampled> {
     let kind = |mismatch: &v1::SampleMismatch| match mismatch.kind() {
         Kind::ChecksumMismatch => MismatchKind::Checksum,
@@ -82,7 +82,7 @@ impl Member {
         self.verifier.verified()
     }
 
-    /// From what was found to what is done.
+    /// A finding, and what is done about it.
     pub fn doubt(&mut self, event: Event, now: Millis) {
         let again = event == Event::NotRepaired;
         let mut actions = Vec::new();
@@ -104,12 +104,12 @@ impl Member {
         }
     }
 
-    /// What is held here is a part of the primary's history.
+    /// What this member holds is a part of the primary's history.
     fn is_comparable(&self) -> bool {
         self.ride.is_some() && self.news.is_comparable()
     }
 
-    /// Shards to be repaired now; given once.
+    /// The shards to repair now. Returned once.
     pub(crate) fn take_repair(&mut self, now: Millis) -> Option<BTreeSet<u32>> {
         if !self.is_comparable() || now < self.doubts.repair_due_ms {
             return None;
@@ -117,7 +117,7 @@ impl Member {
         self.doubts.repair.take()
     }
 
-    /// Parts to be sampled now, each with the hash around which to look.
+    /// The parts to sample now, each with the hash around which to look.
     pub(crate) fn take_samples(&mut self, now: Millis) -> Vec<(Part, u64)> {
         let every_ms = self.settings.verify_interval_ms;
         if every_ms == 0 || !self.is_comparable() || now < self.doubts.sample_due_ms {
@@ -127,8 +127,8 @@ impl Member {
         self.doubts.rounds.next_round(self.settings.sample_ratio)
     }
 
-    /// Before this nothing is sampled or repaired by [`Member::take_samples`] and
-    /// [`Member::take_repair`], but where something new is found.
+    /// Before this, [`Member::take_samples`] and [`Member::take_repair`] return nothing, unless
+    /// there is a new finding.
     pub(crate) fn doubts_due_ms(&self) -> Millis {
         let repair_due_ms = self.doubts.repair.as_ref().map_or(Millis::MAX, |_| self.doubts.repair_due_ms);
         let sample_due_ms = if self.settings.verify_interval_ms == 0 { Millis::MAX } else { self.doubts.sample_due_ms };

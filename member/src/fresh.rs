@@ -1,14 +1,18 @@
-//! How fresh a state is that has applied so much: as of which moment it holds all that was committed anywhere. Pure.
+//! How fresh a state is that has applied up to some seq: the moment such that it holds all that any
+//! member had committed by then. Pure.
 //!
-//! The primary answers each receipt's time with what is committed since (`as_of_ms`), as long as it has its tenure: nobody
-//! else can have committed anything by then. Both times are this member's own, so no clocks are compared, and a message that
-//! lay around somewhere makes nothing look fresher than it is.
+//! The primary answers the time in each receipt with what is committed since (`as_of_ms`), as long
+//! as it has its tenure: no other member can have committed anything by then. Both times are this
+//! member's own, so no clocks are compared, and a delayed message never makes a state look fresher
+//! than it is.
 //!
-//! Invariants: a moment counts only once everything committed then is applied; it never goes back.
+//! Invariants: a moment counts only once everything committed by then is applied; it never goes
+//! back.
 
 use std::collections::VecDeque;
 
-/// Moments that wait for their entries to be applied. With more, later ones stand in for those before them.
+/// Moments that wait for their entries to be applied. If there are more, a later one replaces an
+/// earlier one.
 const WAITING_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -20,12 +24,13 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
-    /// The primary says so. `as_of_ms` 0: it cannot say of when.
+    /// The primary's statement. With `as_of_ms` 0 it cannot tell the moment.
     pub(crate) fn committed(&mut self, committed: u64, as_of_ms: u64) {
         if as_of_ms <= self.waiting.back().map_or(self.as_of_ms, |(_, newest)| *newest) {
             return;
         }
-        // A word that needs less than an earlier one comes from another history: `forget` stands between the two.
+        // A statement that needs less than an earlier one belongs to another history. `forget` is
+        // called between the two.
         let committed = self.waiting.back().map_or(committed, |(before, _)| committed.max(*before));
         let full = self.waiting.len() == WAITING_MAX;
         match self.waiting.back_mut() {

@@ -1,23 +1,22 @@
-//! May this member take calls now, and may it answer those that it has taken?
+//! May this member accept calls now, and may it answer those that it has accepted?
 //!
 //! ```text
-//!   NotPrimary ◄──► Serving ──► Stopping        takes nothing new, answers what it has
-//!       │  takes nothing, and answers nothing:      │
+//!   NotPrimary ◄──► Serving ──► Stopping        accepts nothing new, answers what has run
+//!       │  accepts nothing, and answers nothing:    │
 //!       │  another member may have decided otherwise│
 //!       └───────────────────────────────────────────┘
 //! ```
 //!
-//! A caller asks the gate before a call, and again right before the answer goes out; no answer rests
-//! on what the gate said before. Between the two the member may have been deposed, and even be the
-//! primary again, with another history: so an answer goes out only in the epoch that its call ran
-//! in, and only while the tenure lasts.
+//! The server asks the gate before a call, and again right before the answer goes out. Between the
+//! two the member may have been deposed, and may even be the primary again, with another history.
+//! So an answer goes out only in the epoch in which its call ran, and only while the tenure lasts.
 //!
-//! Every call asks the gate, so it is made of atomics beside the [`Member`](crate::Member), which
-//! alone opens and closes it, under the lock of its owner.
+//! Every call asks the gate, so it consists of atomics beside the [`Member`](crate::Member). Only
+//! the member opens and closes it, under its owner's lock.
 //!
 //! Invariant: a call that has run is never refused with a reason that says it did not run.
 //!
-//! Deliberately absent: a clock; whom a change of the standing wakes.
+//! Deliberately absent: a clock; which tasks a change of the standing wakes.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -29,7 +28,7 @@ use proto::v1::CallError;
 pub enum Standing {
     Serving,
     Stopping,
-    /// `hint`: the address of the primary, where it is known.
+    /// `hint`: the address of the primary, if it is known.
     NotPrimary {
         hint: String,
         epoch: u64,
@@ -39,34 +38,34 @@ pub enum Standing {
 const SERVING: u8 = 0;
 const STOPPING: u8 = 1;
 const NOT_PRIMARY: u8 = 2;
-/// Takes nothing new for a moment: the place of the primary is about to change hands.
+/// Accepts nothing new for a moment: the primary is about to hand over.
 const DRAINING: u8 = 3;
 
-/// Whether a call changes anything.
+/// What a call does to the state, and so how its answer may fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Effect {
-    Reads,
-    Mutates,
-    /// As a standby: what this member told is committed, and rests on no tenure.
-    ReadsStandby,
+pub enum CallKind {
+    Read,
+    Mutation,
+    /// A read on a standby. What it answers is committed, and rests on no tenure.
+    StandbyRead,
 }
 
-/// No epoch: nothing that has run may be answered.
+/// No epoch: no call that has run may be answered.
 const NO_EPOCH: u64 = 0;
-/// Until the tenure is renewed, or the member deposed: about a beacon's time.
+/// Until the tenure is renewed or the member is deposed, which takes about one beacon interval.
 const TENURE_RETRY_MS: u32 = 20;
-/// A transfer is over after some milliseconds.
+/// A transfer takes a few milliseconds.
 const DRAIN_RETRY_MS: u32 = 2;
 
 #[derive(Debug)]
 pub struct Gate {
     /// The kind of the standing, for the fast path.
     kind: AtomicU8,
-    /// In which answers may go out.
+    /// The epoch in which answers may go out.
     epoch: AtomicU64,
-    /// On the member's clock; `u64::MAX`: no other member can be promoted.
+    /// On the member's clock. `u64::MAX`: no other member can be promoted.
     tenure_until_ms: AtomicU64,
-    /// The newest epoch that was heard of: for people.
+    /// The newest epoch that this member has heard of, for display.
     known_epoch: AtomicU64,
     standing: Mutex<Standing>,
 }
@@ -83,7 +82,7 @@ impl Gate {
         }
     }
 
-    /// For a member that has no role yet.
+    /// The gate of a member that has no role yet.
     pub fn closed() -> Gate {
         Gate {
             kind: AtomicU8::new(NOT_PRIMARY),
@@ -99,7 +98,7 @@ impl Gate {
         self.known_epoch.load(Ordering::Relaxed)
     }
 
-    /// The epoch that answers are given in.
+    /// The epoch in which answers go out.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)
     }
@@ -115,8 +114,8 @@ impl Gate {
         self.kind.store(kind, Ordering::SeqCst);
     }
 
-    /// As the primary of `epoch`. A member that stops takes nothing new any more. True: the standing
-    /// has changed.
+    /// As the primary of `epoch`. A member that is stopping accepts nothing new any more. True: the
+    /// standing has changed.
     pub fn lead(&self, epoch: u64) -> bool {
         self.known_epoch.fetch_max(epoch, Ordering::Relaxed);
         let mut current = self.standing.lock();
@@ -129,7 +128,8 @@ impl Gate {
         opens
     }
 
-    /// From here on nothing that has run, or still runs, is answered. True: the standing has changed.
+    /// From here on no call that has run, or still runs, is answered. True: the standing has
+    /// changed.
     pub fn follow(&self, epoch: u64) -> bool {
         self.known_epoch.fetch_max(epoch, Ordering::Relaxed);
         self.epoch.store(NO_EPOCH, Ordering::SeqCst);
@@ -143,7 +143,7 @@ impl Gate {
         follows
     }
 
-    /// Where clients find the primary of `epoch`. True: that is news.
+    /// Where clients find the primary of `epoch`. True: the address has changed.
     pub fn hint(&self, address: &str, epoch: u64) -> bool {
         match &mut *self.standing.lock() {
             Standing::NotPrimary { hint, epoch: known } if *known <= epoch && hint != address => {
@@ -154,24 +154,24 @@ impl Gate {
         }
     }
 
-    /// Nothing new is taken until [`Gate::undrain`], or until this member follows.
+    /// No new call is accepted until [`Gate::undrain`], or until this member follows.
     pub fn drain(&self) {
         let _ = self.kind.compare_exchange(SERVING, DRAINING, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// The gate opens again, unless this member is not the primary any more.
+    /// The gate opens again, unless this member is no longer the primary.
     pub fn undrain(&self) {
         let _ = self.kind.compare_exchange(DRAINING, SERVING, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Whether this member may log something of its own accord, right now. While its place is given
-    /// away, or it stops, that would be an entry more that the heir must have, or one that no other
-    /// member has. Without a tenure no client is heard, and its silence proves nothing.
+    /// Whether this member may now log something of its own accord. While it hands over or stops,
+    /// that would be one more entry that the heir must have, or one that no other member has.
+    /// Without a tenure no client is heard, and a client's silence proves nothing.
     pub fn may_log(&self, now_ms: u64) -> bool {
         self.kind.load(Ordering::SeqCst) == SERVING && self.is_tenured(now_ms)
     }
 
-    /// Before this moment calls are taken and answered, for all that is known. 0: they are not.
+    /// Calls are accepted and answered before this moment, as far as is known. 0: they are not.
     pub fn serves_until_ms(&self) -> u64 {
         match self.kind.load(Ordering::SeqCst) {
             SERVING => self.tenure_until_ms.load(Ordering::SeqCst),
@@ -179,7 +179,7 @@ impl Gate {
         }
     }
 
-    /// Before this moment answers may go out.
+    /// Answers may go out before this moment.
     pub fn set_tenure(&self, until_ms: u64) {
         self.tenure_until_ms.store(until_ms, Ordering::SeqCst);
     }
@@ -188,11 +188,12 @@ impl Gate {
         self.standing.lock().clone()
     }
 
-    /// May a new call be taken? Tells the epoch in which its answer may go out.
+    /// May a new call be accepted? Returns the epoch in which its answer may go out.
     pub fn check_open(&self, now_ms: u64) -> Result<u64, CallError> {
         let epoch = self.epoch();
         if self.kind.load(Ordering::SeqCst) == SERVING {
-            // Another member may be the primary by now, and then it is to be asked; if not, it sends the caller back.
+            // Another member may be the primary by now, and then the client should ask it. If not,
+            // that one sends the client back.
             return if self.is_tenured(now_ms) { Ok(epoch) } else { Err(status::not_primary("", epoch)) };
         }
         match &*self.standing.lock() {
@@ -204,30 +205,30 @@ impl Gate {
     }
 
     /// May the answer to a call that ran in `epoch` go out?
-    pub fn check_answer(&self, effect: Effect, epoch: u64, now_ms: u64) -> Result<(), CallError> {
-        if effect == Effect::ReadsStandby {
+    pub fn check_answer(&self, kind: CallKind, epoch: u64, now_ms: u64) -> Result<(), CallError> {
+        if kind == CallKind::StandbyRead {
             return Ok(());
         }
         let fits = self.kind.load(Ordering::SeqCst) != NOT_PRIMARY && self.epoch() == epoch;
         if fits && self.is_tenured(now_ms) {
             return Ok(());
         }
-        match (&*self.standing.lock(), effect) {
-            (_, Effect::Reads | Effect::ReadsStandby) if fits => Err(no_tenure()),
-            (_, Effect::Mutates) if fits => Err(CallError {
+        match (&*self.standing.lock(), kind) {
+            (_, CallKind::Read | CallKind::StandbyRead) if fits => Err(no_tenure()),
+            (_, CallKind::Mutation) if fits => Err(CallError {
                 retry_after_ms: TENURE_RETRY_MS,
                 ..status::outcome_unknown(format_args!(
                     "this member has heard too little of the others, or of the coordinator, for a while"
                 ))
             }),
-            (Standing::NotPrimary { hint, epoch }, Effect::Reads | Effect::ReadsStandby) => {
+            (Standing::NotPrimary { hint, epoch }, CallKind::Read | CallKind::StandbyRead) => {
                 Err(status::not_primary(hint.as_str(), *epoch))
             }
-            (Standing::NotPrimary { epoch, .. }, Effect::Mutates) => Err(deposed(*epoch)),
-            (Standing::Serving, Effect::Reads | Effect::ReadsStandby) => Err(status::not_primary("", self.epoch())),
-            (Standing::Serving, Effect::Mutates) => Err(deposed(self.epoch())),
-            (Standing::Stopping, Effect::Reads | Effect::ReadsStandby) => Err(status::shutting_down()),
-            (Standing::Stopping, Effect::Mutates) => Err(deposed(epoch)),
+            (Standing::NotPrimary { epoch, .. }, CallKind::Mutation) => Err(deposed(*epoch)),
+            (Standing::Serving, CallKind::Read | CallKind::StandbyRead) => Err(status::not_primary("", self.epoch())),
+            (Standing::Serving, CallKind::Mutation) => Err(deposed(self.epoch())),
+            (Standing::Stopping, CallKind::Read | CallKind::StandbyRead) => Err(status::shutting_down()),
+            (Standing::Stopping, CallKind::Mutation) => Err(deposed(epoch)),
         }
     }
 
@@ -248,7 +249,7 @@ fn no_tenure() -> CallError {
     status::overloaded_by(what, TENURE_RETRY_MS)
 }
 
-/// It ran here, but what became of it is for the primary of `epoch` to say.
+/// The call ran here, but only the primary of `epoch` knows its outcome.
 pub fn deposed(epoch: u64) -> CallError {
     let what = format_args!("this member was deposed by epoch {epoch} before the call could be committed");
     CallError { epoch, ..status::outcome_unknown(what) }
@@ -270,8 +271,8 @@ mod tests {
         reason(gate.check_open(NOW))
     }
 
-    fn answer(gate: &Gate, effect: Effect, epoch: u64) -> Option<Reason> {
-        reason(gate.check_answer(effect, epoch, NOW))
+    fn answer(gate: &Gate, kind: CallKind, epoch: u64) -> Option<Reason> {
+        reason(gate.check_answer(kind, epoch, NOW))
     }
 
     #[test]
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(open(&gate), None);
         gate.set(Standing::Stopping);
         assert_eq!(open(&gate), Some(Reason::ShuttingDown));
-        assert_eq!(answer(&gate, Effect::Mutates, 1), None);
+        assert_eq!(answer(&gate, CallKind::Mutation, 1), None);
     }
 
     #[test]
@@ -289,8 +290,8 @@ mod tests {
         gate.set(Standing::NotPrimary { hint: "b:1".to_owned(), epoch: 2 });
         let refused = gate.check_open(NOW).expect_err("it is closed");
         assert_eq!((refused.reason(), refused.primary_address.as_str(), refused.epoch), (Reason::NotPrimary, "b:1", 2));
-        assert_eq!(answer(&gate, Effect::Mutates, 1), Some(Reason::OutcomeUnknown));
-        assert_eq!(answer(&gate, Effect::Reads, 1), Some(Reason::NotPrimary));
+        assert_eq!(answer(&gate, CallKind::Mutation, 1), Some(Reason::OutcomeUnknown));
+        assert_eq!(answer(&gate, CallKind::Read, 1), Some(Reason::NotPrimary));
         gate.set(Standing::Serving);
         assert_eq!(open(&gate), None);
     }
@@ -305,9 +306,9 @@ mod tests {
         gate.follow(4);
         gate.set_tenure(u64::MAX);
         gate.lead(5);
-        assert_eq!(answer(&gate, Effect::Mutates, 3), Some(Reason::OutcomeUnknown));
-        assert_eq!(answer(&gate, Effect::Reads, 3), Some(Reason::NotPrimary));
-        assert_eq!(answer(&gate, Effect::Mutates, 5), None);
+        assert_eq!(answer(&gate, CallKind::Mutation, 3), Some(Reason::OutcomeUnknown));
+        assert_eq!(answer(&gate, CallKind::Read, 3), Some(Reason::NotPrimary));
+        assert_eq!(answer(&gate, CallKind::Mutation, 5), None);
     }
 
     #[test]
@@ -315,11 +316,11 @@ mod tests {
         let gate = Gate::closed();
         gate.lead(1);
         assert_eq!(open(&gate), Some(Reason::NotPrimary));
-        assert_eq!(answer(&gate, Effect::Reads, 1), Some(Reason::Overloaded));
-        assert_eq!(answer(&gate, Effect::Mutates, 1), Some(Reason::OutcomeUnknown));
+        assert_eq!(answer(&gate, CallKind::Read, 1), Some(Reason::Overloaded));
+        assert_eq!(answer(&gate, CallKind::Mutation, 1), Some(Reason::OutcomeUnknown));
         gate.set_tenure(NOW + 1);
         assert_eq!(gate.check_open(NOW), Ok(1));
-        assert_eq!(answer(&gate, Effect::Mutates, 1), None);
+        assert_eq!(answer(&gate, CallKind::Mutation, 1), None);
     }
 
     #[test]
@@ -346,7 +347,7 @@ mod tests {
         gate.drain();
         assert!(!gate.may_log(NOW));
         assert_eq!(open(&gate), Some(Reason::Overloaded));
-        assert_eq!(answer(&gate, Effect::Mutates, 1), None);
+        assert_eq!(answer(&gate, CallKind::Mutation, 1), None);
         gate.undrain();
         assert_eq!(gate.check_open(NOW), Ok(1));
         gate.drain();
@@ -361,7 +362,7 @@ mod tests {
         gate.set(Standing::Stopping);
         gate.follow(3);
         assert_eq!(gate.standing(), Standing::Stopping);
-        assert_eq!(answer(&gate, Effect::Mutates, 2), Some(Reason::OutcomeUnknown));
+        assert_eq!(answer(&gate, CallKind::Mutation, 2), Some(Reason::OutcomeUnknown));
         gate.lead(4);
         assert_eq!(open(&gate), Some(Reason::ShuttingDown));
     }

@@ -1,48 +1,47 @@
-//! What a member that is about to end does before: it takes no place that it has not got yet, and
-//! gives away the one that it has.
+//! What a member does before it ends: it claims nothing more, and hands over if it is the primary.
 //!
 //! ```text
-//!   told that it ends ─► a claim is under way: waits for what becomes of it
-//!                     ─► it leads: gives its place to the best heir; another one, where that one may be leaving
-//!                     ─► it leads no more: done
+//!   told that it ends ─► a claim is pending: waits for its outcome
+//!                     ─► it leads: hands over to the best heir, or the next one if that one may be leaving
+//!                     ─► it does not lead: done
 //! ```
 //!
-//! Deliberately absent: for how long it tries (its caller bounds that), and names.
+//! Deliberately absent: how long it tries (its caller limits that), and names.
 
 use election::{Event, Incarnation, Millis};
 
 use crate::member::Member;
 use crate::transfer::{NotTransferred, Transferred};
 
-/// What is to be done before the process ends.
+/// What to do before the process ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Leaving {
-    /// To be asked again in a moment.
+    /// The caller must ask again in a moment.
     Waits,
-    /// The place is to be given to this member: [`Member::transfer`].
+    /// Hand over to this member: [`Member::transfer`].
     Gives(Incarnation),
-    /// This member leads no more, or has never led.
+    /// This member does not lead.
     Done,
     /// There is no other member: what this one holds ends with it.
     Alone,
-    /// It could not give its place away.
+    /// It could not hand over.
     Fails(NotTransferred),
 }
 
 impl Member {
-    /// `given`: what became of the transfer that was asked for last.
+    /// `given`: the result of the last transfer that was asked for.
     pub fn leave(&mut self, given: Option<Result<Transferred, NotTransferred>>, now: Millis) -> Leaving {
         self.on(Event::Retire, now);
         if self.election.claims() {
-            // Whether it comes to be is not known yet.
+            // The outcome of the claim is not known yet.
             return Leaving::Waits;
         }
         if self.leads().is_none() {
             return Leaving::Done;
         }
         match given {
-            // A takeover is not seen yet; or another transfer was under way, and is over soon; or an
-            // heir may be leaving.
+            // A takeover has not been seen yet; or another transfer was under way, which ends soon;
+            // or an heir may be leaving.
             Some(
                 Ok(_)
                 | Err(
@@ -58,7 +57,7 @@ impl Member {
         match self.best_heir(now) {
             Some(heir) => Leaving::Gives(heir),
             None if self.peers.is_empty() => Leaving::Alone,
-            // One is connected, and will be in sync. It is all there will be.
+            // A member is connected and will be in sync. No other one will come.
             None => Leaving::Waits,
         }
     }

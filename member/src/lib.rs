@@ -2,27 +2,27 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `member` | what follows at once from what the election says: commits, the gate, the tenure, the role |
-//! | `gate` | whether a call may be taken, and its answer go out |
-//! | `peers`, `outgoing`, `pace` | the primary's side of its streams: who has one, and what goes out when |
-//! | `ride`, `riding` | the standby's side of its stream: what is taken, brought, and answered, and in which order |
+//! | `member` | what follows at once from the election's actions: commits, the gate, the tenure, the role |
+//! | `gate` | whether a call may be accepted, and its answer go out |
+//! | `peers`, `outgoing`, `pace` | the primary's side of its streams: which peers have one, and what is sent when |
+//! | `ride`, `riding` | the standby's side of its stream: what is accepted, stored and answered, in which order |
 //! | `news`, `fresh`, `reads` | how far behind a standby is, and whether it may answer a read |
-//! | `clock_rate` | how fast another member's clock runs, for people |
-//! | `applying` | what of the log goes into the state, and the comparison of digests |
-//! | `doubts`, `questions`, `repairing` | samples, repairs, and what the election hears of them |
-//! | `transfer`, `leaving` | giving the place of the primary to another member; also before this one ends |
-//! | `looked` | what is asked of the coordinator in one look, and what the election hears of it |
+//! | `clock_rate` | how fast another member's clock runs, for a warning |
+//! | `applying` | which entries go into the state, and the comparison of digests |
+//! | `doubts`, `questions`, `repairing` | samples, repairs, and what the election learns of them |
+//! | `transfer`, `leaving` | handing over to another member, also before this one ends |
+//! | `looked` | what one look asks the coordinator, and what the election learns |
 //! | `life` | log and state, from one role to the next |
-//! | `reach` | how all that runs beside a member tells it what happened |
-//! | `settings` | what a member is started with, and the bounds of all of this |
+//! | `reach` | how code that runs beside a member reports to it |
+//! | `settings` | what a member is started with, and all bounds |
 //!
-//! A [`Member`] is a machine: it is told what happened and when, and says what is to be done. It
-//! decides about cursors and ranges. Whatever costs what it holds (copying entries out of the log,
-//! capturing a shard, taking in a message, applying) is done beside it, by [`Outgoing`], [`Riding`],
-//! [`Questions`] and [`Life`], which ask the member before and tell it after ([`Reach`]).
+//! A [`Member`] is a machine: it is told what happened and when, and returns what to do. It decides
+//! about cursors and ranges. Work whose cost depends on the data (copying entries out of the log,
+//! capturing a shard, storing a message, applying) is done beside it, by [`Outgoing`], [`Riding`],
+//! [`Questions`] and [`Life`], which ask the member before and report to it after ([`Reach`]).
 //!
 //! *Invariant:* knows the state through `oplog::ReplicatedState` and `oplog::Verifiable` alone. No
-//! clock, no task, no socket. `master` carries a member; the simulator carries the same one.
+//! clock, no task, no socket. `master` runs a member; the simulator runs the same one.
 //!
 //! Deliberately absent: who the primary is (`election`), and what objects are.
 
@@ -51,7 +51,7 @@ mod transfer;
 pub use applying::{Compared, compare};
 pub use clock_rate::RateError;
 pub use doubts::Sampled;
-pub use gate::{Effect, Gate, Standing, deposed};
+pub use gate::{CallKind, Gate, Standing, deposed};
 pub use leaving::Leaving;
 pub use life::{Life, Rise, Stock};
 pub use looked::Looked;

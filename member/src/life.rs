@@ -1,5 +1,4 @@
-//! What a member has, as what it is: a log and a state that it follows with, or leads with; one
-//! after the other.
+//! A member's log and state, with which it follows or leads, one after the other.
 //!
 //! ```text
 //!   follow ──Lead──► `Rise`: apply what is received ─► begin the epoch in the log ─► lead ─► `open` the gate
@@ -7,9 +6,9 @@
 //!     └──────── `step_down`: take log and state back ◄── Deposed ─────────────────────┘
 //! ```
 //!
-//! Invariants: log and state belong to one of the two at any time; what was held before this member
-//! began an epoch with nothing is dropped, whatever it is next; calls find the log and the state that
-//! the member leads with before the gate opens.
+//! Invariants: log and state belong to one of the two roles at any time; what was held before this
+//! member began an epoch with nothing is dropped, whatever its next role; calls use the primary's
+//! log and state from before the gate opens.
 //!
 //! Deliberately absent: any cost that grows with the number of objects.
 
@@ -21,23 +20,24 @@ use standby::{Promotion, Standby, StandbyError};
 use crate::reach::Reach;
 use crate::settings::APPLY_ENTRIES;
 
-/// What a member needs of its state beside the replication of it.
+/// What a member needs of its state beside replication.
 pub trait Stock<S: ReplicatedState> {
-    /// A state and a log with nothing in them.
+    /// An empty state and an empty log.
     fn empty(&self) -> (Arc<S>, Arc<Tail>, Appender);
 
     /// The state writes to this log from here on. `born`: the epoch in which the cluster began with nothing.
     fn lead(&self, state: &S, log: Appender, born: u64);
 
-    /// It writes no more.
+    /// The state stops writing.
     fn follow(&self, state: &S) -> Appender;
 
     fn tail_config(&self) -> TailConfig;
 
-    /// Calls find these from here on.
+    /// Calls use these from here on.
     fn hold(&self, state: &Arc<S>, tail: &Arc<Tail>);
 
-    /// For the first entry of an epoch: the time of day, and a secret, random and never used before.
+    /// For the first entry of an epoch: the time of day, and a secret, random and never used
+    /// before.
     fn begins(&self, epoch: u64) -> (u64, Secret);
 }
 
@@ -47,7 +47,7 @@ pub enum Life<S: ReplicatedState> {
 }
 
 impl<S: ReplicatedState> Life<S> {
-    /// A member with nothing.
+    /// A member that holds nothing.
     pub fn begin(stock: &impl Stock<S>) -> Life<S> {
         Life::Follows(Box::new(empty(stock)))
     }
@@ -66,8 +66,8 @@ impl<S: ReplicatedState> Life<S> {
         }
     }
 
-    /// The log is taken back from the calls. A call that is under way has the state meanwhile, so this
-    /// may wait for it.
+    /// Takes the log back from the calls. This may wait for a call that is running, which holds the
+    /// state.
     fn take_back(self, stock: &impl Stock<S>) -> Standby<S> {
         match self {
             Life::Follows(standby) => *standby,
@@ -78,12 +78,13 @@ impl<S: ReplicatedState> Life<S> {
         }
     }
 
-    /// Before any other role is taken up. True: state and log are others now, with nothing in them.
+    /// Must be called before any other role begins. True: log and state were replaced, and are
+    /// empty.
     pub fn step_down(self, mut reach: impl Reach, stock: &impl Stock<S>) -> (Standby<S>, bool) {
-        // Before the member is told: it is needed by the calls that this waits for.
+        // Before the member is told, since the calls that this waits for need it.
         let standby = self.take_back(stock);
         let (standby, is_emptied) = reach.tell(|member, now| {
-            // Looked at whatever the role is: the one that began with nothing may be over already.
+            // Checked whatever the role is: the epoch that began with nothing may be over already.
             let is_emptied = member.is_to_be_emptied();
             let standby = if is_emptied { empty(stock) } else { standby };
             if is_emptied {
@@ -98,13 +99,14 @@ impl<S: ReplicatedState> Life<S> {
         (standby, is_emptied)
     }
 
-    /// State and log are whole and in place: calls may come. False: this member leads no more.
+    /// State and log are complete and in place: calls may come. False: this member does not lead
+    /// any more.
     pub fn open(&self, mut reach: impl Reach, epoch: u64) -> bool {
         reach.tell(|member, now| member.open(epoch, Arc::clone(self.tail()), now))
     }
 }
 
-/// From a standby to the primary of an epoch. Nothing else applies beside it.
+/// From a standby to the primary of an epoch. Nothing else applies meanwhile.
 #[derive(Debug)]
 pub struct Rise<S> {
     promotion: Promotion<S>,
@@ -117,12 +119,12 @@ impl<S: ReplicatedState> Rise<S> {
         Rise { promotion: Promotion::new(standby), epoch, born }
     }
 
-    /// Some of what is held. False: all of it is applied.
+    /// Applies some of what is held. False: all of it is applied.
     pub fn apply(&self) -> Result<bool, StandbyError> {
         self.promotion.apply(APPLY_ENTRIES).map(|applied| applied.entries > 0)
     }
 
-    /// Behind the last step: the epoch begins in the log, and calls find what the member leads with.
+    /// After the last step: the epoch begins in the log, and calls use what the member leads with.
     pub fn begin(self, stock: &impl Stock<S>) -> Result<Life<S>, StandbyError> {
         let (timestamp_ms, drawn) = stock.begins(self.epoch);
         let (state, tail, log) = self.promotion.begin(self.epoch, timestamp_ms, drawn)?;

@@ -1,13 +1,13 @@
-//! A look at the coordinator: which questions it is made of, and what the election hears of their
-//! answers.
+//! One look at the coordinator: the questions that it consists of, and what the election learns
+//! from the answers.
 //!
 //! ```text
-//!   who is here? ─► the record ─► of those in its set: who is known to have ended? ─► who says that it leads?
+//!   members here? ─► the record ─► which members of its set have ended? ─► which one announces itself?
 //! ```
 //!
-//! Invariants: the members are asked for before the record: what they have seen by then is no newer
-//! than what a sound coordinator shows after that; what was found out besides is told before the
-//! record is; of a question without an answer nothing is told.
+//! Invariants: the members are read before the record, so what they have seen by then is no newer
+//! than what a sound coordinator shows afterwards; everything else is reported before the record; a
+//! question without an answer reports nothing.
 //!
 //! Deliberately absent: when to look (`election`), and how the questions travel.
 
@@ -19,23 +19,25 @@ use crate::member::Member;
 #[derive(Clone, Debug, Default)]
 pub struct Looked {
     pub record: Option<Versioned>,
-    /// As the store calls itself; see [`Look::store`].
+    /// The store's id; see [`Look::store`].
     pub store: u64,
-    /// Who is here, and what each says to have seen. `None`: unknown, or not asked for.
+    /// Which members are here, and what each says it has seen. `None`: unknown, or not asked.
     pub members: Option<Vec<(Incarnation, Option<Seen>)>>,
-    /// Of those that were asked about.
+    /// Those that have ended, among the ones that were asked about.
     pub ended: Vec<Incarnation>,
-    /// Who says that it leads, and in which epoch; or no member does. `None`: unknown.
+    /// Which member announces itself as the primary, and of which epoch, or that none does. `None`:
+    /// unknown.
     pub announced: Option<Option<(Incarnation, u64)>>,
 }
 
 impl Member {
-    /// Who is here is the first question. One that leads need not ask.
+    /// Which members are here is the first question. A primary need not ask it.
     pub fn looks_for_members(&self) -> bool {
         self.leads().is_none()
     }
 
-    /// Those of the set whose end would be news: one that waits for them need not.
+    /// The members of the set whose end would be news. A member that commits wait for need not be
+    /// asked about.
     pub fn looks_for_ends<'a>(&self, record: Option<&'a Versioned>) -> impl Iterator<Item = Incarnation> + use<'a> {
         let (me, leads) = (self.me, self.leads().is_some());
         let set = record.filter(|_| !leads).map(|known| &known.record.insync);

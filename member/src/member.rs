@@ -1,12 +1,12 @@
-//! One member: what follows at once from what the election says, and what it knows of the others.
+//! One member: what follows at once from the election's actions, and what it knows of its peers.
 //!
-//! Whatever touches acknowledgements is done in the order of the election's actions: commits, the
-//! tenure, the end of a reign. The member has its gate, and the tail of the log that it leads with;
-//! both are told here and nowhere else.
+//! Everything that concerns acknowledgements is done in the order of the election's actions:
+//! commits, the tenure, the end of a reign. The member has a gate, and the tail of the log that it
+//! leads with. Only this code changes either.
 //!
-//! Invariants: `committed` of a tail is moved here and nowhere else while its member leads; the gate
-//! opens only while the election says that this member leads that epoch, and closes before the
-//! coordinator has been asked anything further; see [`Member::validate`].
+//! Invariants: only this code moves a tail's `committed` while its member leads; the gate opens
+//! only while the election says that this member leads that epoch, and closes before any further
+//! request to the coordinator; see [`Member::validate`].
 //!
 //! Deliberately absent: decisions about roles. They are in `election`.
 
@@ -25,7 +25,7 @@ use crate::ride::Ride;
 use crate::settings::Settings;
 use crate::transfer::{NotTransferred, Transfer, Transferred};
 
-/// What this member is to be now.
+/// A member's role: what it is to be now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     Starting,
@@ -36,13 +36,13 @@ pub enum Role {
     Lead {
         epoch: u64,
     },
-    /// It led until `by` began, or until it resigned in `by`.
+    /// It led until `by` began, or until it resigned (then `by` is its own epoch).
     Deposed {
         by: u64,
     },
 }
 
-/// What whoever carries this member is to do.
+/// What the shell of this member is to do.
 #[derive(Clone, PartialEq, Debug)]
 #[allow(clippy::large_enum_variant, reason = "few at a time, and gone as soon as they are looked at")]
 pub enum Action {
@@ -52,47 +52,50 @@ pub enum Action {
         expect: Option<Versioned>,
         to: ConfigRecord,
     },
-    /// Log and state are to be taken to this role.
+    /// Log and state must take this role.
     Be(Role),
     /// The gate's standing has changed.
     Standing,
-    /// The digests of the state are to be logged: told by [`Member::on_digests_logged`].
+    /// Log the digests of the state, then call [`Member::on_digests_logged`].
     LogDigests,
     Transferred(Result<Transferred, NotTransferred>),
-    /// This member's doubts have come to this. The election knows already.
+    /// The result of this member's doubts. The election knows it already.
     Doubt(verification::Action),
-    /// For people: the in-sync set is another one.
+    /// The in-sync set has changed. The shell logs it.
     SetChanged {
         before: Versioned,
         now: Versioned,
     },
-    /// For people: all members go by `to` from here on, for all that this one knows. `is_first`: it was started with `from`.
+    /// For the log: the timing of the cluster is `to` from here on, as far as this member knows.
+    /// `is_first`: `from` is what it was started with.
     Retimed {
         from: Timing,
         to: Timing,
         is_first: bool,
     },
-    /// For people: it leads no more, since the coordinator has not confirmed in time that it does.
+    /// For the log: it stops leading, because the coordinator has not confirmed in time that it
+    /// leads.
     Unconfirmed {
         epoch: u64,
     },
-    /// For people; `is_new`: it was not lost in this way before.
+    /// For the log. `is_new`: the data was not lost in this way before.
     LostData {
         data: LostData,
         is_new: bool,
     },
-    /// For people: the clock of another member, or this one's own, runs at a rate that the protocol does not allow for.
+    /// For the log: the clock of another member, or this member's own, runs at a rate that the
+    /// protocol does not allow.
     WrongClock {
         who: Incarnation,
         error: RateError,
     },
-    /// For people: this primary writes its record again, under a later epoch.
+    /// For the log: this primary writes its record again, under a later epoch.
     Restores {
         epoch: u64,
     },
 }
 
-/// What the coordinator shows, and what was seen.
+/// What the coordinator shows, and what members have seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LostData {
     lost: Lost,
@@ -114,7 +117,7 @@ impl std::fmt::Display for LostData {
     }
 }
 
-/// Why a change of what all members go by is not begun.
+/// Why a change of the timing is not begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotRetimed {
     #[error("this member is not the primary")]
@@ -123,7 +126,7 @@ pub enum NotRetimed {
     Rule(#[from] TimingError),
 }
 
-/// Calls are taken on this log.
+/// The epoch in which this member leads, and the log that calls use.
 #[derive(Debug)]
 pub(crate) struct Reign {
     pub(crate) epoch: u64,
@@ -134,16 +137,16 @@ pub(crate) struct Reign {
 pub struct Member {
     pub(crate) me: Incarnation,
     pub(crate) settings: Settings,
-    pub(crate) election: election::Member,
+    pub(crate) election: election::Election,
     pub(crate) gate: Arc<Gate>,
     pub(crate) role: Role,
     pub(crate) reign: Option<Reign>,
-    /// Who is to take over after a resignation.
+    /// The member that takes over after a resignation.
     pub(crate) heir: Option<Incarnation>,
-    /// The newest record that was read: for people, and to know one's own cluster.
+    /// The newest record that was read: for display, and to recognize this member's cluster.
     last_read: Option<Versioned>,
     lost: Option<LostData>,
-    /// It has seen a record: it goes by what that said.
+    /// It has seen a record, and goes by the timing in it.
     is_timed: bool,
     pub(crate) peers: Peers,
     pub(crate) ride: Option<Ride>,
@@ -153,24 +156,24 @@ pub struct Member {
     pub(crate) verifier: Verifier,
     pub(crate) doubts: Doubts,
     pub(crate) transfer: Option<Transfer>,
-    /// None is begun before, but by a member that is about to end.
+    /// No transfer begins before this, unless this member is about to end.
     pub(crate) transfer_due_ms: Millis,
-    /// The last epoch that it began with nothing, and did.
+    /// The last epoch that it began with nothing, and for which its state was emptied.
     emptied: u64,
-    /// The last epoch that the gate opened for.
+    /// The last epoch for which the gate was opened.
     opened: u64,
     digests_due_ms: Millis,
-    /// Of the newest moment that was told.
+    /// From the newest moment that it was told.
     behind_ms: Millis,
     pub(crate) out: Vec<Action>,
     scratch: Vec<election::Action>,
 }
 
 impl Member {
-    /// With nothing held yet, and the gate closed.
-    pub fn new(me: Incarnation, election: election::Member, settings: Settings, gate: Arc<Gate>) -> Member {
+    /// A member that holds nothing yet. Its gate is closed.
+    pub fn new(me: Incarnation, election: election::Election, settings: Settings, gate: Arc<Gate>) -> Member {
         let verifier = Verifier::new(settings.doubts());
-        // What has no parts is not sampled.
+        // The shard without parts is not sampled.
         let doubts = Doubts::new(Rounds::new(settings.shards - 1, settings.buckets));
         Member {
             me,
@@ -201,12 +204,12 @@ impl Member {
         }
     }
 
-    /// To be carried out in this order.
+    /// Must be carried out in this order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.out)
     }
 
-    /// Something that the election is to know. True: a message that this is about may be answered.
+    /// An event for the election. True: the message that caused it may be answered.
     pub fn on(&mut self, event: Event, now: Millis) -> bool {
         let reads = match &event {
             Event::Read(look) => look.record.clone(),
@@ -242,7 +245,7 @@ impl Member {
         self.is_timed |= self.election.seen().is_some();
     }
 
-    /// Before anything else that happens at this moment.
+    /// Must be called before anything else of this moment.
     pub fn on_time(&mut self, moment: Moment) {
         let more_ms = moment.behind_ms.saturating_sub(self.behind_ms);
         if more_ms > 0 {
@@ -251,7 +254,7 @@ impl Member {
         }
     }
 
-    /// Time goes on. To be called every few milliseconds.
+    /// Must be called every few milliseconds.
     pub fn on_tick(&mut self, now: Millis) {
         self.on(Event::Tick, now);
         self.release_if_untenured(now);
@@ -262,8 +265,8 @@ impl Member {
         self.log_digests_if_due(now);
     }
 
-    /// As the primary: the log carries the state's digests now and then, for every standby to compare
-    /// with its own at that seq.
+    /// As the primary: the digests of the state go into the log now and then, and every standby
+    /// compares its own at that seq.
     fn log_digests_if_due(&mut self, now: Millis) {
         let every_ms = self.settings.digest_interval_ms;
         if every_ms == 0 || now < self.digests_due_ms {
@@ -275,8 +278,8 @@ impl Member {
         }
     }
 
-    /// Calls that wait for a commit on a member without a tenure may wait in vain, while another
-    /// member serves.
+    /// Without a tenure, calls that wait for a commit may wait in vain while another member serves.
+    /// So they are released.
     fn release_if_untenured(&self, now: Millis) {
         if let Some(reign) = &self.reign
             && now >= self.election.tenure_until()
@@ -285,15 +288,17 @@ impl Member {
         }
     }
 
-    /// After whatever may have appended to the log that calls run on.
+    /// Must be called after anything that may have appended to the log that calls use.
     pub fn on_appended(&mut self, tail: &Arc<Tail>, now: Millis) {
-        // A call that was under way when this member was deposed: nothing commits what it did.
+        // A call that was still running when this member was deposed has another log. What it did
+        // is never committed.
         if self.reign.as_ref().is_some_and(|reign| Arc::ptr_eq(&reign.tail, tail)) {
             self.on(Event::Appended(tail.appended().get()), now);
         }
     }
 
-    /// State and log are whole and in place: calls may come. False: this member leads no more.
+    /// State and log are complete and in place: calls may come. False: this member does not lead
+    /// any more.
     pub fn open(&mut self, epoch: u64, tail: Arc<Tail>, now: Millis) -> bool {
         if self.election.leads() != Some(epoch) {
             return false;
@@ -312,8 +317,9 @@ impl Member {
         true
     }
 
-    /// All members are to go by other values, of these names: so it is once [`election::Member::timing`] says so. A change of the
-    /// in-sync set goes first. What another operator has just asked for stays asked for.
+    /// Changes these settings of the cluster. Done once [`election::Election::timing`] returns
+    /// them. A change of the in-sync set goes first. A pending change that another operator has
+    /// asked for is kept.
     pub fn retime(&mut self, changes: &[(String, u64)], now: Millis) -> Result<(), NotRetimed> {
         let change = |timing: Timing, (name, value): &(String, u64)| timing.with(name, *value).unwrap_or(timing);
         let timing = changes.iter().fold(self.election.timing_to_be(), change);
@@ -364,13 +370,13 @@ impl Member {
     }
 
     fn be(&mut self, role: Role, now: Millis) {
-        // What was heard of one primary says nothing of the next one.
+        // What one primary said does not apply to the next one.
         (self.ride, self.ride_due_ms, self.news) = (None, now, News::default());
         self.role = role;
         self.out.push(Action::Be(role));
     }
 
-    /// An older record than one that was read says nothing of this cluster.
+    /// A record older than one that was read is not this cluster's.
     fn note_read(&mut self, read: Option<Versioned>) {
         let Some(now) = read else { return };
         let follows = |before: &Versioned| {
@@ -381,7 +387,7 @@ impl Member {
         }
     }
 
-    /// Whether an epoch was begun with nothing since this was asked last.
+    /// Whether an epoch was begun with nothing since this was last asked.
     pub(crate) fn is_to_be_emptied(&mut self) -> bool {
         let born = self.election.born();
         let is_new = born > self.emptied;
@@ -389,15 +395,16 @@ impl Member {
         is_new
     }
 
-    /// Where the clients of this member find the primary. Only while it follows that one.
+    /// Where the clients of this member find the primary. Ignored unless this member follows that
+    /// primary.
     pub fn hint(&mut self, address: &str, epoch: u64) {
         if self.election.would_answer(epoch) && self.gate.hint(address, epoch) {
             self.out.push(Action::Standing);
         }
     }
 
-    /// Where clients find the heir, once this member has resigned; also while it is about to end, and
-    /// follows no one. False: it has not resigned.
+    /// Where clients find the heir, once this member has resigned, even if it is about to end and
+    /// follows no member. False: it has not resigned.
     pub fn hint_heir(&mut self, address: &str) -> bool {
         let (Some(_), Role::Deposed { by }) = (self.heir, self.role) else { return false };
         if self.gate.hint(address, by) {
@@ -411,11 +418,11 @@ impl Member {
         if let Some(reign) = &self.reign {
             let (committed, appended) = (reign.tail.committed().get(), reign.tail.appended().get());
             assert!(committed <= appended, "validate: committed {committed} behind the end of the log, {appended}");
-            assert_eq!(self.election.leads(), Some(reign.epoch), "validate: calls are taken in {}", reign.epoch);
+            assert_eq!(self.election.leads(), Some(reign.epoch), "validate: calls run in {}", reign.epoch);
         }
         let open = self.gate.epoch();
         let reign = self.reign.as_ref().map_or(0, |reign| reign.epoch);
-        assert!(open == 0 || open == reign, "validate: the gate is open for {open}, and calls are taken in {reign}");
+        assert!(open == 0 || open == reign, "validate: the gate is open for {open}, and calls run in {reign}");
         assert!(
             self.reign.is_none() || self.heir.is_none(),
             "validate: an heir, {:?}, of a member that leads",
@@ -441,12 +448,12 @@ impl Member {
     }
 }
 
-/// Only what the coordinator says can change the set.
+/// Only an answer of the coordinator can change the set.
 fn may_change_set(event: &Event) -> bool {
     matches!(event, Event::Swapped(_) | Event::Read(_))
 }
 
-/// For whoever carries it, and for people.
+/// What the shell asks, and what it displays.
 impl Member {
     pub fn me(&self) -> Incarnation {
         self.me
@@ -464,12 +471,12 @@ impl Member {
         self.election.leads()
     }
 
-    /// The log that calls run on, and the epoch.
+    /// The log that calls use, and the epoch.
     pub fn reign(&self) -> Option<(u64, &Arc<Tail>)> {
         self.reign.as_ref().map(|reign| (reign.epoch, &reign.tail))
     }
 
-    pub fn election(&self) -> &election::Member {
+    pub fn election(&self) -> &election::Election {
         &self.election
     }
 
@@ -478,17 +485,18 @@ impl Member {
         self.election.leads() == Some(epoch) && self.election.may_answer(now)
     }
 
-    /// The record as it is known here: that under which this member leads, or the one that was read last.
+    /// The record as it is known here: the one under which this member leads, or the one that was
+    /// read last.
     pub fn known(&self) -> Option<&Versioned> {
         self.election.record().or(self.last_read.as_ref())
     }
 
-    /// 0 as long as no record was seen.
+    /// 0 until a record was seen.
     pub fn cluster_id(&self) -> u128 {
         self.known().map_or(0, |known| known.record.cluster_id)
     }
 
-    /// The coordinator has lost data, for all that it said last.
+    /// The coordinator has lost data, by its newest answer.
     pub fn lost_data(&self) -> Option<LostData> {
         self.lost.filter(|_| self.election.lost().is_some())
     }
@@ -498,18 +506,18 @@ impl Member {
         self.news.last(now)
     }
 
-    /// As the primary last said.
+    /// Whether it is in sync, as the primary last said.
     pub fn is_in_sync(&self) -> bool {
         self.news.is_in_sync()
     }
 
-    /// By the own clock: of the peers, or of the primary.
+    /// Compared with this member's clock: the clocks of its peers, or of its primary.
     pub fn rate_errors(&self) -> impl Iterator<Item = (Incarnation, RateError)> {
         let of_peers = self.peers.list().filter_map(|peer| Some((peer.who, peer.rate_error()?)));
         of_peers.chain(self.ride.as_ref().and_then(Ride::rate_error))
     }
 
-    /// Of a full sync of this member that is under way.
+    /// The progress of this member's full sync, if one is under way.
     pub fn syncing(&self) -> Option<standby::SyncProgress> {
         self.news.sync()
     }

@@ -1,4 +1,4 @@
-//! A member as a primary with one peer, and as a standby: what it says, event by event.
+//! Tests of a member as a primary with one peer, and as a standby: its actions, event by event.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn member(me: Incarnation) -> Member {
     let timing = Timing { tenure_ms: TENURE_MS, join_lag_ops: 1000, ..Timing::default() };
     let founding = Founding { allowed: true, after_ms: 0 };
     let start = Start { timing, pace: Pace::default(), unclean: Unclean::Cold, founding };
-    Member::new(me, election::Member::new(me, 77, start, 0), settings(), Arc::new(Gate::closed()))
+    Member::new(me, election::Election::new(me, 77, start, 0), settings(), Arc::new(Gate::closed()))
 }
 
 /// A primary of epoch 1, with its log.
@@ -70,7 +70,7 @@ impl Primary {
         Primary { member, tail, log, now: 900 }
     }
 
-    /// And a peer in its set.
+    /// The same, with a peer in its set.
     fn with_peer() -> (Primary, StreamId) {
         let mut primary = Primary::alone();
         primary.append();
@@ -100,14 +100,14 @@ impl Primary {
         self.member.open_stream(admitted(77), self.now)
     }
 
-    /// All that the log holds.
+    /// Sends all that the log holds.
     fn sends(&mut self, stream: StreamId) -> Result<u64, StreamEnd> {
         self.now += 1;
         let at = Sending { sent: self.tail.appended().get(), window_from: Some(0), syncing: None };
         self.member.stamp(stream, at, 10, self.now).map(|envelope| envelope.sent_ms)
     }
 
-    /// An answer to all that was sent.
+    /// The peer answers all that was sent.
     fn receives(&mut self, stream: StreamId, receipt: v1::Receipt) {
         self.now += 1;
         let received = self.tail.appended().get();
@@ -120,7 +120,7 @@ impl Primary {
     }
 }
 
-/// A peer that has proven who it is, of this cluster.
+/// A peer of this cluster that has proven who it is.
 fn admitted(cluster_id: u128) -> Admitted {
     let both = (incarnation_to_wire(PEER), incarnation_to_wire(ME));
     let cluster_id = Bytes::copy_from_slice(&cluster_id.to_be_bytes());
@@ -132,7 +132,7 @@ fn admitted(cluster_id: u128) -> Admitted {
 }
 
 #[test]
-fn what_two_operators_change_at_a_time_is_both_changed() {
+fn changes_of_two_operators_at_the_same_time_are_both_made() {
     let mut primary = Primary::alone();
     let change = |name: &str, value| [(name.to_owned(), value)];
     assert_eq!(primary.member.retime(&change("tenure_ms", 800), primary.now), Ok(()));
@@ -173,7 +173,7 @@ fn transfer_waits_until_the_heir_has_compared_itself_behind_the_last_entry() {
 }
 
 #[test]
-fn what_was_logged_since_the_comparison_takes_another_round_and_the_third_is_the_last() {
+fn entry_logged_after_the_comparison_takes_another_round_and_the_third_is_the_last() {
     let (mut primary, stream) = Primary::with_peer();
     primary.member.transfer(PEER, Occasion::Asked, primary.now).expect("it leads");
     for round in 1..=3 {
@@ -223,7 +223,7 @@ fn transfer_without_a_commit_ends_and_one_that_is_given_up_opens_the_gate() {
 }
 
 #[test]
-fn transfer_that_is_asked_for_waits_for_a_pause_and_one_of_a_member_that_ends_does_not() {
+fn requested_transfer_needs_a_pause_and_one_of_a_member_that_ends_does_not() {
     const PAUSE_MS: u64 = 2000;
     let (mut primary, _) = Primary::with_peer();
     primary.member.settings.transfer_pause_ms = PAUSE_MS;
@@ -237,7 +237,7 @@ fn transfer_that_is_asked_for_waits_for_a_pause_and_one_of_a_member_that_ends_do
     assert_eq!(ask(&mut primary), Err(NotTransferred::TooSoon { left_ms: 1 }));
     primary.now += 1;
     ask(&mut primary).expect("the pause is over");
-    // One that comes to nothing has cost the clients as much.
+    // A transfer that fails costs the clients as much.
     primary.now += COMPARED_WITHIN_MS;
     primary.member.go_on_with_transfer(primary.now);
     let ended = Action::Transferred(Err(NotTransferred::NotCompared));
@@ -246,7 +246,7 @@ fn transfer_that_is_asked_for_waits_for_a_pause_and_one_of_a_member_that_ends_do
 }
 
 #[test]
-fn peer_in_a_full_sync_is_let_in_by_nothing_that_it_said_before() {
+fn peer_in_a_full_sync_is_not_let_in_by_what_it_said_before() {
     let mut primary = Primary::alone();
     primary.append();
     let (stream, _) = primary.open().expect("it leads");
@@ -273,7 +273,7 @@ fn peer_is_silent_when_it_owes_an_answer_for_long_and_not_when_nothing_was_sent(
     primary.sends(stream).unwrap();
     let sent_ms = primary.now;
     assert!(primary.member.check_stream(stream, sent_ms + SILENT_MS_MAX).is_ok());
-    // More that is sent does not put it off.
+    // Later messages do not extend the time.
     primary.now += SILENT_MS_MAX;
     primary.sends(stream).unwrap();
     assert_eq!(primary.member.check_stream(stream, primary.now).map(drop), Err(StreamEnd::Silent));
@@ -281,7 +281,7 @@ fn peer_is_silent_when_it_owes_an_answer_for_long_and_not_when_nothing_was_sent(
     assert!(primary.member.check_stream(stream, primary.now).is_ok());
 }
 
-/// Its receipts say how far its clock is: 100 per mille faster than the own one, for more than a window.
+/// By its receipts its clock is 100 per mille faster than this member's, for more than a window.
 #[test]
 fn peer_whose_clock_runs_too_fast_is_told_of_once() {
     let (mut primary, stream) = Primary::with_peer();
@@ -362,13 +362,13 @@ fn standby_answers_what_it_holds_and_breaks_off_where_its_log_is_full_for_a_tenu
     let welcome = v1::Welcome { primary: Some(incarnation_to_wire(ME)), start: Some(v1::welcome::Start::ForkSeq(0)) };
     let mut message =
         v1::FromPrimary { message: Some(v1::from_primary::Message::Welcome(welcome)), ..entries(&primary, 0) };
-    assert_eq!(bring(&mut standby, &mut message, ME), Ok(Brought::Held));
+    assert_eq!(bring(&mut standby, &mut message, ME), Ok(Brought::Kept));
     let mut message = entries(&primary, 0);
     let envelope = member.takes(id, &message).expect("it follows this primary");
-    assert_eq!(bring(&mut standby, &mut message, ME), Ok(Brought::Held));
+    assert_eq!(bring(&mut standby, &mut message, ME), Ok(Brought::Kept));
     let receipt = member.brought(id, Holding::behind(&standby, &envelope), envelope, 4).expect("it is answered");
     assert_eq!((receipt.received, receipt.echo_ms, receipt.asked_ms), (2, 9, 4));
-    // Nothing of that is committed, so nothing is applied, and there is no room.
+    // None of that is committed, so nothing is applied, and there is no room.
     primary.append();
     let mut message = entries(&primary, 2);
     member.takes(id, &message).expect("it follows this primary");
@@ -381,7 +381,7 @@ fn standby_answers_what_it_holds_and_breaks_off_where_its_log_is_full_for_a_tenu
 }
 
 #[test]
-fn nothing_is_taken_of_a_stream_that_is_over_nor_of_another_epoch() {
+fn nothing_is_accepted_from_a_stream_that_is_over_nor_of_another_epoch() {
     let (mut member, mut standby) = follower();
     let id = member.begin_ride(&mut standby, 3).expect("it is due");
     let primary = Primary::alone();
@@ -393,7 +393,7 @@ fn nothing_is_taken_of_a_stream_that_is_over_nor_of_another_epoch() {
     assert_eq!(member.check_ride(id, &standby), Err(RideEnd::Distrusted));
     member.end_ride(id, 0, 4);
     assert_eq!(member.takes(id, &entries(&primary, 0)), Err(RideEnd::NotAnswered));
-    // The next one begins with what does not count.
+    // The next stream begins with a message that does not count.
     member.begin_ride(&mut standby, 4).expect("it is due");
     assert!(standby.is_distrusted());
 }

@@ -1,7 +1,8 @@
-//! What a standby knows of how far it is behind its primary: unknown, unless it heard so.
+//! What a standby knows of how far it is behind its primary. Nothing is known before the primary
+//! said so.
 //!
-//! Invariant: as long as anything was heard, this member's state is on the log of the primary that
-//! it was heard from, or a full sync is under way; both are forgotten when the primary is.
+//! Invariant: as long as anything was heard, this member's state follows the log of the primary
+//! that said it, or a full sync is under way. Both are forgotten together with the primary.
 //!
 //! Deliberately absent: anything that a decision about roles rests on.
 
@@ -22,13 +23,13 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Before anything is applied that this allows to apply.
+    /// Must be called before anything is applied that this allows to apply.
     pub(crate) fn committed(&mut self, committed: u64, as_of_ms: Millis) {
         self.committed = self.committed.max(committed);
         self.fresh.committed(committed, as_of_ms);
     }
 
-    /// The message is taken, with all that it brought.
+    /// The message is accepted, with all its content.
     pub(crate) fn heard(&mut self, in_sync: bool, sync: Option<SyncProgress>, now: Millis) {
         (self.in_sync, self.sync, self.heard_ms) = (in_sync, sync, Some(now));
     }
@@ -38,13 +39,13 @@ impl News {
         self.heard_ms.map(|heard_ms| (self.committed, now.saturating_sub(heard_ms)))
     }
 
-    /// The moment of which everything that was committed then is in a state that has applied so
-    /// much. `None`: it is not known.
+    /// The moment such that a state which has applied this much holds all that was committed by
+    /// then. `None`: not known.
     pub(crate) fn fresh_as_of_ms(&mut self, applied: u64) -> Option<Millis> {
         self.fresh.as_of_ms(applied)
     }
 
-    /// As the primary last said.
+    /// Whether it is in sync, as the primary last said.
     pub(crate) fn is_in_sync(&self) -> bool {
         self.in_sync
     }
@@ -53,7 +54,7 @@ impl News {
         self.sync
     }
 
-    /// What is held here is a part of that primary's history.
+    /// What this member holds is a part of that primary's history.
     pub(crate) fn is_comparable(&self) -> bool {
         self.heard_ms.is_some() && self.sync.is_none()
     }

@@ -4,8 +4,8 @@
 //!   open ─► turn (asks the member) ─► make (the bytes, without the member) ─► stamp (the member) ─► out
 //! ```
 //!
-//! Only `make` costs what a message holds, and it needs no member: so one stream that captures a
-//! shard, or copies megabytes out of the log, holds up no other.
+//! Only the cost of `make` grows with the message, and it needs no member. So a stream that
+//! captures a shard, or copies megabytes out of the log, delays no other stream.
 //!
 //! Invariants: what is sent follows what was sent before; an heir is told that this member has
 //! resigned, as the last message of its stream.
@@ -31,7 +31,7 @@ use crate::reach::Reach;
 pub enum Turn {
     /// It makes this, and sends it.
     Send(Next),
-    /// Nothing, until then; or until the log goes on, a receipt comes, or the role changes.
+    /// Nothing, until then, or until the log grows, a receipt comes, or the role changes.
     Wait {
         until_ms: Millis,
     },
@@ -42,7 +42,7 @@ pub enum Turn {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     Welcome,
-    /// Images, or what the log holds; at most a window beyond what was `received`.
+    /// Images, or a part of the log, at most a window beyond what was `received`.
     Feed {
         received: u64,
     },
@@ -65,7 +65,8 @@ pub struct Outgoing<S> {
 }
 
 impl<S: ReplicatedState> Outgoing<S> {
-    /// For a peer that has proven who it is. `held`: with which this member leads.
+    /// For a peer that has proven who it is. `held`: the state and the log with which this member
+    /// leads.
     pub fn open(
         mut reach: impl Reach,
         admitted: Admitted,
@@ -74,14 +75,14 @@ impl<S: ReplicatedState> Outgoing<S> {
     ) -> Result<Outgoing<S>, NotServed> {
         reach.tell(|member, now| {
             let (stream, epoch) = member.open_stream(admitted, now)?;
-            // Those of the epoch: they change hands only once it is over here.
+            // Those of the epoch: they are handed on only after the epoch is over here.
             let (state, tail) = held();
             Ok(Outgoing::new(member, (stream, epoch), (&state, &tail), &PeerLog::from(proof)))
         })
     }
 
-    /// For a stream that was just opened, by a peer that holds `peer`. `state` and `tail`: with which
-    /// this member leads the epoch that the stream was opened in.
+    /// For a stream that was just opened, by a peer that holds `peer`. `state` and `tail`: those
+    /// with which this member leads the epoch in which the stream was opened.
     fn new(
         member: &Member,
         (stream, epoch): (StreamId, u64),
@@ -110,22 +111,22 @@ impl<S: ReplicatedState> Outgoing<S> {
         self.epoch
     }
 
-    /// That this sends.
+    /// The log that this sends.
     pub fn tail(&self) -> &Arc<Tail> {
         &self.tail
     }
 
-    /// Where the peer goes on, as the welcome says it.
+    /// Where the peer continues, for the welcome.
     pub fn start(&self) -> v1::welcome::Start {
         self.feed.welcome()
     }
 
-    /// The shard whose turn it is, and how many there are. `None`: no images are to be sent any more.
+    /// The shard that is being sent, and how many there are. `None`: no more images are to be sent.
     pub fn syncing(&self) -> Option<(u32, u32)> {
         self.feed.syncing()
     }
 
-    /// Of the images that were sent whole.
+    /// The records of the images that were sent completely.
     pub fn records(&self) -> u64 {
         self.feed.records()
     }
@@ -135,7 +136,7 @@ impl<S: ReplicatedState> Outgoing<S> {
         Sending { sent, window_from, syncing }
     }
 
-    /// To make what comes next a shard is captured, which takes its time.
+    /// To make the next message, a shard must be captured, which takes time.
     pub fn is_long(&self, next: Next) -> bool {
         matches!(next, Next::Feed { .. }) && self.feed.takes_image_next()
     }
@@ -161,8 +162,8 @@ impl<S: ReplicatedState> Outgoing<S> {
         }
     }
 
-    /// `None`: there is nothing of that kind after all. An error: the log has lost what is to be sent
-    /// next, and a new stream begins with a full sync.
+    /// `None`: there is no such message after all. An error: the log has lost what is to be sent
+    /// next, and a new stream must begin with a full sync.
     pub fn make(&mut self, next: Next, now: Millis) -> Result<Option<Down>, TailError> {
         let received = match next {
             Next::Welcome => {
@@ -187,7 +188,7 @@ impl<S: ReplicatedState> Outgoing<S> {
         })
     }
 
-    /// A message that was made, right before it goes out.
+    /// Completes a message right before it goes out.
     pub fn stamp(&self, mut reach: impl Reach, message: Down) -> Result<v1::FromPrimary, StreamEnd> {
         let (at, bytes) = (self.sending(), weight(&message));
         let envelope = reach.tell(|member, now| member.stamp(self.stream, at, bytes, now))?;
@@ -195,7 +196,7 @@ impl<S: ReplicatedState> Outgoing<S> {
     }
 }
 
-/// Bytes that count for the window.
+/// The bytes that count for the window.
 fn weight(message: &Down) -> usize {
     match message {
         Down::Entries(entries) => entries.frames.len(),

@@ -1,6 +1,6 @@
-//! How fast a full sync may go.
+//! The rate limit of a full sync.
 //!
-//! Deliberately absent: bursts saved up. It counts from its first image.
+//! Deliberately absent: saved bursts. The rate counts from the first image.
 
 use election::Millis;
 
@@ -13,7 +13,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// 0: without a limit.
+    /// 0: no limit.
     pub(crate) fn new(bytes_per_s: u64) -> Pace {
         Pace { bytes_per_s, began_ms: None, bytes: 0 }
     }

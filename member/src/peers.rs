@@ -1,18 +1,18 @@
-//! The primary's side of its streams: who has one, what its peer was sent and has answered, and what
-//! the stream does next.
+//! The primary's side of its streams: which peers have one, what each was sent and has answered,
+//! and what the stream does next.
 //!
 //! ```text
 //!   admitted ──► welcome ──► images? ──► batches, beacons ──► resigned?
 //!   receipts ──► the election (commits, tenure), the window
 //! ```
 //!
-//! Invariants: at most a window is under way, of entries and of bytes; a stream ends with the epoch
-//! that it began in; only a peer that has proven who it is has a stream, counts, or takes the place
-//! of an earlier stream of its own; a message is stamped with what is committed, and for how long
-//! that is known, at one moment.
+//! Invariants: at most one window of entries and of bytes is under way; a stream ends with the
+//! epoch in which it began; only a peer that has proven who it is has a stream, counts, or replaces
+//! its own earlier stream; a message is stamped at one moment with what is committed and until when
+//! that is known.
 //!
-//! Deliberately absent: the bytes (`outgoing`), and who is in the set. A peer that is not gets the
-//! same stream.
+//! Deliberately absent: the bytes (`outgoing`), and which members are in the set. A peer outside
+//! the set gets the same stream.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ use crate::clock_rate::{ClockRate, RateError, Sight};
 use crate::member::{Action, Member};
 use crate::settings::{COMMITTED_WITHIN_MS, PEERS_MAX, SILENT_MS_MAX};
 
-/// Names one stream of this member, for as long as it lives.
+/// Names one stream, for as long as this member lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct StreamId(u64);
 
-/// What the primary knows of a peer beyond the election.
+/// What the primary knows of a peer beyond what the election knows.
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub who: Incarnation,
@@ -40,21 +40,21 @@ pub struct Peer {
     pub verified: u64,
     /// It has not found itself to differ from this member.
     pub sound: bool,
-    /// Up to where its stream has brought the log.
+    /// Its stream has sent the log up to here.
     pub sent: u64,
     /// `None`: it has not answered anything yet.
     pub heard_ms: Option<Millis>,
-    /// Of a full sync that is under way: the shard whose turn it is, and how many there are.
+    /// The current full sync: the shard that is being sent, and how many there are.
     pub syncing: Option<(u32, u32)>,
     stream: StreamId,
-    /// For its questions beside the stream, one at a time.
+    /// Admits its questions beside the stream, one at a time.
     pass: Pass,
     is_asking: bool,
     /// The stamp of its newest message.
     sent_ms: Millis,
-    /// When the first message was sent after its newest receipt. `None`: it owes no answer.
+    /// When the first message after its newest receipt was sent. `None`: it owes no answer.
     owes_since: Option<Millis>,
-    /// When its newest receipt left, on its own clock; 0: unknown.
+    /// When its newest receipt was sent, on its own clock. 0: unknown.
     asked_ms: Millis,
     clock: ClockRate,
     committed_sent: u64,
@@ -95,7 +95,7 @@ impl Peer {
     }
 }
 
-/// Those whose streams are open.
+/// The peers with an open stream.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     open: BTreeMap<MemberId, Peer>,
@@ -149,26 +149,26 @@ pub enum NotAsked {
 pub enum StreamEnd {
     /// The epoch is over here.
     EpochOver,
-    /// So it is, and this peer is to take over: it is told so, in a last message.
+    /// The epoch is over here, and this peer is to take over: a last message tells it so.
     Resigned,
-    /// The peer has opened another one.
+    /// The peer has opened another stream.
     Displaced,
-    /// The other end is there, and answers nothing. What it will take, it can ask for anew.
+    /// The other end is there, but answers nothing. It can ask again for what it still needs.
     Silent,
 }
 
-/// Where a stream stands, as whoever makes its messages knows it.
+/// The state of a stream, as known to the code that makes its messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sending {
-    /// Up to where the log was sent.
+    /// The log was sent up to here.
     pub sent: u64,
-    /// From where on the window of entries counts, beside what the peer has confirmed. `None`:
-    /// images are to be sent, which it does not hold up.
+    /// The window of entries counts from here, or from what the peer has confirmed. `None`: images
+    /// are still to be sent, and the window does not delay them.
     pub window_from: Option<u64>,
     pub syncing: Option<(u32, u32)>,
 }
 
-/// All of a message of the primary but what it brings.
+/// Everything in a message of the primary except its content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Envelope {
     pub epoch: u64,
@@ -196,8 +196,8 @@ pub fn incarnation_to_wire(who: Incarnation) -> v1::Incarnation {
 }
 
 impl Member {
-    /// A peer that has proven who it is has a stream from here on. A second one of the same member
-    /// takes the place of its first.
+    /// Opens a stream for a peer that has proven who it is. A second stream of the same member
+    /// replaces its first.
     pub(crate) fn open_stream(&mut self, admitted: Admitted, now: Millis) -> Result<(StreamId, u64), NotServed> {
         let Some(known) = self.election.record() else {
             return Err(NotServed::NotPrimary { epoch: self.gate.known_epoch() });
@@ -212,8 +212,8 @@ impl Member {
             self.on(Event::LaterEpoch { from, epoch: later }, now);
             return Err(NotServed::NotPrimary { epoch: later });
         }
-        // State and log of this epoch may not be in place yet: they would be those of another one, and
-        // what follows from them could make a peer drop what it must keep.
+        // State and log of this epoch may not be in place yet. Those of another epoch could make a
+        // peer drop what it must keep.
         if self.reign.as_ref().is_none_or(|reign| reign.epoch != epoch) {
             return Err(NotServed::NotPrimary { epoch });
         }
@@ -241,7 +241,7 @@ impl Member {
         let (leads, heir) = (self.leads(), self.heir);
         let Some(peer) = self.peers.at(stream) else { return Err(StreamEnd::Displaced) };
         if receipt.epoch != peer.epoch || leads != Some(peer.epoch) {
-            // An heir is yet to be told that it is the heir: what it answers meanwhile counts for nothing.
+            // The heir has yet to be told that it is the heir. Its answers meanwhile do not count.
             let is_heir = leads.is_none() && heir == Some(peer.who);
             return if is_heir { Ok(()) } else { Err(StreamEnd::EpochOver) };
         }
@@ -258,7 +258,8 @@ impl Member {
         }
         let answered = match is_member {
             true => Event::Answered { from, epoch, received, applied: receipt.applied, echo_ms, sound },
-            // In a full sync it has given up what it held. It answers no message, and is let into no set by what it said before.
+            // During a full sync it has given up what it held. It answers no message, and what it
+            // said before does not let it into a set.
             false => Event::Answered { from, epoch, received: 0, applied: 0, echo_ms: 0, sound: false },
         };
         self.on(answered, now);
@@ -279,19 +280,19 @@ impl Member {
         }
     }
 
-    /// A peer that owes an answer for so long has lost its way.
+    /// A peer that owes an answer for so long is not working.
     pub fn silent_ms_max(&self) -> Millis {
         SILENT_MS_MAX.max(2 * self.election.timing().drop_after_ms)
     }
 
-    /// Whether the peer takes more now.
+    /// Whether the peer accepts more now.
     pub(crate) fn has_room(&self, peer: &Peer, at: Sending) -> bool {
         let window_end =
             at.window_from.map(|from| peer.received.max(from).saturating_add(self.settings.window_entries));
         peer.window.bytes() < self.settings.window_bytes && window_end.is_none_or(|end| at.sent < end)
     }
 
-    /// When the peer is to hear something, though there is nothing to be sent.
+    /// When the peer must get a message, even if there is nothing to send.
     pub(crate) fn beacon_due_ms(&self, peer: &Peer) -> Millis {
         let is_news = self.reign.as_ref().is_some_and(|reign| reign.tail.committed().get() != peer.committed_sent);
         let is_awaited = peer.verified < self.peers.awaited;
@@ -299,7 +300,7 @@ impl Member {
         peer.sent_ms.saturating_add(pause_ms)
     }
 
-    /// For the next message of a stream, right before it goes out; `bytes` of entries or images are in it.
+    /// For the next message of a stream, right before it goes out. `bytes`: its entries or images.
     pub(crate) fn stamp(
         &mut self,
         stream: StreamId,
@@ -321,15 +322,15 @@ impl Member {
         peer.sent_ms = now;
         peer.owes_since.get_or_insert(now);
         peer.committed_sent = committed.unwrap_or(peer.committed_sent);
-        // What was committed when the question came; and no other member could commit until after that.
+        // What was committed when the question came; no other member could commit until after that.
         let as_of_ms = if may_answer { peer.asked_ms } else { 0 };
         let committed = peer.committed_sent;
         let tenure_ms = self.election.timing().tenure_ms;
         Ok(Envelope { epoch, sent_ms: now, committed, in_sync, as_of_ms, version, tenure_ms })
     }
 
-    /// A question beside a stream, by a peer that has proven itself; it is about the log of one epoch.
-    /// To be ended with [`Member::on_answered_question`].
+    /// A question beside a stream, by a peer that has proven itself, about the log of one epoch.
+    /// Must be ended with [`Member::on_answered_question`].
     pub fn on_question(&mut self, who: Incarnation, epoch: u64, token: &[u8]) -> Result<StreamId, NotAsked> {
         let here = self.reign.as_ref().map(|reign| reign.epoch).filter(|here| self.leads() == Some(*here));
         let peer = self.peers.open.get_mut(&who.member).filter(|peer| peer.who == who && peer.pass.admits(token));

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Invariants: a repair goes before samples; from `Still` to `Ended` nothing else applies, and the
-//! member knows the end before the carrier does.
+//! member learns the end before the shell does.
 //!
-//! Deliberately absent: how questions travel, and for how long an answer is waited for; what follows
-//! from a finding (`verification`).
+//! Deliberately absent: how questions travel, and how long to wait for an answer; what follows from
+//! a finding (`verification`).
 
 use std::collections::VecDeque;
 
@@ -29,25 +29,25 @@ use crate::reach::Reach;
 use crate::repairing::{Ended, Repairing, Work};
 use crate::settings::REPAIR_AGAIN_MS;
 
-/// What the carrier of the questions does next; then it asks again.
+/// What the shell does next. Then it asks again.
 #[derive(Debug)]
 pub enum Doing {
-    /// Nothing is due before then, but where something new is found.
+    /// Nothing is due before then, unless there is a new finding.
     Rest {
         until_ms: Millis,
     },
-    /// Nothing else is to be applied, until `Ended`.
+    /// Nothing else may be applied, until `Ended`.
     Still,
-    /// The answer, or why there is none, goes to [`Questions::on_answer`].
+    /// Send this. The answer, or why there is none, goes to [`Questions::on_answer`].
     Ask(VerifyRequest),
     WaitForAnswer,
-    /// Until this seq is committed.
+    /// Wait until this seq is committed.
     WaitForCommit(u64),
-    /// Something was applied, and more is to be.
+    /// Something was applied, and more is to be applied.
     More,
-    /// A sample of this shard was compared; or why it was not.
+    /// A sample of this shard was compared, or why it was not.
     Sampled(u32, Result<Sampled, String>),
-    /// A repair has ended. The member knows.
+    /// A repair has ended. The member knows it.
     Ended(Ended),
 }
 
@@ -58,7 +58,7 @@ pub struct Questions {
     repairing: Option<Repairing>,
     /// Due, and not asked yet.
     samples: VecDeque<(Part, u64)>,
-    /// The shard of the sample that is asked for.
+    /// The shard of the sample that was asked for.
     sampling: Option<u32>,
     answer: Option<Result<Answer, String>>,
 }
@@ -74,13 +74,13 @@ impl Questions {
         self.repairing.is_some()
     }
 
-    /// To the question that was asked last. `Err`: why none came.
+    /// The answer to the newest question. `Err`: why none came.
     pub fn on_answer(&mut self, answer: Result<Answer, String>) {
         self.answer = Some(answer);
     }
 
-    /// `state` and `tail`: what the member follows with. To look at what is asked about, or to put it
-    /// right, takes its time where this is a repair.
+    /// `state` and `tail`: those with which the member follows. During a repair, each call may take
+    /// time.
     pub fn next<S: Verifiable>(
         &mut self,
         mut reach: impl Reach,
@@ -117,7 +117,7 @@ impl Questions {
             if self.samples.is_empty() {
                 self.samples.extend(member.take_samples(now));
             }
-            // What is due and was not given cannot be compared yet.
+            // A sample or repair that is due but was not returned cannot be compared yet.
             let due_ms = member.doubts_due_ms();
             let until_ms = if due_ms <= now { now + REPAIR_AGAIN_MS } else { due_ms };
             (self.is_repairing(), until_ms, member.settings().sample_records)

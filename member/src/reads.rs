@@ -1,10 +1,10 @@
-//! May this member answer a read as a standby, and how fresh is what it would say?
+//! May this member answer a read as a standby, and how fresh would its answer be?
 //!
-//! Invariants: nothing is told that is not committed: a standby applies only what is, but a state
-//! that a full sync has just brought may hold more, until the primary says that it is committed too;
-//! nothing is told while a full sync is under way, since the state beside it may be one that was
-//! never committed; nothing is told of a state that differs from the primary's; what is not known is
-//! refused, never taken for fresh.
+//! Invariants: nothing is answered that is not committed. A standby applies only what is committed,
+//! but a state that a full sync has just replaced may hold more, until the primary says that this
+//! is committed, too. Nothing is answered during a full sync, since the old state may hold what was
+//! never committed, nor from a state that differs from the primary's. What is not known is refused,
+//! never taken for fresh.
 //!
 //! Deliberately absent: the reads themselves, and waiting (`grpc`).
 
@@ -21,7 +21,7 @@ pub struct Asked {
     pub max_staleness_ms: Option<u64>,
 }
 
-/// Why it cannot be met here.
+/// Why a read cannot be answered here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unmet {
     #[error("this member follows no primary")]
@@ -41,19 +41,19 @@ pub enum Unmet {
 }
 
 impl Unmet {
-    /// It may be met in a moment.
+    /// It may be possible in a moment.
     pub fn passes(self) -> bool {
         matches!(self, Unmet::Behind { .. } | Unmet::Unproven { .. })
     }
 }
 
-/// What is known here that a read rests on.
+/// What this member knows that a read rests on.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     sync: Option<SyncProgress>,
-    /// By the primary's word. `None`: none was heard.
+    /// As the primary said. `None`: it has said nothing.
     committed: Option<u64>,
-    /// Of the state's age. `None`: unknown.
+    /// The state's age. `None`: unknown.
     age_ms: Option<u64>,
 }
 
@@ -78,7 +78,7 @@ impl Known {
 }
 
 impl Member {
-    /// Whether a state that has applied so much, this member's, may answer now.
+    /// Whether this member may answer now from a state that has applied this much.
     pub fn check_read(&mut self, applied: Position, asked: Asked, now: Millis) -> Result<(), Unmet> {
         if !self.is_sound() {
             return Err(Unmet::Unsound);

@@ -1,11 +1,11 @@
-//! A repair as it is carried out: bounded in time, with nothing else applied beside it.
+//! A repair as it is carried out: limited in time, with nothing else applied meanwhile.
 //!
 //! ```text
-//!   asks ─► applies up to where the answer stands, and no further ─► asks ─► … ─► ended
+//!   asks ─► applies exactly up to the answer's position ─► asks ─► … ─► ended
 //! ```
 //!
-//! Deliberately absent: when it begins, and what its questions travel in (`questions`); what follows
-//! from the end (`verification`).
+//! Deliberately absent: when it begins, and how its questions travel (`questions`); what follows
+//! from its end (`verification`).
 
 use std::collections::BTreeSet;
 
@@ -25,15 +25,15 @@ pub(crate) struct Repairing {
     is_asking: bool,
 }
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Debug)]
 pub(crate) enum Work {
     Ask(Question),
-    /// Until an answer comes.
+    /// Wait until an answer comes.
     WaitForAnswer,
-    /// Until this seq is committed.
+    /// Wait until this seq is committed.
     WaitForCommit(u64),
-    /// Something was applied, and more is to be.
+    /// Something was applied, and more is to be applied.
     More,
     Ended(Ended),
 }
@@ -41,9 +41,9 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub struct Ended {
     pub event: Event,
-    /// Records that were put right.
+    /// Records that were repaired.
     pub repaired: Vec<Mismatch>,
-    /// For people, where it did not end well.
+    /// Why it did not end well.
     pub why: Option<String>,
 }
 
@@ -63,7 +63,7 @@ impl Repairing {
         Repairing { repair: Repair::new(shards, records_max), until_ms, is_asking: false }
     }
 
-    /// `answer`: to the question that was asked last, where it has come; `Err`: why none came.
+    /// `answer`: to the newest question, if it has come. `Err`: why none came.
     pub(crate) fn next<S: Verifiable>(
         &mut self,
         answer: Option<Result<Answer, String>>,

@@ -1,16 +1,16 @@
-//! The standby's side of its stream: when it is opened, what of it is taken and answered, and in
-//! which order.
+//! The standby's side of its stream: when it is opened, which messages are accepted and answered,
+//! and in which order.
 //!
 //! ```text
 //!   takes (asks the member) ─► bring (the bytes, into the log) ─► what is held ─► brought: the receipt
 //! ```
 //!
-//! Invariants: nothing is taken from a primary whose messages the election would not answer; an
-//! answer goes out only after what the message brought is held; what this member holds and does not
-//! trust takes nothing more, until a full sync has replaced it.
+//! Invariants: nothing is accepted from a primary whose messages the election would not answer; an
+//! answer goes out only after the content of the message is held; a log and a state that are not
+//! trusted accept nothing more, until a full sync has replaced them.
 //!
-//! Deliberately absent: when the primary is given up. The election hears of messages and of breaks,
-//! and decides. The order of all this (`riding`). The proof of both ends (`replication`).
+//! Deliberately absent: when the primary is given up (the election learns of messages and of
+//! breaks, and decides); the order of all this (`riding`); the proof of both ends (`replication`).
 
 use bytes::Bytes;
 use election::{ConfigRecord, Event, Incarnation, Millis};
@@ -35,7 +35,7 @@ pub(crate) struct Ride {
     id: RideId,
     primary: Incarnation,
     epoch: u64,
-    /// The log has had no room for what came since then.
+    /// Since when the log has had no room for what came.
     stuck_since: Option<Millis>,
     clock: ClockRate,
 }
@@ -63,23 +63,25 @@ pub enum RideEnd {
     Standby(#[from] StandbyError),
 }
 
-/// What became of a message.
+/// The result of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum Brought {
-    /// It is held, all of it: [`Member::brought`] gives the receipt.
-    Held,
-    /// So it is, and another log is in place: what comes after some seq was never committed.
+    /// All of it is held: [`Member::brought`] makes the receipt.
+    Kept,
+    /// All of it is held, and another log is in place: what comes after some seq was never
+    /// committed.
     Forked,
-    /// Another state and another log are in place; what is left of the message is to be brought into those.
+    /// Another state and another log are in place. What is left of the message must be brought into
+    /// those.
     Synced,
     /// The log has no room for the rest, until something is applied.
     NoRoom,
-    /// The primary leads no more, and leaves it to this member to take over.
+    /// The primary has resigned, and this member is to take over.
     Resigned,
 }
 
-/// What a standby holds. To look at it is to wait for whoever applies an entry, so it is looked at
+/// What a standby holds. To read it may wait for the task that applies an entry, so it is read
 /// before the member is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding {
@@ -89,20 +91,20 @@ pub struct Holding {
 }
 
 impl Holding {
-    /// With all that a message brought, and what it says of commits.
+    /// With all of a message, and with what it says of commits.
     pub(crate) fn behind<S: ReplicatedState>(standby: &Standby<S>, envelope: &Envelope) -> Holding {
         standby.on_committed(envelope.committed);
         Holding::of(standby, (envelope.epoch, envelope.sent_ms))
     }
 
-    /// For an answer to a message of `epoch` that was sent at `echo_ms`; 0: to none, to say that this
-    /// member is at work.
+    /// For the answer to a message of `epoch` that was sent at `echo_ms`. 0: it answers no message,
+    /// and only says that this member is at work.
     pub(crate) fn of<S: ReplicatedState>(standby: &Standby<S>, (epoch, echo_ms): (u64, Millis)) -> Holding {
         Holding { held: standby.held(), sync: standby.syncing(), receipt: standby.receipt(epoch, echo_ms) }
     }
 }
 
-/// Takes what a message brings into what a standby holds. No member is asked, however much it is.
+/// Stores the content of a message, however large it is, without asking the member.
 pub(crate) fn bring<S: ReplicatedState>(
     standby: &mut Standby<S>,
     message: &mut v1::FromPrimary,
@@ -118,12 +120,12 @@ pub(crate) fn bring<S: ReplicatedState>(
             }
             let start = welcome.start.ok_or(RideEnd::Protocol("a welcome without a start"))?;
             return Ok(match standby.on_welcome(start, epoch)? {
-                Hand::Kept => Brought::Held,
+                Hand::Kept => Brought::Kept,
                 Hand::Changed => Brought::Forked,
             });
         }
         Down::Entries(entries) => {
-            // What it makes room for may be what is needed for the rest.
+            // What this makes room for may be needed for the rest.
             standby.on_committed(committed);
             match standby.on_frames(&mut entries.frames) {
                 Err(StandbyError::Append(AppendFrameError::Overloaded(_))) => return Ok(Brought::NoRoom),
@@ -132,19 +134,19 @@ pub(crate) fn bring<S: ReplicatedState>(
         }
         Down::Image(image) => {
             let image = std::mem::take(image);
-            // Should the message be brought again, there is nothing left in it.
+            // If the message is brought again, it has no content left.
             message.message = Some(Down::Entries(v1::Entries { frames: Bytes::new() }));
             standby.on_image(image)?
         }
     };
     Ok(match hand {
-        Hand::Kept => Brought::Held,
+        Hand::Kept => Brought::Kept,
         Hand::Changed => Brought::Synced,
     })
 }
 
 impl Member {
-    /// Whom to connect to now, if to anybody.
+    /// The member to connect to now, if any.
     pub(crate) fn wants_ride(&self, now: Millis) -> Option<(Incarnation, u64)> {
         match self.role {
             Role::Follow { primary, epoch } if self.ride.is_none() && now >= self.ride_due_ms => {
@@ -154,7 +156,7 @@ impl Member {
         }
     }
 
-    /// Before it connects. What is held and not trusted does not count from here on.
+    /// Must be called before it connects. What is held and not trusted does not count from here on.
     pub(crate) fn begin_ride<S: ReplicatedState>(&mut self, standby: &mut Standby<S>, now: Millis) -> Option<RideId> {
         let (primary, epoch) = self.wants_ride(now)?;
         if self.verifier.condition() == Condition::Lost {
@@ -168,7 +170,7 @@ impl Member {
         Some(id)
     }
 
-    /// What to say first.
+    /// What to send first.
     pub(crate) fn greeting(&self, name: &str, id: RideId, nonce: Nonce) -> Option<Greeting> {
         let ride = self.ride(id).ok()?;
         let both = (incarnation_to_wire(self.me), incarnation_to_wire(ride.primary));
@@ -176,7 +178,7 @@ impl Member {
         Some(Greeting::new(name, both, (cluster_id, ride.epoch), nonce))
     }
 
-    /// It has ended, for whatever reason. `pause_ms`: before the next one.
+    /// The stream has ended, for whatever reason. `pause_ms`: before the next one.
     pub(crate) fn end_ride(&mut self, id: RideId, pause_ms: Millis, now: Millis) {
         let Ok(ride) = self.ride(id) else { return };
         let (from, epoch) = (ride.primary, ride.epoch);
@@ -189,17 +191,18 @@ impl Member {
         self.ride.as_ref().filter(|ride| ride.id == id).ok_or(RideEnd::NotAnswered)
     }
 
-    /// Whether the stream goes on, though nothing has come.
+    /// Whether the stream goes on, though no message has come.
     pub(crate) fn check_ride<S: ReplicatedState>(&self, id: RideId, standby: &Standby<S>) -> Result<(), RideEnd> {
         self.ride(id)?;
-        // What comes would go into a state that is not to be trusted. A full sync that is under way goes on.
+        // More messages would go into a state that is not trusted. A full sync that is under way
+        // goes on.
         match self.verifier.condition() == Condition::Lost && !standby.is_distrusted() {
             true => Err(RideEnd::Distrusted),
             false => Ok(()),
         }
     }
 
-    /// Before anything of a message is touched.
+    /// Must be called before any of a message is stored.
     pub(crate) fn takes(&mut self, id: RideId, message: &v1::FromPrimary) -> Result<Envelope, RideEnd> {
         let &v1::FromPrimary { epoch, sent_ms, committed, in_sync, as_of_ms, version, tenure_ms, .. } = message;
         if version > ConfigRecord::NUMBER_MAX {
@@ -212,7 +215,7 @@ impl Member {
         Ok(Envelope { epoch, sent_ms, committed, in_sync, as_of_ms, version, tenure_ms })
     }
 
-    /// All that the message brought is held: the receipt for it.
+    /// All of the message is held. Returns the receipt for it.
     pub(crate) fn brought(
         &mut self,
         id: RideId,
@@ -222,14 +225,14 @@ impl Member {
     ) -> Result<v1::Receipt, RideEnd> {
         let Envelope { epoch, sent_ms, in_sync, version, tenure_ms, as_of_ms, .. } = envelope;
         let primary = self.ride(id)?.primary;
-        self.on(Event::Held(holding.held), now);
+        self.on(Event::Received(holding.held), now);
         if !self.on(Event::Heard { from: primary, epoch, version, sent_ms, tenure_ms }, now) {
             return Err(RideEnd::NotAnswered);
         }
         self.news.heard(in_sync, holding.sync, now);
         if let Some(ride) = &mut self.ride {
             ride.stuck_since = None;
-            // It answers what this member sent at `as_of_ms`, if that is said.
+            // It answers what this member sent at `as_of_ms`, if it says so.
             let sight = Sight { theirs_ms: sent_ms, sent_ms: as_of_ms, answered_ms: now };
             let error = if as_of_ms > 0 { ride.clock.see(sight) } else { None };
             self.out.extend(error.map(|error| Action::WrongClock { who: primary, error }));
@@ -237,7 +240,7 @@ impl Member {
         Ok(self.receipt(holding, now))
     }
 
-    /// With what this member says of itself.
+    /// Makes a receipt with what this member says of itself.
     pub(crate) fn receipt(&self, holding: Holding, now: Millis) -> v1::Receipt {
         v1::Receipt {
             unsound: !self.is_sound(),
@@ -247,18 +250,18 @@ impl Member {
         }
     }
 
-    /// A stream over which nothing came for so long is broken off.
+    /// A stream without messages for so long is broken off.
     pub(crate) fn silent_ms(&self) -> Millis {
         self.election.timing().tenure_ms * 4
     }
 
-    /// Another state and log came whole, and are in place.
+    /// Another state and another log have come, and are in place.
     pub(crate) fn on_synced(&mut self, now: Millis) {
         self.doubt(verification::Event::Synced, now);
     }
 
-    /// The log is full of what is not committed: only a new stream, and a primary that does not wait
-    /// for this member, helps.
+    /// The log is full of what is not committed. Only a new stream helps, and a primary that does
+    /// not wait for this member.
     pub(crate) fn on_no_room(&mut self, id: RideId, now: Millis) -> Result<(), RideEnd> {
         let tenure_ms = self.election.timing().tenure_ms;
         let Some(ride) = self.ride.as_mut().filter(|ride| ride.id == id) else { return Err(RideEnd::NotAnswered) };

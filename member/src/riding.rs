@@ -1,20 +1,19 @@
-//! A stream to the primary, from the hello to its end: the sequence that the carrier of a standby
-//! walks through.
+//! A stream to the primary, from the hello to its end: the sequence of steps of a standby's shell.
 //!
 //! ```text
 //!   hello ─► the primary's proof ─► own proof ─┐
 //!       ┌──────────────────────────────────────┘
 //!       ▼
-//!   a message ─► the member takes it ─► its bytes are brought ─► what is held is told ─► receipt
-//!       ▲          │ welcome: nothing applies from here    │ another log, another state:     │
-//!       │          │ on (`Still`)                          │ calls find it, then applying    │
-//!       │          ▼                                       ▼ goes on with that (`Anew`)      │
+//!   a message ─► the member accepts it ─► its bytes are stored ─► what is held is told ─► receipt
+//!       ▲          │ welcome: nothing applies from here      │ another log, another state:   │
+//!       │          │ on (`Still`)                            │ calls use it, then applying   │
+//!       │          ▼                                         ▼ goes on with it (`Anew`)     │
 //!       └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Invariants: nothing is said of what is held, and nothing is taken, before the other end has proven
-//! that it is the primary that the coordinator shows; what a message has put in place is where calls
-//! find it before the member hears of it; one message is taken at a time, to its end.
+//! Invariants: this member says nothing of what it holds, and accepts nothing, before the other end
+//! has proven that it is the primary that the coordinator shows; calls use what a message has put
+//! in place before the member learns of it; one message is processed at a time, to its end.
 //!
 //! Deliberately absent: the transport; the lock of the member while bytes are brought.
 
@@ -33,31 +32,31 @@ use crate::reach::Reach;
 use crate::ride::{Brought, Holding, RideEnd, RideId, bring};
 use crate::settings::SYNC_PAUSE_MS;
 
-/// What the carrier of a stream does next; then it asks for the next step.
+/// What the shell does next. Then it asks for the next step.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
-    /// Nothing is to be done until the next message comes.
+    /// Nothing to do until the next message comes.
     Done,
     /// Nothing may be applied any more, until `Anew`.
     Still,
-    /// Applying goes on with the log and the state that are in place now. `synced`: all of the state
-    /// has come anew.
+    /// Applying goes on with the log and the state that are in place now. `synced`: the whole state
+    /// was replaced.
     Anew { synced: bool },
     /// The log has no room, until something is applied.
     NoRoom,
-    /// To be sent to the primary.
+    /// Send this to the primary.
     Say(v1::Receipt),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    /// A welcome may put another log in place, which nothing may apply to meanwhile.
+    /// A welcome may put another log in place, and nothing may be applied meanwhile.
     Welcomed,
     Brings,
-    Held,
+    Kept,
 }
 
-/// A message that is being taken. What is left of it is in it.
+/// The message that is being processed, with what is left of it.
 #[derive(Debug)]
 struct Taking {
     message: v1::FromPrimary,
@@ -78,8 +77,8 @@ pub struct Riding {
 }
 
 impl Riding {
-    /// Begins a stream, if one is wanted now. Nothing applies where the member says that nothing may:
-    /// what is held and not trusted does not count from here on.
+    /// Begins a stream, if one is wanted now. Nothing applies if the member says so: what is held
+    /// and not trusted does not count from here on.
     pub fn begin<S: ReplicatedState>(
         mut reach: impl Reach,
         standby: &mut Standby<S>,
@@ -106,13 +105,13 @@ impl Riding {
         self.is_proven
     }
 
-    /// What to say first. `None`: the primary has proven itself already.
+    /// What to send first. `None`: the primary has proven itself already.
     pub fn hello(&self) -> Option<v1::Hello> {
         self.greeting.as_ref().map(Greeting::hello)
     }
 
-    /// To the first message: the own proof, with what is held; and the token of questions beside the
-    /// stream. `primary`: its secret, as the coordinator shows it.
+    /// The answer to the first message: this member's proof, with what it holds, and the token of
+    /// questions beside the stream. `primary`: the primary's secret, as the coordinator shows it.
     pub fn prove<S: ReplicatedState>(
         &mut self,
         message: v1::FromPrimary,
@@ -129,7 +128,7 @@ impl Riding {
         Ok((proof, pass.token()))
     }
 
-    /// Whether the stream goes on though nothing has come, and until when it does.
+    /// Whether the stream goes on though no message has come, and until when.
     pub fn check<S: ReplicatedState>(
         &self,
         member: &Member,
@@ -139,14 +138,14 @@ impl Riding {
         member.check_ride(self.id, standby)?;
         let ms = member.silent_ms();
         let until_ms = self.heard_ms.saturating_add(ms);
-        // What is being taken has come, however long it takes.
+        // A message that is being processed has come, however long that takes.
         match self.taking.is_none() && now >= until_ms {
             true => Err(RideEnd::Silent { ms }),
             false => Ok(until_ms),
         }
     }
 
-    /// A message has come, and the one before is taken. [`Riding::step`] takes it, step by step.
+    /// A message has come, and the one before is done. [`Riding::step`] processes it, step by step.
     pub fn take(&mut self, mut reach: impl Reach, message: v1::FromPrimary) -> Result<(), RideEnd> {
         if !self.is_proven() {
             return Err(RideEnd::Protocol("a message before the proof"));
@@ -160,7 +159,7 @@ impl Riding {
         Ok(())
     }
 
-    /// Without a pause: where a stream is ended between two steps, all of a step is done.
+    /// Has no pause inside: if a stream is ended between two steps, each step was done completely.
     pub fn step<S: ReplicatedState>(
         &mut self,
         mut reach: impl Reach,
@@ -193,17 +192,17 @@ impl Riding {
                     reach.tell(|member, now| member.on_synced(now));
                     return Ok(Step::Anew { synced: true });
                 }
-                brought @ (Brought::Held | Brought::Forked) => {
+                brought @ (Brought::Kept | Brought::Forked) => {
                     if brought == Brought::Forked {
                         stock.hold(standby.state(), standby.tail());
                     }
-                    taking.stage = Stage::Held;
+                    taking.stage = Stage::Kept;
                     if is_welcome {
                         return Ok(Step::Anew { synced: false });
                     }
                 }
             },
-            Stage::Held => {}
+            Stage::Kept => {}
         }
         let Some(Taking { envelope, .. }) = self.taking.take() else { return Ok(Step::Done) };
         let holding = Holding::behind(standby, &envelope);
@@ -212,13 +211,14 @@ impl Riding {
         receipt.map(Step::Say)
     }
 
-    /// What is held, for [`Riding::at_work`]: to look at it is to wait for the task that applies an entry, so it is looked at without the
-    /// member.
+    /// What is held, for [`Riding::at_work`]. To read it may wait for the task that applies an
+    /// entry, so it is read without the member.
     pub fn holding<S: ReplicatedState>(&self, standby: &Standby<S>) -> Holding {
         Holding::of(standby, (self.epoch, 0))
     }
 
-    /// That nothing more is held, and this member is at work: while a step takes long.
+    /// A receipt that confirms nothing more, and says that this member is at work. For steps that
+    /// take long.
     pub fn at_work(&self, member: &Member, holding: Holding, now: Millis) -> v1::Receipt {
         member.receipt(holding, now)
     }
@@ -227,7 +227,7 @@ impl Riding {
     pub fn end(&self, mut reach: impl Reach, why: Option<&RideEnd>) {
         reach.tell(|member, now| {
             let pause_ms = match why {
-                // The next one is another one: it begins with nothing that is held.
+                // The next one is a new sync, so it need not wait.
                 Some(RideEnd::Distrusted) => 0,
                 Some(RideEnd::Standby(StandbyError::TooMuchLog { .. })) => {
                     SYNC_PAUSE_MS + member.settings().ask_again_ms
@@ -238,7 +238,7 @@ impl Riding {
         });
     }
 
-    /// The member is to be something else, or the stream has no carrier any more.
+    /// The member takes another role, or the stream has no shell any more.
     pub fn leave(&self, mut reach: impl Reach) {
         reach.tell(|member, now| member.end_ride(self.id, 0, now));
     }

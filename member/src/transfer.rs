@@ -1,8 +1,8 @@
-//! The place of the primary goes to another member, while both live: nothing is lost and no client
-//! waits for a tenure.
+//! A transfer: the primary hands over to another member while both live. Nothing is lost, and no
+//! client waits for a tenure.
 //!
 //! ```text
-//!   drain (nothing new is taken) ─► all that was taken is committed ─► the heir has compared itself, and is the same
+//!   drain (nothing new is accepted) ─► all that ran is committed ─► the heir has compared itself, and is the same
 //!                     ▲                                                     │
 //!                     └── something was logged since: another round ────────┤
 //!                                                                           ▼
@@ -10,13 +10,13 @@
 //! ```
 //!
 //! Invariants: the heir is told only after this member has stopped answering, and only if it is the
-//! same behind the last change; if the heir does not take over, this member, or another one of the
-//! set, does after the usual wait; unless this member is about to end: then, after losing the
-//! lead, it never claims again: an heir that is slow must find its set as it was.
+//! same after the last change. If the heir does not take over, this member or another one of the
+//! set does so after the usual wait. A member that is about to end never claims again after losing
+//! the lead: a slow heir must find its set as it was.
 //!
-//! A transfer costs every client a pause. So one that is asked for is refused until this member has led for `transfer_pause_ms`,
-//! and for as long after one that came to nothing: a caller that asks again and again, of whichever member leads, costs them no more
-//! than that. A member that is about to end waits for nothing.
+//! A transfer costs every client a pause. So a requested transfer is refused until this member has
+//! led for `transfer_pause_ms`, and for as long after one that failed: this bounds what repeated
+//! requests cost, whichever member leads. A member that is about to end does not wait.
 //!
 //! Deliberately absent: moving clients. They are redirected when they call. Names.
 
@@ -25,20 +25,20 @@ use election::{Event, Incarnation, Millis};
 use crate::member::{Action, Member, Role};
 use crate::settings::{COMPARED_WITHIN_MS, DRAIN_WITHIN_MS, TAKEN_WITHIN_MS, TRANSFER_ROUNDS_MAX};
 
-/// Why the place was not given away.
+/// Why the primary did not hand over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotTransferred {
     #[error("this member is not the primary")]
     NotPrimary,
     #[error("another transfer is under way")]
     Busy,
-    #[error("another transfer, or the begin of this reign, is too near: {left_ms} ms more")]
+    #[error("the last transfer, or the start of this primary, was too recently: try again in {left_ms} ms")]
     TooSoon { left_ms: Millis },
     #[error("no other member is in sync: no member could take over without loss")]
     NobodyInSync,
     #[error("the heir may be leaving the in-sync set")]
     HeirLeaves,
-    #[error("what was taken was not committed within {DRAIN_WITHIN_MS} ms")]
+    #[error("the calls that had run were not committed within {DRAIN_WITHIN_MS} ms")]
     NotDrained,
     #[error("the heir has not compared itself within {COMPARED_WITHIN_MS} ms with this member")]
     NotCompared,
@@ -48,16 +48,16 @@ pub enum NotTransferred {
     NotTaken,
 }
 
-/// Why the place is given away.
+/// Why the primary hands over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Occasion {
-    /// Somebody asks for it.
+    /// An operator asks for it.
     Asked,
     /// This member is about to end.
     Ends,
 }
 
-/// Who leads now.
+/// The new primary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transferred {
     pub to: Incarnation,
@@ -69,22 +69,22 @@ enum Phase {
     Drains {
         until_ms: Millis,
     },
-    /// Digests are asked for, which are logged behind all that was taken.
+    /// Waits for the digests to be logged after the last call that ran.
     Logs {
         until_ms: Millis,
     },
-    /// The heir has all up to there, and compares itself.
+    /// The heir has received everything up to there, and compares itself.
     Compares {
         at: u64,
         until_ms: Millis,
     },
-    /// This member leads no more.
+    /// This member does not lead any more.
     Resigned {
         until_ms: Millis,
     },
 }
 
-/// One that is under way.
+/// A transfer that is under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer {
     heir: Incarnation,
@@ -94,8 +94,9 @@ pub(crate) struct Transfer {
 }
 
 impl Member {
-    /// Whether `who` would take over right now: it is in the set, is the same as this member for all
-    /// that it said, and was heard not long ago. One that is about to end, or stands still, would not.
+    /// Whether `who` could take over right now: it is in the set, has said nothing of a difference,
+    /// and was heard from not long ago. A member that is about to end, or stands still, would not
+    /// take over.
     pub fn is_heir(&self, who: Incarnation, now: Millis) -> bool {
         let fresh_ms = 4 * self.election.timing().beacon_ms;
         let is_heard = self.election.peer(who).is_some_and(|(_, echo_ms)| now < echo_ms.saturating_add(fresh_ms));
@@ -103,14 +104,14 @@ impl Member {
         is_heard && is_sound && self.election.may_succeed(who)
     }
 
-    /// Of those that could, the one that holds most.
+    /// Among the members that could take over, the one that holds most.
     pub fn best_heir(&self, now: Millis) -> Option<Incarnation> {
         let set = self.election.record().map(|known| &known.record.insync)?;
         let heirs = set.iter().copied().filter(|who| self.is_heir(*who, now));
         heirs.max_by_key(|who| self.election.peer(*who))
     }
 
-    /// The end is told by [`Action::Transferred`].
+    /// The end is reported by [`Action::Transferred`].
     pub fn transfer(&mut self, heir: Incarnation, occasion: Occasion, now: Millis) -> Result<(), NotTransferred> {
         if self.transfer.is_some() {
             return Err(NotTransferred::Busy);
@@ -127,12 +128,12 @@ impl Member {
         Ok(())
     }
 
-    /// One is under way.
+    /// A transfer is under way.
     pub fn gives(&self) -> bool {
         self.transfer.is_some()
     }
 
-    /// The caller does not wait for it any more. What has been resigned is not taken back.
+    /// The caller has stopped waiting. A resignation is not taken back.
     pub fn give_up_transfer(&mut self, now: Millis) {
         if self.transfer.is_some() {
             self.pause_transfers(now);
@@ -147,7 +148,8 @@ impl Member {
         self.transfer_due_ms = now.saturating_add(self.settings.transfer_pause_ms);
     }
 
-    /// To [`Action::LogDigests`]: where they are; or they could not be logged.
+    /// The answer to [`Action::LogDigests`]: the seq of the digests; `None`: they could not be
+    /// logged.
     pub fn on_digests_logged(&mut self, at: Option<u64>, now: Millis) {
         let Some(transfer) = &mut self.transfer else { return };
         if !matches!(transfer.phase, Phase::Logs { .. }) {
@@ -163,7 +165,7 @@ impl Member {
         }
     }
 
-    /// After each event that may bring it further.
+    /// Must be called after each event that may bring it further.
     pub(crate) fn go_on_with_transfer(&mut self, now: Millis) {
         let Some(transfer) = self.transfer else { return };
         let is_over = self.reign.as_ref().is_none_or(|reign| reign.epoch != transfer.epoch);
@@ -194,7 +196,8 @@ impl Member {
 
     fn on_comparing(&mut self, transfer: Transfer, (at, until_ms): (u64, Millis), now: Millis) {
         let peer = self.peers.of(transfer.heir);
-        // No comparison of before can be that far: what was applied is committed, and stands in this log below the new entry.
+        // No earlier comparison can be at this seq: what was applied is committed, and is below the
+        // new entry in this log.
         let is_same = peer.is_some_and(|peer| peer.sound && peer.verified >= at);
         if is_same {
             return self.on_same(transfer, at, now);
@@ -205,12 +208,12 @@ impl Member {
         }
     }
 
-    /// The heir is the same as this member, behind entry `at`.
+    /// The heir is the same as this member up to entry `at`.
     fn on_same(&mut self, transfer: Transfer, at: u64, now: Millis) {
         let Some(appended) = self.reign.as_ref().map(|reign| reign.tail.appended().get()) else { return };
         if appended != at {
-            // The heir could take over without that, and then this member, which has applied it, would
-            // need a full sync.
+            // The heir could take over without that entry. Then this member, which has applied it,
+            // would need a full sync.
             if transfer.rounds >= TRANSFER_ROUNDS_MAX {
                 return self.end_transfer(Err(NotTransferred::NotDrained), now);
             }
@@ -218,7 +221,7 @@ impl Member {
             self.transfer = Some(Transfer { phase, rounds: transfer.rounds + 1, ..transfer });
             return;
         }
-        // On a record that is lost no heir may claim.
+        // No heir may claim on lost data.
         if !self.election.may_succeed(transfer.heir) || self.election.lost().is_some() {
             return self.end_transfer(Err(NotTransferred::HeirLeaves), now);
         }
@@ -245,7 +248,7 @@ impl Member {
 
     fn end_transfer(&mut self, end: Result<Transferred, NotTransferred>, now: Millis) {
         self.transfer = None;
-        // An heir that may be leaving is tried again right away, by the one who waits for it.
+        // If an heir may be leaving, its caller tries again at once.
         if end != Err(NotTransferred::HeirLeaves) {
             self.pause_transfers(now);
         }

@@ -1,9 +1,11 @@
-//! The one writer of a log: a place is reserved before the state changes, so that an append cannot fail.
+//! The one writer of a log: it reserves a place before the state changes, so that an append cannot
+//! fail.
 //!
-//! Invariants: one appender per tail, one slot at a time (the borrow checker keeps both); seqs are given out without a
-//! gap; epochs only grow; a draft never exceeds its reservation (asserted, also in release).
+//! Invariants: one appender per tail, one slot at a time (the borrow checker ensures both); seqs
+//! have no gap; epochs only grow; a draft never exceeds its reservation (asserted, also in
+//! release).
 //!
-//! Absent on purpose: the order of writers (whoever owns the appender decides it) and commits.
+//! Absent on purpose: the order of writers (the appender's owner decides it) and commits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,14 +37,16 @@ impl Appender {
         self.epoch
     }
 
-    /// Entries from now on carry `epoch`. Panics if it does not grow: two tenures under one number are never right.
+    /// Entries carry `epoch` from now on. Panics if it does not grow: two primaries must never use
+    /// the same epoch.
     pub fn begin_epoch(&mut self, epoch: u64) {
         assert!(epoch > self.epoch, "an epoch must grow: {} held, {epoch} offered", self.epoch);
         self.epoch = epoch;
     }
 
-    /// A place for one entry of at most `bytes` of key + payload. The oldest entries below the floor make room for it.
-    /// Panics if no frame can be as large: limits of requests are checked long before.
+    /// Reserves a place for one entry with at most `bytes` of key and payload. The oldest entries
+    /// below the floor make room for it. Panics if no frame can be so large: limits of requests are
+    /// checked long before.
     pub fn reserve(&mut self, bytes: usize) -> Result<Slot<'_>, Overloaded> {
         let frame_bytes = bytes.saturating_add(FRAME_HEADER_BYTES_MAX);
         assert!(frame_bytes <= FRAME_BYTES_MAX, "{frame_bytes} bytes asked for one frame, at most {FRAME_BYTES_MAX}");
@@ -50,7 +54,8 @@ impl Appender {
         Ok(Slot { appender: self, bytes })
     }
 
-    /// The next entries, of at most these sizes (key + payload), will be taken, if nothing else comes before them.
+    /// Ensures that the next entries, with at most these sizes (key and payload), will fit, if no
+    /// other entry comes before them.
     pub fn make_room(&mut self, sizes: &[usize]) -> Result<(), Overloaded> {
         let cost = |bytes: &usize| cost_of(bytes.saturating_add(FRAME_HEADER_BYTES_MAX));
         let needed = sizes.iter().map(cost).fold(0, usize::saturating_add);
@@ -58,7 +63,7 @@ impl Appender {
         Ok(())
     }
 
-    /// As a standby: takes the primary's next entry as it is.
+    /// As a standby: appends the primary's next entry as it is.
     pub fn append_frame(&mut self, frame: Frame) -> Result<(), AppendFrameError> {
         let (at, last) = (frame.position(), Position { epoch: self.epoch, seq: self.next_seq - 1 });
         if at.seq != self.next_seq || at.epoch < self.epoch {
@@ -72,7 +77,7 @@ impl Appender {
         Ok(())
     }
 
-    /// One hold of the lock; what was dropped is freed after it.
+    /// Takes the lock once. Dropped frames are freed after it.
     fn try_make_room(&mut self, frames: usize, needed: usize) -> Result<bool, Overloaded> {
         let Tail { ring, config, .. } = &*self.tail;
         let made = ring.lock().make_room(frames, needed, config, LOCKED_FRAMES_MAX, &mut self.dropped);
@@ -91,7 +96,7 @@ impl fmt::Debug for Appender {
     }
 }
 
-/// A primary's entry was not taken. Nothing has changed.
+/// A primary's entry was not accepted. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendFrameError {
     #[error("entry {offered} does not follow {last}")]
@@ -100,7 +105,7 @@ pub enum AppendFrameError {
     Overloaded(#[from] Overloaded),
 }
 
-/// A reserved place. Dropping it gives it back.
+/// A reserved place. To drop it gives it back.
 #[must_use = "a dropped slot is given back"]
 #[derive(Debug)]
 pub struct Slot<'a> {
@@ -117,7 +122,7 @@ impl Slot<'_> {
         Position { epoch: self.appender.epoch, seq: self.appender.next_seq }
     }
 
-    /// Cannot fail. Panics if the draft is larger than what was reserved for it.
+    /// Cannot fail. Panics if the draft is larger than what was reserved.
     pub fn append(self, draft: &Draft<'_>) -> Frame {
         let bytes = draft.key.len() + draft.payload.len();
         assert!(bytes <= self.bytes, "a draft of {bytes} bytes in a slot of {}", self.bytes);

@@ -1,4 +1,4 @@
-//! Places are reserved before anything changes, and an append after that cannot fail.
+//! Tests: places are reserved before anything changes, and an append cannot fail afterwards.
 
 use super::*;
 use crate::entry::DomainId;
@@ -106,7 +106,7 @@ fn an_entry_that_never_fits_drops_nothing() {
 
 #[test]
 fn a_large_entry_makes_room_for_itself() {
-    // More than goes under one hold of the lock.
+    // More than one hold of the lock drops.
     let count = 3 * LOCKED_FRAMES_MAX;
     let bytes_max = count * (48 + 10 + FRAME_OVERHEAD_BYTES);
     let mut appender = appender(usize::MAX, bytes_max);
@@ -196,7 +196,8 @@ fn a_fork_goes_on_from_where_it_was_cut_and_leaves_the_other_alone() {
     assert!(tail.forked(1, 0).unwrap().0.entries_since(1, 10, 100).unwrap().is_empty());
 }
 
-/// Room for two is room for both: the second one finds it without anything being dropped in between.
+/// Room for two is room for both: the second entry fits without another one being dropped in
+/// between.
 #[test]
 fn room_that_was_made_for_two_is_there_for_both() {
     let mut appender = appender(3, 10_000);

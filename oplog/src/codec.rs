@@ -1,9 +1,12 @@
-//! A payload as bytes: the one place that calls bincode, so that it can be replaced by a new format version.
+//! A payload as bytes. This is the only caller of bincode, so that a new format version can replace
+//! it.
 //!
-//! Invariants: the first byte is the format version; what is encoded here decodes to an equal value; bytes left over
-//! after a value, an unknown version and a claim beyond the limit are refused.
+//! Invariants: the first byte is the format version; what is encoded here decodes to an equal
+//! value; left-over bytes after a value, an unknown version, and a claim beyond the limit are
+//! refused.
 //!
-//! Absent on purpose: checksums (the frame has one over the payload), and knowledge of what is encoded.
+//! Absent on purpose: checksums (the frame has one over the payload), and knowledge of what is
+//! encoded.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::enc::write::Writer;
@@ -17,8 +20,9 @@ pub const PAYLOAD_VERSION: u8 = 1;
 
 const WHAT: &str = "payload";
 
-/// What a decoder may claim in all, so that a few hostile bytes can't ask for memory without end. Counted as in memory,
-/// which is more than encoded; four times what a frame can hold.
+/// The most memory that a decoder may claim, so that a few hostile bytes can't ask for endless
+/// memory. It counts memory, which is more than the encoded bytes: four times what a frame can
+/// hold.
 const CLAIM_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
 type Config = Configuration<LittleEndian, Varint, Limit<CLAIM_BYTES_MAX>>;
@@ -50,7 +54,7 @@ pub fn decode_payload<'a, T: bincode::BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> 
     Ok(value)
 }
 
-/// Without the detour over `io::Write` and its error.
+/// Without the detour through `io::Write` and its error.
 struct Appending<'a>(&'a mut Vec<u8>);
 
 impl Writer for Appending<'_> {

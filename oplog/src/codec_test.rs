@@ -1,4 +1,4 @@
-//! Payloads come back as they went in; anything else is refused with a reason.
+//! Tests: payloads come back as they were; anything else is refused with a reason.
 
 use std::collections::BTreeMap;
 

@@ -1,22 +1,24 @@
-//! What one entry of the log consists of, and where it stands in history.
+//! The parts of a log entry, and its place in history.
 //!
-//! Invariants: positions are ordered by epoch, then seq; within one log seq grows by one per entry and epoch never goes
-//! back. An entry is a result, never a request: applying it decides nothing.
+//! Invariants: positions are ordered by epoch, then seq; within one log seq grows by one per entry
+//! and epoch never goes back. An entry is a result, never a request: to apply it decides nothing.
 //!
-//! Absent on purpose: what the ops of a domain mean (that is the replicated state's), and bytes (`frame`, `codec`).
+//! Absent on purpose: what the ops of a domain mean (the replicated state knows), and bytes
+//! (`frame`, `codec`).
 
 use std::fmt;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// No op is ever given this number, in no domain: what every state must refuse, now and after any upgrade.
+/// No op ever has this number, in any domain. Every state must refuse it, now and after any
+/// upgrade.
 pub const OP_TYPE_NEVER: u8 = u8::MAX;
 
-/// How much of a key `prefix_hash` looks at.
+/// How much of a key `prefix_hash` covers.
 const PREFIX_BYTES: usize = 8;
 
-/// A point in the history of the log. The derived order is the right one: epoch first.
+/// A point in the history of the log. The derived order is the right one: by epoch first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Position {
     pub epoch: u64,
@@ -29,7 +31,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Made once by a client and never used by another one.
+/// Drawn once by a client. No other client uses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ClientId(pub [u8; 16]);
 
@@ -51,30 +53,32 @@ impl fmt::Debug for ClientId {
     }
 }
 
-/// Which request an entry is the result of, so that a retry of it is answered and not run again.
+/// The request whose result an entry is, so that a retry of it gets its answer and does not run
+/// again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestStamp {
     pub client: ClientId,
     pub number: u64,
-    /// Tells a retry from another request that reuses the number.
+    /// Distinguishes a retry from another request with the same number.
     pub body_hash: u64,
-    /// The client has the answers of all smaller numbers: they may be forgotten, at this entry, on every member alike.
+    /// The client has the answers to all smaller numbers: every member may forget them at this
+    /// entry.
     pub forget_below: u64,
 }
 
-/// Whose op an entry carries.
+/// The domain that an entry's op belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DomainId(pub u8);
 
 impl DomainId {
-    /// The engine's own: starts of epochs, digests.
+    /// The engine's own ops: starts of epochs, digests.
     pub const ENGINE: DomainId = DomainId(0);
     pub const METADATA: DomainId = DomainId(1);
-    /// Never given to anybody: what every state must refuse, now and after any upgrade.
+    /// Never assigned. Every state must refuse it, now and after any upgrade.
     pub const NEVER: DomainId = DomainId(u8::MAX);
 }
 
-/// A primary has begun its epoch: the first entry of each. That of a log's first epoch brings the
+/// A primary has begun its epoch: the first entry of each epoch. The first one of a log has the
 /// [`Secret`](crate::Secret); nothing else in a state follows from it.
 pub const OP_EPOCH_START: u8 = 1;
 
@@ -84,7 +88,7 @@ impl fmt::Display for DomainId {
     }
 }
 
-/// What a writer hands in; seq and epoch are given at the append.
+/// What a writer passes in. The append assigns seq and epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {
     pub domain: DomainId,
@@ -95,7 +99,7 @@ pub struct Draft<'a> {
     pub payload: &'a [u8],
 }
 
-/// One replicated effect.
+/// One change to the state, as a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub seq: u64,
@@ -117,7 +121,8 @@ impl Entry {
         prefix_hash(&self.key)
     }
 
-    /// All but the position: `Frame::encode(entry.position(), &entry.draft())` gives the frame that it came from.
+    /// All but the position: `Frame::encode(entry.position(), &entry.draft())` makes the frame
+    /// again.
     pub fn draft(&self) -> Draft<'_> {
         Draft {
             domain: self.domain,
@@ -130,7 +135,7 @@ impl Entry {
     }
 }
 
-/// Hash of the first 8 bytes of a key, or of the whole key when it is shorter; 0 for an empty key.
+/// Hash of the first 8 bytes of a key, or of the whole key if it is shorter. 0 for an empty key.
 pub fn prefix_hash(key: &[u8]) -> u64 {
     if key.is_empty() {
         return 0;

@@ -1,4 +1,4 @@
-//! Order of positions, the text of ids, and what the prefix hash looks at.
+//! Tests of the order of positions, the text of ids, and what the prefix hash covers.
 
 use super::*;
 
@@ -24,6 +24,6 @@ fn prefix_hash_sees_eight_bytes_and_no_more() {
     assert_eq!(prefix_hash(b"abcdefgh"), prefix_hash(b"abcdefgh and the rest"));
     assert_ne!(prefix_hash(b"abcdefg"), prefix_hash(b"abcdefgh"));
     assert_ne!(prefix_hash(b"abcdefgh"), prefix_hash(b"abcdefgi"));
-    // Stands in logs and crosses the wire between members: it may never change.
+    // Stored in logs, and sent between members: it must never change.
     assert_eq!(prefix_hash(b"abcdefgh"), xxh3_64(b"abcdefgh"));
 }

@@ -1,11 +1,12 @@
-//! Facts that more than one file refuses with: bytes that are not what they claim to be, and a bound that is met.
+//! Errors of more than one file: bytes that are not what they claim to be, and a bound that is
+//! reached.
 //!
-//! Invariants: each prints both sides of the comparison that failed. `Overloaded` is worth a retry (but for
-//! `Bound::EntryBytes`, which a validated configuration excludes).
+//! Invariants: each error prints both sides of the comparison that failed. `Overloaded` is worth a
+//! retry (except `Bound::EntryBytes`, which a valid configuration excludes).
 //!
-//! Absent on purpose: errors of a single file (they stand there), and how any of them looks on the wire.
+//! Absent on purpose: errors of a single file (they stand there), and how errors look on the wire.
 
-/// Bytes from a disk, a peer or a payload that cannot be taken. Nothing of them has been used.
+/// Bytes from a disk, a peer or a payload that cannot be accepted. None of them has been used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("{what} is cut off: {need} bytes needed, {have} there")]
@@ -26,7 +27,7 @@ pub enum DecodeError {
     Payload { reason: String },
 }
 
-/// A bound is met: nothing has changed, and a later attempt may succeed.
+/// A bound is reached: nothing has changed, and a later attempt may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("overloaded: {bound}; try again in {retry_after_ms} ms")]
 pub struct Overloaded {
@@ -34,7 +35,7 @@ pub struct Overloaded {
     pub bound: Bound,
 }
 
-/// Which bound, with what was there and what is allowed.
+/// Which bound, with the present and the allowed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Bound {
     #[error("tail_entries: the log's tail holds {entries} entries of {max} and peers need those from seq {floor} on")]

@@ -1,4 +1,4 @@
-//! An entry as bytes, the same in memory, on the wire and on disk. All numbers are little-endian.
+//! An entry as bytes, the same in memory, on the wire and on disk. Numbers are little-endian.
 //!
 //! ```text
 //!  0  crc32         u32   over all the rest
@@ -12,12 +12,13 @@
 //! 24  epoch         u64
 //! 32  timestamp_ms  u64
 //! 40  prefix_hash   u64
-//! 48  request stamp      client [16], number u64, body_hash u64, forget_below u64; only with flag bit 0
+//! 48  request stamp      client [16], number u64, body_hash u64, forget_below u64; if flag bit 0
 //!     key, then payload up to the end
 //! ```
 //!
-//! Invariants: a `Frame` that exists has been encoded here or has passed every check, so its header can be read without
-//! further ones; one entry has exactly one encoding. The CRC is looked at before anything that it covers is believed.
+//! Invariants: a `Frame` has been encoded here or has passed every check, so its header can be read
+//! without further checks; one entry has exactly one encoding. The CRC is checked before anything
+//! that it covers is believed.
 //!
 //! Absent on purpose: what a payload means, where a frame is kept, and repair of a damaged one.
 
@@ -31,9 +32,10 @@ use crate::error::DecodeError;
 
 /// The layout above.
 pub const FRAME_VERSION: u8 = 1;
-/// Twice the largest message that a client may send: an entry holds no more than one request's worth.
+/// Twice the largest message that a client may send: an entry holds no more than one request's
+/// worth.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
-/// All of a frame but key and payload.
+/// The most bytes of a frame without key and payload.
 pub const FRAME_HEADER_BYTES_MAX: usize = FIXED_BYTES + STAMP_BYTES;
 
 const WHAT: &str = "frame";
@@ -47,7 +49,8 @@ pub struct Frame(Bytes);
 
 #[allow(clippy::len_without_is_empty, reason = "a frame is never empty: it has a header")]
 impl Frame {
-    /// Panics if key and payload do not fit into `FRAME_BYTES_MAX`: whoever reserved the place has checked that.
+    /// Panics if key and payload do not fit into `FRAME_BYTES_MAX`: the reservation has checked
+    /// that.
     pub fn encode(at: Position, draft: &Draft<'_>) -> Frame {
         let stamp_bytes = if draft.request.is_some() { STAMP_BYTES } else { 0 };
         let length = FIXED_BYTES + stamp_bytes + draft.key.len() + draft.payload.len();
@@ -65,14 +68,14 @@ impl Frame {
         Frame(Bytes::from(out))
     }
 
-    /// Takes bytes from a disk or a peer. They must be one whole frame and nothing else.
+    /// From bytes of a disk or a peer, which must be exactly one whole frame.
     pub fn from_bytes(bytes: Bytes) -> Result<Frame, DecodeError> {
         check(&bytes)?;
         Ok(Frame(bytes))
     }
 
-    /// Takes the first of several frames that stand one behind the other; `None`: there are no more. What is left after an error
-    /// means nothing.
+    /// Takes the first of several frames that follow each other. `None`: there are no more. After
+    /// an error the rest means nothing.
     pub fn split_first(bytes: &mut Bytes) -> Result<Option<Frame>, DecodeError> {
         if bytes.is_empty() {
             return Ok(None);
@@ -88,12 +91,13 @@ impl Frame {
         Frame::from_bytes(bytes.split_to(length)).map(Some)
     }
 
-    /// Looks at everything again, the checksum included: memory rots too.
+    /// Checks everything again, including the checksum, since memory may change, too.
     pub fn verify(&self) -> Result<(), DecodeError> {
         check(&self.0)
     }
 
-    /// Key and payload of the entry are slices of this frame. Does not look at the checksum again; see `verify`.
+    /// Key and payload of the entry are slices of this frame. Does not check the checksum again;
+    /// see `verify`.
     pub fn decode(&self) -> Result<Entry, DecodeError> {
         let parts = Parts::of(&self.0)?;
         let Position { epoch, seq } = self.position();
@@ -117,12 +121,12 @@ impl Frame {
         Position { epoch: u64_at(&self.0, 24), seq: u64_at(&self.0, 16) }
     }
 
-    /// In bytes.
+    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// As it stands in the header: for who routes by it without the entry.
+    /// From the header, for a caller that routes by it and needs no entry.
     pub fn prefix_hash(&self) -> u64 {
         u64_at(&self.0, 40)
     }
@@ -135,7 +139,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Where the variable parts lie.
+/// Where the variable parts are.
 struct Parts {
     stamped: bool,
     key: Range<usize>,
@@ -149,7 +153,7 @@ impl Parts {
         }
         let stamped = flags & FLAG_REQUEST != 0;
         let key_start = FIXED_BYTES + if stamped { STAMP_BYTES } else { 0 };
-        // On 64 bits this cannot overflow: a u32 and less than 100.
+        // This cannot overflow on 64 bits: a u32 and less than 100.
         let key_end = key_start + u32_at(bytes, 12) as usize;
         if key_end > bytes.len() {
             return Err(DecodeError::Truncated { what: "key of the frame", need: key_end, have: bytes.len() });

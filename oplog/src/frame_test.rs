@@ -1,4 +1,4 @@
-//! Frames come back as they went in, and nothing else is taken for a frame.
+//! Tests: frames come back as they were, and nothing else is accepted as a frame.
 
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ fn sample() -> Sample {
     }
 }
 
-/// With a right checksum over whatever is there.
+/// Appends the right checksum to these bytes.
 fn sealed(mut bytes: Vec<u8>) -> Bytes {
     let crc = crc32fast::hash(&bytes[4..]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
@@ -119,7 +119,8 @@ proptest! {
         prop_assert!(Frame::from_bytes(Bytes::from(bytes)).is_err());
     }
 
-    /// Bytes that someone sealed on purpose: whatever passes is the one encoding of what it decodes to.
+    /// Bytes that were sealed on purpose: whatever passes is the one encoding of what it decodes
+    /// to.
     #[test]
     fn what_passes_is_canonical(
         bytes in proptest::collection::vec(any::<u8>(), 88..200),
@@ -137,7 +138,7 @@ proptest! {
     }
 }
 
-/// A header made right around whatever bytes are there, then one byte of it overwritten, then sealed.
+/// A valid header around arbitrary bytes, then one byte of it overwritten, then sealed.
 fn forged(mut bytes: Vec<u8>, key_bytes: usize, damage: Option<(usize, u8)>) -> Bytes {
     let length = bytes.len();
     bytes[4..8].copy_from_slice(&(length as u32).to_le_bytes());
@@ -171,7 +172,7 @@ fn the_layout_is_what_the_header_says() {
     assert_eq!(bytes[72..80], 9_u64.to_le_bytes());
     assert_eq!(bytes[80..88], 3_u64.to_le_bytes());
     assert_eq!(&bytes[88..], b"model/layer-17\x01payload");
-    // Frames of this version lie on disks: this number changes only together with FRAME_VERSION.
+    // Frames of this version are on disks: this number changes only together with FRAME_VERSION.
     assert_eq!(crc32fast::hash(&bytes[4..]), GOLDEN_CRC);
 }
 

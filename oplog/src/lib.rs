@@ -1,23 +1,25 @@
-//! The op log: what one replicated effect looks like, how its bytes are checked, where the newest ones stand in memory,
-//! who waits for which of them, and what a state must keep to be replicated by it.
+//! The op log: what an entry looks like, how its bytes are checked, where the newest entries stand
+//! in memory, which tasks wait for which of them, and what a state must do to be replicated.
 //!
 //! | file        | decides                                                                       |
 //! |-------------|-------------------------------------------------------------------------------|
 //! | `entry`     | the parts of an entry, and its place in history                               |
 //! | `frame`     | an entry as bytes: header, limits, CRC                                        |
 //! | `codec`     | a payload as bytes: the one caller of bincode                                 |
-//! | `secret`    | how a log brings the secret that keys the hashes of what clients choose       |
-//! | `watch`     | who wakes when a seq is reached                                               |
+//! | `secret`    | the secret in a log, which keys the hashes of what clients choose             |
+//! | `watch`     | which tasks wake when a seq is reached                                        |
 //! | `ring`      | which frames are kept in memory (private, under the tail's lock)              |
 //! | `tail`      | the readers' side of the newest part of the log                               |
-//! | `appender`  | the one writer's side: a place is reserved before the state changes           |
+//! | `appender`  | the one writer's side: it reserves a place before the state changes           |
 //! | `state`     | the contract between the engine and a replicated state                        |
-//! | `verify`    | the contract for finding out that two states differ, and repairing just that        |
+//! | `verifiable` | the contract for finding a difference between two states, and repairing it   |
 //! | `rng`       | numbers from a seed, for a state that chooses and for tests                   |
 //! | `conformance` | the checks that every replicated state must pass (feature `conformance`)    |
 //!
-//! Absent on purpose: an async runtime, clocks, randomness (`rng` is given its seed), threads, files and sockets. Futures here use nothing but
-//! the standard waker; time stamps come in with the draft; nothing here knows what an op means.
+//! Absent on purpose: an async runtime, clocks, randomness (`rng` is given its
+//! seed), threads, files and sockets. Futures
+//! here use only the standard waker; time stamps come with the draft; nothing here knows what an op
+//! means.
 
 mod appender;
 mod codec;
@@ -31,7 +33,7 @@ mod rng;
 mod secret;
 mod state;
 mod tail;
-mod verify;
+mod verifiable;
 mod watch;
 
 pub use appender::{AppendFrameError, Appender, Slot};
@@ -43,7 +45,7 @@ pub use rng::Rng;
 pub use secret::Secret;
 pub use state::{ApplyError, Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
 pub use tail::{FRAME_OVERHEAD_BYTES, Tail, TailConfig, TailConfigError, TailError, TailStats};
-pub use verify::{
+pub use verifiable::{
     Buckets, Difference, Digests, Mismatch, MismatchKind, OP_DIGEST, Part, PartsImage, RepairError, Sample,
     SampleRecord, ScrubCursor, ScrubStep, Verifiable,
 };

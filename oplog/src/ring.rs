@@ -1,10 +1,11 @@
-//! The frames that the tail keeps: one unbroken run of seqs, what they cost, and which of them may go.
+//! The frames that the tail keeps: one unbroken run of seqs, their cost, and which of them may go.
 //!
-//! Invariants (asserted, also in release): seqs follow each other without a gap and epochs never go back; nothing at or
-//! above the floor is dropped; once `make_room` has said so the next frame keeps both bounds.
+//! Invariants (asserted, also in release): seqs follow each other without a gap and epochs never go
+//! back; nothing at or above the floor is dropped; once `make_room` has returned true, the next
+//! frame keeps both bounds.
 //!
-//! Absent on purpose: the lock around this, waiting, encoding. Dropped frames are handed out, so that their memory is
-//! freed after the lock.
+//! Absent on purpose: the lock around this, waiting, encoding. Dropped frames are returned, so that
+//! their memory is freed after the lock.
 
 use std::collections::VecDeque;
 
@@ -16,16 +17,16 @@ use crate::tail::{FRAME_OVERHEAD_BYTES, TailConfig, TailError};
 /// About how long peers take to confirm enough for the floor to rise.
 const RETRY_AFTER_MS: u32 = 20;
 
-/// Room for so many frames is kept in any case.
+/// The memory for this many frames is always kept.
 const KEPT_CAPACITY: usize = 1024;
 
 pub(crate) struct Ring {
     frames: VecDeque<Frame>,
     bytes: usize,
-    /// Of the entry before the oldest one that is held.
+    /// The position of the entry before the oldest one that is held.
     base: Position,
     last: Position,
-    /// Lowest seq that somebody still needs.
+    /// The lowest seq that some peer still needs.
     floor: Option<u64>,
 }
 
@@ -46,7 +47,8 @@ impl Ring {
         self.base.seq + 1
     }
 
-    /// The last position of each epoch that is held, from the one before the oldest frame on. Costs a few looks for each epoch.
+    /// The last position of each epoch that is held, beginning with the entry before the oldest
+    /// frame. Costs a few steps for each epoch.
     pub(crate) fn history(&self) -> Vec<Position> {
         let mut history = vec![self.base];
         let mut at = 0;
@@ -70,7 +72,7 @@ impl Ring {
         self.floor = seq;
     }
 
-    /// What follows `seq` is held, or comes next.
+    /// The entry after `seq` is held, or comes next.
     pub(crate) fn check_held_after(&self, seq: u64) -> Result<(), TailError> {
         if seq > self.last.seq {
             return Err(TailError::Ahead { last: self.last, asked: seq });
@@ -81,12 +83,12 @@ impl Ring {
         Ok(())
     }
 
-    /// Frames from `seq` on, which must be held or be the next.
+    /// Frames from `seq` on, which must be held or be the next one.
     pub(crate) fn range_from(&self, seq: u64) -> impl Iterator<Item = &Frame> {
         self.frames.range((seq - self.first_seq()) as usize..)
     }
 
-    /// The first place from `at` on that holds a later epoch.
+    /// The first index from `at` on that holds a later epoch.
     fn end_of_epoch(&self, at: usize, epoch: u64) -> usize {
         let (mut start, mut end) = (at, self.frames.len());
         while start < end {
@@ -100,8 +102,8 @@ impl Ring {
         start
     }
 
-    /// Drops the oldest frames until so many more, of `needed` bytes in all, overhead counted in, keep both bounds, but at
-    /// most `count` of them. True: there is room. False: call again.
+    /// Drops the oldest frames, at most `count` of them, until `frames` more, with `needed` bytes
+    /// in all including overhead, keep both bounds. True: there is room. False: call again.
     pub(crate) fn make_room(
         &mut self,
         frames: usize,
@@ -131,19 +133,21 @@ impl Ring {
         self.frames.push_back(frame);
     }
 
-    /// As far as `seq`, which is held or the one before all that are: what stands there, and handles to the frames up to it.
+    /// Up to `seq`, which is held or is the one before the oldest: its position, and handles to the
+    /// frames up to it.
     pub(crate) fn upto(&self, seq: u64) -> (Position, Vec<Frame>) {
         let count = (seq - self.base.seq) as usize;
         (self.base, self.frames.range(..count).cloned().collect())
     }
 
-    /// At most `count` frames below both `seq` and the floor. Fewer came out: there are no more.
+    /// Drops at most `count` frames below both `seq` and the floor. If fewer came out, there are no
+    /// more.
     pub(crate) fn drop_below(&mut self, seq: u64, count: usize, dropped: &mut Vec<Frame>) {
         dropped.extend(std::iter::from_fn(|| self.pop_below(seq)).take(count));
         self.give_memory_back();
     }
 
-    /// A ring that has lost most of its frames does not keep the room for them.
+    /// A ring that has lost most of its frames gives their memory back.
     fn give_memory_back(&mut self) {
         let (length, capacity) = (self.frames.len(), self.frames.capacity());
         if capacity > KEPT_CAPACITY && length * 4 < capacity {
@@ -178,7 +182,7 @@ fn overloaded(bound: Bound) -> Overloaded {
     Overloaded { retry_after_ms: RETRY_AFTER_MS, bound }
 }
 
-/// What a frame really takes.
+/// The memory that a frame really takes.
 pub(crate) fn cost_of(frame_bytes: usize) -> usize {
     frame_bytes + FRAME_OVERHEAD_BYTES
 }

@@ -6,9 +6,9 @@
 //!   the first primary draws it ─► entry 1 of the log, EPOCH_START ─► every state, and its images and digest
 //! ```
 //!
-//! Invariants: a log carries one secret, in its first entry and in no other; a state that begins
-//! anew with nothing takes the one of its own first entry. A log that does not begin with
-//! EPOCH_START (those of tests and benches) goes with zeros.
+//! Invariants: a log has one secret, in its first entry and in no other; a state that begins anew
+//! takes the secret of its own first entry. A log that does not begin with EPOCH_START (in tests
+//! and benches) has a secret of zeros.
 //!
 //! Absent on purpose: where the random bytes come from, and what is hashed with them.
 
@@ -22,7 +22,7 @@ use crate::error::DecodeError;
 pub struct Secret(pub [u8; 16]);
 
 impl Secret {
-    /// The payload of the EPOCH_START with which the log goes on behind `held`.
+    /// The payload of the EPOCH_START that continues a log after seq `held`.
     pub fn payload_behind(self, held: u64) -> Vec<u8> {
         let mut payload = Vec::new();
         if held == 0 {
@@ -31,8 +31,8 @@ impl Secret {
         payload
     }
 
-    /// What an EPOCH_START brings. `None`: nothing; the entry is another one, or the log has its
-    /// secret already.
+    /// The secret in an EPOCH_START. `None`: the entry has none, because it is another one, or the
+    /// log has its secret already.
     pub fn of_entry(entry: &Entry) -> Result<Option<Secret>, DecodeError> {
         match (entry.domain, entry.op_type, entry.seq) {
             (DomainId::ENGINE, OP_EPOCH_START, 1) => decode_payload(&entry.payload).map(Secret).map(Some),
@@ -45,7 +45,7 @@ impl Secret {
     }
 }
 
-/// It stays out of logs and messages.
+/// It is kept out of logs and messages.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")

@@ -1,4 +1,4 @@
-//! A digest is a hash of a multiset.
+//! Tests: a digest is a hash of a multiset.
 
 use super::*;
 

@@ -1,10 +1,11 @@
 //! The newest part of the log, in memory: one writer (`Appender`), many readers.
 //!
-//! Invariants: bounded by entries and by bytes, the handles counted in. What peers still need, from the floor on, is
-//! never dropped: the floor is in force when `set_floor` returns, before anything else can go. An entry can be read
-//! before `appended` reaches its seq, never the other way round. No lock is held for longer than one batch of frames.
+//! Invariants: entries and bytes are bounded, including the overhead of handles. What peers still
+//! need, from the floor on, is never dropped: the floor is in force when `set_floor` returns,
+//! before anything else is dropped. An entry can be read before `appended` reaches its seq, never
+//! the other way round. No lock is held for longer than one batch of frames takes.
 //!
-//! Absent on purpose: the decision what is committed (`committed` is moved by whoever decides it), files, peers.
+//! Absent on purpose: which entries are committed (the caller moves `committed`), files, peers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,22 +19,25 @@ use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::ring::{Ring, cost_of};
 use crate::watch::SeqWatch;
 
-/// Beside its bytes a frame takes a place in the ring (32, twice that while the ring has doubled and is half full),
-/// the count of those that hold it, and what the memory allocator adds.
+/// Beside its bytes a frame takes a place in the ring (32 bytes, or twice that while the ring has
+/// doubled and is half full), a reference count, and the allocator's overhead.
 pub const FRAME_OVERHEAD_BYTES: usize = 112;
 
-/// How many frames are copied or taken out under one hold of the lock.
+/// How many frames are copied or dropped in one hold of the lock.
 pub(crate) const LOCKED_FRAMES_MAX: usize = 512;
-/// Once so many bytes were copied under it, the lock is given back.
+/// After so many bytes were copied, the lock is given back.
 const LOCKED_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TailConfig {
-    /// Entries kept at most. More keeps peers that were away from needing a full sync. Default 1,000,000.
+    /// The most entries that are kept. With more, peers that were away are less likely to need a
+    /// full sync. Default 1,000,000.
     pub entries_max: usize,
-    /// Bytes kept at most, `FRAME_OVERHEAD_BYTES` for each entry counted in. Default 256 MiB.
+    /// The most bytes that are kept, including `FRAME_OVERHEAD_BYTES` for each entry. Default 256
+    /// MiB.
     pub bytes_max: usize,
-    /// Futures that may wait on `appended`, and on `committed`, at once. Default 1,000,000.
+    /// The most futures that may wait on `appended`, and on `committed`, at once. Default
+    /// 1,000,000.
     pub waiters_max: usize,
 }
 
@@ -44,7 +48,8 @@ impl Default for TailConfig {
 }
 
 impl TailConfig {
-    /// For configuration that a person wrote. `Tail::new` takes smaller tails too, where large entries never fit.
+    /// For the configuration of an operator. `Tail::new` accepts smaller tails, too, in which large
+    /// entries never fit.
     pub fn validate(&self) -> Result<(), TailConfigError> {
         let bytes_min = cost_of(FRAME_BYTES_MAX);
         if self.bytes_max < bytes_min {
@@ -73,20 +78,20 @@ pub enum TailConfigError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TailStats {
     pub entries: usize,
-    /// Overhead counted in.
+    /// Including the overhead.
     pub bytes: usize,
-    /// Of the oldest entry that is held, or of the next one when none is.
+    /// The seq of the oldest entry that is held, or of the next entry if none is.
     pub first_seq: u64,
     pub last: Position,
 }
 
-/// What was asked for is not here.
+/// The entries that were asked for are not here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TailError {
-    /// Older than the tail: only a full sync (or the log's files) helps.
+    /// Older than the tail: only a full sync helps.
     #[error("entries after seq {asked} were asked for, the tail begins at seq {first}")]
     Purged { first: u64, asked: u64 },
-    /// Newer than the log: whoever asks has another history.
+    /// Newer than the log: the caller has another history.
     #[error("entries after seq {asked} were asked for, the log ends at {last}")]
     Ahead { last: Position, asked: u64 },
 }
@@ -99,8 +104,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// An empty tail of a log that ends at `last` (`Position::default()`: a new log), which counts as committed.
-    /// There is one appender and there will be no other.
+    /// An empty tail of a log that ends at `last` (`Position::default()`: a new log), which counts
+    /// as committed. The appender is the only one there will be.
     pub fn new(config: TailConfig, last: Position) -> (Arc<Tail>, Appender) {
         let waiters_max = config.waiters_max;
         let tail = Arc::new(Tail {
@@ -113,12 +118,12 @@ impl Tail {
         (tail, appender)
     }
 
-    /// Of the newest entry.
+    /// The position of the newest entry.
     pub fn last(&self) -> Position {
         self.ring.lock().last()
     }
 
-    /// Of the oldest entry that is held, or of the next one when none is.
+    /// The seq of the oldest entry that is held, or of the next entry if none is.
     pub fn first_seq(&self) -> u64 {
         self.ring.lock().first_seq()
     }
@@ -128,16 +133,16 @@ impl Tail {
         TailStats { entries: ring.entries(), bytes: ring.bytes(), first_seq: ring.first_seq(), last: ring.last() }
     }
 
-    /// Frames after `after`, oldest first, at most `limit_entries` and (but for the first one) `limit_bytes` of frames.
-    /// Only an empty answer says that `after` is the last one: a short one may have met the oldest entries on their way
-    /// out.
+    /// Frames after `after`, oldest first, at most `limit_entries` and (except for the first one)
+    /// `limit_bytes`. Only an empty result means that `after` is the last one: a short one may have
+    /// met entries that were just being dropped.
     pub fn entries_since(&self, after: u64, limit_entries: usize, limit_bytes: usize) -> Result<Vec<Frame>, TailError> {
         let mut out = Vec::new();
         self.each_since(after, limit_entries, limit_bytes, |frame| out.push(frame.clone()))?;
         Ok(out)
     }
 
-    /// The same frames, one behind the other, and the seq of the last one. `None`: there are none.
+    /// The same frames, one after the other, and the seq of the last one. `None`: there are none.
     pub fn joined_since(
         &self,
         after: u64,
@@ -149,17 +154,17 @@ impl Tail {
             first.get_or_insert_with(|| frame.clone());
             bytes += frame.len();
         })?;
-        // It may be larger than all limits: it goes as it is.
+        // A single frame may be larger than all limits. It is returned as it is.
         if let (Some(only), 1) = (&first, count) {
             return Ok(Some((only.as_bytes().clone(), after + 1)));
         }
-        // Nothing is asked of the allocator while the log is locked.
+        // The allocator is not called while the log is locked.
         let mut joined = Vec::with_capacity(bytes);
         let count = self.each_since(after, count, bytes, |frame| joined.extend_from_slice(frame.as_bytes()))?;
         Ok((count > 0).then(|| (joined.into(), after + count as u64)))
     }
 
-    /// How many there were.
+    /// Returns how many there were.
     fn each_since(
         &self,
         after: u64,
@@ -173,7 +178,7 @@ impl Tail {
             match ring.check_held_after(after + count as u64) {
                 Ok(()) => {}
                 Err(refused) if count == 0 => return Err(refused),
-                // Purged since the lock was given back: what was seen is whole.
+                // Dropped since the lock was given back. The frames before are complete.
                 Err(_) => return Ok(count),
             }
             let (count_max, bytes_max) = (count + LOCKED_FRAMES_MAX, bytes.saturating_add(LOCKED_BYTES_MAX));
@@ -190,14 +195,15 @@ impl Tail {
         }
     }
 
-    /// The last position of each epoch, from the one before the oldest entry on. Two logs that both name an epoch hold the same
-    /// entries up to where the shorter one of them ends in it.
+    /// The last position of each epoch, beginning with the entry before the oldest one. If two logs
+    /// both name an epoch, they hold the same entries up to where the shorter one ends in it.
     pub fn history(&self) -> Vec<Position> {
         self.ring.lock().history()
     }
 
-    /// Another tail with the same entries, but none after `seq`: for a log that goes on differently from there. All of them
-    /// but those after `committed` count as committed. This tail is not changed; nobody appends to it any more.
+    /// Another tail with the same entries up to `seq`, for a log that continues differently from
+    /// there. Entries up to `committed` count as committed. This tail is not changed, and nothing
+    /// is appended to it any more.
     pub fn forked(&self, seq: u64, committed: u64) -> Result<(Arc<Tail>, Appender), TailError> {
         let ring = self.ring.lock();
         ring.check_held_after(seq)?;
@@ -216,7 +222,7 @@ impl Tail {
         Ok((tail, appender))
     }
 
-    /// Drops what is older than `seq`, but nothing that the floor keeps.
+    /// Drops entries older than `seq`, except those that the floor keeps.
     pub fn truncate_before(&self, seq: u64) {
         let mut dropped = Vec::new();
         loop {
@@ -228,8 +234,8 @@ impl Tail {
         }
     }
 
-    /// The lowest seq that peers still need; None: nobody needs anything. A peer that comes in low may find that its
-    /// seq has gone before: set the floor first, then compare it with `first_seq`.
+    /// The lowest seq that peers still need. None: no peer needs anything. The entry that a new
+    /// peer needs may already be gone: set the floor first, then compare it with `first_seq`.
     pub fn set_floor(&self, seq: Option<u64>) {
         self.ring.lock().set_floor(seq);
     }
@@ -239,17 +245,17 @@ impl Tail {
         &self.appended
     }
 
-    /// Grows by whoever decides commits; the tail does not move it.
+    /// The caller that decides commits moves it. The tail does not.
     pub fn committed(&self) -> &SeqWatch {
         &self.committed
     }
 
-    /// For tasks that outlive the borrow.
+    /// The watch for tasks that outlive the borrow.
     pub fn appended_shared(&self) -> Arc<SeqWatch> {
         Arc::clone(&self.appended)
     }
 
-    /// For tasks that outlive the borrow.
+    /// The watch for tasks that outlive the borrow.
     pub fn committed_shared(&self) -> Arc<SeqWatch> {
         Arc::clone(&self.committed)
     }

@@ -1,4 +1,5 @@
-//! The tail against a list that forgets nothing, one writer against many readers, and its configuration.
+//! Tests of the tail against a list that forgets nothing, with one writer and many readers, and of
+//! its configuration.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -65,7 +66,7 @@ impl Model {
         self.first = self.first.max(end);
     }
 
-    /// As little as possible is dropped; false: what is left is still too much.
+    /// Drops as little as possible. False: what is left is still too much.
     fn make_room(&mut self, needed: usize) -> bool {
         if needed > self.config.bytes_max {
             return false;
@@ -207,7 +208,7 @@ fn reads_and_truncations_go_on_over_many_batches() {
     );
 }
 
-/// Lets the other threads of a test come to their end, also when this one panics.
+/// Lets the other threads of a test end, even when this one panics.
 struct AtEnd<F: Fn()>(F);
 
 impl<F: Fn()> Drop for AtEnd<F> {
@@ -226,7 +227,7 @@ fn readers_see_an_unbroken_log_while_it_is_written_and_cut() {
         let _end = AtEnd(|| done.store(true, Ordering::SeqCst));
         let readers: Vec<_> = (0..3).map(|_| scope.spawn(|| read_to_the_end(&tail, &done))).collect();
         for seq in 1..=COUNT {
-            append(&mut appender, &seq.to_le_bytes()).expect("nobody needs the old ones");
+            append(&mut appender, &seq.to_le_bytes()).expect("no peer needs the old ones");
         }
         done.store(true, Ordering::SeqCst);
         for reader in readers {
@@ -235,7 +236,7 @@ fn readers_see_an_unbroken_log_while_it_is_written_and_cut() {
     });
 }
 
-/// Gives the last seq that was read.
+/// Returns the last seq that was read.
 fn read_to_the_end(tail: &Tail, done: &AtomicBool) -> u64 {
     let mut after = 0;
     loop {
@@ -277,7 +278,7 @@ fn the_floor_holds_against_a_writer_in_a_hurry() {
         });
         let mut after = 0;
         while after < 5000 {
-            // Never Purged: what this peer needs is kept.
+            // Never Purged, since what this peer needs is kept.
             after += tail.entries_since(after, 30, usize::MAX).expect("kept by the floor").len() as u64;
             tail.set_floor(Some(after + 1));
             assert!(tail.first_seq() <= after + 1);

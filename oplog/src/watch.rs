@@ -1,11 +1,13 @@
 //! A seq that only grows, and futures that wake when it reaches theirs.
 //!
-//! Invariants: `get`, an already reached `wait` and an `advance` that reaches nobody take no lock. An advance wakes
-//! those whose seq is reached and nobody else, with no lock held. The number of waiters is bounded; a dropped future
-//! gives its place back. A reached seq is a fact: it is answered with Ok also after the watch has been closed.
+//! Invariants: `get`, a `wait` for a seq that is reached, and an `advance` that reaches no waiter
+//! take no lock. An advance wakes exactly the waiters whose seq is reached, without holding the
+//! lock. The number of waiters is bounded; a dropped future gives its place back. A reached seq is
+//! a fact: its wait returns Ok even after the watch was closed.
 //!
-//! No wake is lost: a waiter first enters itself and publishes `lowest`, then looks at `reached`; an advance first
-//! moves `reached`, then looks at `lowest`. All four are SeqCst, so at least one of the two sees the other.
+//! No wake is lost: a waiter first enters itself and publishes `lowest`, then reads `reached`; an
+//! advance first moves `reached`, then reads `lowest`. All four are SeqCst, so at least one of the
+//! two sees the other.
 //!
 //! Absent on purpose: who decides that the seq may grow, and time-outs.
 
@@ -22,12 +24,12 @@ use parking_lot::Mutex;
 
 use crate::error::{Bound, Overloaded};
 
-/// Waiters leave as fast as seqs advance: the length of a commit, about.
+/// Waiters leave as fast as seqs advance: in about the time of a commit.
 const RETRY_AFTER_MS: u32 = 10;
-/// How many wakers are taken out under one hold of the lock.
+/// How many wakers are taken out in one hold of the lock.
 const WAKE_BATCH: usize = 128;
-/// `lowest` when nobody waits.
-const NOBODY: u64 = u64::MAX;
+/// `lowest` when there is no waiter.
+const NO_WAITER: u64 = u64::MAX;
 
 /// Why nothing more will be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -50,23 +52,23 @@ pub enum WaitError {
 
 pub struct SeqWatch {
     reached: AtomicU64,
-    /// Never above the lowest seq in `waiters`; changed under their lock.
+    /// Never above the lowest seq in `waiters`. Changed under their lock.
     lowest: AtomicU64,
     waiters: Mutex<Waiters>,
     waiters_max: usize,
 }
 
 struct Waiters {
-    /// By seq, then by a number that tells futures of the same seq apart.
+    /// By seq, then by a number that distinguishes futures of the same seq.
     wakers: BTreeMap<(u64, u64), Waker>,
     next_id: u64,
     closed: Option<CloseReason>,
-    /// Whoever entered with a smaller id than this has been sent away.
+    /// Waiters with an id below this have been released.
     released_below: u64,
     released_why: CloseReason,
 }
 
-/// What a look under the lock found.
+/// What was found under the lock.
 enum Entered {
     Reached,
     Waiting { id: u64 },
@@ -77,7 +79,7 @@ impl SeqWatch {
     pub fn new(start: u64, waiters_max: usize) -> SeqWatch {
         SeqWatch {
             reached: AtomicU64::new(start),
-            lowest: AtomicU64::new(NOBODY),
+            lowest: AtomicU64::new(NO_WAITER),
             waiters: Mutex::new(Waiters {
                 wakers: BTreeMap::new(),
                 next_id: 0,
@@ -93,7 +95,7 @@ impl SeqWatch {
         self.reached.load(Ordering::SeqCst)
     }
 
-    /// To a seq that has been reached already: does nothing.
+    /// Does nothing if that seq has been reached already.
     pub fn advance(&self, to: u64) {
         let before = self.reached.fetch_max(to, Ordering::SeqCst);
         if before < to && self.lowest.load(Ordering::SeqCst) <= to {
@@ -101,35 +103,35 @@ impl SeqWatch {
         }
     }
 
-    /// Ready when `seq` is reached, or refused. Nothing is held before the first poll.
+    /// Ready when `seq` is reached, or refused. Takes no place before the first poll.
     pub fn wait(&self, seq: u64) -> Wait<'_> {
         Waiting { watch: self, seq, id: None }
     }
 
-    /// As `wait`, for tasks that outlive the borrow.
+    /// Waits as `wait` does, for tasks that outlive the borrow.
     pub fn wait_owned(self: Arc<Self>, seq: u64) -> WaitOwned {
         Waiting { watch: self, seq, id: None }
     }
 
-    /// Whoever waits now or later for what is not reached gets `why`. The first reason stays.
+    /// All waiters for what is not reached, now or later, get `why`. The first reason stays.
     pub fn close(&self, why: CloseReason) {
         let mut waiters = self.waiters.lock();
         waiters.closed.get_or_insert(why);
         let wakers = std::mem::take(&mut waiters.wakers);
-        self.lowest.store(NOBODY, Ordering::SeqCst);
+        self.lowest.store(NO_WAITER, Ordering::SeqCst);
         drop(waiters);
         for waker in wakers.into_values() {
             waker.wake();
         }
     }
 
-    /// Whoever waits now for what is not reached gets `why`. Later ones wait as before.
+    /// All present waiters for what is not reached get `why`. Later ones wait as before.
     pub fn release(&self, why: CloseReason) {
         let mut waiters = self.waiters.lock();
         waiters.released_below = waiters.next_id + 1;
         waiters.released_why = why;
         let wakers = std::mem::take(&mut waiters.wakers);
-        self.lowest.store(NOBODY, Ordering::SeqCst);
+        self.lowest.store(NO_WAITER, Ordering::SeqCst);
         drop(waiters);
         for waker in wakers.into_values() {
             waker.wake();
@@ -140,7 +142,7 @@ impl SeqWatch {
         self.waiters.lock().closed
     }
 
-    /// How many wait now: for a metric beside `waiters_max`.
+    /// How many wait now, for a metric beside `waiters_max`.
     pub fn waiters(&self) -> usize {
         self.waiters.lock().wakers.len()
     }
@@ -160,7 +162,7 @@ impl SeqWatch {
         }
     }
 
-    /// Moves at most `WAKE_BATCH` wakers into `batch`; true if some that are reached are left.
+    /// Moves at most `WAKE_BATCH` wakers into `batch`. True: some that are reached are left.
     fn take_reached(&self, upto: u64, batch: &mut Vec<Waker>) -> bool {
         let mut waiters = self.waiters.lock();
         while batch.len() < WAKE_BATCH {
@@ -173,12 +175,12 @@ impl SeqWatch {
     }
 
     fn publish_lowest(&self, waiters: &Waiters) -> u64 {
-        let lowest = waiters.wakers.first_key_value().map_or(NOBODY, |(key, _)| key.0);
+        let lowest = waiters.wakers.first_key_value().map_or(NO_WAITER, |(key, _)| key.0);
         self.lowest.store(lowest, Ordering::SeqCst);
         lowest
     }
 
-    /// Enters a waiter, or renews the waker of the one that is entered as `id`.
+    /// Enters a waiter, or renews the waker of the one that was entered as `id`.
     fn enter(&self, seq: u64, id: Option<u64>, waker: Waker) -> Entered {
         let mut waiters = self.waiters.lock();
         if let Some(why) = waiters.closed {
@@ -202,7 +204,7 @@ impl SeqWatch {
             self.lowest.store(seq, Ordering::SeqCst);
         }
         drop(waiters);
-        // A waker's drop is foreign code: not under the lock.
+        // Dropping a waker runs foreign code, so not under the lock.
         drop(replaced);
         if self.get() >= seq {
             self.leave(seq, id);
@@ -211,7 +213,7 @@ impl SeqWatch {
         Entered::Waiting { id }
     }
 
-    /// Gives a place back. Takes no lock when the advance has done it already.
+    /// Gives a place back. Takes no lock if an advance has done so already.
     fn leave(&self, seq: u64, id: u64) {
         if self.lowest.load(Ordering::SeqCst) > seq {
             return;
@@ -240,13 +242,13 @@ impl fmt::Debug for SeqWatch {
 pub type Wait<'a> = Waiting<&'a SeqWatch>;
 pub type WaitOwned = Waiting<Arc<SeqWatch>>;
 
-/// One waiter. Dropping it gives its place back.
+/// One waiter. To drop it gives its place back.
 #[must_use = "a future does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct Waiting<W: Deref<Target = SeqWatch>> {
     watch: W,
     seq: u64,
-    /// While a place is, or may still be, held.
+    /// Set while a place is held, or may be.
     id: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! The watch against a simple list of who waits for what.
+//! Tests of the watch against a simple list of waiters.
 
 use proptest::prelude::*;
 

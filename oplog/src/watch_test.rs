@@ -1,4 +1,4 @@
-//! Only the right ones wake, nobody is forgotten, and places come back.
+//! Tests: exactly the right waiters wake, none is forgotten, and places come back.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -67,7 +67,7 @@ fn a_reached_seq_is_ready_at_once_and_takes_no_place() {
 }
 
 #[test]
-fn only_those_who_are_reached_wake() {
+fn only_reached_waiters_wake() {
     let watch = SeqWatch::new(0, 100);
     let bells: Vec<Arc<Bell>> = (0..10).map(|_| Arc::default()).collect();
     let mut waits: Vec<_> = (1..=10).map(|seq| watch.wait(seq)).collect();
@@ -105,7 +105,7 @@ fn places_are_bounded_and_a_dropped_future_gives_its_own_back() {
     let bound = Bound::Waiters { max: 2 };
     let overloaded = WaitError::Overloaded(Overloaded { retry_after_ms: RETRY_AFTER_MS, bound });
     assert_eq!(poll_with(&mut three, &bell), Poll::Ready(Err(overloaded)));
-    assert!(poll_with(&mut two, &bell).is_pending(), "whoever has a place keeps it");
+    assert!(poll_with(&mut two, &bell).is_pending(), "a waiter keeps its place");
     drop(one);
     assert_eq!(watch.waiters(), 1);
     let mut four = watch.wait(7);
@@ -114,7 +114,7 @@ fn places_are_bounded_and_a_dropped_future_gives_its_own_back() {
     drop(four);
     assert_eq!(watch.waiters(), 0);
     watch.advance(9);
-    assert_eq!(bell.rung(), 0, "nobody is left to wake");
+    assert_eq!(bell.rung(), 0, "no waiter is left");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn only_the_newest_waker_of_a_future_is_woken() {
 }
 
 #[test]
-fn close_answers_everybody_who_is_not_reached() {
+fn close_answers_every_waiter_that_is_not_reached() {
     let watch = SeqWatch::new(3, 10);
     let bell = Arc::default();
     let (mut waiting, mut reached) = (watch.wait(5), watch.wait(4));
@@ -152,7 +152,7 @@ fn close_answers_everybody_who_is_not_reached() {
     assert_eq!(WaitError::Closed(why).to_string(), "closed: this node is no longer the primary: epoch 7 has begun");
 }
 
-/// Looks at the watch from within the wake: with the lock held this would never come back.
+/// Reads the watch from within the wake: with the lock held this would never return.
 struct Nosy(Arc<SeqWatch>, AtomicUsize);
 
 impl Wake for Nosy {
@@ -178,7 +178,7 @@ fn wakers_run_without_the_lock() {
     }
 }
 
-/// Acts between a poll's look at the seq and its entry: where an advance can be missed.
+/// Acts between a poll's read of the seq and its entry, where an advance could be missed.
 struct Meddling<'a> {
     watch: &'a SeqWatch,
     looks: AtomicUsize,
@@ -247,7 +247,7 @@ fn many_threads_wait_while_others_advance_and_no_wake_is_lost() {
     assert_eq!((watch.get(), watch.waiters()), (UPTO, 0));
 }
 
-/// One waiter steps exactly with the advances: each of its registrations meets the advance head on.
+/// One waiter steps together with the advances, so each of its registrations races with one.
 #[test]
 fn a_wait_that_meets_its_advance_is_not_lost() {
     let (ping, pong) = (SeqWatch::new(0, 1), SeqWatch::new(0, 1));
@@ -298,7 +298,7 @@ fn waits_may_move_between_threads() {
 }
 
 #[test]
-fn release_sends_those_away_who_wait_now_and_nobody_else() {
+fn release_ends_present_waiters_only() {
     let (watch, bell) = (SeqWatch::new(5, 10), Arc::new(Bell::default()));
     let mut early = watch.wait(7);
     assert!(poll_with(&mut early, &bell).is_pending());

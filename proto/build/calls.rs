@@ -1,13 +1,14 @@
-//! The table of calls, as source: what `options.proto` lets the contract say of them.
+//! Makes the table of calls, as Rust source, from what the contract says by `options.proto`.
 //!
-//! Invariant: a call without a role, one of clients that does not say how much work it is, and a list that its request does not
-//! have, are errors of the build.
+//! Invariant: the build fails if a call has no role, if a call of clients does not say how much
+//! work it is, or if it names a list that its request does not have.
 //!
 //! Deliberately absent: what a call does.
 
 use std::fmt::Write as _;
 
-/// As in `google/protobuf/descriptor.proto`: what is needed of it here, with our options.
+/// The part of `google/protobuf/descriptor.proto` that is needed here, with the options of this
+/// project.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct FileSet {
     #[prost(message, repeated, tag = "1")]
@@ -97,7 +98,7 @@ enum Work {
 }
 
 const PACKAGE: &str = ".understudy.v1.";
-/// By their numbers in `CallOptions.Role`; 0 is none.
+/// In the order of their numbers in `CallOptions.Role`. 0 is no role.
 const ROLES: [&str; 6] = ["Reader", "Writer", "Storage", "OperatorRead", "Admin", "Peer"];
 
 type Made<T> = Result<T, Box<dyn std::error::Error>>;
@@ -118,7 +119,7 @@ pub(crate) fn generate(set: &FileSet) -> Made<String> {
             let CallOptions { mutates, standby, .. } = call;
             writeln!(
                 rows,
-                "    CallInfo {{ service: {:?}, name: {:?}, role: Role::{role}, mutates: {mutates}, standby: {standby} }},",
+                "    CallInfo {{ service: {:?}, name: {:?}, role: CallerRole::{role}, mutates: {mutates}, standby: {standby} }},",
                 service.name, method.name
             )?;
             if service.name == "Metadata" && method.name != "Session" {

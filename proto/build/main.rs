@@ -1,5 +1,5 @@
-//! Generates the types from `proto/`, with a compiler written in Rust: no `protoc` needs to be installed; and, from the options that
-//! stand beside each call, the table of calls.
+//! Generates the types from `proto/` with a compiler written in Rust, so that no `protoc` need be
+//! installed, and the table of calls from the options beside each call.
 
 mod calls;
 
@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).open_files(files)?;
-    // The types of prost know no options of ours: these stand in the bytes alone.
+    // prost's own types do not know this project's options, so these are read from the encoded
+    // bytes.
     let (set, bytes) = (compiler.file_descriptor_set(), compiler.encode_file_descriptor_set());
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     fs::write(out.join("calls.rs"), calls::generate(&calls::FileSet::decode(&bytes[..])?)?)?;

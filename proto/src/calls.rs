@@ -1,22 +1,24 @@
-//! The table of calls, from the options that stand beside each call in the contract (`options.proto`).
+//! The table of calls, generated from the options beside each call in the contract
+//! (`options.proto`).
 //!
-//! `for_each_call!` and `for_each_answer!` hand its rows to a macro of the caller, which makes of them what it needs: an enum, a match, a
-//! type for each. So a new call is one in the contract, and what does not handle it does not compile.
+//! `for_each_call!` and `for_each_answer!` pass its rows to a macro of the caller, which makes an
+//! enum, a match, or one type for each row. So a new call is added in the contract, and code that
+//! does not handle it does not compile.
 //!
 //! Deliberately absent: what a call does.
 
-/// The right that a caller needs.
+/// The role that a caller needs: `CallOptions.Role` of the contract. It is not a member's role.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Role {
-    /// Reads objects.
+pub enum CallerRole {
+    /// May read objects.
     Reader,
-    /// Stores and removes its own.
+    /// May store objects, and remove its own.
     Writer,
-    /// Offers space, and does tasks.
+    /// May offer space and run tasks.
     Storage,
-    /// Looks at members and at what they hold.
+    /// May look at members and at what they hold.
     OperatorRead,
-    /// Changes what others rely on.
+    /// May change what others rely on.
     Admin,
     /// Another member.
     Peer,
@@ -27,16 +29,16 @@ pub enum Role {
 pub struct CallInfo {
     pub service: &'static str,
     pub name: &'static str,
-    pub role: Role,
-    /// It carries a request number, and runs once for it.
+    pub role: CallerRole,
+    /// It changes the state: it carries a request number and runs once for it.
     pub mutates: bool,
-    /// A standby may answer it, where the request says so.
+    /// A standby may answer it if the request allows that.
     pub standby: bool,
 }
 
 include!(concat!(env!("OUT_DIR"), "/calls.rs"));
 
-/// Elements of a list that has no bound of its own.
+/// The bound of a list that has no bound of its own.
 const ITEMS_MAX: usize = 10_000;
 
 /// How many elements a list of the contract may have.
@@ -74,7 +76,7 @@ mod tests {
     #[test]
     fn what_only_reads_is_what_a_standby_may_answer() {
         for call in CALLS.iter().filter(|call| call.standby) {
-            assert!(!call.mutates && call.role == Role::Reader, "{call:?}");
+            assert!(!call.mutates && call.role == CallerRole::Reader, "{call:?}");
         }
         let of_standbys: Vec<_> = CALLS.iter().filter(|call| call.standby).map(|call| call.name).collect();
         assert_eq!(of_standbys, ["ListSegments", "GetReplicas", "Exists", "ListKeys"]);

@@ -1,15 +1,17 @@
-//! The standard trailer `grpc-status-details-bin` of a failed call: what a client library that knows nothing of Understudy
-//! shows of it.
+//! The standard trailer `grpc-status-details-bin` of a failed call. A gRPC library that does not
+//! know Understudy shows its content.
 //!
 //! It holds a `google.rpc.Status` with the code, the message and these details, in this order:
-//! - `google.rpc.ErrorInfo`: the reason's name under [`DOMAIN`], with `primary_address` and `epoch` where they are known;
-//! - `google.rpc.RetryInfo`, where the error says when to try again;
+//! - `google.rpc.ErrorInfo`: the reason's name under [`DOMAIN`], with `primary_address` and `epoch`
+//!   if they are known;
+//! - `google.rpc.RetryInfo`, if the error says when to try again;
 //! - the whole [`CallError`], under [`CALL_ERROR_TYPE`].
 //!
-//! The few messages of Google's are written out by hand: their field numbers are fixed, and a crate for them would bring
-//! all the others.
+//! Google's few messages are written out by hand. Their field numbers are fixed, and a crate for
+//! them would add many more.
 //!
-//! Deliberately absent: other details. A reader of the contract finds all fields in the `CallError`.
+//! Deliberately absent: other details. A client that knows the contract finds all fields in the
+//! `CallError`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use prost::Message;
 
 use crate::v1::CallError;
 
-/// Of every `ErrorInfo`: who defines the reasons.
+/// The domain of each `ErrorInfo`: it says who defines the reasons.
 const DOMAIN: &str = "understudy";
 /// Names the [`CallError`] among the details.
 const CALL_ERROR_TYPE: &str = "type.googleapis.com/understudy.v1.CallError";
@@ -82,7 +84,7 @@ pub(crate) fn encode(error: &CallError) -> Vec<u8> {
     RpcStatus { code: error.code, message: error.message.clone(), details }.encode_to_vec()
 }
 
-/// The error in the bytes of the trailer. `None`: it is of another kind, or torn.
+/// The error in the bytes of the trailer. `None`: the trailer has no `CallError`, or is damaged.
 pub(crate) fn decode(bytes: &[u8]) -> Option<CallError> {
     let status = RpcStatus::decode(bytes).ok()?;
     let error = status.details.iter().find(|detail| detail.type_url == CALL_ERROR_TYPE)?;
@@ -102,7 +104,7 @@ fn error_info(error: &CallError) -> ErrorInfo {
 
 fn retry_info(retry_after_ms: u32) -> RetryInfo {
     let delay = Duration::from_millis(u64::from(retry_after_ms));
-    // Below a second, so below 2^31 as well.
+    // Below 10^9, so below 2^31, too.
     let nanos = delay.subsec_nanos().cast_signed();
     RetryInfo { retry_delay: Some(RetryDelay { seconds: delay.as_secs().cast_signed(), nanos }) }
 }

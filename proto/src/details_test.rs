@@ -1,4 +1,4 @@
-//! What a library that knows only the standard trailer reads in it.
+//! What a library that knows only the standard trailer reads from it.
 
 use tonic::Code;
 

@@ -1,5 +1,6 @@
-//! The wire contracts of Understudy: the types generated from `proto/understudy/v1/*.proto`, the one map between
-//! a failed call and its gRPC status ([`status`]), the table of calls ([`calls`]), and the bounds of what is accepted ([`limits`]).
+//! The wire contracts of Understudy: the types generated from `proto/understudy/v1/*.proto`, the
+//! one map between a failed call and its gRPC status ([`status`]), the table of calls ([`calls`]),
+//! and the bounds of what a member accepts ([`limits`]).
 //!
 //! Deliberately absent: any behaviour. Prost types stay at the edge; the core has types of its own.
 
@@ -21,10 +22,11 @@ pub mod v1 {
     tonic::include_proto!("understudy.v1");
 }
 
-/// Metadata of a session that a standby may open, for reads that carry a `StandbyRead`.
+/// Metadata of a session that a standby may accept, for reads with a `StandbyRead`.
 pub const STANDBY_READ_METADATA: &str = "understudy-standby-read";
 
-/// Metadata of every answer of a member that holds anything: the id of the history that its log is of, 32 hexadecimal digits.
+/// Metadata of each answer of a member that holds data: the id of the history that its log belongs
+/// to, as 32 hexadecimal digits.
 pub const HISTORY_METADATA: &str = "understudy-history";
 
 /// The compiled descriptors, for the reflection service.

@@ -1,9 +1,9 @@
-//! The bounds of the wire: what both sides refuse before they look any further.
+//! The bounds of the wire: what both sides refuse before they look at a message any further.
 //!
-//! Invariants: a bound stands here once and is named in the refusal of what exceeds it. A larger value is a change of
-//! the wire contract, since an older peer goes on refusing it.
+//! Invariants: each bound is defined once, here, and the refusal names it. To raise a bound changes
+//! the wire contract, since an older peer would still refuse the larger message.
 //!
-//! Lists have their bounds in the contract, beside the field (`items_max` in `options.proto`).
+//! The bounds of lists stand in the contract, beside the field (`items_max` in `options.proto`).
 //!
 //! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory), and what the state refuses by
 //! itself (how long a key is, how many replicas it keeps).
@@ -19,43 +19,45 @@ pub const DIGEST_BYTES: usize = 16;
 
 /// Items of one call: keys, segments, tasks.
 pub const BATCH_ITEMS_MAX: usize = items_max("", "");
-/// One message in either direction, as encoded. An answer that would be larger ends early where it has pages, else the
-/// call is refused.
+/// One encoded message, in either direction. A longer answer is cut after a page if the call has
+/// pages; otherwise the call is refused.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// A tenant's name; "" is the default tenant.
+/// A tenant's name. "" is the default tenant.
 pub const TENANT_BYTES_MAX: usize = 256;
-/// A segment's name, endpoint, protocol, host.
+/// A segment's name, endpoint, protocol or host.
 pub const NAME_BYTES_MAX: usize = 256;
 /// A path on disk.
 pub const PATH_BYTES_MAX: usize = 1024;
 /// A regular expression, as written.
 pub const REGEX_BYTES_MAX: usize = 1024;
-/// The words with which a client fails a task.
+/// The message with which a client fails a task.
 pub const TASK_MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Keys of one page where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
+/// Keys of one page if the request has no limit. The most is [`BATCH_ITEMS_MAX`].
 pub const LIST_KEYS_DEFAULT: usize = 1000;
-/// Tasks handed out at once where the request names no limit. The most is [`BATCH_ITEMS_MAX`].
+/// Tasks handed out at once if the request has no limit. The most is [`BATCH_ITEMS_MAX`].
 pub const FETCH_TASKS_DEFAULT: usize = 100;
 
-/// What a standby asks its primary to compare in one question: whole shards,
+/// The most that a standby asks its primary to compare in one question: whole shards,
 pub const VERIFY_SHARDS_MAX: usize = items_max("ShardList", "shards");
 /// parts of shards,
 pub const VERIFY_PARTS_MAX: usize = items_max("PartList", "parts");
 /// records of a sample.
 pub const VERIFY_RECORDS_MAX: usize = items_max("Sample", "records");
 
-/// From a client's lowest unanswered request number to its highest: how many answers a master keeps for one client.
-/// A client waits before it would reach further.
+/// The distance from a client's lowest unanswered request number to its highest: so many answers
+/// does the primary keep for one client. A client waits before it would exceed this.
 pub const REQUEST_SPAN_MAX: u64 = 4096;
 
-/// The text of a failed call; a longer one is cut.
+/// The text of a failed call. A longer one is cut.
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
-/// The same as `grpc-message` has it, where a blank, and each byte that is not ASCII, takes three.
+/// The same text as escaped in `grpc-message`, where a blank and each byte that is not ASCII take
+/// three bytes.
 pub const ERROR_TEXT_ESCAPED_BYTES_MAX: usize = 1600;
-/// All trailers of a failed call, counted as HTTP/2 does: names and values as they are sent, and 32 for each. The text
-/// is in them three times. hyper takes 16 KiB, gRPC's libraries for Java, and for C, C++ and Python, take 8.
+/// All trailers of a failed call, counted as in HTTP/2: names and values as they are sent, plus 32
+/// bytes each. They contain the text three times. hyper accepts 16 KiB; the gRPC libraries for
+/// Java, C, C++ and Python accept 8 KiB.
 pub const TRAILERS_BYTES_MAX: usize = 8 << 10;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! What each reason means to a caller: its gRPC code, whether to try again, what to do. docs/errors.md is made from it.
+//! What each reason means to a client: its gRPC code, whether to try again, and what to do.
+//! docs/errors.md is generated from it.
 //!
-//! Invariants: every [`Reason`] has its row in [`REASONS`]: the one match over reasons has no `_`, so that a new reason
-//! fails to compile until someone decides.
+//! Invariant: every [`Reason`] has its row in [`REASONS`]. The one match over reasons has no `_`,
+//! so a new reason does not compile without a row.
 
 use std::fmt::Write as _;
 
@@ -9,19 +10,20 @@ use tonic::Code;
 
 use crate::v1::Reason;
 
-/// Whether a refused request is worth sending again.
+/// Whether a client should send a refused request again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Retry {
-    /// It would be refused again.
+    /// No: it would be refused again.
     No,
-    /// The same request, with the same request number. It has not run, or the master finds its answer by the number.
+    /// Send the same request, with the same request number. It has not run, or the primary finds
+    /// its answer by the number.
     SameNumber,
-    /// Later, as a new request with a number of its own: the refusal was the answer to this one.
+    /// Send it later, as a new request with a new number: the refusal was the answer to this one.
     NewNumber,
 }
 
 impl Retry {
-    /// As docs/errors.md says it.
+    /// The class as docs/errors.md prints it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Retry::No => "no",
@@ -31,7 +33,8 @@ impl Retry {
     }
 }
 
-/// Every reason with its gRPC code, whether to retry, and what the caller should do. In the order of their numbers.
+/// Every reason with its gRPC code, whether to retry, and what the client should do. In the order
+/// of their numbers.
 pub const REASONS: &[(Reason, Code, Retry, &str)] = &[
     row(Reason::Unspecified),
     row(Reason::InvalidArgument),
@@ -69,12 +72,12 @@ pub const fn code(reason: Reason) -> Code {
     row(reason).1
 }
 
-/// Whether a request that was refused for this reason is worth sending again.
+/// Whether a client should send a request again that was refused for this reason.
 pub const fn retry(reason: Reason) -> Retry {
     row(reason).2
 }
 
-/// What a caller should do about this reason.
+/// What a client should do about this reason.
 pub const fn what_to_do(reason: Reason) -> &'static str {
     row(reason).3
 }
@@ -221,7 +224,7 @@ const fn row(reason: Reason) -> (Reason, Code, Retry, &'static str) {
     (reason, code, retry, what)
 }
 
-/// docs/errors.md, whole.
+/// The whole page docs/errors.md.
 pub fn reasons_markdown() -> String {
     let mut page = String::from(PAGE_HEAD);
     for &(reason, code, retry, what) in REASONS {

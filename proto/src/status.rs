@@ -1,17 +1,21 @@
 //! The one map between a failed call and its gRPC status.
 //!
-//! A failed call is a [`CallError`]. On a session it travels as it is; elsewhere as a [`Status`] whose code follows from
-//! the reason, and which carries the whole error twice: in the binary trailer [`TRAILER`], so that a client reads it back,
-//! and in gRPC's own `grpc-status-details-bin` (`details`), so that a usual library shows it.
+//! A failed call is a [`CallError`]. A session carries it as it is. Elsewhere it becomes a
+//! [`Status`] whose code follows from the reason. The status carries the whole error twice: in the
+//! binary trailer [`TRAILER`], from which a client restores it, and in gRPC's own
+//! `grpc-status-details-bin` (`details`), which common libraries display.
 //!
 //! Invariants:
-//! - the code of a reason stands once, in [`REASONS`];
-//! - `from_status(&to_status(error)) == error`, but for a text over its limit and a code that does not fit its reason;
-//! - the trailers of a status are at most [`TRAILERS_BYTES_MAX`](crate::limits::TRAILERS_BYTES_MAX);
-//! - a status with neither trailer counts as [`Reason::OutcomeUnknown`], unless it proves that nothing ran: the request
-//!   did not leave, or was refused before anyone looked at it. Then it is [`Reason::Unspecified`] and the code decides.
+//! - the code of a reason is defined once, in [`REASONS`];
+//! - `from_status(&to_status(error)) == error`, except for a text over its limit and a code that
+//!   does not fit its reason;
+//! - the trailers of a status are at most
+//!   [`TRAILERS_BYTES_MAX`](crate::limits::TRAILERS_BYTES_MAX);
+//! - a status with neither trailer counts as [`Reason::OutcomeUnknown`], unless it proves that
+//!   nothing ran: the request did not leave, or was refused before a member looked at it. Then it
+//!   is [`Reason::Unspecified`] and the code decides.
 //!
-//! Deliberately absent: retries. What to do about a reason is said here, the client does it.
+//! Deliberately absent: retries, which are up to the client.
 
 use std::fmt::Display;
 
@@ -28,7 +32,7 @@ pub use crate::reasons::{REASONS, Retry, code, reasons_markdown, retry, what_to_
 /// The binary trailer with the whole [`CallError`].
 pub const TRAILER: &str = "understudy-error-bin";
 
-/// An error of a call as a whole, with the code that belongs to the reason.
+/// The error of a whole call, with the code that belongs to the reason.
 pub fn call_error(reason: Reason, message: impl Display) -> CallError {
     CallError {
         code: code(reason) as i32,
@@ -40,7 +44,7 @@ pub fn call_error(reason: Reason, message: impl Display) -> CallError {
     }
 }
 
-/// The request cannot be looked at: `field` is not as it must be.
+/// The request is invalid: `field` is not as it must be.
 pub fn invalid(field: impl Display, what: impl Display) -> CallError {
     call_error(Reason::InvalidArgument, format_args!("{field}: {what}"))
 }
@@ -50,38 +54,38 @@ pub fn over_limit(field: impl Display, have: usize, limit: usize, unit: &str) ->
     invalid(field, format_args!("{have} {unit}, the limit is {limit}"))
 }
 
-/// A bound was reached; nothing ran.
+/// A bound was reached. Nothing ran.
 pub fn overloaded(retry_after_ms: u32) -> CallError {
     overloaded_by("the master is at its limit", retry_after_ms)
 }
 
-/// The bound of that setting was reached; nothing ran.
+/// The bound of that setting was reached. Nothing ran.
 pub fn overloaded_at(setting: impl Display, limit: impl Display, retry_after_ms: u32) -> CallError {
     overloaded_by(format_args!("{setting}: the limit of {limit} is met"), retry_after_ms)
 }
 
-/// It cannot run at this moment, and did not.
+/// The call cannot run at this moment, and did not.
 pub fn overloaded_by(what: impl Display, retry_after_ms: u32) -> CallError {
     let message = format_args!("{what}, try again in {retry_after_ms} ms");
     CallError { retry_after_ms, ..call_error(Reason::Overloaded, message) }
 }
 
-/// This member does not decide. An empty address: it does not know who does.
+/// This member is not the primary. With an empty address: it does not know which member is.
 pub fn not_primary(primary_address: impl Into<String>, epoch: u64) -> CallError {
     let primary_address = primary_address.into();
     let message = match primary_address.as_str() {
-        "" => format!("this member is not the primary of epoch {epoch} and does not know who is"),
+        "" => format!("this member is not the primary of epoch {epoch} and does not know which member is"),
         address => format!("this member is not the primary of epoch {epoch}, which is thought to be at {address}"),
     };
     CallError { primary_address, epoch, ..call_error(Reason::NotPrimary, message) }
 }
 
-/// This member is stopping; nothing ran.
+/// This member is stopping. Nothing ran.
 pub fn shutting_down() -> CallError {
     call_error(Reason::ShuttingDown, "this member is shutting down")
 }
 
-/// The request number stands for another request.
+/// The request number was used for another request.
 pub fn request_reused(number: u64) -> CallError {
     call_error(Reason::RequestReused, format_args!("request number {number} was used for another request"))
 }
@@ -97,7 +101,7 @@ pub fn not_in_sync(what: impl Display) -> CallError {
     call_error(Reason::NotInSync, what)
 }
 
-/// This standby is not as fresh as the read asks.
+/// This standby is not as fresh as the read asks for.
 pub fn stale_read(what: impl Display) -> CallError {
     call_error(Reason::StaleRead, what)
 }
@@ -107,17 +111,18 @@ pub fn outcome_unknown(what: impl Display) -> CallError {
     call_error(Reason::OutcomeUnknown, what)
 }
 
-/// A fault of the master.
+/// A fault of this member.
 pub fn internal(what: impl Display) -> CallError {
     call_error(Reason::Internal, what)
 }
 
-/// A refusal of one item.
+/// The refusal of one item.
 pub fn refusal(reason: Reason, message: impl Display) -> Refusal {
     Refusal { reason: reason as i32, message: message.to_string() }
 }
 
-/// A failed call as a gRPC status. The code follows from the reason; an error without a known reason keeps its own.
+/// A failed call as a gRPC status. The code follows from the reason. An error without a known
+/// reason keeps its own code.
 pub fn to_status(mut error: CallError) -> Status {
     let code = match Reason::try_from(error.reason) {
         Ok(Reason::Unspecified) | Err(_) => code_or_unknown(error.code),
@@ -133,8 +138,8 @@ pub fn to_status(mut error: CallError) -> Status {
     Status::with_details_and_metadata(code, error.message, details, metadata)
 }
 
-/// What a gRPC status says about the call: the error that it carries, else what can be told from the code and from
-/// where the status was made.
+/// What a gRPC status says about the call: the error that it carries, or else what follows from the
+/// code and from where the status was made.
 pub fn from_status(status: &Status) -> CallError {
     if let Some(error) = trailer(status) {
         return error;
@@ -155,8 +160,8 @@ fn trailer(status: &Status) -> Option<CallError> {
     Some(error)
 }
 
-/// Whether this status, which no master made, proves that the request did not run: it found no connection, or what
-/// stands before the service turned it away.
+/// Whether this status, which no member made, proves that the request did not run: it found no
+/// connection, or it was turned away before it reached the service.
 fn nothing_ran(status: &Status) -> bool {
     match status.code() {
         Code::InvalidArgument | Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => true,
@@ -187,7 +192,7 @@ fn found_no_connection(status: &Status) -> bool {
     false
 }
 
-/// A failure is never OK, whatever a peer writes.
+/// A failed call never has the code OK, whatever the peer sent.
 fn code_or_unknown(code: i32) -> Code {
     match Code::from_i32(code) {
         Code::Ok => Code::Unknown,
@@ -195,19 +200,19 @@ fn code_or_unknown(code: i32) -> Code {
     }
 }
 
-/// How much of a text, in bytes, is not above `bytes_max` once it is escaped as `grpc-message` is. Room for the mark of a
-/// cut is left where there is one.
+/// How many bytes of a text fit into `bytes_max` once it is escaped as in `grpc-message`. If the
+/// text is cut, room for the mark is left.
 fn fitting_bytes(text: &str, bytes_max: usize) -> usize {
     let mut escaped = 0;
     let over = text.bytes().position(|byte| {
         escaped += if byte.is_ascii_graphic() && !b"\"#%<>`?{}".contains(&byte) { 1 } else { 3 };
         escaped > bytes_max
     });
-    // The mark is escaped to three times its length, and takes the place of bytes that may not be.
+    // The mark is escaped to three times its length, and replaces bytes that may not be escaped.
     over.map_or(text.len(), |at| at.saturating_sub(2 * MARK.len()))
 }
 
-/// Behind a text that was cut.
+/// Appended to a text that was cut.
 const MARK: &str = " …";
 
 fn cut(text: &mut String, bytes_max: usize) {

@@ -1,4 +1,5 @@
-//! The map from failed calls to gRPC status, there and back, and the page that is generated from it.
+//! Tests of the map from failed calls to gRPC status and back, and of the page that is generated
+//! from it.
 
 use std::path::Path;
 
@@ -105,8 +106,8 @@ fn messages_name_field_and_limit() {
     assert_eq!(overloaded(20).retry_after_ms, 20);
 }
 
-/// A reason whose retry keeps its number must not look like a definite failure to generic gRPC clients, and the other
-/// way round.
+/// If a retry keeps its number, the error must not look like a definite failure to a generic gRPC
+/// client, and vice versa.
 #[test]
 fn generic_clients_retry_what_did_not_run() {
     for &(reason, code, retry, what) in REASONS {

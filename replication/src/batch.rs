@@ -1,26 +1,28 @@
-//! Which entries go into one message: what is there, up to the limits and the peer's window. Nothing is waited for.
+//! Which entries go into one message: what is there, up to the limits and the peer's window. It
+//! waits for nothing.
 //!
-//! Invariant: frames of a batch follow each other, and the first one follows what was sent before.
+//! Invariant: the frames of a batch follow each other, and the first one follows what was sent
+//! before.
 
 use bytes::Bytes;
 use oplog::{Tail, TailError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Entries of one message.
+    /// The most entries of one message.
     pub entries: usize,
-    /// Bytes of one message, unless a single entry is larger.
+    /// The most bytes of one message, unless a single entry is larger.
     pub bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// One behind the other.
+    /// One after the other.
     pub frames: Bytes,
     pub last_seq: u64,
 }
 
-/// What follows `sent`, at most up to `window_end`. `None`: nothing does yet.
+/// What follows `sent`, at most up to `window_end`. `None`: nothing follows yet.
 pub fn next_batch(tail: &Tail, sent: u64, window_end: u64, limits: BatchLimits) -> Result<Option<Batch>, TailError> {
     let room = window_end.saturating_sub(sent).min(limits.entries as u64) as usize;
     if room == 0 {

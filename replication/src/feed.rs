@@ -1,16 +1,19 @@
-//! What a peer is sent, message by message: the log from where it goes on, or images and the log beside them.
+//! What a peer is sent, message by message: the log from some seq on, or images and the log beside
+//! them.
 //!
 //! ```text
 //!   images:  image ─► the log up to now ─► image ─► … ─► the log up to now ──► the log
 //! ```
 //!
-//! Beside every image goes what the log holds by then, from the oldest image on: so it need not be kept until all of them are
-//! sent. The window of entries does not hold it up: a full sync does not advance that window.
+//! After every image, the log is sent as far as it goes by then, starting at the oldest image. So
+//! the log need not be kept until all images are sent. The window of entries does not delay this: a
+//! full sync does not advance that window.
 //!
-//! Invariants: what is sent of the log follows what was sent before; behind the images, at most a window of entries is ahead of
-//! what the peer has confirmed.
+//! Invariants: what is sent of the log follows what was sent before; after the images, at most a
+//! window of entries is ahead of what the peer has confirmed.
 //!
-//! Deliberately absent: the window of bytes, beacons, pace. Whoever sends keeps them, and asks for no more until there is room.
+//! Deliberately absent: the window of bytes, beacons, pace. The sender keeps them, and asks for the
+//! next message only when there is room.
 
 use std::sync::Arc;
 
@@ -26,7 +29,7 @@ use crate::plan::{PeerLog, Start, plan};
 pub enum Step {
     Image(v1::ShardImage),
     Entries(Batch),
-    /// Nothing, for now.
+    /// Nothing to send now.
     Idle,
 }
 
@@ -37,7 +40,7 @@ pub struct Feed<S> {
     images: Option<Images<S>>,
     /// `None`: the log follows the first image.
     sent: Option<u64>,
-    /// Of the log beside the image that was sent last: up to here.
+    /// The log was sent up to here beside the newest image.
     beside_upto: Option<u64>,
     /// Where the log alone began: what a peer had before counts for its window.
     log_from: u64,
@@ -54,7 +57,7 @@ impl<S: ReplicatedState> Feed<S> {
         Feed { start, limits, images, sent, beside_upto: None, log_from: sent.unwrap_or(0), records: 0 }
     }
 
-    /// To say in the welcome.
+    /// For the welcome.
     pub fn welcome(&self) -> v1::welcome::Start {
         match (self.start, &self.images) {
             (Start::FullSync { first_shard, .. }, Some(images)) => {
@@ -66,29 +69,30 @@ impl<S: ReplicatedState> Feed<S> {
         }
     }
 
-    /// The shard whose turn it is, and how many there are. `None`: no images are to be sent any more.
+    /// The shard that is being sent, and how many there are. `None`: no more images are to be sent.
     pub fn syncing(&self) -> Option<(u32, u32)> {
         self.images.as_ref().map(|images| (images.shard(), images.shards()))
     }
 
-    /// Of the images that were sent whole.
+    /// The records of the images that were sent completely.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// The next step may have to capture a shard, which takes its time; and nothing of the log waits to be sent before it.
+    /// The next step may have to capture a shard, which takes time, and no part of the log waits to
+    /// be sent before it.
     pub fn takes_image_next(&self) -> bool {
         let is_sent = |upto| self.sent.is_some_and(|sent| sent >= upto);
         self.images.is_some() && self.beside_upto.is_none_or(is_sent)
     }
 
-    /// Up to where the log was sent.
+    /// The log was sent up to here.
     pub fn sent(&self) -> u64 {
         self.sent.unwrap_or(0)
     }
 
-    /// Behind the images: from where on the window of entries counts, beside what the peer has confirmed. `None`: images are to
-    /// be sent, which it does not hold up.
+    /// After the images: the window of entries counts from here, or from what the peer has
+    /// confirmed. `None`: images are still to be sent, and the window does not delay them.
     pub fn window_from(&self) -> Option<u64> {
         self.images.is_none().then_some(self.log_from)
     }

@@ -1,7 +1,7 @@
-//! A full sync as messages: shard by shard, each captured when its turn comes, each in chunks.
+//! A full sync as messages: shard by shard, each captured when its turn comes, and sent in chunks.
 //!
-//! Invariant: shards in rising order, none twice; the oldest capture is known before anything is sent of it, so that
-//! the log from there on can be kept in sight.
+//! Invariant: shards come in rising order, none twice; the position of the oldest capture is known
+//! before any of it is sent, so that the log from there on can be kept.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use bytes::Bytes;
 use oplog::{Position, ReplicatedState, ShardImage};
 use proto::v1;
 
-/// Of one message: far below what a message may have, large enough that its frame costs nothing.
+/// The most bytes of one message: far below the limit of a message, and large enough that its
+/// overhead does not matter.
 const CHUNK_BYTES: usize = 256 << 10;
 
 #[derive(Debug)]
@@ -32,23 +33,23 @@ impl<S: ReplicatedState> Images<S> {
         self.shards
     }
 
-    /// The shard whose turn it is.
+    /// The shard that is being sent.
     pub fn shard(&self) -> u32 {
         self.next_shard
     }
 
-    /// Of the first image that was captured here.
+    /// The position of the first image that was captured here.
     pub fn oldest(&self) -> Option<Position> {
         self.oldest
     }
 
-    /// Records of the images that were sent whole.
+    /// The records of the images that were sent completely.
     pub fn records(&self) -> u64 {
         self.sent_records
     }
 
-    /// The next message; `None`: all of it is sent. Captures a shard now and then, under its lock: about a millisecond for each
-    /// few thousand records.
+    /// The next message. `None`: all is sent. Some calls capture a shard under its lock, which
+    /// takes about a millisecond for each few thousand records.
     pub fn next_message(&mut self) -> Option<v1::ShardImage> {
         if self.current.is_none() {
             if self.next_shard >= self.shards {

@@ -1,20 +1,22 @@
-//! The primary's side of a pair, without the sockets: where a peer goes on, and what it is sent.
+//! The primary's side of a pair, without sockets: where a peer continues, and what it is sent.
 //!
 //! | file | decides |
 //! |---|---|
-//! | `plan` | what a peer and this log have in common, and so whether the log or a full sync helps it |
+//! | `plan` | what a peer's log and this one share, and so whether it needs a full sync |
 //! | `batch` | which entries go into one message |
 //! | `images` | a full sync as messages: shard by shard, chunk by chunk |
 //! | `feed` | what a peer is sent next: images and the log beside them, or the log |
 //! | `proof` | whether a peer, or a primary, is the member that the coordinator shows |
-//! | `roll` | whom the coordinator shows, or showed last |
+//! | `roll` | which members the coordinator shows, or showed last |
 //! | `receipt` | what a peer's receipt counts for |
-//! | `wire` | what a peer holds, as it says so |
+//! | `wire` | how a peer says what it holds |
 //! | `window` | how many bytes are on their way |
 //!
-//! *Invariant:* knows the state through `oplog::ReplicatedState` alone. No clock, no task, no socket.
+//! *Invariant:* knows the state through `oplog::ReplicatedState` alone. No clock, no task, no
+//! socket.
 //!
-//! Deliberately absent: who is in the set and what is committed (`election`), and the streams (`master`).
+//! Deliberately absent: who is in the set and what is committed (`election`), and the streams
+//! (`master`).
 
 mod batch;
 mod feed;

@@ -1,15 +1,17 @@
-//! Where a peer goes on: after the last entry that its log and this one share, or with a full sync.
+//! Where a peer continues: after the last entry that its log and this one share, or with a full
+//! sync.
 //!
-//! An epoch has one writer, so two logs that both hold entries of an epoch hold the same ones, up to where the shorter one
-//! ends in it, and the same ones before it. That is all that is used here.
+//! An epoch has one writer. So if two logs hold entries of one epoch, these entries are the same up
+//! to where the shorter log ends in it, and so are all before them. The plan uses nothing else.
 //!
-//! Invariants: nothing that a peer has applied is asked to be dropped; what is promised from the log is in the log.
+//! Invariants: a peer is never asked to drop what it has applied; what is promised from the log is
+//! in the log.
 //!
 //! Deliberately absent: whether a full sync would be faster than a long log.
 
 use oplog::Position;
 
-/// What a peer says that it holds.
+/// What a peer says it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerLog {
     /// The last position of each epoch in its log, oldest first; see `oplog::Tail::history`.
@@ -18,25 +20,26 @@ pub struct PeerLog {
     pub partial: Option<SyncedPart>,
 }
 
-/// A full sync that was cut off.
+/// A full sync that was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncedPart {
-    /// All before this one are installed.
+    /// All shards before this one are installed.
     pub next_shard: u32,
-    /// Where the oldest and the newest of them stand.
+    /// The positions of the oldest and the newest of their images.
     pub oldest: Position,
     pub newest: Position,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// From here on the log follows; what the peer holds beyond it is to be dropped.
+    /// The log follows from here on. The peer drops what it holds beyond this.
     Log { fork_seq: u64 },
-    /// Images from this shard on, then the log after `after` (`None`: after the first image that is taken).
+    /// Images from this shard on, then the log after `after` (`None`: after the first image that is
+    /// captured).
     FullSync { first_shard: u32, after: Option<u64> },
 }
 
-/// `mine` is the history of this log, of which entries after `base_seq` can still be sent.
+/// `mine` is the history of this log. Its entries after `base_seq` can still be sent.
 pub fn plan(mine: &[Position], base_seq: u64, peer: &PeerLog) -> Start {
     if let Some(part) = peer.partial
         && holds(mine, part.newest)
@@ -50,7 +53,7 @@ pub fn plan(mine: &[Position], base_seq: u64, peer: &PeerLog) -> Start {
     }
 }
 
-/// The last seq of the entries that both logs hold, or that stands right before both of them.
+/// The last seq that both logs hold, or that stands right before both of them.
 fn common_seq(mine: &[Position], base_seq: u64, theirs: &[Position]) -> Option<u64> {
     let shared = theirs.iter().rev().find_map(|at| {
         let last = mine.iter().find(|mine| mine.epoch == at.epoch)?;
@@ -82,13 +85,13 @@ mod tests {
     const FULL: Start = Start::FullSync { first_shard: 0, after: None };
 
     #[test]
-    fn who_holds_nothing_gets_the_whole_log_while_it_is_whole() {
+    fn peer_that_holds_nothing_gets_the_whole_log_while_it_is_whole() {
         assert_eq!(planned(&[(0, 0), (1, 50)], &[(0, 0)], (0, 0)), Start::Log { fork_seq: 0 });
         assert_eq!(planned(&[(1, 10), (1, 50)], &[(0, 0)], (0, 0)), FULL, "entries 1 to 10 are gone");
     }
 
     #[test]
-    fn who_is_behind_goes_on_where_it_stands() {
+    fn peer_that_is_behind_goes_on_where_it_stands() {
         assert_eq!(planned(&[(0, 0), (1, 50), (2, 70)], &[(0, 0), (1, 30)], (1, 30)), Start::Log { fork_seq: 30 });
         assert_eq!(planned(&[(1, 40), (2, 70)], &[(0, 0), (1, 30)], (1, 30)), FULL, "31 to 40 are gone");
         assert_eq!(planned(&[(1, 30), (2, 70)], &[(1, 30)], (1, 30)), Start::Log { fork_seq: 30 });
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_was_never_committed_is_dropped_unless_it_is_applied() {
-        // Epoch 1 went on to 60 there; here epoch 2 began after 50.
+        // There, epoch 1 went on to 60; here, epoch 2 began after 50.
         let (mine, theirs) = ([(0, 0), (1, 50), (2, 70)], [(0, 0), (1, 60)]);
         assert_eq!(planned(&mine, &theirs, (1, 50)), Start::Log { fork_seq: 50 });
         assert_eq!(planned(&mine, &theirs, (1, 60)), FULL);
@@ -104,7 +107,7 @@ mod tests {
 
     #[test]
     fn epochs_that_only_one_of_them_knows_are_passed_over() {
-        // Theirs wrote epoch 3 alone, after both had 1.
+        // The peer wrote epoch 3 alone, after both had 1.
         let (mine, theirs) = ([(0, 0), (1, 50), (4, 70)], [(0, 0), (1, 40), (3, 45)]);
         assert_eq!(planned(&mine, &theirs, (1, 40)), Start::Log { fork_seq: 40 });
         assert_eq!(planned(&mine, &theirs, (3, 45)), FULL);
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_born_again_shares_nothing_but_the_beginning() {
+    fn peer_that_began_anew_shares_nothing_but_the_beginning() {
         let (mine, theirs) = ([(0, 0), (5, 3)], [(0, 0), (4, 1000)]);
         assert_eq!(planned(&mine, &theirs, (4, 1000)), FULL);
         assert_eq!(planned(&mine, &theirs, (0, 0)), Start::Log { fork_seq: 0 });
@@ -131,13 +134,14 @@ mod tests {
         assert_eq!(resumed(&[(1, 40), (2, 70)], (9, u64::MAX), (2, 60)), FULL, "the oldest behind the newest");
     }
 
-    /// Against the definition: two logs, written entry by entry, and their longest common beginning.
+    /// Compared with the definition: two logs, written entry by entry, and their longest common
+    /// beginning.
     #[test]
     fn fork_is_the_longest_common_beginning_of_random_logs() {
         let mut rng = oplog::Rng::new(7);
         let mut below = |n: usize| rng.below(n);
         for _ in 0..20_000 {
-            // A chain of primaries: each goes on from a beginning of one of two logs.
+            // A chain of primaries, each of which continues a prefix of one of two logs.
             let mut logs = [vec![0_u64], vec![0_u64]];
             for epoch in 1..=1 + below(5) as u64 {
                 let (from, to) = (below(2), below(2));

@@ -1,19 +1,19 @@
-//! What two members prove to each other before anything else is said: that each is the incarnation whose presence the
+//! What two members prove to each other first: that each is the incarnation whose presence the
 //! coordinator shows.
 //!
 //! ```text
 //!   standby                              primary
-//!     hello: who, epoch, its nonce ───────►   no secret is known for that one: refused
-//!     ◄─────────── its nonce, its proof       HMAC by the secret of the primary, over all of the terms
-//!     its proof, what it holds ───────────►   HMAC by the secret of the standby, over the same terms
+//!     hello: who, epoch, its nonce ───────►   no known secret: refused
+//!     ◄─────────── its nonce, its proof       HMAC by the primary's secret, over all terms
+//!     its proof, what it holds ───────────►   HMAC by the standby's secret, over the same terms
 //! ```
 //!
-//! Invariants: a proof is good for one pair of nonces, so a recorded one is good for nothing; one side's proof is no proof of
-//! the other; nothing of a hello is believed before its proof; proofs are compared in constant time; no secret and no key is
-//! ever printed.
+//! Invariants: a proof is valid for one pair of nonces only, so a recorded proof is useless; one
+//! side's proof is not valid for the other side; nothing in a hello is believed before its proof;
+//! proofs are compared in constant time; no secret and no key is ever printed.
 //!
-//! Deliberately absent: secrecy of what follows. Whoever can change the bytes of a connection can speak in it after the proof;
-//! against that only certificates help.
+//! Deliberately absent: secrecy of what follows. An attacker who can change the bytes of a
+//! connection can send messages after the proof; only certificates protect against that.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ use crate::plan::PeerLog;
 pub const NONCE_BYTES: usize = 16;
 pub const SECRET_BYTES: usize = 16;
 
-/// What a member's presence carries, for other members alone.
+/// In a member's presence, for other members only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret(pub [u8; SECRET_BYTES]);
 
@@ -36,10 +36,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Never used twice.
+/// A nonce is never used twice.
 pub type Nonce = [u8; NONCE_BYTES];
 
-/// Why a peer is not taken in, or a primary is not followed.
+/// Why a peer is not admitted, or a primary is not followed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotAdmitted {
     #[error("the first message must be a hello, and the second one a proof")]
@@ -54,7 +54,7 @@ pub enum NotAdmitted {
     NotProven { name: String },
 }
 
-/// All that both sides' proofs are over.
+/// The terms that both sides' proofs cover.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Terms {
     cluster_id: Bytes,
@@ -65,7 +65,7 @@ struct Terms {
     primary_nonce: Nonce,
 }
 
-/// What a proof is of: one is never taken for another.
+/// What a proof is for, so that one kind is never taken for another.
 #[derive(Clone, Copy)]
 enum Label {
     Primary = 1,
@@ -74,7 +74,7 @@ enum Label {
 }
 
 impl Terms {
-    /// Lengths are fixed but for the last one, so no two terms are the same bytes.
+    /// All lengths but the last are fixed, so different terms never have the same bytes.
     fn bytes(&self, label: Label) -> Vec<u8> {
         let mut bytes = vec![label as u8];
         let numbers = [self.standby.member, self.standby.number, self.primary.member, self.primary.number, self.epoch];
@@ -98,7 +98,7 @@ fn key(secret: &Secret) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, &secret.0)
 }
 
-/// What a proven stream allows beside it: calls that carry its token. It ends with the stream.
+/// Allows calls beside a proven stream that carry its token. It ends with the stream.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pass {
     terms: Terms,
@@ -121,7 +121,7 @@ impl fmt::Debug for Pass {
     }
 }
 
-/// The standby's side: a hello that was said.
+/// The standby's side: a hello that was sent.
 #[derive(Clone, Debug)]
 pub struct Greeting {
     name: String,
@@ -129,7 +129,7 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// `primary`: whom the standby takes the other end for.
+    /// `primary`: the member that the standby takes the other end for.
     pub fn new(
         name: &str,
         (standby, primary): (v1::Incarnation, v1::Incarnation),
@@ -151,7 +151,8 @@ impl Greeting {
         }
     }
 
-    /// Says what is held only to the member that the coordinator shows as this primary. `secrets`: its own, and the primary's.
+    /// Tells what the standby holds only to the member that the coordinator shows as this primary.
+    /// `secrets`: the standby's own, and the primary's.
     pub fn on_challenge(
         mut self,
         challenge: &v1::Challenge,
@@ -167,7 +168,7 @@ impl Greeting {
     }
 }
 
-/// The primary's side: who says hello, and has yet to prove it.
+/// The primary's side: a peer that has sent a hello and has yet to prove who it is.
 #[derive(Clone, Debug)]
 pub struct Challenged {
     name: String,
@@ -180,14 +181,15 @@ pub struct Challenged {
 pub struct Admitted {
     pub who: v1::Incarnation,
     pub name: String,
-    /// Of its record.
+    /// The id in the member's record.
     pub cluster_id: Bytes,
     pub epoch: u64,
     pub pass: Pass,
 }
 
 impl Challenged {
-    /// `me`: the primary. `listed`: the secret of the incarnation that says hello, as the coordinator shows it, or showed it last.
+    /// `me`: the primary. `listed`: the secret of the incarnation in the hello, as the coordinator
+    /// shows it, or showed it last.
     pub fn new(
         hello: v1::Hello,
         (me, mine): (v1::Incarnation, &Secret),
@@ -220,13 +222,13 @@ impl Challenged {
 }
 
 impl Admitted {
-    /// It knows of a later epoch than this member: a reason to look at the record, and no more.
+    /// It knows of a later epoch than this member. This is only a reason to read the record.
     pub fn knows_later(&self, epoch: u64) -> bool {
         self.epoch > epoch
     }
 }
 
-/// A name goes into logs.
+/// The name appears in logs.
 fn truncate(name: &mut String) {
     let end = (0..=proto::limits::NAME_BYTES_MAX.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
     name.truncate(end.unwrap_or(0));
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_know_the_secret_is_not_admitted() {
+    fn member_that_does_not_know_the_secret_is_not_admitted() {
         let (challenged, challenge) = challenged(greeting(1).hello(), 2);
         let (wrong, _) = proven(greeting(1), &challenge, &WRONG).expect("the primary has proven itself");
         for proof in [wrong, v1::Proof::default(), v1::Proof { proof: challenge.proof.clone(), ..v1::Proof::default() }]
@@ -285,14 +287,14 @@ mod tests {
         let (first, challenge) = challenged(greeting(1).hello(), 2);
         let (recorded, pass) = proven(greeting(1), &challenge, &OF_STANDBY).expect("the primary has proven itself");
         first.on_proof(&recorded).expect("once");
-        // The same hello again; the primary's nonce is another one.
+        // The same hello again, but the primary draws another nonce.
         let (again, _) = challenged(greeting(1).hello(), 3);
         assert!(again.clone().on_proof(&recorded).is_err());
         assert!(!Pass { terms: again.terms, secret: OF_STANDBY }.admits(&pass.token()));
     }
 
     #[test]
-    fn whom_the_coordinator_does_not_show_is_not_even_challenged() {
+    fn member_that_the_coordinator_does_not_show_is_not_even_challenged() {
         let refused = Challenged::new(greeting(1).hello(), (PRIMARY, &OF_PRIMARY), None, [0; NONCE_BYTES]);
         let expected = NotAdmitted::NotListed { name: "s".to_owned(), member: 1, number: 10 };
         assert_eq!(refused.expect_err("unlisted"), expected);
@@ -312,7 +314,8 @@ mod tests {
     fn a_standby_tells_nothing_to_one_that_is_not_its_primary() {
         let (_, challenge) = challenged(greeting(1).hello(), 2);
         for (nonce, challenge) in [
-            // For another hello than the one that was said; of another secret; its own proof sent back.
+            // For another hello than the one that was sent; by another secret; its own proof sent
+            // back.
             (9, challenge.clone()),
             (1, v1::Challenge { proof: Bytes::from(vec![0; 32]), ..challenge.clone() }),
             (1, v1::Challenge { nonce: Bytes::new(), ..challenge }),

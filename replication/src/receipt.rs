@@ -1,8 +1,8 @@
 //! What a peer's receipt counts for.
 //!
-//! Invariants: a peer holds nothing beyond what it was sent, or was found to share when its stream began; nobody has answered what was
-//! not sent yet; what a peer still holds from
-//! before a full sync is no reason to wait for it.
+//! Invariants: a peer has received nothing beyond what it was sent, or what it was found to share
+//! when its stream began; no peer has answered a message that was not sent yet; what a peer still
+//! holds from before a full sync is no reason to wait for it.
 
 use proto::v1;
 
@@ -12,14 +12,14 @@ pub struct Counted {
     /// When the message was sent that it answers.
     pub echo_ms: u64,
     pub sound: bool,
-    /// For commits and the tenure; otherwise only for the window.
+    /// It counts for commits and the tenure; otherwise only for the window.
     pub is_member: bool,
 }
 
-/// `sent`: up to where this stream has brought the log; `sent_ms`: the stamp of its newest message.
+/// `sent`: this stream has sent the log up to here. `sent_ms`: the stamp of its newest message.
 pub fn counted(receipt: &v1::Receipt, sent: u64, sent_ms: u64) -> Counted {
     Counted {
-        // A member that says more than that is wrong, whatever it means by it.
+        // A peer that says more than that is wrong.
         received: receipt.received.min(sent),
         echo_ms: receipt.echo_ms.min(sent_ms),
         sound: !receipt.unsound,
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_holds_more_than_was_sent_nor_has_answered_before_it_was_asked() {
+    fn peer_has_no_more_than_was_sent_and_has_answered_no_later_message() {
         let receipt = v1::Receipt { received: 90, echo_ms: 700, ..v1::Receipt::default() };
         let expected = Counted { received: 90, echo_ms: 700, sound: true, is_member: true };
         assert_eq!(counted(&receipt, 100, 800), expected);

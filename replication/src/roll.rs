@@ -1,10 +1,11 @@
-//! The members that the coordinator shows, or showed last: who they are, and what is known of each.
+//! The members that the coordinator shows, or showed last, and what is known of each.
 //!
-//! Invariants: of each member one incarnation is known, the one that was shown last; one that is not shown any more is
-//! forgotten after a while, unless the record names it: a member of the set is known for as long as it is one, whatever has
-//! become of the coordinator's data. Time in which nothing was shown does not count.
+//! Invariants: one incarnation of each member is known, the one that was shown last. A member that
+//! is not shown any more is forgotten after a while, unless the record names it: a member of the
+//! set stays known, whatever has become of the coordinator's data. Time in which nothing could be
+//! read does not count.
 //!
-//! Deliberately absent: where it comes from. A list that is given here is the coordinator's word.
+//! Deliberately absent: where the list comes from. It is what the coordinator shows.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ pub struct Roll<T> {
 struct Seen<T> {
     who: v1::Incarnation,
     what: T,
-    /// The first look that did not find it any more.
+    /// When it was first missing.
     missing_since_ms: Option<u64>,
 }
 
@@ -29,7 +30,8 @@ impl<T> Roll<T> {
         Roll { forget_after_ms, seen: BTreeMap::new() }
     }
 
-    /// `shown`: who is here at `now_ms`; `is_named`: whether the record speaks of an incarnation.
+    /// `shown`: the members that are here at `now_ms`; `is_named`: whether the record names an
+    /// incarnation.
     pub fn update(
         &mut self,
         shown: impl IntoIterator<Item = (v1::Incarnation, T)>,
@@ -46,7 +48,7 @@ impl<T> Roll<T> {
         self.seen.retain(|_, seen| is_named(seen.who) || !seen.missing_since_ms.is_some_and(is_gone));
     }
 
-    /// `None`: the coordinator does not show this incarnation, nor did it lately.
+    /// `None`: the coordinator does not show this incarnation, and has not shown it lately.
     pub fn find(&self, who: v1::Incarnation) -> Option<&T> {
         self.seen.get(&who.member).filter(|seen| seen.who == who).map(|seen| &seen.what)
     }
@@ -76,7 +78,7 @@ mod tests {
     fn member_that_left_is_forgotten_after_a_while_unless_the_record_names_it() {
         let (mut roll, named) = (Roll::new(FORGET_AFTER_MS), [(1, 1), (2, 1)]);
         assert_eq!(show(&mut roll, &[(1, 1), (2, 1), (3, 1)], &named, 0), [1, 2, 3]);
-        // Nobody could look for long: that says nothing of anybody.
+        // The coordinator could not be read for long: that says nothing about any member.
         assert_eq!(show(&mut roll, &[(1, 1)], &named, 50), [1, 2, 3]);
         assert_eq!(show(&mut roll, &[(1, 1)], &named, 55), [1, 2, 3]);
         assert_eq!(show(&mut roll, &[(1, 1)], &named, 60), [1, 2], "2 may be promoted");

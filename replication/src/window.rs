@@ -1,15 +1,16 @@
-//! What is on its way to a peer, in bytes: sent, and not answered yet.
+//! The bytes on their way to a peer: sent, and not answered yet.
 //!
 //! ```text
 //!   sent at:   5    5    6    9          answered: 6  ──►  the first three are there
 //! ```
 //!
-//! A peer answers messages in their order, each answer with the send time of the message that it is for; it may answer several
-//! at once. So an answer to one is an answer to all that were sent before it, and, to the millisecond, with it.
+//! A peer answers messages in their order, each with the send time of the message, and may answer
+//! several at once. So an answer to one message is an answer to all that were sent before it, and
+//! in the same millisecond.
 //!
 //! Invariant: `bytes` is the sum of what is on its way.
 //!
-//! Deliberately absent: what the messages hold. Entries, images and beacons go the same way.
+//! Deliberately absent: the content of the messages. Entries, images and beacons count alike.
 
 use std::collections::VecDeque;
 
@@ -23,7 +24,7 @@ pub struct Window {
 impl Window {
     /// `at_ms`: never earlier than that of the message before.
     pub fn sent(&mut self, at_ms: u64, bytes: usize) {
-        // Nobody waits for what weighs nothing.
+        // A message without bytes need not be waited for.
         if bytes > 0 {
             self.under_way.push_back((at_ms, bytes));
             self.bytes += bytes;

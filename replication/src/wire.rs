@@ -1,4 +1,4 @@
-//! What a peer holds, as it says so beside its proof; and back, with nothing believed.
+//! How a peer says, beside its proof, what it holds; and how that is read back without trust.
 
 use oplog::Position;
 use proto::v1;
@@ -13,7 +13,8 @@ fn to_wire(at: Position) -> v1::Position {
     v1::Position { epoch: at.epoch, seq: at.seq }
 }
 
-/// Of the history of a peer, that of its newest epochs; with a peer that shares none of these a full sync is the faster way.
+/// A peer's history is cut to its newest epochs. If a peer shares none of these, a full sync is
+/// faster.
 const HISTORY_MAX: usize = 1000;
 
 impl From<&v1::Proof> for PeerLog {
@@ -28,7 +29,7 @@ impl From<&v1::Proof> for PeerLog {
     }
 }
 
-/// All that is about the log; the proof itself is for others to add.
+/// All that is about the log. The caller adds the proof itself.
 impl From<PeerLog> for v1::Proof {
     fn from(holds: PeerLog) -> v1::Proof {
         let first = holds.history.len().saturating_sub(HISTORY_MAX);
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_history_the_newest_epochs_are_said_and_taken() {
+    fn long_history_is_cut_to_its_newest_epochs() {
         let history: Vec<Position> = (1..=5000).map(|epoch| Position { epoch, seq: epoch }).collect();
         let said = v1::Proof::from(PeerLog { history: history.clone(), ..PeerLog::default() });
         assert_eq!(said.history.len(), HISTORY_MAX);

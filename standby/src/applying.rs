@@ -1,23 +1,24 @@
-//! From the log into the state: what is committed, in order, each entry once.
+//! From the log into the state: committed entries, in order, each once.
 //!
-//! Each entry is shown to whoever asks right after it was applied, while the state stands exactly there: digests that the log carries
-//! are compared at that moment.
+//! Right after an entry was applied it is shown to the caller, while the state is exactly at its
+//! position: digests in the log are compared at that moment.
 //!
-//! Invariant: nothing that is not committed is applied. A standby that lost its primary can therefore drop whatever the
-//! next one does not hold.
+//! Invariant: nothing is applied that is not committed. So a standby that lost its primary can drop
+//! whatever the next primary does not hold.
 
 use oplog::{Entry, ReplicatedState, Tail};
 
 use crate::error::StandbyError;
 
-/// How far a step came.
+/// The result of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Applied {
     pub seq: u64,
     pub entries: usize,
 }
 
-/// One step: at most `entries_max` entries of what is committed, and none after `upto`. An entry may hold hundreds of items.
+/// One step: applies at most `entries_max` committed entries, and none after `upto`. An entry may
+/// hold hundreds of items.
 pub fn apply_committed<S: ReplicatedState>(
     state: &S,
     tail: &Tail,

@@ -1,4 +1,5 @@
-//! Why a message of the primary was not taken. The stream ends then, and is opened anew, from what is held.
+//! Why a message of the primary was not accepted. The stream then ends, and a new one continues
+//! from what this member holds.
 
 use oplog::{AppendFrameError, ApplyError, DecodeError, InstallError, Position, TailError};
 
@@ -10,15 +11,15 @@ pub enum StandbyError {
     Append(#[from] AppendFrameError),
     #[error("the log cannot go on from seq {seq}: {why}")]
     Fork { seq: u64, why: TailError },
-    #[error("the primary's log goes on from seq {fork_seq}, but {applied} is applied here")]
+    #[error("the primary's log goes on from seq {fork_seq}, but {applied} is already applied here")]
     ForkBelowApplied { fork_seq: u64, applied: Position },
-    #[error("an image was not taken: {0}")]
+    #[error("an image was not accepted: {0}")]
     Install(#[from] InstallError),
-    /// The state is not the one that the entry was made from, or this version does not know the op.
+    /// The state is not the one for which the entry was made, or this version does not know the op.
     #[error("entry {at} cannot be applied: {why}")]
     Apply { at: Position, why: ApplyError },
     #[error("more than {bytes_max} bytes of the log came beside the images of a full sync")]
     TooMuchLog { bytes_max: usize },
-    #[error("the primary sent {what}, which does not come here")]
+    #[error("the primary sent {what}, which must not come at this point")]
     Unexpected { what: &'static str },
 }

@@ -1,14 +1,14 @@
-//! The standby's side of a pair, without the sockets: what is received, dropped, applied and installed.
+//! The standby's side of a pair, without sockets: what it receives, drops, applies and installs.
 //!
 //! | file | decides |
 //! |---|---|
-//! | `standby` | the log and the state of a member that follows: from the primary's messages to what is held |
-//! | `sink` | a full sync: a state in the making, beside the one that is |
-//! | `applying` | what of the log goes into the state, and when |
+//! | `standby` | the log and the state of a standby, built from the primary's messages |
+//! | `sink` | a full sync: a new state, built beside the current one |
+//! | `applying` | which entries go into the state, and when |
 //! | `promotion` | from a standby to a primary |
 //!
-//! *Invariant:* knows the state through `oplog::ReplicatedState` alone; decides nothing by itself: what it holds and does is
-//! what the primary's log says. No clock, no task, no socket.
+//! *Invariant:* knows the state through `oplog::ReplicatedState` alone; decides nothing by itself:
+//! all that it holds and does follows from the primary's log. No clock, no task, no socket.
 //!
 //! Deliberately absent: who the primary is (`election`), and the streams (`master`).
 

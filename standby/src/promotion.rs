@@ -1,10 +1,10 @@
-//! From a standby to a primary: all that is held is committed by the promotion itself, is applied, and the epoch begins in the
-//! log.
+//! From a standby to a primary: the promotion commits all that the member holds, applies it, and
+//! begins the epoch in the log.
 //!
-//! Invariants: whoever leads has applied all that it holds; the first entry of its epoch says so.
+//! Invariants: a primary has applied all that it holds; the first entry of its epoch says so.
 //!
-//! Deliberately absent: any cost that grows with the number of objects; who is promoted, and when
-//! clients may call; where the random bytes of a secret come from.
+//! Deliberately absent: any cost that grows with the number of objects; which member is promoted,
+//! and when clients may call; where the random bytes of a secret come from.
 
 use std::sync::Arc;
 
@@ -26,21 +26,21 @@ impl<S: ReplicatedState> Promotion<S> {
         let (state, mut tail, mut log) = standby.into_parts();
         let held = tail.last().seq;
         if tail.committed().closed().is_some() {
-            // It led with this log before.
+            // The member has led with this log before.
             (tail, log) = tail.forked(held, held).expect("the log holds its own end");
         }
         tail.committed().advance(held);
         Promotion { state, tail, log }
     }
 
-    /// One step; without entries it was the last one.
+    /// One step. If it applied no entries, it was the last one.
     pub fn apply(&self, entries_max: usize) -> Result<Applied, StandbyError> {
         apply_committed(&*self.state, &self.tail, entries_max, u64::MAX, |_| {})
     }
 
-    /// Behind the last step. `drawn`, random and never used before, becomes the cluster's secret
-    /// where the log begins here; in one that has a past it counts for nothing. An error: the state
-    /// was lost meanwhile, in a repair that broke off.
+    /// After the last step. `drawn`, random and never used before, becomes the cluster's secret if
+    /// the log begins here; otherwise it is ignored. An error: the state was lost meanwhile, in a
+    /// repair that failed.
     pub fn begin(
         mut self,
         epoch: u64,
@@ -50,14 +50,14 @@ impl<S: ReplicatedState> Promotion<S> {
         assert_eq!(self.state.applied(), self.tail.last(), "whoever leads has applied all that it holds");
         self.tail.set_floor(None);
         self.log.begin_epoch(epoch);
-        // Nothing keeps old entries from making room.
+        // No peer keeps old entries from making room.
         begin_epoch(&*self.state, &mut self.log, timestamp_ms, drawn)?;
         Ok((self.state, self.tail, self.log))
     }
 }
 
-/// Writes the first entry of an epoch into a log that has room for it, and applies it to the state
-/// that stands at the log's end.
+/// Writes the first entry of an epoch into a log that has room for it, and applies it to the state,
+/// which must be at the log's end.
 pub fn begin_epoch<S: ReplicatedState>(
     state: &S,
     log: &mut Appender,

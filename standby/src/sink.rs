@@ -1,7 +1,9 @@
-//! A full sync as it comes in: images of shards, and beside them the log from the oldest of them on, which is kept until all
-//! images are there and then applied, until the state that they make stands at one moment.
+//! The receiving side of a full sync: images of shards, and beside them the log from the oldest
+//! image on. The log is kept until all images are there, and is then applied until the new state is
+//! at one position.
 //!
-//! Invariant: an image is installed whole or not at all; bytes are bounded before they are kept.
+//! Invariant: an image is installed completely or not at all; sizes are checked before bytes are
+//! kept.
 
 use std::collections::VecDeque;
 
@@ -12,22 +14,22 @@ use replication::SyncedPart;
 
 use crate::error::StandbyError;
 
-/// Of one shard. 100 million objects make shards of 100,000.
+/// The most bytes of one shard's image. 100 million objects make shards of 100,000.
 const IMAGE_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) struct Sink<S: ReplicatedState> {
     rebuild: S::Rebuild,
-    /// Of the shard that is coming in.
+    /// Bytes of the image that is being received.
     bytes: BytesMut,
     next_shard: u32,
     shards: u32,
     oldest: Option<Position>,
     newest: Position,
-    /// What came of the log before all images were there.
+    /// Entries that came before all images were there.
     kept: VecDeque<Frame>,
     kept_bytes: usize,
     kept_bytes_max: usize,
-    /// Of the log, after all images.
+    /// The log, applied after all images.
     applied: u64,
     pub(crate) records: u64,
 }
@@ -49,13 +51,14 @@ impl<S: ReplicatedState> Sink<S> {
         }
     }
 
-    /// What is held of it, for another stream to go on from. Once the log has begun to come in there is no way back.
+    /// How much of it is held, so that another stream can continue. Not possible once the log has
+    /// begun to come in.
     pub(crate) fn part(&self) -> Option<SyncedPart> {
         let oldest = self.oldest.filter(|oldest| self.applied <= oldest.seq)?;
         Some(SyncedPart { next_shard: self.next_shard, oldest, newest: self.newest })
     }
 
-    /// What is left of a shard that was cut off comes again, and so does the log.
+    /// The image that was interrupted is sent again, and so is the log.
     pub(crate) fn resume(&mut self) {
         self.bytes.clear();
         self.kept.clear();
@@ -100,7 +103,7 @@ impl<S: ReplicatedState> Sink<S> {
         Ok(())
     }
 
-    /// All images are in, and the log up to the newest of them.
+    /// All images are there, and the log up to the newest of them.
     pub(crate) fn is_whole(&self) -> bool {
         self.next_shard == self.shards && self.applied >= self.newest.seq
     }
@@ -119,7 +122,7 @@ impl<S: ReplicatedState> Sink<S> {
         self.next_shard == self.shards
     }
 
-    /// Applies what was kept as far as it takes to be whole. The rest follows that in the log.
+    /// Applies the kept entries as far as needed to be whole. The rest goes into the log.
     pub(crate) fn catch_up(&mut self) -> Result<(), StandbyError> {
         while self.has_all_images() && !self.is_whole() {
             let Some(frame) = self.kept.pop_front() else { return Ok(()) };
@@ -135,7 +138,7 @@ impl<S: ReplicatedState> Sink<S> {
         Ok(())
     }
 
-    /// The state, where it stands, and what was kept of the log beyond that.
+    /// The state, its position, and the kept entries beyond it.
     pub(crate) fn finish(self) -> Result<(S, Position, VecDeque<Frame>), StandbyError> {
         let state = self.rebuild.finish()?;
         let at = state.applied();

@@ -1,16 +1,16 @@
-//! The log and the state of a member that follows: from the primary's messages to what is held.
+//! The log and the state of a standby, built from the primary's messages.
 //!
 //! ```text
 //!   hello ──► welcome: the log ──► entries, entries, …
 //!        └──► welcome: full sync ──► images, and entries beside them ──► whole ──► entries, …
 //! ```
 //!
-//! Invariants: what was received is exactly the primary's log up to `received`, and of no later
-//! epoch than the primary's; an entry is appended before it is counted as received; nothing that is
-//! applied is dropped; while a full sync is under way nothing counts as received.
+//! Invariants: what was received is exactly the primary's log up to `received`, with no epoch later
+//! than the primary's; an entry is appended before it counts as received; nothing that is applied
+//! is dropped; during a full sync nothing counts as received.
 //!
-//! Deliberately absent: applying (see `applying`). It goes on beside this, up to what is committed, and must be stopped before
-//! [`Standby::on_welcome`], which may put another log or state in place.
+//! Deliberately absent: applying (see `applying`). It runs beside this, up to what is committed,
+//! and must be stopped before [`Standby::on_welcome`], which may replace the log or the state.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use replication::PeerLog;
 use crate::error::StandbyError;
 use crate::sink::Sink;
 
-/// Whether state and log are still those of before.
+/// Whether state and log are still the same ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Hand {
     Kept,
-    /// Others are in their place: whoever holds the old ones must let go.
+    /// State or log were replaced: holders of the old ones must let go.
     Changed,
 }
 
-/// Of a full sync.
+/// Progress of a full sync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SyncProgress {
     pub shards_done: u32,
@@ -49,7 +49,7 @@ pub struct Standby<S: ReplicatedState> {
     sink: Option<Sink<S>>,
     /// State and log are not what they should be: only a full sync helps.
     distrusted: bool,
-    /// Of the primary that is followed: nothing that it sends is later.
+    /// The epoch of the primary that is followed. It sends nothing of a later epoch.
     epoch_max: u64,
 }
 
@@ -73,7 +73,7 @@ impl<S: ReplicatedState> Standby<S> {
         &self.tail
     }
 
-    /// To lead with.
+    /// Returns the parts that a primary needs.
     pub fn into_parts(self) -> (Arc<S>, Arc<Tail>, Appender) {
         (self.state, self.tail, self.log)
     }
@@ -100,17 +100,17 @@ impl<S: ReplicatedState> Standby<S> {
         }
     }
 
-    /// For the election: how far the own log goes.
+    /// How far the log goes. The election compares it.
     pub fn held(&self) -> u64 {
         self.tail.last().seq
     }
 
-    /// For the primary: how far its log is held here.
+    /// How far the log of the primary has arrived here. The primary is told of it.
     pub fn received(&self) -> u64 {
         if self.sink.is_some() { 0 } else { self.held() }
     }
 
-    /// To a message that was sent at `echo_ms`, once what it brought is held.
+    /// Answers a message that was sent at `echo_ms`, once its content is held.
     pub fn receipt(&self, epoch: u64, echo_ms: u64) -> v1::Receipt {
         v1::Receipt {
             epoch,
@@ -128,7 +128,7 @@ impl<S: ReplicatedState> Standby<S> {
         Some(SyncProgress { shards_done, shards, records: sink.records })
     }
 
-    /// By the primary of this epoch.
+    /// Takes the welcome of the primary of this epoch.
     pub fn on_welcome(&mut self, start: v1::welcome::Start, epoch: u64) -> Result<Hand, StandbyError> {
         self.epoch_max = epoch;
         match start {
@@ -149,7 +149,7 @@ impl<S: ReplicatedState> Standby<S> {
         Sink::new(self.state.rebuild(), shards, self.tail_config.bytes_max)
     }
 
-    /// The log goes on from there; what came after was never committed.
+    /// The log goes on from there. What came after it was never committed.
     fn fork(&mut self, fork_seq: u64) -> Result<Hand, StandbyError> {
         if self.distrusted {
             return Err(StandbyError::Unexpected { what: "a log that goes on from what is not trusted" });
@@ -175,8 +175,9 @@ impl<S: ReplicatedState> Standby<S> {
         self.finish_if_whole()
     }
 
-    /// `Changed`: taken up to the end of a full sync. What is left of `frames` then is to be offered again, to what is there now.
-    /// `Overloaded`: entries up to some seq were taken; when what is committed has been applied, the rest may be offered again.
+    /// `Changed`: a full sync has ended here, and what is left of `frames` is to be offered again,
+    /// to the new log. `Overloaded`: entries up to some seq were accepted; once the committed ones
+    /// have been applied, the rest may be offered again.
     pub fn on_frames(&mut self, frames: &mut Bytes) -> Result<Hand, StandbyError> {
         loop {
             let mut rest = frames.clone();
@@ -199,15 +200,15 @@ impl<S: ReplicatedState> Standby<S> {
         }
     }
 
-    /// A log that names an epoch which has not begun could not be led with when that comes.
+    /// A log that names an epoch which has not begun could not be used to lead that epoch later.
     fn check_epoch(&self, epoch: u64) -> Result<(), StandbyError> {
         if epoch > self.epoch_max {
-            return Err(StandbyError::Unexpected { what: "something of a later epoch than its own" });
+            return Err(StandbyError::Unexpected { what: "an entry or an image of a later epoch than its own" });
         }
         Ok(())
     }
 
-    /// The primary says so. What is not here yet is not counted.
+    /// The primary says so. Entries that are not here yet are not counted.
     pub fn on_committed(&self, committed: u64) {
         if self.sink.is_none() {
             self.tail.committed().advance(committed.min(self.held()));
@@ -224,7 +225,8 @@ impl<S: ReplicatedState> Standby<S> {
                 let (state, at, rest) = sink.finish()?;
                 let (tail, mut log) = Tail::new(self.tail_config.clone(), at);
                 tail.set_floor(Some(at.seq + 1));
-                // Where they are more than the log has room for, it ends before: the stream breaks, and goes on from there.
+                // If there are more entries than the log has room for, it ends before them: the
+                // stream breaks, and the next one continues there.
                 let _ = rest.into_iter().try_for_each(|frame| log.append_frame(frame));
                 (self.state, self.tail, self.log) = (Arc::new(state), tail, log);
                 self.distrusted = false;

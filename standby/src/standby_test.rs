@@ -1,4 +1,5 @@
-//! A standby against a primary with a real state: what it holds afterwards is the same, by whatever way it came.
+//! A standby against a primary with a real state: afterwards both hold the same, however it was
+//! transferred.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ struct Primary {
     puts: u64,
 }
 
-/// As late as any primary here.
+/// No primary here has a later epoch.
 const EPOCH: u64 = 100;
 
 fn call() -> Call<'static> {
@@ -40,7 +41,7 @@ impl Primary {
         let state = Arc::new(Metadata::new(config(), Position::default()));
         let (tail, mut log) = Tail::new(TailConfig::default(), Position::default());
         log.begin_epoch(1);
-        state.lead(log, NOW);
+        state.lead(log, NOW, 1);
         let segment = SegmentSpec {
             id: SegmentId([1; 16]),
             name: "m",
@@ -56,12 +57,12 @@ impl Primary {
         Primary { state, tail, puts: 0 }
     }
 
-    /// Leads on with what a standby holds, in the next epoch.
+    /// A primary of the next epoch, made from this standby.
     fn promoted(standby: Standby<Metadata>, epoch: u64) -> Primary {
         let promotion = Promotion::new(standby);
         while promotion.apply(100).unwrap().entries > 0 {}
         let (state, tail, log) = promotion.begin(epoch, 1, Secret([7; 16])).unwrap();
-        state.lead(log, NOW);
+        state.lead(log, NOW, 1);
         Primary { state, tail, puts: 1000 * epoch }
     }
 
@@ -95,7 +96,7 @@ impl Primary {
         }
     }
 
-    /// Everything after `sent`, in small batches.
+    /// Sends everything after `sent`, in small batches.
     fn send_log(&self, standby: &mut Standby<Metadata>, mut sent: u64) {
         while let Some(batch) = next_batch(&self.tail, sent, u64::MAX, LIMITS).unwrap() {
             let mut frames = batch.frames.clone();
@@ -106,7 +107,7 @@ impl Primary {
         }
     }
 
-    /// From hello to the end of the log.
+    /// Syncs, from the hello to the end of the log.
     fn sync(&mut self, standby: &mut Standby<Metadata>) -> Start {
         let start = self.plan(standby);
         let _ = standby.on_welcome(self.welcome(start), EPOCH).unwrap();
@@ -122,7 +123,8 @@ impl Primary {
                     let last = image.shard;
                     let _ = standby.on_image(image).unwrap();
                     let from = sent.or(images.oldest().map(|at| at.seq)).unwrap();
-                    // Sometimes the log comes beside the images, and is gone from the primary's then.
+                    // Sometimes the log was sent beside the images, and is gone from the primary by
+                    // then.
                     if last % 200 == 7 {
                         self.send_log(standby, from);
                         sent = Some(self.tail.last().seq);
@@ -184,7 +186,7 @@ fn what_the_next_primary_does_not_hold_is_dropped_unless_it_is_applied() {
     old.sync(&mut heir);
     old.put(5);
     old.sync(&mut other);
-    // Both hold what was committed; one of them holds more.
+    // Both hold what was committed, and one of them holds more.
     let committed = heir.held();
     other.on_committed(committed);
     let mut new = Primary::promoted(heir, 2);
@@ -192,7 +194,7 @@ fn what_the_next_primary_does_not_hold_is_dropped_unless_it_is_applied() {
     assert_eq!(new.sync(&mut other), Start::Log { fork_seq: committed });
     new.assert_same(&other);
 
-    // The old primary has applied what nobody else holds: it starts anew.
+    // The old primary has applied what no other member holds: it needs a full sync.
     let log = old.state.follow().unwrap();
     let mut deposed = Standby::new(Arc::clone(&old.state), Arc::clone(&old.tail), log, TailConfig::default());
     let refused = deposed.on_welcome(v1::welcome::Start::ForkSeq(committed), EPOCH).unwrap_err();
@@ -340,7 +342,7 @@ fn log_beside_the_images_is_bounded() {
     assert_eq!(standby.on_frames(&mut frames).unwrap_err(), StandbyError::TooMuchLog { bytes_max: 1000 });
 }
 
-/// What comes behind is for the new log, which whoever holds the old one must see first.
+/// The rest is for the new log, which the holder of the old one must get first.
 #[test]
 fn a_full_sync_that_ends_in_the_middle_of_a_message_leaves_the_rest() {
     let mut primary = Primary::new();
@@ -390,7 +392,7 @@ fn a_full_log_is_refused_until_what_is_committed_is_applied() {
 }
 
 #[test]
-fn whoever_does_not_trust_what_it_holds_asks_for_all_of_it_and_takes_nothing_less() {
+fn standby_that_does_not_trust_what_it_holds_asks_for_a_full_sync_and_accepts_nothing_less() {
     let mut standby = standby();
     standby.distrust();
     assert_eq!(standby.holds(), PeerLog::default());
@@ -400,10 +402,10 @@ fn whoever_does_not_trust_what_it_holds_asks_for_all_of_it_and_takes_nothing_les
     assert_eq!(standby.on_welcome(v1::welcome::Start::FullSync(all), EPOCH), Ok(Hand::Kept));
 }
 
-/// The log would end in an epoch that has not begun, and a member that leads the next one could not
-/// go on from there.
+/// The log would end in an epoch that has not begun, and the primary of the next epoch could not go
+/// on from there.
 #[test]
-fn what_is_of_a_later_epoch_than_its_primary_is_not_taken() {
+fn entry_of_a_later_epoch_than_its_primary_is_refused() {
     let mut primary = Primary::new();
     primary.put(3);
     let mut standby = standby();
@@ -419,7 +421,7 @@ fn what_is_of_a_later_epoch_than_its_primary_is_not_taken() {
     let at = Some(v1::Position { epoch: u64::MAX, seq: 1 });
     let refused = standby.on_image(v1::ShardImage { at, ..v1::ShardImage::default() });
     assert!(matches!(refused, Err(StandbyError::Unexpected { .. })), "{refused:?}");
-    // What it holds can be led with.
+    // It can lead with what it holds.
     let _ = standby.on_welcome(v1::welcome::Start::ForkSeq(0), 1).unwrap();
     let (mut frames, last) = primary.tail.joined_since(0, usize::MAX, usize::MAX).unwrap().unwrap();
     assert_eq!(standby.on_frames(&mut frames), Ok(Hand::Kept));

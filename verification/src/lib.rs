@@ -1,17 +1,19 @@
-//! Whether a standby is the same as its primary, and what is done where it is not: without sockets, clocks and tasks.
+//! Whether a standby is the same as its primary, and what is done if it is not. No sockets, clocks
+//! or tasks.
 //!
 //! | file | decides |
 //! |---|---|
-//! | `verifier` | from what was found to what is done: a repair, a full sync, an alarm; and whether the member is sound |
-//! | `plan` | which parts are to be repaired, from both members' digests of a shard's buckets; or that the primary is the one |
-//! | `repair` | the way of a repair, question by question |
+//! | `verifier` | what follows from a finding: a repair, a full sync, an alarm; and whether the member is sound |
+//! | `plan` | which parts to repair, from both members' digests of buckets; or that the primary is wrong |
+//! | `repair` | a repair, question by question |
 //! | `rounds` | which parts are sampled when, so that a cycle over all of them ends in time |
 //! | `wire` | what members ask each other, as messages |
 //!
-//! *Invariant:* knows the state through `oplog::Verifiable` alone; nothing is repaired from a primary whose own records are not
-//! what it keeps of them.
+//! *Invariant:* knows the state through `oplog::Verifiable` alone; nothing is repaired from a
+//! primary whose own records do not match its digests.
 //!
-//! Deliberately absent: the comparison of digests at the same seq, which comes with the log (`oplog::OP_DIGEST`).
+//! Deliberately absent: the comparison of digests at the same seq, which comes with the log
+//! (`oplog::OP_DIGEST`).
 
 mod plan;
 mod repair;

@@ -1,22 +1,24 @@
-//! From two members' digests of the same shards, at the same seq, to the parts that are to be repaired.
+//! From two members' digests of the same shards, at the same seq, to the parts that are to be
+//! repaired.
 //!
-//! Compared is what the primary *keeps* with what the standby's records *make*: so rot behind the standby's digest is found too.
-//! Where the primary's own records do not make what it keeps, it is the one to be suspected: nothing is taken from it.
+//! The primary's *kept* digests are compared with digests *recomputed* from the standby's records,
+//! so that changed memory under the standby's digest is found, too. If the primary's own records do
+//! not match its kept digests, the primary is the suspect, and nothing is taken from it.
 
 use oplog::{Buckets, Part};
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Planned {
-    /// They differ, and the primary is sound there.
+    /// Parts that differ and for which the primary is sound.
     pub parts: Vec<Part>,
-    /// The primary's records are not what it keeps of them. Of those that are `agreed`, this member has what the primary keeps:
-    /// two against one.
+    /// The primary's records do not match its digests. In the shards that are `agreed`, this member
+    /// has what the primary's digests say: two against one.
     pub primary_rotten: Vec<u32>,
     pub agreed: Vec<u32>,
 }
 
-/// Of the same shards in the same order, at the same position.
+/// Both lists have the same shards in the same order, at the same position.
 pub fn plan(theirs: &[Buckets], ours: &[Buckets]) -> Planned {
     let mut planned = Planned::default();
     for (theirs, ours) in theirs.iter().zip(ours) {
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn rot_under_the_own_digest_is_repaired_too() {
+    fn rot_under_the_standbys_own_digest_is_repaired_too() {
         let planned = plan(&[sound(3, &[1, 2])], &[buckets(3, &[1, 2], &[1, 7])]);
         assert_eq!(planned.parts, [Part { shard: 3, bucket: 1 }]);
         let planned = plan(&[sound(3, &[1, 2])], &[buckets(3, &[1, 7], &[1, 2])]);

@@ -1,4 +1,5 @@
-//! A repair, question by question: from the shards that are suspect to a state that is the same as the primary's.
+//! A repair, question by question: from suspect shards to a state that is the same as the
+//! primary's.
 //!
 //! ```text
 //!   buckets of the suspect shards ─► up to there ─► compare ─► records of the buckets that differ ─► up to there ─► repair
@@ -6,10 +7,11 @@
 //!                                                                 └── with the directory, where space differs ──────┘
 //! ```
 //!
-//! Invariants: what is compared, and what is repaired, stands at the same position on both; nothing is taken from a primary whose
-//! own records are not what it keeps of them.
+//! Invariants: both members are at the same position for each comparison and each repair; nothing
+//! is taken from a primary whose own records do not match its digests.
 //!
-//! Deliberately absent: how questions travel, and applying. Whoever carries a repair out lets nobody apply anything beside it.
+//! Deliberately absent: how questions travel, and applying. While a repair is carried out, nothing
+//! else is applied.
 
 use std::collections::BTreeSet;
 
@@ -21,27 +23,27 @@ use crate::plan::{Planned, plan};
 use crate::verifier::Event;
 use crate::wire::{buckets_from_wire, parts_from_wire, question_buckets, question_parts};
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Debug)]
 pub enum Step {
     Ask(Question),
-    /// Just up to there, and no further.
+    /// Apply up to there, and no further.
     ApplyUpto(Position),
     Ended {
         event: Event,
-        /// Records that were put right.
+        /// Records that were repaired.
         repaired: Vec<Mismatch>,
-        /// For people, where it did not end well.
+        /// Why it did not end well.
         why: Option<String>,
     },
-    /// It came to nothing, and may work the next time.
+    /// It failed, and may work the next time.
     Again(String),
 }
 
 #[derive(Debug)]
 enum Phase {
     Begin,
-    /// Shard by shard: each of the primary's answers stands at a seq of its own.
+    /// Shard by shard: each answer of the primary is at a seq of its own.
     Compares {
         theirs: Vec<Buckets>,
         ours: Vec<Buckets>,
@@ -62,7 +64,7 @@ impl Repair {
         Repair { shards, records_max, phase: Phase::Begin }
     }
 
-    /// To the question that was asked last.
+    /// The answer to the newest question.
     pub fn on_answer(&mut self, answer: Answer) -> Result<(), String> {
         self.phase = match (std::mem::replace(&mut self.phase, Phase::Begin), answer) {
             (Phase::Begin, Answer::Buckets(wire)) => {
@@ -80,7 +82,7 @@ impl Repair {
         Ok(())
     }
 
-    /// Looks at the state, and in the end repairs it. Asked again once what it said is done.
+    /// Looks at the state, and in the end repairs it. Called again once the previous step is done.
     pub fn step<S: Verifiable>(&mut self, state: &S) -> Step {
         match &mut self.phase {
             Phase::Begin => Step::Ask(question_buckets(self.shards.iter().copied())),
@@ -141,7 +143,7 @@ fn ended(event: Event, why: Option<String>) -> Step {
     Step::Ended { event, repaired: Vec::new(), why }
 }
 
-/// What has no parts.
+/// The shard that has no parts.
 fn whole<S: Verifiable>(state: &S) -> Part {
     Part { shard: state.shards() - 1, bucket: 0 }
 }

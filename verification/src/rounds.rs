@@ -1,5 +1,6 @@
-//! Which parts are sampled in which round: one after the other, so that all had their turn after `1 / sample_ratio` rounds. In a
-//! part that holds more records than one sample takes, the sample begins elsewhere in each cycle.
+//! Which parts are sampled in which round: in turn, so that each had its turn after
+//! `1 / sample_ratio` rounds. If a part has more records than one sample takes, each cycle begins
+//! at another place in it.
 
 use oplog::Part;
 
@@ -16,7 +17,7 @@ impl Rounds {
         Rounds { shards, buckets: buckets.max(1), next_shard: 0, cycle: 0 }
     }
 
-    /// How many whole cycles are over.
+    /// How many complete cycles are over.
     pub fn cycles(&self) -> u64 {
         self.cycle
     }
@@ -29,7 +30,7 @@ impl Rounds {
 
     fn next_part(&mut self) -> (Part, u64) {
         let shard = self.next_shard;
-        // Another bucket of each shard in each cycle; then another place in it.
+        // Each cycle takes another bucket of each shard, and then another place in it.
         let bucket = (self.cycle % u64::from(self.buckets)) as u32;
         let around = (self.cycle / u64::from(self.buckets)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.next_shard += 1;

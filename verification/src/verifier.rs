@@ -1,4 +1,4 @@
-//! A standby's doubts about itself: from what was found to what is done.
+//! A standby's doubts about itself: what follows from each finding.
 //!
 //! ```text
 //!            ┌──────── repaired, or the digests agree again ────────┐
@@ -8,8 +8,9 @@
 //!            └───────────────────────────────── a full sync is whole ──────────────────────────────────┘
 //! ```
 //!
-//! Invariants: from the moment of a finding until it is settled the member is not sound, and says so; one repair at a time; a
-//! shard in which the primary is the suspect is not repaired any more, in this epoch, until a person has looked.
+//! Invariants: from a finding until it is settled the member is not sound, and says so; there is
+//! one repair at a time; a shard in which the primary is the suspect is not repaired any more in
+//! this epoch, until an operator has looked.
 
 use std::collections::BTreeSet;
 
@@ -17,37 +18,39 @@ use oplog::{Difference, Position};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Shards that are repaired one by one; more of them are a full sync.
+    /// If more shards than this differ, a full sync replaces the repair.
     pub shards_max: usize,
-    /// Repairs that came to nothing before it is one.
+    /// After this many failed repairs a full sync follows.
     pub tries_max: u32,
-    /// Of the shard that holds what is implied with it.
+    /// The shard that holds what follows from others.
     pub whole_shard: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// The primary's digests, as its log has them, with the own ones at the same seq.
+    /// The primary's digests from its log, compared with this member's own at the same seq.
     Compared { at: Position, difference: Difference },
-    /// Records of this shard are not as the primary has them.
+    /// Records of this shard differ from the primary's.
     SampleDiffers { shard: u32 },
-    /// The own records of this shard are not what is kept of them.
+    /// This member's own records of this shard do not match its digest.
     Rotten { shard: u32 },
-    /// An entry did not fit, or a repair broke off: the state takes nothing more.
+    /// An entry did not fit, or a repair failed half-way: the state cannot be used any more.
     Broken,
-    /// A repair is done; with what still differs right after it, at the same seq. `settled`: shards that did not differ at all.
+    /// A repair is done. `remaining`: what still differs right after it, at the same seq.
     Repaired { at: Position, records: usize, remaining: Difference },
-    /// Of these shards the primary's records are not what it keeps. Of `agreed` this member has what the primary keeps.
+    /// In these shards the primary's records do not match its digests. In those `agreed`, this
+    /// member has what the primary's digests say.
     PrimaryRotten { shards: Vec<u32>, agreed: Vec<u32> },
     /// More records differ than are repaired one by one.
     TooMany,
-    /// It came to nothing, and may work the next time.
+    /// The repair failed, and may work the next time.
     NotRepaired,
-    /// All of the state is new, and was checked when it came.
+    /// The whole state was replaced, and was checked on arrival.
     Synced,
-    /// Another stream to the primary: a repair that was under way has ended with the last one, whatever came of it.
+    /// A new stream to the primary began: a repair that was under way has ended with the old one,
+    /// whatever its result.
     StreamBegins,
-    /// Another primary, or this member itself: what was said of the last one is over.
+    /// Another member leads, or this one: nothing said about the previous primary counts any more.
     EpochBegins,
 }
 
@@ -59,7 +62,8 @@ pub enum Action {
         shards: BTreeSet<u32>,
     },
     FullSync,
-    /// A standby and the primary's own digests agree against the primary's records. A person must decide.
+    /// This standby and the primary's own digests agree against the primary's records. An operator
+    /// must decide.
     Alarm {
         shards: Vec<u32>,
     },
@@ -69,7 +73,7 @@ pub enum Action {
 pub enum Condition {
     Sound,
     Diverged,
-    /// Nothing of it is trusted.
+    /// Nothing in the state is trusted.
     Lost,
 }
 
@@ -79,11 +83,11 @@ pub struct Verifier {
     condition: Condition,
     /// Shards to be repaired.
     suspects: BTreeSet<u32>,
-    /// Of them, those that only the records show, and the digests do not.
+    /// Those suspects that only the records show, and not the digests.
     under: BTreeSet<u32>,
     repairing: bool,
     tries: u32,
-    /// In these the primary is the suspect.
+    /// Shards in which the primary is the suspect.
     left_alone: BTreeSet<u32>,
     verified: Position,
 }
@@ -119,7 +123,7 @@ impl Verifier {
         &self.suspects
     }
 
-    /// Where the primary is the suspect.
+    /// Shards in which the primary is the suspect.
     pub fn left_alone(&self) -> &BTreeSet<u32> {
         &self.left_alone
     }
@@ -152,7 +156,7 @@ impl Verifier {
                 let new: Vec<u32> = shards.iter().copied().filter(|shard| self.left_alone.insert(*shard)).collect();
                 for shard in &shards {
                     self.under.remove(shard);
-                    // Where this member has what the primary keeps, it is whole.
+                    // This member is whole in the agreed shards.
                     if agreed.contains(shard) {
                         self.suspects.remove(shard);
                     }
@@ -190,7 +194,7 @@ impl Verifier {
             .chain(difference.implied.then_some(self.limits.whole_shard))
             .filter(|shard| !self.left_alone.contains(shard))
             .collect();
-        // What the digests had shown, and do not show any more, has been settled by the log itself.
+        // What the digests have shown and no longer show has been settled by the log itself.
         self.suspects = differs.union(&self.under).copied().collect();
         if self.suspects.is_empty() {
             self.verified = self.verified.max(at);
@@ -199,7 +203,8 @@ impl Verifier {
     }
 
     fn settle(&mut self, out: &mut Vec<Action>) {
-        // A shard that is left alone and that differs is nobody's to repair; it still is not the same.
+        // A shard that is left alone and differs is not repaired, but the member is still not the
+        // same.
         let was = self.condition;
         self.condition = if self.suspects.is_empty() { Condition::Sound } else { Condition::Diverged };
         if was != self.condition {

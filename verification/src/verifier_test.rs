@@ -1,4 +1,4 @@
-//! Each rule of the machine: what was found, and exactly the actions that follow.
+//! Tests of each rule of the machine: a finding, and exactly the actions that follow.
 
 use super::*;
 

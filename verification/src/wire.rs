@@ -1,4 +1,4 @@
-//! What members ask each other to compare, as messages; and back, with nothing believed.
+//! How members ask each other to compare, as messages; and how these are read back without trust.
 
 use oplog::{
     Buckets, DecodeError, Digest, Digests, MismatchKind, Part, PartsImage, Position, Sample, SampleRecord, ShardImage,
@@ -138,8 +138,8 @@ pub fn parts_from_wire(wire: v1::Parts) -> Result<PartsImage, WireError> {
     })
 }
 
-/// What a primary says of its own state. `limits`: the entries by which a sample may be older, and
-/// the records of which an answer tells.
+/// What a primary answers about its own state. `limits`: by how many entries a sample may be older,
+/// and how many records an answer tells of.
 pub fn answer<S: Verifiable>(state: &S, question: Question, limits: (u64, usize)) -> Result<Answer, WireError> {
     match question {
         Question::Buckets(v1::ShardList { shards }) => {
@@ -172,7 +172,8 @@ pub fn question_sample(sample: &Sample) -> Question {
     })
 }
 
-/// The primary's answer to a sample: `check` compares it with what is here. `at`: where the primary stands.
+/// The primary's answer to a sample: `check` compares it with what is here. `at`: the primary's
+/// position.
 fn answer_sample(
     wire: v1::Sample,
     at: Position,

@@ -1,8 +1,10 @@
-//! Which crate may import which: the arrows of the code map, checked against what Cargo says; and no circle of files within one.
+//! Which crate may import which: the arrows of the code map, checked against Cargo, and no circle
+//! of files within a crate.
 //!
-//! Invariant: a crate that is not in the table is an error, so a new one gets its arrow before it is used.
+//! Invariant: a crate that is not in the table is an error, so a new one gets its arrow before it
+//! is used.
 //!
-//! Absent on purpose: what only tests import, and crates of others.
+//! Absent on purpose: imports of tests only, and third-party crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{children, circles, repo};
 
-/// A crate, and what it may import. Whoever stands further down may import what stands above it.
+/// A crate, and what it may import. A crate may only import crates that stand above it.
 const ARROWS: [(&str, &[&str]); 14] = [
     ("proto", &[]),
     ("oplog", &[]),
@@ -31,7 +33,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("bench", &["client", "metadata", "oplog", "test-ports"]),
 ];
 
-/// Chores and tests: nothing that is shipped may import them, and they may import anything.
+/// Chores and tests: no shipped crate may import them, and they may import any crate.
 const TOOLS: [&str; 9] = [
     "xtask",
     "protoc",
@@ -44,7 +46,7 @@ const TOOLS: [&str; 9] = [
     "test-stress",
 ];
 
-/// What Cargo says: each crate of the workspace with those of the workspace that it imports.
+/// By Cargo: each crate of the workspace, with the crates of the workspace that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 pub(crate) fn check() -> Result<()> {

@@ -1,13 +1,15 @@
-//! `./x bites`: proves that the simulator bites. Each patch in `tests/sim/bites` puts one bug into a production core; the simulator
-//! must find it, by the name of the check that the patch names, and find nothing where there is no bug.
+//! `./x bites`: proves that the simulator finds bugs. Each patch in `tests/sim/bites` puts one bug
+//! into a production core. The simulator must find it by the check that the patch names, and must
+//! find nothing without a bug.
 //!
 //! ```text
-//!   the sources ─► target/bites/tree ─► for each patch: apply, build, run the seeds, take it back
+//!   the sources ─► target/bites/tree ─► for each patch: apply, build, run the seeds, revert
 //! ```
 //!
-//! Invariants: the repository itself is not touched; a patch that does not apply any more fails, and is named.
+//! Invariants: the repository itself is not changed; a patch that does not apply any more is an
+//! error that names it.
 //!
-//! Absent on purpose: the checks and the seeds' meaning. They are the simulator's.
+//! Absent on purpose: the checks and the meaning of seeds, which belong to the simulator.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -23,12 +25,13 @@ use crate::{children, repo};
 const PATCHES: &str = "tests/sim/bites";
 const PLACE: &str = "target/bites";
 const SIMULATOR: &str = "understudy-test-sim";
-/// Each bug is found within these, but for one whose patch says `Seeds:` and how many; the tree without one passes all of them.
+/// Each bug is found within this many seeds, or as many as its patch says after `Seeds:`. The tree
+/// without a bug passes all of them.
 const SEEDS: u32 = 1000;
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Only the patches whose names contain one of these.
+    /// Run only patches whose names contain one of these.
     filters: Vec<String>,
 }
 
@@ -41,7 +44,7 @@ struct Bite {
     seeds: u32,
 }
 
-/// What the simulator found first.
+/// The first violation that the simulator found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
     seed: u64,
@@ -98,7 +101,7 @@ fn read(patch: &Path) -> Result<Bite> {
     Ok(Bite { bug: header("Bug:")?, check: header("Caught by:")?, seeds, name, patch: patch.canonicalize()? })
 }
 
-/// Where the tree is patched and built, with its own target directory, which stays warm.
+/// The place where the tree is patched and built. It keeps its own target directory.
 struct Place {
     tree: PathBuf,
     target: PathBuf,
@@ -122,7 +125,7 @@ impl Place {
 
     fn apply(&self, bite: &Bite, how: &[&str]) -> Result<()> {
         let mut git = Command::new("git");
-        // The tree lies within a repository, which git is not to find.
+        // The tree lies within a repository, which git must not find.
         let above = self.tree.parent().context("the tree lies in a directory")?;
         git.current_dir(&self.tree).env("GIT_CEILING_DIRECTORIES", above);
         git.arg("apply").args(how).arg(&bite.patch);
@@ -136,9 +139,9 @@ impl Place {
     fn simulate(&self, seeds: u32) -> Result<Option<Found>> {
         let mut cargo = repo::cargo(["build", "--quiet", "--profile", "checked", "-p", SIMULATOR]);
         cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
-        // It is built often and run shortly: without what a debugger needs, and only what a patch has changed.
+        // It is built often and runs shortly: without debug information, and incrementally.
         cargo.env("CARGO_PROFILE_CHECKED_DEBUG", "false").env("CARGO_INCREMENTAL", "1");
-        // A bug leaves something unused behind.
+        // A bug may leave unused code behind.
         cargo.env("RUSTFLAGS", "-Awarnings");
         let built = children::run(&mut cargo)?;
         ensure!(built.success(), "`{}` failed in {}", repo::as_typed(&cargo), self.tree.display());
@@ -153,8 +156,8 @@ impl Place {
     }
 }
 
-/// Makes `to` what `from` is, but for what was built. Writes only what is not the same, so that cargo builds nothing anew that has
-/// not changed.
+/// Makes `to` a copy of `from`, except build results. Writes only changed files, so that cargo
+/// rebuilds only what has changed.
 fn mirror(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
     let wanted = entries(from)?;
@@ -177,7 +180,7 @@ fn mirror(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Names of what belongs to the sources.
+/// Names of files and directories that belong to the sources.
 fn entries(dir: &Path) -> Result<BTreeSet<OsString>> {
     let listed = fs::read_dir(dir).with_context(|| format!("{} cannot be listed", dir.display()))?;
     let names = listed.map(|entry| Ok(entry?.file_name())).collect::<Result<BTreeSet<OsString>>>()?;
@@ -205,7 +208,7 @@ mod tests {
         for file in fs::read_dir(root.join(PATCHES)).expect("it is there") {
             let bite = read(&file.expect("it can be listed").path()).expect("it has a header");
             let check = root.join(format!("tests/sim/src/checks/{}.rs", bite.check));
-            // What a member checks by itself, after each event.
+            // A check of the member itself, after each event.
             let is_own = bite.check == "validate";
             assert!(is_own || check.is_file(), "{}: there is no check {:?}", bite.name, bite.check);
             assert!(!bite.bug.is_empty());

@@ -1,11 +1,12 @@
-//! Running child processes so that none stays behind.
+//! Runs child processes so that none stays behind.
 //!
-//! Cargo does not end what it started when it is told to end, and tests start servers. So this process becomes the
-//! reaper of its orphans (a grandchild whose parent died is ours, whatever group or session it is in), and on SIGINT,
-//! SIGTERM or SIGHUP it ends everything below it before it ends itself: first politely, then by SIGKILL.
+//! Cargo does not end its children when it is told to end, and tests start servers. So this process
+//! becomes the reaper of its orphans (it inherits a grandchild whose parent died, whatever group or
+//! session it is in). On SIGINT, SIGTERM or SIGHUP it ends everything below it before it ends
+//! itself: first by SIGTERM, then by SIGKILL.
 //!
-//! Absent on purpose: process groups of our own. Children stay in the terminal's foreground group, so Ctrl-C reaches
-//! them at once and sudo can ask for a password.
+//! Absent on purpose: own process groups. Children stay in the terminal's foreground group, so
+//! Ctrl-C reaches them at once and sudo can ask for a password.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,16 +22,18 @@ use signal_hook::iterator::Signals;
 
 use crate::repo::as_typed;
 
-/// A signal arrived: nothing is started any more, and whatever children say from now on comes of that.
+/// A signal arrived: nothing more is started, and what children report from now on is its
+/// consequence.
 static STOPPING: AtomicBool = AtomicBool::new(false);
-/// Children that are being started. Each side raises its own flag before it looks at the other's, so no child slips through.
+/// Children that are being started. Each side raises its own flag before it reads the other's, so
+/// no child is missed.
 static STARTING: AtomicUsize = AtomicUsize::new(0);
 
-/// How long children have to end by themselves: a terminal's Ctrl-C has reached them too.
+/// How long children have to end by themselves. A terminal's Ctrl-C has reached them, too.
 const OWN_ACCORD: Duration = Duration::from_millis(1000);
-/// How long they have after SIGTERM. A test runner ends its tests meanwhile.
+/// How long they have after SIGTERM. A test runner ends its tests in this time.
 const AFTER_TERM: Duration = Duration::from_millis(3000);
-/// How long they have after SIGKILL, which only a process stuck in the kernel outlives.
+/// How long they have after SIGKILL, which only a process stuck in the kernel survives.
 const AFTER_KILL: Duration = Duration::from_millis(3000);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -41,7 +44,7 @@ pub(crate) struct Descendant {
     pub(crate) name: String,
 }
 
-/// From here on nothing that we start outlives us. Call it before the first child.
+/// From here on no process that this one starts survives it. Call it before the first child.
 pub(crate) fn guard() -> Result<()> {
     set_child_subreaper(Some(getpid())).context("cannot become the reaper of orphans")?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
@@ -58,18 +61,18 @@ pub(crate) fn guard() -> Result<()> {
     Ok(())
 }
 
-/// For a program that takes this one's place: it reaps its own children only.
+/// For a program that replaces this process: it reaps its own children only.
 pub(crate) fn release_guard() -> Result<()> {
     set_child_subreaper(None).context("cannot stop being the reaper of orphans")
 }
 
-/// Runs a command to its end; its standard input and output are ours unless it says otherwise.
+/// Runs a command to its end. It inherits standard input and output unless it says otherwise.
 pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
     let child = start(command)?;
     wait(child, command)
 }
 
-/// For the end of what was started.
+/// Waits until the child has ended.
 pub(crate) fn wait(mut child: Child, command: &Command) -> Result<ExitStatus> {
     let status = child.wait().with_context(|| format!("cannot wait for `{}`", as_typed(command)))?;
     if !status.success() {
@@ -78,7 +81,7 @@ pub(crate) fn wait(mut child: Child, command: &Command) -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// Runs a command that says a few words to its end, and takes them.
+/// Runs a command with little output to its end, and returns the output.
 pub(crate) fn capture(command: &mut Command) -> Result<Output> {
     let child = start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     child.wait_with_output().with_context(|| format!("cannot read from `{}`", as_typed(command)))
@@ -93,7 +96,8 @@ pub(crate) fn start(command: &mut Command) -> Result<Child> {
     child.with_context(|| format!("cannot start `{}`", as_typed(command)))
 }
 
-/// A child that fails because of a signal may be seen before the signal is: then do not talk of a failure.
+/// A child that fails because of a signal may be seen before the signal is. Then this is not
+/// reported as a failure.
 fn yield_to_signal() {
     thread::sleep(Duration::from_millis(100));
     if STOPPING.load(Ordering::SeqCst) {
@@ -101,14 +105,15 @@ fn yield_to_signal() {
     }
 }
 
-/// The thread that took the signal ends the process.
+/// The thread that handles the signal ends the process.
 fn wait_for_the_end() -> ! {
     loop {
         thread::park();
     }
 }
 
-/// Ends what a finished command has left running, and says what that was. Stragglers that are about to end do not count.
+/// Ends what a finished command has left running, and returns it. Processes that are about to end
+/// do not count.
 pub(crate) fn end_strays() -> Vec<Descendant> {
     if all_gone_within(AFTER_TERM) {
         return Vec::new();
@@ -122,13 +127,13 @@ fn end_descendants() {
     if all_gone_within(OWN_ACCORD) {
         return;
     }
-    // Once: a test runner takes a second one for impatience and drops its own clean-up.
+    // Once only: a test runner takes a second one as impatience and skips its clean-up.
     send_to_all(Signal::TERM);
     if all_gone_within(AFTER_TERM) {
         return;
     }
     let deadline = Instant::now() + AFTER_KILL;
-    // Again and again: a process may have started another one just before it was killed.
+    // Repeatedly, since a process may have started another one just before it was killed.
     while send_to_all(Signal::KILL) > 0 && Instant::now() < deadline {
         thread::sleep(POLL);
     }
@@ -150,7 +155,8 @@ fn all_gone_within(patience: Duration) -> bool {
 fn send_to_all(signal: Signal) -> usize {
     let all = descendants();
     for process in &all {
-        // It has ended meanwhile, or is root's (sudo, which passes the terminal's signals on itself).
+        // It has ended meanwhile, or belongs to root (sudo, which passes the terminal's signals
+        // on).
         let _ = kill_process(process.pid, signal);
     }
     all.len()
@@ -175,11 +181,12 @@ pub(crate) fn descendants() -> Vec<Descendant> {
 /// Every process of the host that is not a zombie, with its parent.
 fn processes() -> impl Iterator<Item = (i32, Descendant)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    // A process that ends while we look has no file any more.
+    // A process that ends during this look has no file any more.
     entries.filter_map(|entry| parse_stat(&fs::read_to_string(entry.path().join("stat")).ok()?))
 }
 
-/// `pid (name) state parent …`; the name may hold blanks and brackets, but none comes after its own last bracket.
+/// `pid (name) state parent …`. The name may contain blanks and brackets, but none comes after its
+/// own last bracket.
 fn parse_stat(stat: &str) -> Option<(i32, Descendant)> {
     let (pid, rest) = stat.split_once(" (")?;
     let (name, rest) = rest.rsplit_once(") ")?;

@@ -1,7 +1,7 @@
 //! Tests of finding the processes below this one.
 //!
-//! Absent on purpose: ending them, which would end the children of tests beside this one too; `tests/x.rs` does that
-//! with a process of its own.
+//! Absent on purpose: ending them, which would also end the children of concurrent tests.
+//! `tests/x.rs` does that with a process of its own.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{BufRead, BufReader};

@@ -1,10 +1,9 @@
-//! Files of one crate that import each other in a circle: each of them can be understood only with
-//! all the others.
+//! Files of one crate that import each other in a circle: each of them can be understood only
+//! together with all others.
 //!
-//! Invariant: in a crate that is listed here, a file imports only what can be read without it.
+//! Invariant: in a listed crate, a file imports only files that can be read without it.
 //!
-//! Absent on purpose: tests (they may look at anything), and methods: what is called on a type is
-//! not imported.
+//! Absent on purpose: tests (they may import anything), and methods: calling a method is no import.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +14,7 @@ use anyhow::{Context, Result};
 /// Crates that had circles, or are large enough to grow them.
 const CRATES: [&str; 2] = ["ledger", "metadata"];
 
-/// Each file, by its path of modules, with those that it imports.
+/// Each file, by its module path, with the files that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// One line for each circle.
@@ -32,7 +31,7 @@ pub(crate) fn found() -> Result<Vec<String>> {
     Ok(circles)
 }
 
-/// All of a directory, by their paths of modules. `mod.rs` and the crate's root stand for their
+/// All files of a directory, by their module paths. `mod.rs` and the crate's root stand for their
 /// directory.
 fn read(dir: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
@@ -62,15 +61,15 @@ fn imports(texts: &BTreeMap<String, String>) -> Imports {
     texts.iter().map(of).collect()
 }
 
-/// The longest path of modules with which this path of names begins.
+/// The longest module path with which this path of names begins.
 fn module_of(path: &str, texts: &BTreeMap<String, String>) -> Option<String> {
     let end = path.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(path.len());
     let names: Vec<&str> = path[..end].split("::").collect();
     (1..=names.len()).rev().map(|count| names[..count].join("::")).find(|module| texts.contains_key(module))
 }
 
-/// One circle, if there is any: what imports nothing that is left is taken away until nothing
-/// changes.
+/// One circle, if there is any: files that import none of the remaining ones are removed until
+/// nothing changes.
 fn circle(imports: &Imports) -> Option<Vec<String>> {
     let mut left = imports.clone();
     loop {
@@ -82,7 +81,7 @@ fn circle(imports: &Imports) -> Option<Vec<String>> {
         done.iter().for_each(|name| drop(left.remove(name)));
         left.values_mut().for_each(|others| others.retain(|other| !done.contains(other)));
     }
-    // Each that is left imports one that is left: going on from any of them ends in a circle.
+    // Each remaining file imports a remaining one, so following imports ends in a circle.
     let mut way = vec![left.keys().next()?.clone()];
     loop {
         let next = left[way.last()?].first()?.clone();

@@ -1,10 +1,12 @@
-//! The step `python`: a client in Python that follows docs/clients.md, rule by rule, against a pair of real members.
+//! The step `python`: a client in Python that follows docs/clients.md, rule by rule, against a pair
+//! of real members.
 //!
 //! Invariants:
 //! - It runs the server that the tests have built, and builds nothing a second time.
-//! - The ports are held by `hold-ports` until the client has ended, however it ends.
+//! - `hold-ports` holds the ports until the client has ended, in whatever way.
 //!
-//! Absent on purpose: what is promised and how it is looked at, in docs/clients.md and tests/python/.
+//! Absent on purpose: the promises and their checks, which are in docs/clients.md and
+//! tests/python/.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -17,7 +19,8 @@ use crate::{children, repo};
 
 pub(crate) const NAME: &str = "python";
 
-/// As many as tests/python/contract.py wants: three for each of two members, and one where nothing listens.
+/// As many as tests/python/contract.py needs: three for each of two members, and one without a
+/// listener.
 const PORTS: usize = 7;
 
 pub(crate) fn step() -> Step {
@@ -30,7 +33,8 @@ fn run() -> Result<()> {
     with_ports(|ports| run_command(client(&repo::program("checked", "understudy")?.display().to_string(), ports)))
 }
 
-/// The tests that need the server and `hold-ports` bring both, with the features and dependencies of all tests.
+/// The tests that need the server and `hold-ports` build both, with the features and dependencies
+/// of all tests.
 fn build() -> Command {
     let mut cargo = repo::cargo(["test", "--workspace", "--all-features", "--profile", "checked", "--no-run"]);
     cargo.args(["--test", "failover", "--test", "processes"]);
@@ -40,12 +44,12 @@ fn build() -> Command {
 fn client(server: &str, ports: &str) -> Command {
     let mut python = Command::new(GRPC_FOR_PYTHON.python());
     python.args(["tests/python/contract.py", "--server", server, "--ports", ports]);
-    // Nothing is written beside the sources, and the library does not tell of every connection that ends.
+    // No files beside the sources, and no report of each connection that ends.
     python.env("PYTHONDONTWRITEBYTECODE", "1").env("GRPC_VERBOSITY", "ERROR");
     python
 }
 
-/// Runs it with free ports, with commas between them, that no other test gets meanwhile.
+/// Calls `run` with free ports, separated by commas, that no other test gets meanwhile.
 fn with_ports(run: impl FnOnce(&str) -> Result<()>) -> Result<()> {
     let mut command = Command::new(repo::program("checked", "hold-ports")?);
     command.arg(PORTS.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());

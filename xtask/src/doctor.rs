@@ -1,4 +1,5 @@
-//! `./x doctor`: one line for each program: its version, or what is missing and what brings it.
+//! `./x doctor`: one line for each program, with its version, or with what is missing and how to
+//! install it.
 //!
 //! Invariant: it changes nothing, and fails exactly if a program is missing that a chore needs.
 
@@ -13,7 +14,7 @@ use crate::tools::{
 };
 use crate::{children, repo};
 
-/// What a check found.
+/// The result of a check.
 enum Finding {
     Here(String),
     Missing { remedy: String },

@@ -1,8 +1,9 @@
-//! `./x failover`: the failover tests that take too long for every run, each as often, or for as long, as it is asked for.
+//! `./x failover`: the failover tests that take too long for every run. Each runs as often, or for
+//! as long, as asked.
 //!
 //! Invariants:
-//! - Nothing ends them but themselves: what hangs is seen by the one who waits.
-//! - What they print is shown: the figures are the purpose.
+//! - They have no time limit: a hang is seen by the operator who waits.
+//! - Their output is shown, since the figures are the purpose.
 //!
 //! Absent on purpose: the scenarios, in `cli/tests/failover/long.rs`.
 
@@ -19,22 +20,23 @@ use crate::tools::{self, ETCD, ETCDCTL};
     after_help = "Without any of these: 200 kills of each kind, 100 transfers, 60 s without etcd, a soak of 30 minutes."
 )]
 pub(crate) struct Args {
-    /// Kill so many primaries, one after the other, under load, with etcd and default settings.
+    /// Kill this many primaries, one after the other, under load, with etcd and default settings.
     #[arg(long, value_name = "N")]
     kills: Option<u32>,
-    /// The same, of members under a guard.
+    /// The same, with members under a guard.
     #[arg(long, value_name = "N")]
     guarded_kills: Option<u32>,
-    /// The same, of members of one host that do without etcd.
+    /// The same, with members of one host without etcd.
     #[arg(long, value_name = "N")]
     file_kills: Option<u32>,
-    /// Hand the place of the primary over so many times, there and back.
+    /// Transfer this many times, there and back.
     #[arg(long, value_name = "N")]
     transfers: Option<u32>,
-    /// Stop etcd for so long under load.
+    /// Stop etcd for this many seconds under load.
     #[arg(long, value_name = "SECONDS")]
     etcd_away: Option<u32>,
-    /// Churn for so long under faults, with expiry, eviction and full syncs: verification must find nothing.
+    /// Run under load and faults for this many minutes, with expiry, eviction and full syncs:
+    /// verification must find nothing.
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u32>,
     /// Install what is missing without asking.
@@ -42,7 +44,7 @@ pub(crate) struct Args {
     yes: bool,
 }
 
-/// What the tests read their number from.
+/// The tests read their number from here.
 const NUMBER: &str = "FAILOVER_NUMBER";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -67,7 +69,7 @@ fn commands(args: &Args) -> Vec<(&'static str, Command)> {
     chosen.map(|(test, number)| (test, command(test, number))).collect()
 }
 
-/// Under cargo's own runner: it has no time limit, and shows what is printed.
+/// With cargo's own runner, which has no time limit and shows output.
 fn command(test: &str, number: u32) -> Command {
     let mut cargo =
         repo::cargo(["test", "--profile", "checked", "-p", "understudy", "--all-features", "--test", "failover"]);

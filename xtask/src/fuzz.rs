@@ -1,12 +1,15 @@
-//! `./x fuzz`: builds the targets of fuzz/ with coverage counters and runs them one after the other.
+//! `./x fuzz`: builds the targets of fuzz/ with coverage counters and runs them one after the
+//! other.
 //!
-//! libFuzzer needs the counters, not a sanitizer, and the counters are a compiler pass that the stable toolchain has:
-//! so there is no nightly here, and no cargo-fuzz, whose layout (fuzz/fuzz_targets, corpus, artifacts) is kept.
+//! libFuzzer needs the counters, not a sanitizer, and the stable toolchain can add counters by a
+//! compiler pass. So neither nightly nor cargo-fuzz is needed; cargo-fuzz's layout
+//! (fuzz/fuzz_targets, corpus, artifacts) is kept.
 //!
 //! Invariants:
-//! - The stored corpus (fuzz/corpus/TARGET, in git) is only read; new inputs gather under fuzz/target, and `--store`
-//!   takes those that reach something new into the stored corpus.
-//! - An input that breaks a target stands in fuzz/artifacts/TARGET, and the error says how to run it again.
+//! - The stored corpus (fuzz/corpus/TARGET, in git) is only read. New inputs are collected under
+//!   fuzz/target; `--store` copies those that reach something new into the stored corpus.
+//! - An input that breaks a target is stored in fuzz/artifacts/TARGET, and the error says how to
+//!   run it again.
 //! - Time and memory are bounded.
 
 use std::fs::{self, File};
@@ -21,32 +24,32 @@ use crate::{children, repo};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How long each target runs.
+    /// Seconds that each target runs.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Afterwards take inputs that reach something new into fuzz/corpus.
+    /// Afterwards, copy inputs that reach something new into fuzz/corpus.
     #[arg(long)]
     store: bool,
     /// Install what is missing without asking.
     #[arg(long)]
     yes: bool,
-    /// Only these targets (all without).
+    /// Run only these targets. Default: all.
     targets: Vec<String>,
 }
 
 pub(crate) const MANIFEST: &str = "fuzz/Cargo.toml";
 
-/// What cargo-fuzz sets, but for the sanitizer. Counters and the table of their places are what libFuzzer reads;
-/// comparisons are traced so that it finds magic numbers.
+/// What cargo-fuzz sets, except the sanitizer. libFuzzer reads the counters and the table of their
+/// places; comparisons are traced so that it finds magic numbers.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
-/// Targets that run beside each other.
+/// Targets that run at the same time.
 const AT_ONCE: usize = 2;
 const MEMORY_LIMIT_MB: u32 = 2048;
 /// One input that takes longer is a finding.
 const INPUT_SECONDS_MAX: u32 = 10;
-/// How much of a failed run's log is printed.
+/// How many lines of a failed run's log are printed.
 const TELLING_LINES: usize = 40;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -55,11 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.store { selected(&args.targets)?.iter().try_for_each(|target| store(target)) } else { Ok(()) }
 }
 
-/// Builds all and runs the named targets (all if none is named), each for that long.
+/// Builds all targets and runs the named ones (all if none is named), each for this long.
 pub(crate) fn run_targets(names: &[String], seconds: u32) -> Result<()> {
     let targets = selected(names)?;
     build()?;
-    // Each takes one CPU, and the machines of CI have two.
+    // Each takes one CPU, and CI machines have two.
     for few in targets.chunks(AT_ONCE) {
         let ran: Vec<Result<()>> = thread::scope(|scope| {
             let running: Vec<_> = few.iter().map(|target| scope.spawn(|| run_target(target, seconds))).collect();
@@ -92,12 +95,13 @@ fn build() -> Result<()> {
     run_cargo("build", &[])
 }
 
-/// Beside the workspace's own clippy run, which does not see this one.
+/// The workspace's own clippy run does not see this one.
 pub(crate) fn lint() -> Result<()> {
     run_cargo("clippy", &["--", "-D", "warnings"])
 }
 
-/// The explicit triple keeps the flags from build scripts and macros, which run without libFuzzer.
+/// The explicit triple keeps the flags away from build scripts and macros, which run without
+/// libFuzzer.
 fn run_cargo(subcommand: &str, more: &[&str]) -> Result<()> {
     let triple = host_triple()?;
     let words =
@@ -137,7 +141,7 @@ fn run_target(target: &str, seconds: u32) -> Result<()> {
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .arg("-print_final_stats=1")
-        // The first directory takes what is new, the others are only read.
+        // New inputs go into the first directory; the others are only read.
         .args([found, stored])
         .stdout(log.try_clone()?)
         .stderr(log);
@@ -153,7 +157,7 @@ fn run_target(target: &str, seconds: u32) -> Result<()> {
     Ok(())
 }
 
-/// Where new inputs gather, the stored corpus, and the inputs that broke the target.
+/// Directories of new inputs, of the stored corpus, and of inputs that broke the target.
 fn directories(target: &str) -> Result<[PathBuf; 3]> {
     let dirs =
         [format!("fuzz/target/corpus/{target}"), format!("fuzz/corpus/{target}"), format!("fuzz/artifacts/{target}")]
@@ -164,7 +168,7 @@ fn directories(target: &str) -> Result<[PathBuf; 3]> {
     Ok(dirs)
 }
 
-/// libFuzzer's merge copies the fewest inputs that reach all which no stored one does.
+/// libFuzzer's merge copies the fewest inputs that reach all that no stored one reaches.
 fn store(target: &str) -> Result<()> {
     let [found, stored, _] = directories(target)?;
     let before = fs::read_dir(&stored)?.count();
@@ -176,7 +180,7 @@ fn store(target: &str) -> Result<()> {
     Ok(())
 }
 
-/// The lines from what went wrong on; the last ones if the log names nothing.
+/// The lines from the failure on, or the last lines if the log names none.
 fn telling_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let first = lines.iter().position(|line| line.contains("panicked at") || line.contains("ERROR: libFuzzer"));
@@ -184,12 +188,13 @@ fn telling_lines(log: &str) -> String {
     lines[start..].iter().take(TELLING_LINES).copied().collect::<Vec<_>>().join("\n")
 }
 
-/// The file that libFuzzer says it wrote the bad input to.
+/// The file that libFuzzer wrote the bad input to.
 fn again(log: &str) -> Option<&str> {
     log.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path.trim())
 }
 
-/// A run without coverage counters would pass for ever and find nothing: that is a failure of the build, so say so.
+/// A run without coverage counters would always pass and find nothing. That is a failure of the
+/// build, so it is reported.
 fn summary(log: &str) -> Result<String> {
     let runs = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     let runs = runs.context("libFuzzer printed no statistics")?.trim();

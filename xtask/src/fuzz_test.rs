@@ -41,7 +41,7 @@ fn the_bad_input_is_named() {
 }
 
 #[test]
-fn of_a_long_log_the_part_from_the_panic_on_is_shown() {
+fn long_log_is_shown_from_the_panic_on() {
     let log = format!("{}thread panicked at x.rs:1\nwhy\n{}", "noise\n".repeat(500), "frame\n".repeat(500));
     let shown = telling_lines(&log);
     assert!(shown.starts_with("thread panicked at x.rs:1\nwhy\nframe\n"), "{shown}");
@@ -49,7 +49,7 @@ fn of_a_long_log_the_part_from_the_panic_on_is_shown() {
 }
 
 #[test]
-fn of_a_log_that_names_nothing_the_end_is_shown() {
+fn log_without_a_failure_is_shown_at_its_end() {
     let log = format!("{}the end\n", "noise\n".repeat(500));
     let shown = telling_lines(&log);
     assert!(shown.ends_with("the end"));

@@ -1,12 +1,14 @@
-//! The repository's chores behind `./x`: this file is the command line, the other modules do the work.
+//! The repository's chores behind `./x`. This file is the command line; the other modules do the
+//! work.
 //!
 //! Invariants:
-//! - All commands run at the root of the repository; only what `dev`, `bench` and `sim` start runs where the caller stands.
+//! - All commands run at the root of the repository; only what `dev`, `bench` and `sim` start runs
+//!   in the caller's directory.
 //! - Nothing is installed that was not printed and agreed to first (`tools`).
-//! - No child process outlives this one, however it ends, SIGKILL apart (`children`).
+//! - No child process outlives this one, however it ends, except by SIGKILL (`children`).
 //!
-//! Absent on purpose: whatever cargo does by itself (`cargo check`, `cargo test -p …`), and dependencies on the crates
-//! of this workspace: a chore must still build when they do not.
+//! Absent on purpose: all that cargo does by itself (`cargo check`, `cargo test -p …`), and
+//! dependencies on the crates of this workspace: a chore must build even when they do not.
 
 mod arrows;
 mod bites;
@@ -59,33 +61,36 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Build with all checks and run the simulator: `--seeds 100000 --from 1`, `--replay SEED`, `--report FILE`.
+    /// Build with all checks and run the simulator: `--seeds 100000 --from 1`, `--replay SEED`,
+    /// `--report FILE`.
     #[command(disable_help_flag = true)]
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Put one bug after another into a copy of the cores, and require that the simulator finds each by its name.
+    /// Put one bug after another into a copy of the cores: the simulator must find each by its
+    /// check.
     Bites(bites::Args),
     /// Check the formal model of the election exhaustively.
     Model(model::Args),
-    /// Kill, transfer and cut off members many times under load, and print how long clients noticed.
+    /// Kill, transfer and cut off members many times under load, and print how long clients noticed
+    /// it.
     Failover(failover::Args),
-    /// Random faults of real members under load, with a check of all that clients were told, and a report in docs/reports,
-    /// e.g. `--minutes 30 --seed 7`.
+    /// Run random faults of real members under load, check all that clients were told, and write a
+    /// report to docs/reports, e.g. `--minutes 30 --seed 7`.
     #[command(disable_help_flag = true)]
     Chaos {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Attack a member over loopback in all ways that are known, and write down in docs/reports what it takes and what others
-    /// notice: `--seconds 20`.
+    /// Attack a member over loopback in all known ways, and write to docs/reports what it costs and
+    /// what others notice: `--seconds 20`.
     #[command(disable_help_flag = true)]
     Attack {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Say which programs are here, which are missing, and their versions.
+    /// Show which programs are installed, with their versions, and which are missing.
     Doctor,
 }
 

@@ -1,6 +1,8 @@
-//! `./x model`: tests of the formal model of the election, and the model itself, checked to the last state.
+//! `./x model`: tests of the formal model of the election, and the model itself, checked
+//! exhaustively.
 //!
-//! It is a workspace of its own (tests/model): the model checker brings more crates than a build of the others should wait for.
+//! It is a workspace of its own (tests/model), since the model checker needs more crates than other
+//! builds should wait for.
 
 use anyhow::{Result, ensure};
 
@@ -10,7 +12,8 @@ pub(crate) const MANIFEST: &str = "tests/model/Cargo.toml";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Three members and two failures, and a loss of data with one more takeover: some minutes, and some gigabytes of memory.
+    /// Check three members and two failures, and a loss of data with one more takeover. This takes
+    /// some minutes, and some gigabytes of memory.
     #[arg(long)]
     full: bool,
 }
@@ -24,9 +27,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     run_cargo("run", &["--", "3", "2"])
 }
 
-/// That each deliberate mistake is found, and that no promise is broken by two members and one failure, nor by three members
-/// of which none fails, nor by two members and one failure where the coordinator
-/// loses its data.
+/// Checks that each deliberate mistake is found, and that no promise is broken by two members and
+/// one failure, by three members without a failure, or by two members and one failure when the
+/// coordinator loses its data.
 pub(crate) fn check_small() -> Result<()> {
     run_cargo("test", &[])?;
     run_cargo("run", &["--", "2", "1"])?;
@@ -34,7 +37,7 @@ pub(crate) fn check_small() -> Result<()> {
     run_cargo("run", &["--", "2", "1", "1"])
 }
 
-/// Beside the workspace's own clippy run, which does not see this one.
+/// The workspace's own clippy run does not see this one.
 pub(crate) fn lint() -> Result<()> {
     run_cargo("clippy", &["--all-targets", "--", "-D", "warnings"])
 }

@@ -1,6 +1,8 @@
-//! `dev`, `bench` and `attack`: build in release, then become the program. `sim` and `chaos`: the same, as the tests are built.
+//! `dev`, `bench` and `attack`: build in release, then become the program. `sim` and `chaos`: the
+//! same, built like the tests.
 //!
-//! Becoming it (exec) means that signals, the exit code and the terminal are the program's own, with nobody between.
+//! This process becomes the program (exec), so signals, the exit code and the terminal are the
+//! program's own.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -19,19 +21,21 @@ pub(crate) fn dev(args: Vec<OsString>) -> Result<()> {
     become_program(RELEASE.program("understudy")?, args, &repo::caller_dir())
 }
 
-/// The benchmarks. They start the server too, so it is built with them.
+/// The benchmarks. They start the server, so it is built with them.
 pub(crate) fn bench(args: Vec<OsString>) -> Result<()> {
     build(&RELEASE, &["understudy", "understudy-bench"])?;
     become_program(RELEASE.program("understudy-bench")?, args, &repo::caller_dir())
 }
 
-/// The simulator, for many seeds, or for one again. Not in release: there a broken promise ends the process, without a word.
+/// The simulator, for many seeds, or for one again. Not in release: there a broken promise would
+/// end the process without a message.
 pub(crate) fn sim(args: Vec<OsString>) -> Result<()> {
     build(&CHECKED, &["understudy-test-sim"])?;
     become_program(CHECKED.program("understudy-test-sim")?, args, &repo::caller_dir())
 }
 
-/// Random faults of real members. Optimised, with every check that the compiler offers; at the root, where the reports are.
+/// Random faults of real members. Optimised, with all assertions; runs at the root, where the
+/// reports are.
 pub(crate) fn chaos(args: Vec<OsString>) -> Result<()> {
     if !args.iter().any(|arg| arg == "--file") {
         tools::ensure_here(&[ETCD, ETCDCTL], &[], false)?;
@@ -40,7 +44,8 @@ pub(crate) fn chaos(args: Vec<OsString>) -> Result<()> {
     become_program(CHECKED.program("understudy-test-chaos")?, args, Path::new("."))
 }
 
-/// What one client can make a member take. As it is released; at the root, where the reports are.
+/// What one client can do to a member. Built as it is released; runs at the root, where the reports
+/// are.
 pub(crate) fn attack(args: Vec<OsString>) -> Result<()> {
     build(&RELEASE, &["understudy", "understudy-test-attack"])?;
     become_program(RELEASE.program("understudy-test-attack")?, args, Path::new("."))
@@ -48,7 +53,7 @@ pub(crate) fn attack(args: Vec<OsString>) -> Result<()> {
 
 /// How programs are built.
 struct Built {
-    /// Beside this program's own.
+    /// Beside this program's own directory.
     dir: &'static str,
     how: &'static [&'static str],
 }

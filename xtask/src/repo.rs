@@ -1,9 +1,9 @@
-//! Where things are: the root of the repository, the target directory, the caller's own directory; and how cargo is
-//! called.
+//! Paths: the root of the repository, the target directory, the caller's own directory; and how
+//! cargo is called.
 //!
-//! Invariant: a cargo started here sees the environment of the person who called `./x`, not that of the `cargo run`
-//! in between; otherwise build scripts would see other variables than in a cargo started by hand and run again and
-//! again.
+//! Invariant: a cargo that is started here sees the environment of the caller of `./x`, not that of
+//! the `cargo run` in between. Otherwise build scripts would see other variables than in a cargo
+//! started by hand, and would run again and again.
 
 use std::env;
 use std::ffi::OsStr;
@@ -13,21 +13,23 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Set by `x`: where the caller stands. Not named after the project, whose variables the server reads as settings.
+/// Set by `x`: the caller's directory. Not named after the project, whose variables the server
+/// reads as settings.
 const CALLER_DIR: &str = "X_CALLER_DIR";
 
-/// All that follows is relative to the root.
+/// All further paths are relative to the root.
 pub(crate) fn enter_root() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask/ lies in no directory")?;
     env::set_current_dir(root).with_context(|| format!("{} cannot be entered; was it moved?", root.display()))
 }
 
-/// Where the caller stands; the root if that is gone.
+/// The caller's directory, or the root if it is gone.
 pub(crate) fn caller_dir() -> PathBuf {
     env::var_os(CALLER_DIR).map(PathBuf::from).filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// The absolute path of a program that cargo built into this directory: beside `debug/`, which holds this very program.
+/// The absolute path of a program that cargo built into this directory, which lies beside `debug/`
+/// with this program.
 pub(crate) fn program(dir: &str, name: &str) -> Result<PathBuf> {
     let me = env::current_exe().context("this program's own path")?;
     let target = me.ancestors().nth(2).context("this program lies in no target directory")?;
@@ -36,7 +38,7 @@ pub(crate) fn program(dir: &str, name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The cargo that runs this program, hence of the pinned toolchain.
+/// The cargo that runs this program, so of the pinned toolchain.
 pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
@@ -44,7 +46,7 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
-/// Takes out what `cargo run` and `x` put in.
+/// Removes what `cargo run` and `x` have added.
 pub(crate) fn clean_environment(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -54,7 +56,7 @@ pub(crate) fn clean_environment(command: &mut Command) {
     }
 }
 
-/// The text of each source file in Rust, but of what was built.
+/// The text of each Rust source file, except build results.
 pub(crate) fn sources() -> Result<Vec<String>> {
     let mut texts = Vec::new();
     gather(Path::new("."), &mut texts)?;
@@ -74,14 +76,14 @@ fn gather(dir: &Path, texts: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Nobody is there to ask, and nothing may change by itself.
+/// There is no one to ask, and nothing may change by itself.
 pub(crate) fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }
 
-/// As one would type it, for people to read and repeat.
+/// As typed in a shell, to be read and repeated.
 pub(crate) fn as_typed(command: &Command) -> String {
-    // What was looked up along PATH by its name; what lies in the repository by its path.
+    // A program from PATH is shown by its name; a program of the repository by its path.
     let path = Path::new(command.get_program());
     let name = path.file_name().filter(|_| path.is_absolute()).unwrap_or(command.get_program());
     let words = [name].into_iter().chain(command.get_args());

@@ -1,4 +1,5 @@
-//! Steps that run one after the other, each with a heading and its time; the first that fails ends the run.
+//! Steps that run one after the other, each with a heading and its time. The first failure ends the
+//! run.
 //!
 //! Invariants:
 //! - However a run ends, a table of its steps is printed, and a failure says what to do.
@@ -24,7 +25,7 @@ impl Step {
         Self { name, hint, work: Box::new(work) }
     }
 
-    /// A step that is these commands, in this order.
+    /// A step that runs these commands, in this order.
     pub(crate) fn commands(name: &'static str, hint: &'static str, commands: Vec<Command>) -> Self {
         Self::new(name, hint, || commands.into_iter().try_for_each(run_command))
     }

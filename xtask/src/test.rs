@@ -1,10 +1,10 @@
-//! `./x test`: which checks there are and in which order: the quick ones first, so that a slip shows early.
+//! `./x test`: the checks and their order. Quick ones come first, so that a mistake shows early.
 //!
 //! Invariants:
 //! - Without a filter and without `--quick` this is exactly what CI runs.
-//! - The test runner writes to our own output, so its closing lines are there to read.
+//! - The test runner writes to this process's own output, so its closing lines can be read.
 //!
-//! Absent on purpose: checks of speed (`./x bench` measures; a timed test only flickers).
+//! Absent on purpose: checks of speed (`./x bench` measures; a timed test would only flicker).
 
 use std::process::Command;
 
@@ -16,17 +16,18 @@ use crate::{arrows, bites, contract, fuzz, model, repo, walks, words};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Format check, clippy and unit tests only.
+    /// Only check the format, run clippy and the unit tests.
     #[arg(long)]
     quick: bool,
     /// Install what is missing without asking.
     #[arg(long)]
     yes: bool,
-    /// Run only the tests whose names contain one of these, and no other check. `python` is the client in Python.
+    /// Run only the tests whose names contain one of these, and no other check. `python` is the
+    /// client in Python.
     filters: Vec<String>,
 }
 
-/// Seconds of each fuzz target within the run: enough to go through the stored corpus and a bit further.
+/// Seconds of each fuzz target within the run: enough for the stored corpus and a bit more.
 const FUZZ_SECONDS: u32 = 10;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     steps::run_all(full_run())
 }
 
-/// The step `python` is a test of that very name; all other filters are the test runner's.
+/// The step `python` is a test of that very name. All other filters go to the test runner.
 fn filtered(scope: Scope, filters: &[String]) -> Vec<Step> {
     let (python, others): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|filter| filter == contract::NAME);
     let tests = (!others.is_empty()).then(|| tests(scope, &others));
@@ -73,7 +74,7 @@ fn full_run() -> Vec<Step> {
     ]
 }
 
-/// Which tests: those that stand beside the code, or the integration tests too.
+/// Which tests: those beside the code; or those and the integration tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Unit,
@@ -133,8 +134,8 @@ fn tests(scope: Scope, filters: &[String]) -> Step {
     Step::commands("tests", "`./x test NAME` runs only the tests whose names contain NAME", vec![command])
 }
 
-/// All tests run optimised and with every check on (profile `checked`); unit tests alone are quicker built than run,
-/// so they take the dev profile.
+/// All tests run optimised and with every check on (profile `checked`). Unit tests alone are built
+/// faster than they run, so they use the dev profile.
 fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Command {
     let mut words: Vec<&str> = if nextest { vec!["nextest", "run"] } else { vec!["test"] };
     words.extend(["--workspace", "--all-features"]);
@@ -145,7 +146,8 @@ fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Co
     if nextest {
         words.extend(ci.then_some(["--profile", "ci"]).into_iter().flatten());
     } else {
-        // Else it would run the doc tests too, which are a step of their own; and filters stand behind the dashes.
+        // Otherwise it would run the doc tests, too, which are a step of their own. Filters come
+        // after the dashes.
         words.extend((scope == Scope::All).then_some("--tests"));
         words.extend((!filters.is_empty()).then_some("--"));
     }

@@ -1,14 +1,15 @@
-//! What the chores need beside Rust, and how it gets here: in plain sight, and only if a person agrees.
+//! What the chores need beside Rust, and how it is installed: visibly, and only if the caller
+//! agrees.
 //!
 //! Invariants:
-//! - Every command that changes the machine is printed before it runs, and runs only after a yes: typed, `--yes`, or
-//!   `CI=true`. With nobody to ask, the answer is no, and the error names the commands.
-//! - When everything is here, nothing is printed.
-//!
+//! - Every command that changes the machine is printed before it runs, and runs only after a yes:
+//!   typed, `--yes`, or `CI=true`. Without a terminal the answer is no, and the error names the
+//!   commands.
+//! - If everything is installed, nothing is printed.
 //! - Packages of PyPI go into an environment below target/, never into the system's Python.
 //!
-//! Absent on purpose: what rustup brings by itself (rust-toolchain.toml names the compiler and its components), and
-//! other systems' package managers: there the error says what is missing.
+//! Absent on purpose: what rustup installs by itself (rust-toolchain.toml names the compiler and
+//! its components), and package managers other than apt: there the error says what is missing.
 
 use std::env;
 use std::ffi::OsStr;
@@ -22,14 +23,14 @@ use anyhow::{Context, Result, ensure};
 use crate::steps::run_command;
 use crate::{children, repo};
 
-/// A program of the system, with the Debian package that brings it.
+/// A program of the system, with its Debian package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    /// Names another program that will do instead.
+    /// A variable that may name another program to use instead.
     pub(crate) variable: Option<&'static str>,
     pub(crate) package: &'static str,
-    /// With these arguments it must succeed, or it does not count; none: it only has to be there.
+    /// With these arguments it must succeed, or it does not count. Empty: it only has to exist.
     pub(crate) proves: &'static [&'static str],
     pub(crate) why: &'static str,
 }
@@ -44,7 +45,7 @@ pub(crate) struct PythonPackages {
     pub(crate) why: &'static str,
 }
 
-/// What a chore cannot do without.
+/// All that a chore needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     pub(crate) programs: Vec<Program>,
@@ -52,17 +53,17 @@ pub(crate) struct Needs {
     pub(crate) packages: Vec<PythonPackages>,
 }
 
-/// A subcommand of cargo that crates.io has.
+/// A subcommand of cargo from crates.io.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CargoTool {
     pub(crate) subcommand: &'static str,
     pub(crate) krate: &'static str,
-    /// The oldest that will do, and the one that gets installed.
+    /// The oldest version that will do, which is the one that gets installed.
     pub(crate) version: Version,
     pub(crate) why: &'static str,
 }
 
-/// Ordered as versions are.
+/// Ordered like versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
@@ -82,7 +83,7 @@ pub(crate) const ETCDCTL: Program = Program {
     proves: &[],
     why: "tests change keys under the members' feet",
 };
-/// Debian has the part that makes environments in a package of its own.
+/// Debian has the module that creates environments in a package of its own.
 pub(crate) const PYTHON: Program = Program {
     name: "python3",
     variable: None,
@@ -107,7 +108,7 @@ pub(crate) const MACHETE: CargoTool = CargoTool {
     version: Version(0, 9, 2),
     why: "finds dependencies that no crate uses",
 };
-/// Used where it is present, never installed: `cargo test` does too, without time limits.
+/// Used if it is installed, but never installed: `cargo test` works, too, without time limits.
 pub(crate) const NEXTEST: CargoTool = CargoTool {
     subcommand: "nextest",
     krate: "cargo-nextest",
@@ -116,7 +117,7 @@ pub(crate) const NEXTEST: CargoTool = CargoTool {
 };
 
 impl Program {
-    /// Where it is.
+    /// Its path.
     pub(crate) fn find(&self) -> Option<PathBuf> {
         let other = self.variable.and_then(env::var_os).filter(|value| !value.is_empty());
         let found = find_program(other.as_deref().unwrap_or(OsStr::new(self.name)))?;
@@ -129,7 +130,7 @@ fn succeeds(command: &mut Command) -> bool {
     children::capture(command).is_ok_and(|output| output.status.success())
 }
 
-/// Ends well if the environment has each package of the file, in its version.
+/// Succeeds if the environment has each package of the file, in its version.
 const HAS_ALL: &str = "import sys, importlib.metadata as m; lines = map(str.strip, open(sys.argv[1])); \
                        pins = [line.split('==') for line in lines if line and line[0] != '#']; \
                        sys.exit(any(m.version(name) != version for name, version in pins))";
@@ -140,7 +141,7 @@ impl PythonPackages {
         other.map_or_else(|| PathBuf::from(self.environment), PathBuf::from)
     }
 
-    /// The interpreter that sees them.
+    /// The interpreter of the environment.
     pub(crate) fn python(&self) -> PathBuf {
         self.directory().join("bin/python")
     }
@@ -161,7 +162,7 @@ impl PythonPackages {
 }
 
 impl CargoTool {
-    /// Its version, if it is here.
+    /// Its version, if it is installed.
     pub(crate) fn find(&self) -> Option<Version> {
         let output = children::capture(&mut repo::cargo([self.subcommand, "--version"])).ok()?;
         if output.status.success() { Version::parse_in(&String::from_utf8_lossy(&output.stdout)) } else { None }
@@ -276,7 +277,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Looks along PATH as a shell does.
+/// Searches PATH like a shell.
 pub(crate) fn find_program(name: &OsStr) -> Option<PathBuf> {
     if Path::new(name).components().count() > 1 {
         return is_program(Path::new(name)).then(|| PathBuf::from(name));

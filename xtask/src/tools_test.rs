@@ -27,7 +27,7 @@ fn root_installs_packages_itself_and_others_through_sudo() {
 }
 
 #[test]
-fn without_apt_the_packages_are_named_for_a_person_to_install() {
+fn without_apt_the_packages_are_named_to_be_installed_by_hand() {
     let error = needs().install_commands(true, false).unwrap_err().to_string();
     assert!(error.contains("g++"), "{error}");
     let others = Needs { programs: Vec::new(), ..needs() };

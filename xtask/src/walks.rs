@@ -1,11 +1,11 @@
-//! The walks through the code in ARCHITECTURE.md: each file and function that they name is there. So is each test that its table of
-//! failures names, and no row is without one.
+//! The walks through the code in ARCHITECTURE.md: each file and function that they name must exist.
+//! So must each test that the table of failures names, and each row must name one.
 //!
 //! ```text
 //!   …(`member/src/ride.rs`: `takes`, `bring`; `standby/src/standby.rs`: `on_frames`)…
 //! ```
 //!
-//! Absent on purpose: whether a function does what the walk says. A reader of the change sees to that.
+//! Absent on purpose: whether a function does what the walk says. A reviewer checks that.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ const PAGE: &str = "ARCHITECTURE.md";
 const BEGINS: &str = "## Three walks through the code";
 const FAILURES: &str = "### Who fails, and what a client sees";
 
-/// Named in a walk.
+/// A function that a walk names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
     file: String,
@@ -45,7 +45,7 @@ fn failures(page: &str) -> Option<Vec<&str>> {
     Some(table.skip(2).collect())
 }
 
-/// Why a row is not shown by the tests in its last cell.
+/// Why the tests in a row's last cell do not show it.
 fn unshown(row: &str, sources: &[String]) -> Option<String> {
     let (_, last) = row.trim_end_matches(['|', ' ']).rsplit_once('|')?;
     let tests: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
@@ -64,12 +64,13 @@ fn walks(page: &str) -> Option<&str> {
     Some(rest.split_once("\n## ").map_or(rest, |(chapter, _)| chapter))
 }
 
-/// A file is followed by a colon and the functions in it, up to the next file.
+/// A file is followed by a colon and its functions, up to the next file.
 fn named(chapter: &str) -> Vec<Named> {
     let mut named = Vec::new();
     let mut file = None;
     let pieces: Vec<&str> = chapter.split('`').collect();
-    // Every other piece stands in backticks; the one behind it says whether it is a file that opens a list.
+    // Every other piece stands in backticks. The piece after it says whether it is a file that
+    // begins a list.
     for quoted in pieces.windows(2).skip(1).step_by(2) {
         let (code, after) = (quoted[0], quoted[1]);
         let is_list = after.starts_with(':');

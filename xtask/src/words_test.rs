@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{COLUMNS_MAX, HISTORY, Rule, faults_of, new_changes, rule};
 
 fn faults(text: &str) -> Vec<String> {
-    faults_of("a.md", text, Rule::WordsAndColumns)
+    faults_of("a.md", text, Rule::PAGE)
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn word_without_an_actor_is_named_with_its_place() {
 fn word_is_found_in_tables_in_code_and_where_columns_do_not_count() {
     assert_eq!(faults("| who | nobody |").len(), 1);
     assert_eq!(faults("```text\nnobody\n```").len(), 1);
-    assert_eq!(faults_of("a.rs", "    /// Nobody asks.", Rule::Words).len(), 1);
+    assert_eq!(faults_of("a.rs", "    /// Nobody asks.", Rule::TEXTS).len(), 1);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn line_may_have_100_columns_and_no_more() {
     assert!(faults(&line).is_empty());
     let found = faults(&format!("{line}\n{line}.\n"));
     assert_eq!(found, ["a.md:2: 101 columns, more than 100"]);
-    assert!(faults_of("docs/errors.md", &format!("{line}."), Rule::Words).is_empty());
+    assert!(faults_of("docs/errors.md", &format!("{line}."), Rule::WORDS).is_empty());
 }
 
 #[test]
@@ -56,12 +56,29 @@ fn tables_code_and_a_link_alone_on_a_line_may_be_wider() {
 }
 
 #[test]
-fn pages_that_people_write_have_columns_and_others_have_words_only() {
-    for page in ["README.md", "ARCHITECTURE.md", "docs/glossary.md"] {
-        assert_eq!(rule(Path::new(page)), Rule::WordsAndColumns, "{page}");
-    }
-    for page in ["docs/configuration.md", "docs/reports/sim.md", "docs/understudy.toml", "cli/src/dev.rs"] {
-        assert_eq!(rule(Path::new(page)), Rule::Words, "{page}");
+fn comments_have_words_and_columns_and_code_has_neither() {
+    let source = |text: &str| faults_of("a.rs", text, Rule::SOURCE);
+    assert_eq!(source("    // Nobody asks.\nlet nobody = 1;"), source("    // Nobody asks."));
+    assert_eq!(source("    // Nobody asks.").len(), 1);
+    let wide = "a ".repeat(COLUMNS_MAX);
+    assert!(source(&format!("let a = \"{wide}\";\n//! ```text\n//!   {wide}\n//! ```\n/// | {wide} |")).is_empty());
+    assert_eq!(source(&format!("//! ```text\n//! ```\n//! {wide}")).len(), 1);
+    assert_eq!(faults_of("a.rs", "\"nobody\"", Rule::TEXTS).len(), 1);
+}
+
+#[test]
+fn each_kind_of_file_has_its_rule() {
+    for (path, expected) in [
+        ("README.md", Rule::PAGE),
+        ("docs/glossary.md", Rule::PAGE),
+        ("docs/configuration.md", Rule::WORDS),
+        ("docs/reports/sim.md", Rule::WORDS),
+        ("docs/understudy.toml", Rule::WORDS),
+        ("cli/src/dev.rs", Rule::WORDS),
+        ("proto/proto/understudy/v1/admin.proto", Rule::TEXTS),
+        ("election/src/lib.rs", Rule::SOURCE),
+    ] {
+        assert_eq!(rule(Path::new(path)), expected, "{path}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! The whole of xtask against a cargo that only writes down how it was called: order of steps, failures, what is
-//! installed and when, and that no process stays behind.
+//! The whole of xtask against a fake cargo that only records how it was called: the order of steps,
+//! failures, what is installed and when, and that no process stays behind.
 //!
 //! Absent on purpose: real builds, which `./x test` itself is.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const FAKES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fakes");
-/// Far above what a run with fakes takes.
+/// Far more than a run with fakes takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A machine that has a shell's own programs, and the fakes.
@@ -37,7 +37,7 @@ impl Machine {
         Self { dir }
     }
 
-    /// One that lacks nothing.
+    /// A machine that lacks nothing.
     fn complete() -> Self {
         let machine = Self::new();
         for name in ["cargo-deny", "cargo-machete"] {
@@ -74,7 +74,7 @@ impl Machine {
         command
     }
 
-    /// How the fakes were called, without the questions for versions, and what Python is asked.
+    /// How the fakes were called, without requests for versions and calls of Python.
     fn calls(&self) -> Vec<String> {
         let log = fs::read_to_string(self.path("log")).unwrap_or_default();
         let asks = |line: &str| line.ends_with("--version") || line.starts_with("python") && line.contains(" -c ");
@@ -144,7 +144,7 @@ fn a_failing_step_stops_the_run_and_says_what_to_do() {
 }
 
 #[test]
-fn nothing_is_installed_when_nobody_says_yes() {
+fn nothing_is_installed_without_a_yes() {
     let machine = Machine::new();
     let output = machine.xtask(&["test"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

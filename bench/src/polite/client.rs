@@ -1,4 +1,4 @@
-//! A client that calls at a steady rate, whatever the answers take, and a probe that does nothing.
+//! A client that calls at a steady rate, however long answers take, and a probe that does nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,13 @@ use crate::server::put_many;
 
 const TENANT: &str = "polite";
 const OBJECTS: usize = 10_000;
-/// The client's ticks, and the probe's.
+/// The interval of the client's and the probe's ticks.
 const TICK: Duration = Duration::from_millis(1);
 
 /// In µs.
 pub(crate) struct Felt {
     pub(crate) calls: Histogram<u64>,
-    /// How much longer the probe slept than it wanted to.
+    /// How much longer the probe slept than it should have.
     pub(crate) probe: Histogram<u64>,
     pub(crate) refused: u64,
 }
@@ -44,7 +44,7 @@ impl Felt {
     }
 }
 
-/// Threads of their own: what the rest of this process does is no part of it.
+/// On threads of its own, so that other work of this process has no influence.
 pub(crate) struct Polite {
     felt: Arc<Mutex<Felt>>,
     ends: Arc<AtomicBool>,
@@ -63,7 +63,7 @@ impl Polite {
             std::thread::spawn(move || {
                 runtime.block_on(async {
                     let client = prepare(address).await?;
-                    // Whoever started this may have given up.
+                    // The caller may have given up.
                     let _ = ready.send(());
                     call_steadily(client, rate, felt, ends).await
                 })
@@ -80,7 +80,7 @@ impl Polite {
         Ok(Polite { felt, ends, caller, prober })
     }
 
-    /// What was felt since the last time.
+    /// What was recorded since the last time.
     pub(crate) fn take(&self) -> Felt {
         std::mem::replace(&mut *self.felt.lock(), Felt::nothing())
     }
@@ -138,7 +138,7 @@ async fn call_steadily(client: Client, rate: u64, felt: Arc<Mutex<Felt>>, ends: 
     Ok(())
 }
 
-/// Of four calls in a row one puts a new object and one removes an older one.
+/// In each four calls, one puts a new object and one removes an older one.
 async fn call(client: &Client, nth: usize) -> Result<()> {
     match nth % 4 {
         0 => put_many(client, vec![key("new", nth)], own_place()).await?,

@@ -1,7 +1,9 @@
-//! What a polite client feels while bulk work goes on beside it: eviction, removal, unmount, expiry, lists, a full sync.
+//! What a client notices while bulk work goes on beside it: eviction, removal, unmount, expiry,
+//! lists, a full sync.
 //!
-//! Each kind of work gets servers of its own, so that none pays for the one before. Latencies count from when a call was due, not
-//! from when it left. An idle probe runs beside: what it shows is what this machine itself stalls.
+//! Each kind of work gets its own servers, so that none pays for an earlier one. Latencies count
+//! from when a call was due, not from when it was sent. An idle probe runs beside it and shows the
+//! stalls of the machine itself.
 
 mod client;
 mod work;
@@ -17,10 +19,10 @@ use self::work::{Bench, Work};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Objects that are there, and that the work is about.
+    /// Objects that exist, and that the work is about.
     #[arg(long, default_value_t = 2_000_000)]
     objects: usize,
-    /// Calls of the polite client in a second.
+    /// Calls of the client per second.
     #[arg(long, default_value_t = 2000)]
     rate: u64,
     /// How long work lasts that has no end of its own.
@@ -29,10 +31,10 @@ pub(crate) struct Args {
     /// Members of each cluster. Default: first 1, then 2.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
     members: Vec<usize>,
-    /// Only these kinds of work. Default: all.
+    /// Run only these kinds of work. Default: all.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Work>,
-    /// Fails if the p99 beside any of them is above this, in ms.
+    /// Fail if the p99 during any of them is above this, in ms.
     #[arg(long)]
     p99_ms_max: Option<f64>,
     /// Further arguments of the servers.
@@ -61,7 +63,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The p99, in ms.
+/// Returns the p99, in ms.
 async fn beside(args: &Args, work: Work, members: usize) -> Result<f64> {
     let mut bench = Bench::start(work, args.objects, members, &args.server).await?;
     let polite = Polite::start(bench.address(), args.rate).await?;

@@ -1,4 +1,4 @@
-//! The work beside which the polite client calls.
+//! The work beside which the client calls.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,31 +15,31 @@ use crate::server::put_many;
 const BATCH: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(300);
 const CROWD: usize = 64;
-/// Calls of each of them in flight.
+/// Calls in flight of each session in `Crowd`.
 const CROWD_WIDTH: usize = 64;
 const EVICTED_PER_S: usize = 10_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Work {
     Nothing,
-    /// Memory is full, and 10,000 objects come in a second.
+    /// Memory is full, and 10,000 more objects come per second.
     Evict,
     RemoveMatching,
     RemoveAll,
     Unmount,
-    /// The client with the space of all objects falls silent.
+    /// The client that owns the space of all objects falls silent.
     Expire,
-    /// Puts that never end, for a quarter of the objects.
+    /// Puts of a quarter of the objects that never end.
     Discard,
-    /// All keys, page by page, again and again.
+    /// List all keys, page by page, again and again.
     List,
-    /// All records once in five seconds.
+    /// Scrub all records once in five seconds.
     Scrub,
-    /// Of a member that comes back with nothing.
+    /// A full sync of a member that comes back with nothing.
     FullSync,
     /// `understudy verify --full`
     Verify,
-    /// Other clients: 64 sessions, as fast as they go.
+    /// Other clients: 64 sessions that call as fast as possible.
     Crowd,
 }
 
@@ -78,10 +78,10 @@ impl Work {
 pub(crate) struct Bench {
     work: Work,
     objects: usize,
-    /// The one that works, and falls silent where that is the work.
+    /// The client that does the work, or falls silent if that is the work.
     client: Client,
     segment: SegmentId,
-    /// Sees the server, and nothing else.
+    /// Only watches the server.
     observer: Client,
     primary: Server,
     standby: Option<Server>,
@@ -110,7 +110,7 @@ impl Bench {
         if work == Work::Discard {
             begin_puts(&client, objects / 4).await?;
         }
-        // Where it is the work, it comes later.
+        // If the standby is the work, it comes later.
         let standby = (count == 2 && work != Work::FullSync).then(|| members.start("b")).transpose()?;
         if standby.is_some() {
             wait_for(&observer, "a standby in sync", both_in_sync).await?;
@@ -126,7 +126,7 @@ impl Bench {
         Ok(self.observer.status().await?.lock_held_max)
     }
 
-    /// Until it is done, or for so long where it has no end. Tells what there is to say of it.
+    /// Runs until it is done, or for this long if it has no end. Returns a remark.
     pub(crate) async fn work(&mut self, lasting: Duration) -> Result<String> {
         let few = self.objects as u64 / 20;
         match self.work {
@@ -187,7 +187,7 @@ impl Bench {
         Ok(String::new())
     }
 
-    /// Tells how many calls were answered.
+    /// Returns how many calls were answered.
     async fn crowd(&self, lasting: Duration) -> Result<usize> {
         let until = Instant::now() + lasting;
         let mut sessions = Vec::new();
@@ -209,7 +209,7 @@ impl Bench {
         Ok(taken.load(Ordering::Relaxed))
     }
 
-    /// Told are the objects, and those of them that are unfinished.
+    /// `is_so` gets the number of objects, and of those that are unfinished.
     async fn until(&self, what: &str, is_so: impl Fn(u64, u64) -> bool) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
@@ -228,7 +228,7 @@ async fn push(client: &Client, which: usize, nth: usize, objects: usize) -> Resu
     let own = |nth| key(&format!("crowd{which}"), nth);
     match nth % 4 {
         0 => put_many(client, vec![own(nth)], PutOptions::default()).await?,
-        // Long put by now.
+        // An object that was put long before.
         1 if nth > 2 * CROWD_WIDTH => client.remove(&[own(nth - 1 - 2 * CROWD_WIDTH)], Force::No).await.map(drop)?,
         _ => client.exists_one(key("work", nth % objects)).await.map(drop)?,
     }
@@ -246,7 +246,7 @@ async fn begin_puts(client: &Client, count: usize) -> Result<()> {
     run_all(4, calls).await
 }
 
-/// Where eviction is the work it is full from the start; else there is room for all that comes.
+/// For evictions it is full from the start; otherwise there is room for everything.
 fn space(work: Work, objects: usize) -> u64 {
     let bytes = objects as u64 * OBJECT_BYTES;
     if work == Work::Evict { bytes * 10 / 9 } else { bytes * 3 / 2 + (64 << 20) }

@@ -1,4 +1,4 @@
-//! `dev`: what it prints works as printed, and it ends well.
+//! `dev`: the commands that it prints work as printed, and it ends well.
 
 use std::net::TcpListener;
 
@@ -50,7 +50,7 @@ fn printed_commands_work_as_printed_and_a_second_time() {
     for round in 0..2 {
         for line in &dev.commands {
             let ran = paste(line);
-            // The demo clients may be done with the first copy by then.
+            // The demo clients may have finished the first copy by then.
             let is_there = round == 1 && line.contains("tasks create copy") && ran.stderr.contains("REPLICA_EXISTS");
             assert!((ran.code == Some(0) && !ran.stdout.is_empty()) || is_there, "{line}: {ran:#?}");
         }
@@ -61,7 +61,7 @@ fn printed_commands_work_as_printed_and_a_second_time() {
         let tasks = dev.json(&["tasks"]);
         let mut states: Vec<_> = tasks["tasks"].as_array().unwrap().iter().map(|task| task["state"].clone()).collect();
         states.sort_by_key(Value::to_string);
-        // The second copy, where it was not refused, finds that there is one.
+        // The second copy, if it was not refused, finds that there is one.
         states == ["done", "failed"] || states == ["done"]
     });
     let ended = dev.stop("INT");
@@ -86,7 +86,7 @@ fn node_without_demo_is_empty_until_the_printed_mount() {
     let (mounts, others): (Vec<_>, Vec<_>) = dev.commands.iter().partition(|line| line.contains("segments mount"));
     let mut shell = std::process::Command::new("sh");
     crate::world::clean(&mut shell);
-    // So that the signal reaches the command and not the shell.
+    // Exec, so that the signal reaches the command and not the shell.
     shell.args(["-c", &format!("exec {}", mounts[0])]);
     let mut mount = Process::spawn(shell);
     assert!(mount.line().starts_with("mounted hand"));
@@ -123,7 +123,7 @@ fn what_is_ready_can_be_had_as_json() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
 }
 
-/// Also when it can do nothing any more: etcd goes with it, and so does what it has written.
+/// Even if it can do nothing any more: etcd ends with it, and its files are removed.
 #[test]
 fn dev_with_etcd_leaves_nothing_behind_whatever_ends_it() {
     for signal in ["KILL", "HUP", "TERM"] {
@@ -139,7 +139,7 @@ fn dev_with_etcd_leaves_nothing_behind_whatever_ends_it() {
     }
 }
 
-/// Command lines of processes that speak of this directory.
+/// Command lines of processes that name this directory.
 fn running_with(dir: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());

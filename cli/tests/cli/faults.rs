@@ -1,11 +1,11 @@
-//! What goes wrong, in one line or one object, with the exit code.
+//! Failures are reported in one line or one object, with the exit code.
 
 use serde_json::Value;
 
 use crate::world::{Process, World, eventually, program, run};
 
 #[test]
-fn nobody_there_is_one_line_with_the_addresses_and_why() {
+fn no_member_there_is_one_line_with_the_addresses_and_why() {
     let ports = [test_ports::free_port(), test_ports::free_port()];
     let addresses = ports.each_ref().map(|port| format!("127.0.0.1:{port}"));
     let list = addresses.join(",");
@@ -135,7 +135,7 @@ fn serve_dev_and_recover_speak_json_too() {
 }
 
 #[test]
-fn recover_says_in_json_who_is_not_known_to_have_ended() {
+fn recover_says_in_json_which_members_are_not_known_to_have_ended() {
     let dir = tempfile::tempdir().unwrap();
     let coordinator = format!("file:{}", dir.path().display());
     let port = test_ports::free_port();

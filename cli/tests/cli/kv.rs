@@ -1,4 +1,4 @@
-//! Objects by hand: each command, for people and for programs.
+//! Commands for objects, with output for people and for programs.
 
 use serde_json::{Value, json};
 

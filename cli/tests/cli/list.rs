@@ -1,4 +1,4 @@
-//! Long lists: pages, limits, and readers that have enough.
+//! Long lists: pages, limits, and readers that stop early.
 
 use std::process::{Command, Stdio};
 
@@ -65,7 +65,7 @@ fn list_is_narrowed_by_prefix_and_pattern() {
 }
 
 #[test]
-fn reader_that_has_enough_is_no_fault() {
+fn reader_that_stops_early_is_no_fault() {
     let world = many_keys();
     for form in ["", "--json"] {
         let mut list = Command::new(PROGRAM);
@@ -73,7 +73,7 @@ fn reader_that_has_enough_is_no_fault() {
         list.args(["kv", "ls", "--all", "--address", &world.address()])
             .args(Some(form).filter(|form| !form.is_empty()));
         let mut list = list.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Closed before anything is read: whatever is written fails.
+        // Closed before anything is read: every write fails.
         drop(list.stdout.take());
         let ended = list.wait_with_output().unwrap();
         assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""), "{form}");

@@ -1,7 +1,7 @@
-//! The commands as processes, against a server that is one too: what they print, for people and for programs, and how
-//! they exit.
+//! The commands as processes, against a server process: what they print, for people and for
+//! programs, and their exit codes.
 //!
-//! Deliberately absent: what the master decides; the tests of the master have that.
+//! Deliberately absent: what a member decides; its own tests cover that.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod dev;

@@ -1,4 +1,4 @@
-//! Segments: list, mount and keep, unmount in their owner's name.
+//! Segments: list, mount and keep, unmount on behalf of their owner.
 
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ fn mounted_segment_comes_back_after_a_restart_of_the_master_and_says_so() {
 }
 
 #[test]
-fn segment_that_somebody_else_has_unmounted_is_no_fault_at_the_end() {
+fn segment_that_another_client_has_unmounted_is_no_fault_at_the_end() {
     let world = World::empty();
     let mut mount = Process::spawn(world.command(&["segments", "mount", "--size", "64MiB"]));
     assert!(mount.line().starts_with("mounted hand of 64 MiB"));

@@ -1,11 +1,11 @@
-//! How the master is, once and again and again; and tenants.
+//! The status of a member, once and repeatedly; and tenants.
 
 use serde_json::{Value, json};
 
 use crate::world::{Process, World};
 
 #[test]
-fn status_is_told_to_people_and_programs() {
+fn status_is_printed_for_people_and_programs() {
     let world = World::with(&["seg"]);
     world.ok(&["kv", "put-start", "k", "--size", "512MiB"]);
     let text = world.ok(&["status"]);

@@ -1,4 +1,4 @@
-//! Tasks: what one asks for, a storage client does.
+//! Tasks: one client asks for them, and a storage client runs them.
 
 use client::TaskResult;
 use serde_json::json;

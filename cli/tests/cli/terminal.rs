@@ -1,5 +1,5 @@
-//! On a terminal: the question before everything is removed, the look of a table, the line at the bottom of `dev`.
-//! `script`, of Debian's bsdutils, makes the terminal.
+//! On a terminal: the confirmation before everything is removed, the look of a table, the line at
+//! the bottom of `dev`. `script`, of Debian's bsdutils, makes the terminal.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -15,8 +15,9 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// The shell writes the exit code down: the one of `script` is a random number when its terminal closes a moment before
-    /// its child is seen to have ended (util-linux 2.38). It outlives Ctrl-C to do so.
+    /// The shell writes the exit code down, since `script` returns a random number if its terminal
+    /// closes a moment before its child is seen to have ended (util-linux 2.38). It survives Ctrl-C
+    /// to do so.
     fn run(words: &str, environment: &[(&str, &str)]) -> Terminal {
         let dir = tempfile::tempdir().unwrap();
         let code = dir.path().join("code");
@@ -33,7 +34,7 @@ impl Terminal {
         self.script.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// What it shows from now on, up to `last`.
+    /// Reads what it shows, up to `last`.
     fn read_upto(&mut self, last: &str) -> String {
         let (mut shown, mut more) = (String::new(), [0; 4096]);
         while !shown.contains(last) {
@@ -44,7 +45,7 @@ impl Terminal {
         shown
     }
 
-    /// The rest of what it shows, and the exit code.
+    /// The rest of its output, and the exit code.
     fn end(mut self) -> (String, i32) {
         let mut rest = Vec::new();
         self.script.stdout.as_mut().unwrap().read_to_end(&mut rest).unwrap();
@@ -61,7 +62,7 @@ fn on_terminal(world: &World, words: &str, typed: &str, environment: &[(&str, &s
 }
 
 #[test]
-fn everything_is_removed_only_when_somebody_agrees() {
+fn everything_is_removed_only_after_a_yes() {
     let world = World::with(&["seg"]);
     world.put("k");
     let (shown, code) = on_terminal(&world, "kv rm --all", "n\n", &[]);

@@ -21,7 +21,7 @@ pub(crate) struct World {
     clients: Vec<Client>,
 }
 
-/// How a command went.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -30,7 +30,7 @@ pub(crate) struct Ran {
 }
 
 impl World {
-    /// Without segments.
+    /// A world without segments.
     pub(crate) fn empty() -> World {
         let port = test_ports::free_port();
         let server = serve(&port);
@@ -63,7 +63,7 @@ impl World {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What the SDK does there.
+    /// Uses the SDK.
     pub(crate) fn sdk<T>(&self, work: impl AsyncFnOnce(&Client) -> T) -> T {
         let client = self.clients.first().expect("there is a segment");
         self.runtime.block_on(work(client))
@@ -80,19 +80,19 @@ impl World {
         run(self.command(words))
     }
 
-    /// One that must do what it is asked to, without a word on stderr.
+    /// A command that must succeed, with nothing on stderr.
     pub(crate) fn ok(&self, words: &[&str]) -> String {
         self.run(words).ok()
     }
 
-    /// Its document.
+    /// Its JSON document.
     pub(crate) fn json(&self, words: &[&str]) -> Value {
         let mut words = words.to_vec();
         words.push("--json");
         serde_json::from_str(&self.ok(&words)).unwrap()
     }
 
-    /// A whole object.
+    /// A complete object.
     pub(crate) fn put(&self, key: &str) {
         self.ok(&["kv", "put-start", key, "--size", "4KiB"]);
         self.ok(&["kv", "put-end", key]);
@@ -102,7 +102,7 @@ impl World {
         self.server.kill();
     }
 
-    /// Another one on the same port, without a past.
+    /// Another server on the same port, which begins with nothing.
     pub(crate) fn restart_server(&mut self) {
         self.kill_server();
         self.server = serve(&self.port);
@@ -154,7 +154,7 @@ fn serve(port: &Port) -> Process {
     server
 }
 
-/// The program, with nothing of the environment that it would look at.
+/// The program, without environment variables that it would read.
 pub(crate) fn program(words: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     clean(&mut command);
@@ -175,7 +175,7 @@ pub(crate) fn run(mut command: Command) -> Ran {
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// A line of a shell, as it would be pasted.
+/// A line for a shell, as it would be pasted.
 pub(crate) fn paste(line: &str) -> Ran {
     let mut shell = Command::new("sh");
     clean(&mut shell);
@@ -183,7 +183,7 @@ pub(crate) fn paste(line: &str) -> Ran {
     run(shell)
 }
 
-/// A process that stays; killed when it is dropped.
+/// A process that stays. It is killed when this is dropped.
 pub(crate) struct Process {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -212,7 +212,7 @@ impl Process {
         assert!(sent.success());
     }
 
-    /// Its end, with the rest of what it has printed.
+    /// Waits for its end, and returns the rest of its output.
     pub(crate) fn end(mut self) -> Ran {
         let code = self.wait().code();
         let mut stdout = String::new();
@@ -241,7 +241,7 @@ impl Process {
     }
 
     pub(crate) fn kill(&mut self) {
-        // An error: it has ended already.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

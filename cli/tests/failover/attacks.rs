@@ -1,19 +1,20 @@
-//! Each attack for a moment, with bounds: on what the member takes, and on what a polite client notices. `./x attack` measures
-//! them at length.
+//! Each attack for a moment, with bounds on its cost and on what a polite client notices.
+//! `./x attack` measures them at length.
 
 use std::time::Duration;
 
 use attack::{Attack, Measured, Target, measure};
 
 const LASTS: Duration = Duration::from_secs(3);
-/// Of budgets that are small, so that three seconds are enough to fill them.
+/// Small budgets, so that three seconds are enough to fill them.
 const SETTINGS: [&str; 6] =
     ["--unread-bytes-max", "67108864", "--connection-unread-bytes-max", "20000000", "--request-bytes-max", "67108864"];
-/// Both budgets, what 16 long calls make at a time, and what the allocator keeps.
+/// Both budgets, what 16 long calls build at a time, and what the allocator keeps.
 const GROWTH_BYTES_MAX: u64 = 900 << 20;
-/// What the budget of requests lets streams take, and what the transport keeps of those that it refuses.
+/// What the budget of requests lets streams reserve, and what the transport keeps of those that it
+/// refuses.
 const IDLE_BYTES_MAX: u64 = 110 << 20;
-/// Loose: other tests do not run beside this one, but the host may stall.
+/// Generous: no other test runs beside this one, but the host may stall.
 const GAP_MAX: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! A short run of chaos, with a seed that stays: what `./x chaos` does for half an hour must work at all.
+//! A short run of chaos with a fixed seed: what `./x chaos` does for half an hour must work at all.
 
 use std::sync::Arc;
 

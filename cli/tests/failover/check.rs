@@ -1,4 +1,5 @@
-//! Whether a history and what the members hold in the end fit each other, by the checkers of `tests/histories`.
+//! Whether a history and what the members hold in the end fit each other, by the checkers of
+//! `tests/histories`.
 //!
 //! Deliberately absent: how the history came about.
 
@@ -9,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{Client, ListKeys, Object, Reason};
 use histories::{
-    Buffer, Fault, Held, Hold, Linear, Moment, Op, at_most_once, by_key, held_apart, holds, linearizable, one_writer,
-    set_full,
+    Buffer, Fault, FinalVersions, Hold, Linear, Moment, Op, at_most_once, by_key, held_apart, holds, linearizable,
+    one_writer, set_full,
 };
 
 use crate::cluster::Cluster;
@@ -21,16 +22,16 @@ const KEYS_AT_ONCE: usize = 1000;
 /// A few are enough to see what is wrong.
 const FAULTS_SHOWN: usize = 20;
 
-/// What is there, by key.
+/// All objects, by key.
 pub(crate) type Objects = BTreeMap<String, Object>;
 
-/// Everything at once, after the load has ended and the cluster has healed.
+/// All checks, after the load has ended and the cluster has healed.
 pub(crate) async fn check(cluster: &Cluster, history: &History) {
     nothing_is_lost(cluster, history).await;
     cluster.check_logs();
 }
 
-/// But for the logs, where something bad was to be said.
+/// All checks except of the logs, for tests that expect bad lines.
 pub(crate) async fn nothing_is_lost(cluster: &Cluster, history: &History) {
     let client = connect(&cluster.addresses()).await;
     let keys = all_keys(&client).await;
@@ -42,7 +43,7 @@ pub(crate) async fn nothing_is_lost(cluster: &Cluster, history: &History) {
     cluster.converged().await;
 }
 
-/// What is wrong with a history, after which these keys and objects are there.
+/// The faults of a history, if these keys and objects exist afterwards.
 fn faults_of(history: &History, keys: &BTreeSet<String>, objects: &Objects) -> Vec<Fault> {
     let mut faults: Vec<Fault> = history.diaries.iter().flat_map(|diary| diary.faults.clone()).collect();
     let ops: Vec<Op> = history.ops().cloned().collect();
@@ -62,8 +63,8 @@ fn faults_of(history: &History, keys: &BTreeSet<String>, objects: &Objects) -> V
     faults
 }
 
-/// A key that is listed and not found is held, as a version that nobody wrote.
-fn held(keys: &BTreeSet<String>, objects: &Objects) -> Held {
+/// A key that is listed but not found counts as held, as a version that no client wrote.
+fn held(keys: &BTreeSet<String>, objects: &Objects) -> FinalVersions {
     let version = |key: &String| objects.get(key).map_or(u64::MAX, version_of);
     keys.iter().map(|key| (Arc::from(key.as_str()), version(key))).collect()
 }
@@ -108,7 +109,7 @@ pub(crate) async fn all_objects(client: &Client, keys: &BTreeSet<String>) -> Obj
     objects
 }
 
-/// Quantiles and a histogram, for people.
+/// Prints quantiles.
 pub(crate) fn report(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: f64| times.get(((times.len() as f64 * share).ceil() as usize).saturating_sub(1));

@@ -1,5 +1,5 @@
-//! Members that nobody can see end, and that do not come back: after a while somebody begins with nothing, and nobody who lives all
-//! the same may answer beside it.
+//! Members whose end is not proven, and that do not come back: after a while another member begins
+//! with nothing, and none that lives all the same may answer beside it.
 //!
 //! Deliberately absent: members whose end is proven. They are in `restarts`.
 
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 const AFTER: Duration = Duration::from_millis(5000);
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 const RECORD: &str = "/understudy/default/config";
-/// As short as it may be; and what begins anew gives out space after a second.
+/// As short as it may be. And a member that begins anew hands out space after a second.
 const ARGS: [&str; 12] = [
     "--cold-after-ms",
     "5000",
@@ -49,14 +49,14 @@ async fn claimed_anew(etcd: &Etcd) {
     }
 }
 
-/// A member that was never in the set begins anew; returns its epoch.
+/// A member that was never in the set begins anew. Returns its epoch.
 async fn another_one_begins_anew(etcd: &Etcd, cluster: &mut Cluster, before: u64) -> u64 {
     cluster.plan("c", &[]);
     cluster.restart("c");
     let began = Instant::now();
     claimed_anew(etcd).await;
     let claimed = began.elapsed();
-    assert!(claimed >= AFTER, "claimed after {claimed:?}: nobody could know that yet");
+    assert!(claimed >= AFTER, "claimed after {claimed:?}: that is too early to know");
     let leads = cluster.led_by_one_of(&["c".to_owned()]).await;
     let waited = began.elapsed() - claimed;
     println!("{leads} claims after {claimed:.1?}, and leads {waited:.1?} later");
@@ -96,7 +96,8 @@ async fn members_that_nobody_saw_end_are_replaced_after_a_while() {
     check(&cluster, &load.stop().await).await;
 }
 
-/// They only stood still. What they hold is stale: memory that it speaks of may be somebody else's by now.
+/// They only stood still. What they hold is stale: memory in it may belong to another object by
+/// now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_wake_up_after_another_one_has_begun_anew_answer_nobody_and_drop_what_they_hold() {
     let (etcd, mut cluster, before) = cluster_with_something().await;
@@ -119,7 +120,7 @@ async fn members_that_wake_up_after_another_one_has_begun_anew_answer_nobody_and
     check(&cluster, &load.stop().await).await;
 }
 
-/// What it costs: somebody else may begin anew meanwhile, for all that the pair knows.
+/// The price: as far as the pair knows, another member may begin anew meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pair_that_etcd_does_not_confirm_answers_nobody_until_it_does() {
     let (mut etcd, cluster) = pair(&ARGS).await;
@@ -130,15 +131,15 @@ async fn pair_that_etcd_does_not_confirm_answers_nobody_until_it_does() {
     sleep(CONFIRMED_WITHIN + Duration::from_millis(500)).await;
     let (acknowledged, rest) = (load.acknowledged(), Duration::from_secs(2));
     sleep(rest).await;
-    assert_eq!(load.acknowledged(), acknowledged, "acknowledged, though nobody has confirmed it");
+    assert_eq!(load.acknowledged(), acknowledged, "acknowledged, though etcd has not confirmed it");
     etcd.restart().await;
     load.runs(200).await;
     let (_, epoch) = cluster.in_sync().await;
-    assert_eq!(epoch, before + 1, "whoever was quicker has taken over in the usual way");
+    assert_eq!(epoch, before + 1, "the quicker member has taken over in the usual way");
     check(&cluster, &load.stop().await).await;
 }
 
-/// The one that it does confirm takes over, although it has heard the primary all the time.
+/// The member that etcd does confirm takes over, although it has heard the primary all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_that_alone_is_cut_off_from_etcd_makes_way_for_its_standby() {
     let linked = Linked::start(&["a", "b"], &ARGS).await;
@@ -159,7 +160,8 @@ async fn primary_that_alone_is_cut_off_from_etcd_makes_way_for_its_standby() {
     check(&linked.cluster, &history).await;
 }
 
-/// The primary writes it again, as one that is not bound does; a member that is started then takes this for no new cluster.
+/// The primary writes it again, like one that is not bound. A member that is started then does not
+/// take this for a new cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn record_that_is_lost_is_written_again_by_its_primary() {
     let (etcd, mut cluster) = pair(&ARGS).await;

@@ -1,4 +1,4 @@
-//! The same deaths with a real etcd, and etcd's own troubles.
+//! The same kills with a real etcd, and etcd's own faults.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,13 +32,13 @@ pub(crate) async fn pair(args: &[&str]) -> (Etcd, Cluster) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_killed_under_etcd_loses_nothing() {
     let (_etcd, cluster) = pair(&[]).await;
-    primary_is_killed(cluster, 10, Kill::Member).await;
+    primary_is_killed(cluster, 10, Kill::Unguarded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarded_primary_killed_under_load_loses_nothing() {
     let (_etcd, cluster) = pair(&["--guarded"]).await;
-    primary_is_killed(cluster, 10, Kill::GuardedMember).await;
+    primary_is_killed(cluster, 10, Kill::Guarded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +60,7 @@ async fn client_that_knows_etcd_alone_finds_the_primary_and_the_one_after_it() {
     let known = EtcdOptions { endpoints: vec![etcd.url()], ..EtcdOptions::default() };
     let mut options = Options::new::<String>([]);
     options.discovery = Some(Arc::new(EtcdDiscovery::connect(known).await.expect("it is an address")));
-    // They would tell the members' addresses.
+    // Heartbeats would tell the members' addresses.
     options.heartbeat = Heartbeat::Off;
     options.deadline = PATIENCE;
     let client = Client::connect(options).await.expect("the primary has announced itself");
@@ -76,7 +76,7 @@ async fn client_that_knows_etcd_alone_finds_the_primary_and_the_one_after_it() {
     assert!(output.status.success() && text.contains(r#""role": "primary""#), "{output:?}");
 }
 
-/// As long as both members see each other, nobody needs etcd.
+/// As long as both members see each other, they do not need etcd.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_away_for_ten_seconds_costs_a_pair_that_waits_nothing() {
     etcd_is_away(Duration::from_secs(10)).await;
@@ -93,7 +93,7 @@ pub(crate) async fn etcd_is_away(lasting: Duration) {
     let started = Instant::now();
     etcd.restart().await;
     load.runs(CHANGES_BETWEEN).await;
-    // Its members join again, and everything goes on as it was.
+    // Its members join again, and everything goes on as before.
     sleep(Duration::from_secs(2)).await;
     assert_eq!(cluster.in_sync().await, before, "nobody else leads");
     let history = load.stop().await;
@@ -110,7 +110,8 @@ async fn two_standbys_and_then_the_primary_killed_under_etcd() {
     standbys_and_then_the_primary_are_killed(Cluster::start(&["a", "b", "c"], spec).await).await;
 }
 
-/// The kernel of this host knows that the process before has ended: nobody waits until its lease has.
+/// The kernel of this host knows that the previous process has ended, so it need not wait until its
+/// lease has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_member_that_is_started_again_does_not_wait_for_its_old_lease() {
     let (_etcd, mut cluster) = pair(&["--etcd-lease-ttl-s", "600"]).await;
@@ -123,7 +124,8 @@ async fn killed_member_that_is_started_again_does_not_wait_for_its_old_lease() {
     cluster.check_logs();
 }
 
-/// The standby dies while etcd is away: the primary cannot change the set, and answers nobody until it can.
+/// The standby dies while etcd is away: the primary cannot change the set, and answers no client
+/// until it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_killed_while_etcd_is_away() {
     let (mut etcd, mut cluster) = pair(&["--unclean", "wait"]).await;
@@ -137,7 +139,7 @@ async fn standby_killed_while_etcd_is_away() {
     sleep(Duration::from_secs(1)).await;
     let (before, rest) = (load.acknowledged(), Duration::from_secs(2));
     sleep(rest).await;
-    assert_eq!(load.acknowledged(), before, "acknowledged alone, though somebody else may be promoted");
+    assert_eq!(load.acknowledged(), before, "acknowledged alone, though another member may be promoted");
     etcd.restart().await;
     load.runs(CHANGES_BETWEEN).await;
     assert_eq!(cluster.in_sync().await, (primary, epoch));
@@ -147,7 +149,7 @@ async fn standby_killed_while_etcd_is_away() {
     check(&cluster, &history).await;
 }
 
-/// The primary dies while etcd is away: the standby cannot be promoted before it is back.
+/// The primary dies while etcd is away: the standby cannot be promoted before etcd is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_killed_while_etcd_is_away() {
     let (mut etcd, mut cluster) = pair(&["--unclean", "wait"]).await;
@@ -159,7 +161,7 @@ async fn primary_killed_while_etcd_is_away() {
     cluster.kill(&primary);
     let before = load.acknowledged();
     sleep(Duration::from_secs(3)).await;
-    assert_eq!(load.acknowledged(), before, "somebody leads whom nobody elected");
+    assert_eq!(load.acknowledged(), before, "a member leads without a claim");
     etcd.restart().await;
     load.goes_on_after(epoch).await;
     cluster.restart(&primary);
@@ -168,7 +170,7 @@ async fn primary_killed_while_etcd_is_away() {
     check(&cluster, &history).await;
 }
 
-/// It is for discovery, and the record says who leads.
+/// The key is for discovery, and the record says which member leads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leader_key_deleted_by_hand_changes_nothing() {
     let (etcd, cluster) = pair(&[]).await;
@@ -180,7 +182,7 @@ async fn leader_key_deleted_by_hand_changes_nothing() {
         assert_eq!(deleted.trim(), "1", "there was a leader key");
         let began = Instant::now();
         while etcd.ctl(&["get", LEADER, "--keys-only"]).is_none_or(|found| found.trim().is_empty()) {
-            assert!(began.elapsed() < PATIENCE, "nobody puts the leader key back");
+            assert!(began.elapsed() < PATIENCE, "the leader key is not written again");
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -191,7 +193,7 @@ async fn leader_key_deleted_by_hand_changes_nothing() {
     check(&cluster, &history).await;
 }
 
-/// Revisions that a watch would begin at are gone.
+/// The revisions at which a watch would begin are gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_under_the_watches_changes_nothing() {
     let (etcd, mut cluster) = pair(&[]).await;
@@ -228,7 +230,8 @@ async fn members_started_while_etcd_is_away_wait_for_it() {
     cluster.check_logs();
 }
 
-/// A guard has seen the member end, so nobody waits until its tenure must be over: that would take longer than this test may.
+/// A guard has seen the member end, so no standby waits until its tenure must be over: that would
+/// take longer than this test may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarded_primary_that_is_killed_is_not_waited_for() {
     let (_etcd, mut cluster) = pair(&["--guarded", "--tenure-ms", "60000"]).await;
@@ -245,7 +248,7 @@ async fn guarded_primary_that_is_killed_is_not_waited_for() {
     assert_eq!(epoch, before + 1);
 }
 
-/// Nobody saw them end, so nobody goes on, until a person says that they have.
+/// Their end is not proven, so no member goes on until an operator declares them dead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_nobody_saw_end_are_declared_dead_by_a_person() {
     let (etcd, mut cluster) = pair(&[]).await;
@@ -262,12 +265,12 @@ async fn members_that_nobody_saw_end_are_declared_dead_by_a_person() {
         cluster.kill(&name);
     }
     cluster.restart("a");
-    // Beyond every wait of an election.
+    // Longer than every wait of an election.
     cluster.wait_until("a answers", |view| view["a"].is_some()).await;
     sleep(Duration::from_secs(2)).await;
     let status = cluster.status("a").await.expect("it answers");
     assert_eq!(status.role, "standby", "{status:#?}");
-    // As long as the lease of the other one lasts, etcd has it for running.
+    // As long as the other member's lease lasts, etcd shows it as running.
     let began = Instant::now();
     let (code, said) = loop {
         let (code, said) = recover(&[]);
@@ -278,8 +281,8 @@ async fn members_that_nobody_saw_end_are_declared_dead_by_a_person() {
         sleep(Duration::from_millis(200)).await;
     };
     assert!(code == Some(1) && said.contains("NO objects") && said.contains("--yes"), "{said}");
-    // By name: who would be declared dead, and who is there with what it holds. Of its own last process a member knows by the
-    // kernel's word that it has ended.
+    // By name: which members would be declared dead, and which are there, with what they hold. A
+    // member knows by the kernel's word that its own last process has ended.
     let (of_a, of_b) = (cluster.address("a"), cluster.address("b"));
     let says =
         |start: &str, end: &str| said.lines().any(|line| line.trim_start().starts_with(start) && line.ends_with(end));

@@ -1,4 +1,5 @@
-//! Etcd has no room left: it answers reads, and refuses every write until a person has made room.
+//! etcd has no room left: it answers reads, and refuses every write until an operator has made
+//! room.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 300;
 const QUOTA: &str = "8388608";
-/// As much as one argument of a command may have, about.
+/// About as much as one argument of a command may have.
 const VALUE_BYTES: usize = 120_000;
 
 /// Writes one key again and again until etcd says that it is full.
@@ -26,7 +27,7 @@ fn fill(etcd: &Etcd) {
     assert!(alarms.contains("NOSPACE"), "{alarms:?}");
 }
 
-/// What its manual says: compact, defragment, take the alarm back.
+/// As its manual says: compact, defragment, disarm the alarm.
 fn make_room(etcd: &Etcd) {
     let found = etcd.ctl(&["get", "/junk", "--keys-only", "-w", "json"]).expect("etcd answers reads");
     let found: serde_json::Value = serde_json::from_str(&found).expect("it is JSON");
@@ -45,7 +46,7 @@ async fn full_etcd_costs_a_pair_nothing_until_a_member_fails_and_then_no_more_th
     let (primary, epoch) = cluster.in_sync().await;
     fill(&etcd);
     load.runs(CHANGES_BETWEEN).await;
-    // Longer than a lease lasts.
+    // Longer than a lease.
     sleep(Duration::from_secs(7)).await;
     load.runs(CHANGES_BETWEEN).await;
     assert_eq!(cluster.in_sync().await, (primary.clone(), epoch), "nobody else leads");

@@ -1,4 +1,5 @@
-//! Members of an etcd cluster go and come back: as long as most of them are there, nobody here notices.
+//! Members of an etcd cluster go and come back: as long as most of them are there, members and
+//! clients here do not notice it.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ async fn each_member_of_etcd_killed_and_started_again_changes_nothing() {
     for at in 0..3 {
         load.runs(CHANGES_BETWEEN).await;
         etcd.member(at).kill();
-        // Long enough that a lease ends which nobody renews at the others.
+        // Long enough for a lease to end that is not renewed at the others.
         tokio::time::sleep(Duration::from_secs(7)).await;
         etcd.restart(at).await;
     }

@@ -1,4 +1,5 @@
-//! A member that comes when the log alone no longer helps: it gets the whole state, whatever happens meanwhile.
+//! A member that comes when the log alone does not help any more: it gets the whole state, whatever
+//! happens meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -17,21 +18,22 @@ const OBJECTS: usize = 50_000;
 /// Objects of one call: so few that the log has far more entries than the tail keeps.
 const AT_ONCE: usize = 10;
 const CALLS_IN_FLIGHT: usize = 64;
-/// A log that holds a second of what the load writes.
+/// A log that holds one second of the load.
 const SHORT_LOG: [&str; 6] = ["--tail-entries", "1000", "--window-entries", "400", "--join-lag-ops", "100"];
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(4);
-/// Calls at once, of two entries each, where the log has room for fewer.
+/// Calls at once, of two entries each, while the log has room for fewer.
 const BURST: usize = 800;
-/// Calls of many objects with long names, and so many of them that their entries are more than 16 MiB.
+/// Calls of many objects with long names, so many that their entries are more than 16 MiB.
 #[cfg(feature = "faults")]
 const LARGE: usize = 1000;
 #[cfg(feature = "faults")]
 const LARGE_CALLS: usize = 60;
-/// So slow that a test can look at it: some seconds for all objects.
+/// So slow that a test can observe it: some seconds for all objects.
 const SLOW: &str = "2000000";
 
-/// Members that keep a short log and hold many objects, and one that comes later. The client keeps the objects alive.
+/// Members with a short log and many objects, and one that comes later. The client keeps the
+/// objects alive.
 async fn full(names: &[&str], later: &str, args: &[&str]) -> (Cluster, Client) {
     let args = [&SHORT_LOG, args].concat();
     let mut cluster = Cluster::start(names, Spec::with(&args)).await;
@@ -130,7 +132,7 @@ async fn standby_killed_twice_in_the_middle_of_its_full_sync() {
     check_with_full(&cluster, load, client).await;
 }
 
-/// It takes nothing, and its connection lives: the primary does not hold images for it for ever.
+/// It reads nothing, and its connection lives: the primary does not hold images for it for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_that_stands_still_in_the_middle_of_its_full_sync_is_given_up() {
     let (mut cluster, client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW, "--window-bytes", "300000"]).await;
@@ -149,7 +151,8 @@ async fn standby_that_stands_still_in_the_middle_of_its_full_sync_is_given_up() 
     check_with_full(&cluster, load, client).await;
 }
 
-/// As with a great many objects. It says meanwhile that it is at work, whatever waits for it, so what was sent is not sent again.
+/// As with very many objects. Meanwhile it says that it is at work, so what was sent is not sent
+/// again.
 #[cfg(feature = "faults")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_whose_last_step_takes_long_is_not_given_up() {
@@ -164,7 +167,8 @@ async fn standby_whose_last_step_takes_long_is_not_given_up() {
         assert!(began.elapsed() < PATIENCE, "{}", cluster.log("a"));
         sleep(Duration::from_millis(20)).await;
     }
-    // Few entries, or the short log would not reach back; and more of them than the transport takes while nobody reads.
+    // Few entries, so that the short log still reaches back, but more bytes than the transport
+    // takes while no process reads.
     let prefix = "more".repeat(25);
     for call in 0..LARGE_CALLS {
         put(&client, &prefix, call * LARGE, LARGE).await;
@@ -201,7 +205,7 @@ async fn primary_killed_in_the_middle_of_a_full_sync_that_the_next_one_ends() {
     check_with_full(&cluster, load, client).await;
 }
 
-/// A read that allows any age is allowed no half state, and no state of before the sync.
+/// A read that allows any age must not get half a state, nor the state from before the sync.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_tells_nothing_while_its_full_sync_is_under_way() {
     let (mut cluster, _client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW]).await;
@@ -218,7 +222,7 @@ async fn standby_tells_nothing_while_its_full_sync_is_under_way() {
     cluster.check_logs();
 }
 
-/// Half a state is no state: nobody can be promoted with it.
+/// Half a state is no state: no member can be promoted with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lonely_primary_killed_in_the_middle_of_a_full_sync_leaves_nothing() {
     let (mut cluster, _client) = full(&["a"], "b", &["--full-sync-bytes-per-s", SLOW]).await;
@@ -231,7 +235,8 @@ async fn lonely_primary_killed_in_the_middle_of_a_full_sync_leaves_nothing() {
     cluster.check_logs();
 }
 
-/// More is on its way than the standby's log has room for: it takes the rest when it has applied what it has.
+/// More is on its way than the standby's log has room for: it accepts the rest when it has applied
+/// what it has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_with_a_short_log_keeps_up_with_bursts() {
     let mut cluster = Cluster::start(&["a", "b"], Spec::with(&SHORT_LOG)).await;
@@ -254,7 +259,7 @@ async fn full_is_there(client: &Client) {
     assert_eq!(keys.iter().filter(|key| key.starts_with("full/")).count(), OBJECTS);
 }
 
-/// As `check`, with the many objects gone, which no history tells of.
+/// As `check`, after the many objects are removed, which no history mentions.
 async fn check_with_full(cluster: &Cluster, load: Load, client: Client) {
     let history = load.stop().await;
     let removed = client.remove_matching("^full/", client::Force::Yes).await.expect("a healthy pair removes");

@@ -21,7 +21,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Until `health` says so; then all of it, and what `status`, `members` and each `/status` have on top is the same verdict.
+/// Waits until `health` says so, with all of it. Then `status`, `members` and each `/status` must
+/// show the same verdict on top.
 pub(crate) async fn health_says(cluster: &Cluster, verdict: &str, code: i32, why: &str) {
     let began = Instant::now();
     let output = loop {
@@ -58,7 +59,8 @@ async fn sound_pair_is_ok_and_one_without_its_standby_is_degraded() {
     health_says(&cluster, "OK", 0, "").await;
 }
 
-/// A member that turns the command away may be the primary: it must not be said that there is none.
+/// A member that turns the command away may be the primary: the verdict must not be that there is
+/// none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_that_has_no_room_for_the_command_is_not_called_silent() {
     let cluster = Cluster::start(&["a"], Spec::with(&["--connections-per-address-max", "4"])).await;
@@ -83,24 +85,25 @@ async fn member_that_has_no_room_for_the_command_is_not_called_silent() {
     health_says(&cluster, "DEGRADED", 3, "no standby is in sync").await;
 }
 
-/// Before, each of these looked as ever, with exit code 0, and `kv ls` said nothing for ten minutes.
+/// Before, each of these looked as ever, with exit code 0, and `kv ls` said nothing for ten
+/// minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_without_a_primary_is_told_and_commands_say_what_they_wait_for() {
     let (etcd, mut cluster) = pair(&[]).await;
     let (primary, _) = cluster.in_sync().await;
     let standby = cluster.names_but(&primary).remove(0);
-    // Without etcd nobody takes over.
+    // Without etcd no member takes over.
     etcd.signal(Signal::STOP);
     health_says(&cluster, "DEGRADED", 3, "cannot use the coordinator").await;
     cluster.kill(&primary);
-    health_says(&cluster, "NO PRIMARY", 4, &format!("{standby}: nothing fresh was heard of the primary")).await;
+    health_says(&cluster, "NO PRIMARY", 4, &format!("{standby}: nothing was heard of the primary recently")).await;
     let began = Instant::now();
     let output = command(&cluster, &["kv", "ls"]).output().expect("it can be started");
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert!(errors.starts_with("waiting: NO PRIMARY: no member that answers leads"), "{errors}");
-    // The only copy there is can be kept before anything else is tried.
+    // The only copy can be saved before anything else is tried.
     let kept = cluster.dir().join("kept.snapshot");
     let output =
         command(&cluster, &["snapshot", &standby, kept.to_str().unwrap(), "--json"]).output().expect("it runs");
@@ -115,7 +118,7 @@ async fn cluster_without_a_primary_is_told_and_commands_say_what_they_wait_for()
 async fn lost_record_is_lost_data() {
     let (etcd, mut cluster) = pair(&[]).await;
     let (primary, before) = cluster.in_sync().await;
-    // It would write its record again at once.
+    // Otherwise it would write its record again at once.
     cluster.signal(&primary, Signal::STOP);
     etcd.ctl(&["del", "/understudy/", "--prefix"]).expect("etcd answers");
     health_says(&cluster, "LOST DATA", 5, "the coordinator has lost data").await;
@@ -129,7 +132,7 @@ fn health_by(etcd: &Etcd, words: &[&str]) -> Output {
     understudy().args(["health", "--etcd", &etcd.url()]).args(words).output().expect("it can be started")
 }
 
-/// Each of these ended with exit code 1 and no verdict.
+/// Each of these once ended with exit code 1 and no verdict.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_its_reason() {
     let says = |output: &Output, verdict: &str, code: i32, why: &str| {
@@ -143,10 +146,10 @@ async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_i
     says(&health_by(&etcd, &[]), "OK", 0, "");
     let output = health_by(&etcd, &["--cluster-name", "other"]);
     says(&output, "NO PRIMARY", 4, "has no cluster \"other\": neither a record of roles nor a member");
-    // The pair serves on.
+    // The pair goes on serving.
     etcd.signal(Signal::STOP);
     says(&health_by(&etcd, &[]), "UNKNOWN", 6, "the members cannot be found: ");
-    // And no operator can give its place to a member that could not take it.
+    // And no operator can hand over to a member that could not take over.
     let output =
         understudy().args(["transfer", "--address", &cluster.address(&primary)]).output().expect("it can be started");
     assert!(output.status.code() == Some(1) && text(&output.stderr).contains("goes on as the primary"), "{output:?}");
@@ -168,7 +171,7 @@ async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_i
     says(&health_by(&etcd, &[]), "NO PRIMARY", 4, &format!("({primary}: "));
     etcd.signal(Signal::STOP);
     says(&health_by(&etcd, &[]), "UNKNOWN", 6, &etcd.url());
-    // Those that are named are asked all the same.
+    // Members that are named on the command line are asked all the same.
     let output = health_by(&etcd, &["--address", &cluster.address(&primary)]);
     says(&output, "NO PRIMARY", 4, &format!("({primary}: "));
     // Other commands name etcd in their error.
@@ -178,7 +181,8 @@ async fn etcd_that_is_empty_frozen_or_shows_no_primary_leads_to_a_verdict_with_i
     assert!(told["error"]["message"].as_str().is_some_and(|text| text.contains(&etcd.url())), "{told}");
 }
 
-/// Looked at by those who watch a member: a gauge for the coordinator, and for settings that it was not started with.
+/// For operators who watch one member: a gauge for the coordinator, and for settings with which it
+/// was not started.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn coordinator_that_cannot_be_reached_and_settings_that_differ_are_on_the_page_in_health_and_in_metrics() {
     let etcd = Etcd::start().await;
@@ -193,7 +197,8 @@ async fn coordinator_that_cannot_be_reached_and_settings_that_differ_are_on_the_
     let gauge = async |name: &str| crate::throttle::metric(&ports[1], name).await;
     assert_eq!(gauge("understudy_coordinator_reachable").await, Some(1));
     assert_eq!(gauge("understudy_settings_differ").await, Some(1));
-    let note = "note: b was started with values other than those that the cluster goes by: object_lease_ms 77, the cluster's is 10000.";
+    let note =
+        "note: b was started with other settings than the cluster has: object_lease_ms 77, the cluster's is 10000.";
     health_says(&cluster, "OK", 0, note).await;
     etcd.signal(Signal::STOP);
     let began = Instant::now();
@@ -208,7 +213,8 @@ async fn coordinator_that_cannot_be_reached_and_settings_that_differ_are_on_the_
     }
 }
 
-/// Members and commands go into an etcd that asks who they are; what they prove it by is in no command line, no log and no error.
+/// Members and commands use an etcd that asks for a user and a password. The password is in no
+/// command line, no log and no error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_that_asks_for_a_password_is_used_and_nothing_shows_the_password() {
     const SECRET: &str = "correct-horse";

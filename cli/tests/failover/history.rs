@@ -1,29 +1,31 @@
-//! What clients did and what they were told: acknowledged, refused, or nothing they can rely on.
+//! What clients did and were told: acknowledged, refused, or unknown.
 //!
-//! Each key belongs to one client, which touches it with one call at a time, and others read it meanwhile.
+//! Each key belongs to one client, which touches it with one call at a time, and others read it
+//! meanwhile.
 //!
-//! Invariant: what is refused with a reason that no healthy pair gives is a fault.
+//! Invariant: a refusal with a reason that no healthy pair gives is a fault.
 //!
-//! Deliberately absent: judgement. `tests/histories` has the checkers, and `check` what the members hold in the end.
+//! Deliberately absent: judgement. `tests/histories` has the checkers, and `check` reads what the
+//! members hold in the end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use histories::{Answer, Call, Moment, Op, Outcome};
+use histories::{Answer, Moment, Op, OpKind, Outcome};
 
-/// What one client has to tell.
+/// The records of one client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Diary {
     pub(crate) ops: Vec<Op>,
     pub(crate) put_ids: Vec<u64>,
     pub(crate) faults: Vec<String>,
-    /// What stood in the way of calls that were not acknowledged.
+    /// The obstacles of calls that were not acknowledged.
     pub(crate) troubles: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct History {
-    /// Of all moments.
+    /// The origin of all moments.
     pub(crate) began: Instant,
     pub(crate) diaries: Vec<Diary>,
 }
@@ -76,7 +78,7 @@ impl History {
             of(|op| op.is_acknowledged() && op.call.is_read()),
             of(|op| matches!(op.outcome, Outcome::Acknowledged(Answer::Found(Some(_))))),
         );
-        let keys = of(|op| matches!(op.call, Call::Start { .. }));
+        let keys = of(|op| matches!(op.call, OpKind::Start { .. }));
         let mut troubles = BTreeMap::<&str, u64>::new();
         for (what, times) in self.diaries.iter().flat_map(|diary| &diary.troubles) {
             *troubles.entry(what).or_default() += times;

@@ -14,18 +14,18 @@ const CHANGES_BETWEEN: u64 = 300;
 /// Which process of a member is killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kill {
-    Member,
+    Unguarded,
     /// Its guard lives on, and ends by itself when it has reported.
-    GuardedMember,
+    Guarded,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_killed_ten_times_loses_nothing() {
     let cluster = Cluster::start(&["a", "b"], Spec::default()).await;
-    primary_is_killed(cluster, 10, Kill::Member).await;
+    primary_is_killed(cluster, 10, Kill::Unguarded).await;
 }
 
-/// Each time the one that was killed is started again, and is in sync before the next kill.
+/// Each time the killed member is started again, and is in sync before the next kill.
 pub(crate) async fn primary_is_killed(mut cluster: Cluster, times: u32, kill: Kill) {
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     let (mut kills, mut whole) = (Vec::new(), Vec::new());
@@ -34,11 +34,11 @@ pub(crate) async fn primary_is_killed(mut cluster: Cluster, times: u32, kill: Ki
         load.runs(CHANGES_BETWEEN).await;
         kills.push((Instant::now(), epoch));
         match kill {
-            Kill::Member => cluster.kill(&primary),
-            Kill::GuardedMember => cluster.kill_child(&primary),
+            Kill::Unguarded => cluster.kill(&primary),
+            Kill::Guarded => cluster.kill_child(&primary),
         }
         load.goes_on_after(epoch).await;
-        if kill == Kill::GuardedMember {
+        if kill == Kill::Guarded {
             let status = cluster.ended(&primary).await;
             assert_eq!(status.code(), Some(128 + 9), "the guard ends as its member did");
         }

@@ -1,7 +1,8 @@
-//! Links are cut while all members live: between primary and standby, and between a member and etcd.
+//! Links are cut while all members live: between primary and standby, and between a member and
+//! etcd.
 //!
-//! What is asserted is what holds in all of them: nothing acknowledged is lost, one leads, and it heals without hands. Who
-//! leads in between depends on the link.
+//! The assertions hold in all of these: nothing acknowledged is lost, one member leads, and the
+//! cluster heals by itself. Which member leads in between depends on the link.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +16,16 @@ use crate::proxy::Cut;
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 300;
-/// Cuts one after the other, and how long each lasts.
+/// Cuts one after the other, each of this length.
 #[derive(Clone, Copy, Debug)]
 struct Cuts {
     times: usize,
     lasting: Duration,
 }
 
-/// Several tenures, so that everything that is going to happen in the pair does.
+/// Several tenures, so that everything that follows in the pair happens.
 const TWICE: Cuts = Cuts { times: 2, lasting: Duration::from_secs(3) };
-/// Longer than leases in etcd last: whoever is cut off from it is no longer seen.
+/// Longer than leases in etcd: a member that is cut off from it is no longer shown.
 const BEYOND_LEASES: Cuts = Cuts { times: 1, lasting: Duration::from_secs(8) };
 
 /// Whether changes are acknowledged again before the links heal.
@@ -34,7 +35,7 @@ enum Meanwhile {
     NobodyMay,
 }
 
-/// Cuts what `cut` cuts of a primary and its standby, for a while, and lets it heal.
+/// Cuts what `cut` cuts of a primary and its standby for a while, and then heals it.
 async fn cut_and_heal(what: &str, planned: Cuts, meanwhile: Meanwhile, cut: impl Fn(&Linked, &str, &str)) {
     let linked = Linked::start(&["a", "b"], &[]).await;
     let load = Load::start(&linked.cluster.addresses(), WRITERS, PAUSE).await;
@@ -109,7 +110,7 @@ async fn primary_cut_off_from_its_standby_and_from_etcd() {
     cut_and_heal("primary - everybody", TWICE, Meanwhile::GoesOn, primary_alone).await;
 }
 
-/// etcd hears the primary, and is not heard by it: the record must not change unseen.
+/// etcd hears the primary, but the primary does not hear etcd: the record must not change unseen.
 fn primary_hears_nobody(linked: &Linked, primary: &str, _: &str) {
     linked.peer(primary).cut(Cut::Both);
     linked.way_to_etcd(primary).cut(Cut::Answers);

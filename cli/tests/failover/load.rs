@@ -1,6 +1,7 @@
-//! Clients that put, read and remove without end, and write down what they are told.
+//! Clients that put, read and remove without end, and record what they are told.
 //!
-//! A few of them only read what others are about to write: what such a read has shown must stay, whatever fails next.
+//! A few of them only read what others are about to write: what such a read has shown must stay,
+//! whatever fails next.
 //!
 //! Deliberately absent: judgement; see `check`.
 
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{Client, Location, Object, Options, Reason, Replica, Segment};
-use histories::{Answer, Buffer, Call, Moment, Op, Outcome};
+use histories::{Answer, Buffer, Moment, Op, OpKind, Outcome};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -19,7 +20,7 @@ use crate::history::{Diary, History};
 use crate::random::Random;
 use crate::writer::Writer;
 
-/// Of each client's segment. No test fills it up.
+/// The size of each client's segment. No test fills it.
 pub(crate) const SEGMENT_BYTES: u64 = 1 << 40;
 /// Clients that only read what the others write.
 const READERS: usize = 2;
@@ -45,7 +46,7 @@ pub(crate) struct Board {
     began: Instant,
     stop: AtomicBool,
     pub(crate) pause: Duration,
-    /// Of each writer: the number of the key that it is at.
+    /// The number of each writer's current key.
     at: Vec<AtomicU64>,
     acknowledged: AtomicU64,
     pulse: watch::Sender<Pulse>,
@@ -86,12 +87,12 @@ pub(crate) fn size_of(client: usize, number: u64) -> u64 {
     1 + number.wrapping_mul(7919).wrapping_add((client as u64).wrapping_mul(104_729)) % 16_384
 }
 
-/// Names the one put of a key, and is its checksum.
+/// Identifies the one put of a key, and is its checksum.
 pub(crate) fn version(client: usize, number: u64) -> u64 {
     ((client as u64 + 1) << 40) + number
 }
 
-/// As it was written, or [`u64::MAX`], which nobody wrote.
+/// As it was written, or [`u64::MAX`], which no client wrote.
 pub(crate) fn version_of(object: &Object) -> u64 {
     let is_whole = |version: &u64| {
         let (client, number) = ((*version >> 40).wrapping_sub(1) as usize, *version & ((1 << 40) - 1));
@@ -126,7 +127,7 @@ pub(crate) async fn connect(addresses: &[String]) -> Client {
 }
 
 impl Load {
-    /// `pause`: of each writer, between two of its objects.
+    /// `pause`: each writer's pause between two of its objects.
     pub(crate) async fn start(addresses: &[String], writers: usize, pause: Duration) -> Load {
         let (pulse, _) = watch::channel(Pulse { epoch: 0, since: Instant::now() });
         let (at, stop) = ((0..writers).map(|_| AtomicU64::new(0)).collect(), AtomicBool::new(false));
@@ -146,7 +147,7 @@ impl Load {
         load
     }
 
-    /// Until so many more changes were acknowledged.
+    /// Until this many more changes were acknowledged.
     pub(crate) async fn runs(&self, changes: u64) {
         let (began, target) = (Instant::now(), self.board.acknowledged.load(Ordering::Relaxed) + changes);
         while self.board.acknowledged.load(Ordering::Relaxed) < target {
@@ -159,14 +160,15 @@ impl Load {
         self.board.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Until a change is acknowledged in a later epoch than this one; then that epoch, and when it was.
+    /// Until a change is acknowledged in a later epoch than this one. Returns that epoch, and when
+    /// it was.
     pub(crate) async fn goes_on_after(&self, epoch: u64) -> Pulse {
         let mut pulse = self.board.pulse.subscribe();
         let found = tokio::time::timeout(PATIENCE, pulse.wait_for(|pulse| pulse.epoch > epoch)).await;
         *found.unwrap_or_else(|_| panic!("nothing is acknowledged after epoch {epoch}")).expect("the load still runs")
     }
 
-    /// What came of it is printed, for people.
+    /// Prints the results.
     pub(crate) async fn stop(self) -> History {
         self.board.stop.store(true, Ordering::Relaxed);
         let mut history = History { began: self.board.began, diaries: Vec::new() };
@@ -189,7 +191,7 @@ async fn read_others(client: Client, board: Arc<Board>, me: usize) -> Diary {
         let key = key(owner, board.at[owner].load(Ordering::Relaxed));
         let invoked = board.now();
         if let Ok((at, found)) = read(&client, &key).await {
-            let (client, key, call, at) = ((board.at.len() + me) as u32, key.into(), Call::Get, Some(at));
+            let (client, key, call, at) = ((board.at.len() + me) as u32, key.into(), OpKind::Get, Some(at));
             let (returned, outcome) = (board.now(), Outcome::Acknowledged(Answer::Found(found)));
             diary.ops.push(Op { client, key, call, invoked, returned, outcome, at, member: None, sent_again: false });
         }

@@ -1,5 +1,5 @@
-//! A log that cannot be written costs no member its life, and no client an answer. One that can be written names members, and warns
-//! where redundancy is lost.
+//! A log that cannot be written ends no member and costs no client an answer. A log that can be
+//! written names members, and warns when redundancy is lost.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 300;
 
-/// One disk is full under the logs of all members: none of them ends, and roles change as ever.
+/// One full disk for the logs of all members: none of them ends, and roles change as ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pair_whose_disk_is_full_under_its_logs_goes_on() {
     let mut cluster = Cluster::empty(Spec::default());
@@ -36,7 +36,7 @@ async fn pair_whose_disk_is_full_under_its_logs_goes_on() {
     check(&cluster, &history).await;
 }
 
-/// Debug output of Rust, which is nothing to a reader who does not know the code.
+/// Rust's debug output, which means nothing to a reader who does not know the code.
 fn is_debug(line: &str) -> bool {
     ["Some(", "None)", "=None", " None,", "Ok(", "Err(", "Incarnation", "MemberId"].iter().any(|word| line.contains(word))
         // A struct: a name in capitals, and fields in braces.
@@ -58,7 +58,7 @@ async fn redundancy_that_is_lost_is_a_warning_that_names_the_member_and_its_retu
     let line =
         cluster.says(&primary, &format!("{named}: in the in-sync set now. Acknowledged writes are held by a (")).await;
     assert!(line.contains(" INFO ") && line.contains("), b ("), "{line}");
-    // Who takes over alone says the same.
+    // A member that takes over alone says the same.
     cluster.kill(&primary);
     cluster.led_by_one_of(std::slice::from_ref(&other)).await;
     assert!(cluster.says(&other, "no standby is in sync with this member yet").await.contains(" WARN "));

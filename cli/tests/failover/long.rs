@@ -1,8 +1,9 @@
-//! What takes too long for every run of the tests: for figures, and for faults that show once in a hundred times.
+//! Tests that take too long for every run: for figures, and for faults that show once in a hundred
+//! times.
 //!
-//! `./x failover` runs these without a time limit, one after the other, and shows what they print.
+//! `./x failover` runs these without a time limit, one after the other, and shows their output.
 //!
-//! Deliberately absent: scenarios of their own. Each is that of a test, more often or for longer.
+//! Deliberately absent: scenarios of their own. Each repeats another test more often or for longer.
 
 use std::time::Duration;
 
@@ -22,21 +23,21 @@ fn asked() -> u32 {
 #[ignore = "long: ./x failover --kills N"]
 async fn kills() {
     let (_etcd, cluster) = pair(&[]).await;
-    primary_is_killed(cluster, asked(), Kill::Member).await;
+    primary_is_killed(cluster, asked(), Kill::Unguarded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: ./x failover --guarded-kills N"]
 async fn guarded_kills() {
     let (_etcd, cluster) = pair(&["--guarded"]).await;
-    primary_is_killed(cluster, asked(), Kill::GuardedMember).await;
+    primary_is_killed(cluster, asked(), Kill::Guarded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: ./x failover --file-kills N"]
 async fn file_kills() {
     let cluster = Cluster::start(&["a", "b"], Spec::default()).await;
-    primary_is_killed(cluster, asked(), Kill::Member).await;
+    primary_is_killed(cluster, asked(), Kill::Unguarded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

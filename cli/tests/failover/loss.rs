@@ -1,8 +1,9 @@
-//! Links that lose what is sent. TCP shows loss as time: a packet comes again after a fifth of a second or more, and a
-//! connection that has lost too many ends.
+//! Links that lose packets. TCP shows loss as time: a packet is sent again after a fifth of a
+//! second or more, and a connection that has lost too many ends.
 //!
-//! Where the kernel has network namespaces and netem, the members of one test live in a namespace that loses packets. Where
-//! it has not, that test says so and checks nothing; the other one makes the same of a proxy everywhere.
+//! If the kernel has network namespaces and netem, the members of one test live in a namespace that
+//! loses packets. Otherwise that test says so and checks nothing. The other test does the same with
+//! a proxy, everywhere.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::proxy::Cut;
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES: u64 = 300;
-/// The least that Linux waits before it sends again what was not confirmed.
+/// The least time before Linux sends unconfirmed data again.
 const SENT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 const LOSES: &str = "netem loss 2% delay 1ms 1ms";
 

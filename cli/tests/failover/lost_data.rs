@@ -1,5 +1,6 @@
-//! A coordinator that is emptied, restored from a backup, or damaged: no second cluster begins, a primary that may answer writes its
-//! record again, and what nobody may decide waits for an operator, in plain sight.
+//! A coordinator that is emptied, restored from a backup, or damaged: no second cluster begins, a
+//! primary that may answer writes its record again, and what no member may decide waits visibly for
+//! an operator.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const RECORD: &str = "/understudy/default/config";
 const WRITERS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 200;
-/// A lease of etcd, as where nothing is set: so long nothing must be there before a cluster is founded.
+/// A lease of etcd, as by default: for so long nothing must be there before a cluster is founded.
 const AS_USERS: [&str; 2] = ["--found-after-ms", "0"];
 
 async fn cluster(names: &[&str]) -> (Etcd, Cluster) {
@@ -32,7 +33,7 @@ fn says_lost(view: &View, name: &str) -> bool {
     cluster.is_some_and(|cluster| !cluster.lost_data.is_empty())
 }
 
-/// In the log of a member, on the way to there; and no other bad line.
+/// In the log of some member; and there is no other bad line.
 fn lost_data_is_said(cluster: &Cluster) {
     let bad = cluster.bad_lines();
     assert!(bad.iter().any(|line| line.contains("LOST DATA")), "an operator must hear of it");
@@ -117,8 +118,8 @@ async fn etcd_that_is_rolled_back_within_an_epoch_is_put_right_by_the_primary() 
     nothing_is_lost(&cluster, &history).await;
 }
 
-/// All members end, and the coordinator comes back as it was some epochs ago: what begins there counts from a lower epoch, and is
-/// another history to clients.
+/// All members end, and the coordinator comes back as it was some epochs ago: what begins there
+/// counts from a lower epoch, and is another history to clients.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_use_what_begins_anew_on_a_coordinator_that_was_rolled_back() {
     let (mut etcd, mut cluster) = cluster(&["a", "b"]).await;
@@ -166,7 +167,7 @@ pub(crate) async fn both_ways(cluster: &Cluster) -> Vec<Client> {
     clients
 }
 
-/// Nobody may decide: the operator does, and what the survivor holds is served on.
+/// No member may decide: the operator does, and then the survivor's data is served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_that_is_lost_with_the_record_founds_nothing_and_the_operator_names_the_survivor() {
     let (etcd, mut cluster) = cluster(&["a", "b"]).await;
@@ -185,7 +186,7 @@ async fn primary_that_is_lost_with_the_record_founds_nothing_and_the_operator_na
     etcd.ctl(&["del", RECORD]).expect("deleted");
     cluster.kill(&primary);
     cluster.restart(&primary);
-    // Longer than it takes to found a cluster where nothing is.
+    // Longer than it takes to found a cluster on an empty coordinator.
     sleep(Duration::from_secs(8)).await;
     let names = cluster.names();
     let view = cluster.wait_until("both say so", |view| names.iter().all(|name| says_lost(view, name))).await;
@@ -203,7 +204,7 @@ async fn primary_that_is_lost_with_the_record_founds_nothing_and_the_operator_na
     nothing_is_lost(&cluster, &history).await;
 }
 
-/// An epoch behind which no other one can be counted.
+/// An epoch that has no next one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn record_with_an_impossible_epoch_ends_no_member() {
     let (etcd, cluster) = cluster(&["a", "b"]).await;

@@ -1,4 +1,4 @@
-//! Three members and more: standbys go and come back, then the primary goes; nothing is lost.
+//! Three members and more: standbys go and come back, then the primary goes, and nothing is lost.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) async fn standbys_and_then_the_primary_are_killed(mut cluster: Cluste
         load.runs(CHANGES_BETWEEN).await;
     }
     let lonely = cluster.in_sync().await;
-    assert_eq!(lonely, (primary.clone(), epoch), "who leads goes on alone");
+    assert_eq!(lonely, (primary.clone(), epoch), "the primary goes on alone");
     for standby in &standbys {
         cluster.restart(standby);
         load.runs(CHANGES_BETWEEN).await;
@@ -62,7 +62,7 @@ async fn five_standbys_follow_and_the_primary_is_killed_twice() {
     check(&cluster, &history).await;
 }
 
-/// Nobody is told its address any more, and nobody looks at what it was.
+/// Its address is not told any more, and it is not asked any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_that_was_stopped_for_good_disappears_from_the_list() {
     let mut cluster = Cluster::start(&["a", "b", "c"], Spec::default()).await;
@@ -84,8 +84,8 @@ async fn member_that_was_stopped_for_good_disappears_from_the_list() {
     cluster.check_logs();
 }
 
-/// Whoever has an entry says so at once, and that is enough. A beacon is so rare here that a call that needed one would end
-/// without an answer.
+/// A standby that has an entry says so at once, and that is enough. Beacons are so rare here that a
+/// call that needed one would end without an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_commit_waits_for_a_beacon() {
     const RARE: [&str; 10] = [
@@ -131,7 +131,8 @@ async fn primary_of_three_killed_until_each_has_led() {
     let mut cluster = Cluster::start(&["a", "b", "c"], Spec::default()).await;
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     let mut led = std::collections::BTreeSet::new();
-    // The first one, another one, and the last one at once after it: nobody waits for whoever is dead already.
+    // The first one, another one, and the last one right after it: the dead member is not waited
+    // for.
     for _ in 0..4 {
         let (primary, epoch) = cluster.in_sync().await;
         load.runs(CHANGES_BETWEEN).await;

@@ -1,5 +1,5 @@
-//! The primary stands still past its tenure, another one takes over, and it wakes up: it answers nobody, and comes back as a
-//! standby.
+//! The primary stands still past its tenure, another member takes over, and the old one wakes up:
+//! it answers no client, and comes back as a standby.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use crate::probe::Probe;
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const STANDS_STILL: Duration = Duration::from_secs(2);
-/// The default tenure, less the time between two beacons and what a busy machine adds to it. Whatever the standby last
-/// answered was sent after that.
+/// The default tenure, less the time between two beacons and what a busy machine adds. The message
+/// that the standby last answered was sent after that.
 const TENURE_LEFT_AT_LEAST: Duration = Duration::from_millis(500 - 2 * 50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! A client without manners: asks one member, whatever that says of itself, and never follows a redirect.
+//! A rude client: it asks one member, whatever that says of itself, and never follows a redirect.
 //!
 //! Deliberately absent: retries.
 
@@ -23,7 +23,7 @@ struct Answer {
     what: &'static str,
     asked: Instant,
     answered: Instant,
-    /// What it said when it refused.
+    /// The error, if it refused.
     result: Result<u64, String>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Probe {
 pub(crate) struct Answers(Vec<Answer>);
 
 impl Probe {
-    /// Reads `key` and starts puts, both without waiting for the answers of before.
+    /// Reads `key` and starts puts, without waiting for earlier answers.
     pub(crate) async fn start(address: &str, key: &str, number: usize) -> Probe {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is an address");
         let calls = MetadataClient::new(endpoint.connect().await.expect("it listens"));
@@ -53,13 +53,13 @@ impl Probe {
 }
 
 impl Answers {
-    /// Some were asked for before this moment, and answered after it.
+    /// Some calls were made before this moment, and answered after it.
     pub(crate) fn check_waited_over(&self, moment: Instant) {
         let waited = self.0.iter().any(|answer| answer.asked < moment && answer.answered >= moment);
         assert!(waited, "the probe did not ask at the right time");
     }
 
-    /// Nothing was acknowledged and nothing read from this moment on, and it was asked.
+    /// Nothing was acknowledged and nothing read after this moment, although it was asked.
     pub(crate) fn check_silent_after(&self, moment: Instant) {
         let after: Vec<_> = self.0.iter().filter(|answer| answer.answered >= moment).collect();
         let before = self.0.len() - after.len();

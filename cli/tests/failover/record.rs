@@ -1,11 +1,12 @@
-//! What a test may know of the record from outside: without it, nobody could be killed safely.
+//! What a test can learn of the record from outside: without it, no member could be killed safely.
 
 use harness::record;
 
 use crate::cluster::{Cluster, Spec};
 use crate::etcd::Etcd;
 
-/// All members are in the set as processes; one that was killed and started again is another one.
+/// All members of the set are running processes. One that was killed and started again is another
+/// one.
 async fn tells_who_is_in_sync(mut cluster: Cluster, etcd: Option<&Etcd>) {
     let (primary, epoch) = cluster.in_sync().await;
     let read = |cluster: &Cluster| record::read(etcd, cluster.dir()).expect("there is a record");

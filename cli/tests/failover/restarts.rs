@@ -1,4 +1,4 @@
-//! Members that start when they should not, or when nobody else is left.
+//! Members that start when they should not, or when no other one is left.
 
 use std::time::{Duration, Instant};
 
@@ -34,13 +34,14 @@ async fn second_copy_of_a_member_is_refused_by_name() {
     cluster.check_logs();
 }
 
-/// Kills all members of a cluster that holds something, the primary last; returns the primary and its epoch.
+/// Kills all members of a cluster that holds something, the primary last. Returns the primary and
+/// its epoch.
 async fn all_killed(cluster: &mut Cluster) -> (String, u64) {
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     load.runs(200).await;
     let (primary, epoch) = cluster.in_sync().await;
     let _ = load.stop().await;
-    // At the same moment, as far as it goes: the set still has both.
+    // As nearly at the same moment as possible: the set still has both.
     for name in cluster.names() {
         cluster.kill(&name);
     }
@@ -49,7 +50,7 @@ async fn all_killed(cluster: &mut Cluster) -> (String, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_whose_members_are_all_killed_begins_anew_with_nothing() {
-    // So that what begins anew gives out space after a second.
+    // So that a member that begins anew hands out space after a second.
     let args = ["--unclean", "cold", "--object-lease-ms", "1000", "--put-start-timeout-ms", "1000"];
     let mut cluster = Cluster::start(&["a", "b"], Spec::with(&args)).await;
     let (primary, before) = all_killed(&mut cluster).await;
@@ -94,7 +95,8 @@ async fn cluster_that_waits_stays_down_when_all_are_killed_and_says_so() {
     assert!(refused.is_err(), "somebody answered: {refused:?}");
 }
 
-/// A client of the cluster before has seen higher epochs, and is sent nowhere for it: another cluster counts from 1.
+/// A client of the old cluster has seen higher epochs, which must not stop it: another cluster
+/// counts from 1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_a_cluster_that_is_gone_use_the_one_that_is_founded_at_its_place() {
     let mut cluster = Cluster::start(&["a", "b"], Spec::default()).await;

@@ -1,4 +1,4 @@
-//! What users of such a component ask first, told from beginning to end.
+//! Scenarios that users of such a component ask about first, from beginning to end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,18 +22,18 @@ use crate::standby_reads::get;
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 300;
-/// Clients send a sign of life.
+/// How often clients send a heartbeat.
 const HEARD_EVERY: Duration = Duration::from_secs(1);
-/// Who has segments and makes copies.
+/// Clients that have segments and make copies.
 const HOLDERS: usize = 2;
 
-/// One that asks for as long as it takes, so that no outcome is unknown.
+/// A client that tries for as long as it takes, so that no outcome is unknown.
 async fn patient(cluster: &Cluster) -> Client {
     let options = Options { deadline: PATIENCE, ..Options::new(cluster.addresses()) };
     Client::connect(options).await.expect("a member can be reached")
 }
 
-/// Makes tasks until it is told to stop; returns their ids.
+/// Makes tasks until it is told to stop. Returns their ids.
 async fn make_tasks(client: Client, stop: Arc<AtomicBool>) -> Vec<u64> {
     let mut made = Vec::new();
     for number in 0.. {
@@ -47,27 +47,27 @@ async fn make_tasks(client: Client, stop: Arc<AtomicBool>) -> Vec<u64> {
             source_segment: format!("holder-{holder}"),
             target_segments: vec![format!("holder-{}", (holder + 1) % HOLDERS)],
         };
-        let answer = client.create_tasks(&[task]).await.expect("somebody takes it in time");
+        let answer = client.create_tasks(&[task]).await.expect("a member accepts it in time");
         made.extend(answer.all().expect("its object is there"));
         sleep(Duration::from_millis(1)).await;
     }
     made
 }
 
-/// Takes tasks until there are none after it was told to stop; returns all that it was given.
+/// Fetches tasks until there are none after it was told to stop. Returns all that it was given.
 async fn take_tasks(client: Client, stop: Arc<AtomicBool>) -> Vec<u64> {
     let mut given = Vec::new();
     loop {
         let is_over = stop.load(Ordering::Relaxed);
-        let tasks = client.fetch_tasks(3).await.expect("somebody answers in time").tasks;
+        let tasks = client.fetch_tasks(3).await.expect("a member answers in time").tasks;
         if tasks.is_empty() && is_over {
             return given;
         }
         let done: Vec<_> = tasks.iter().map(|task| TaskResult { task_id: task.task_id, failed: None }).collect();
         given.extend(done.iter().map(|done| done.task_id));
         if !done.is_empty() {
-            let answer = client.complete_tasks(&done).await.expect("somebody answers in time");
-            answer.all().expect("a task is completed once, by who was given it");
+            let answer = client.complete_tasks(&done).await.expect("a member answers in time");
+            answer.all().expect("a task is completed once, by the client that has it");
         }
         sleep(Duration::from_millis(1)).await;
     }
@@ -114,14 +114,14 @@ async fn job_that_is_assigned_while_the_primary_is_killed_is_assigned_exactly_on
     cluster.check_logs();
 }
 
-/// On which side of the split the primary is. Etcd is always on the side of the three.
+/// On which side of the partition the primary is. etcd is always on the side of the three.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Primary {
     WithThree,
     WithTwo,
 }
 
-/// Five members fall into three, who see etcd, and two, who do not.
+/// Five members are split into three that reach etcd, and two that do not.
 async fn split(primary_is: Primary) {
     let linked = Linked::start(&["a", "b", "c", "d", "e"], &[]).await;
     let cluster = &linked.cluster;
@@ -163,7 +163,7 @@ async fn split(primary_is: Primary) {
     }
     linked.heal();
     let (_, later) = cluster.in_sync().await;
-    assert_eq!(later, if primary_is == Primary::WithTwo { epoch + 1 } else { epoch }, "nobody else has led");
+    assert_eq!(later, if primary_is == Primary::WithTwo { epoch + 1 } else { epoch }, "no other member has led");
     load.runs(CHANGES_BETWEEN).await;
     let history = load.stop().await;
     check(cluster, &history).await;
@@ -179,8 +179,8 @@ async fn five_members_split_and_the_primary_is_among_the_two() {
     split(Primary::WithTwo).await;
 }
 
-/// A cluster of two grows to four and shrinks again, until nobody is left who was there at first; its primary dies all the
-/// while.
+/// A cluster of two grows to four and shrinks again, until none of the first members is left. Its
+/// primary dies all the while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_are_added_and_removed_under_fire_until_all_are_others() {
     let ttl_ms = (3 * HEARD_EVERY.as_millis()).to_string();
@@ -189,7 +189,8 @@ async fn members_are_added_and_removed_under_fire_until_all_are_others() {
     for (comes, goes) in [("c", "a"), ("d", "b")] {
         cluster.plan(comes, &[]);
         cluster.restart(comes);
-        // Who knows nobody but members that are gone by now finds nobody: clients hear of a new one with a sign of life.
+        // A client that knows only members that are gone finds none. Clients learn of a new one by
+        // a heartbeat.
         sleep(HEARD_EVERY * 2).await;
         load.runs(CHANGES_BETWEEN).await;
         let (primary, epoch) = cluster.in_sync().await;

@@ -1,4 +1,5 @@
-//! Members that were started with different values go by the cluster's, and an operator changes those for all of them.
+//! Members that were started with different settings use the cluster's, and an operator changes
+//! those for all of them.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use serde_json::Value;
 use crate::cluster::{Cluster, PATIENCE, Spec, understudy};
 use crate::view::says_in_sync;
 
-/// What the first member begins the cluster with: a takeover waits for longer, and silent clients go soon.
+/// Settings with which the first member founds the cluster: a takeover waits for longer, and silent
+/// clients expire soon.
 const OF_A: [&str; 6] = ["--tenure-ms", "2000", "--drop-after-ms", "1200", "--client-ttl-ms", "1000"];
-/// What the second one was started with, which counts for nothing.
+/// Settings of the second member, which do not count.
 const OF_B: [&str; 4] = ["--tombstones-max", "2", "--object-lease-ms", "77"];
 const BEACON: Duration = Duration::from_millis(50);
 
@@ -56,7 +58,8 @@ async fn unlike_pair() -> Cluster {
     cluster
 }
 
-/// Half-way through a change of flags two primaries would answer: the standby waited by its own, shorter tenure.
+/// Otherwise two primaries would answer half-way through a change of flags: the standby would wait
+/// by its own, shorter tenure.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn takeover_waits_by_the_tenure_of_the_cluster_whatever_the_standby_was_started_with() {
     let mut cluster = unlike_pair().await;
@@ -110,7 +113,7 @@ async fn operator_changes_what_all_members_go_by_and_what_makes_no_sense_changes
     let shown = said(&output);
     let kept = shown.lines().nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
     assert_eq!(kept[..3], ["object_lease_ms", "4000", "10000"], "leases of before are still kept: {shown}");
-    // They outlast the one who set them, and each of those that were there then.
+    // They survive the member that set them, and every member that was there then.
     cluster.kill("a");
     cluster.led_by_one_of(&["b".to_owned()]).await;
     cluster.restart("a");
@@ -125,7 +128,8 @@ async fn operator_changes_what_all_members_go_by_and_what_makes_no_sense_changes
     cluster.check_logs();
 }
 
-/// With its own bound a standby forgot other clients than its primary, and differed from it for ever.
+/// With its own bound a standby would forget other clients than its primary, and differ from it for
+/// ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_forget_the_same_clients_whatever_they_were_started_with() {
     let cluster = unlike_pair().await;
@@ -144,7 +148,7 @@ async fn members_forget_the_same_clients_whatever_they_were_started_with() {
     assert!(verified.status.success(), "{verified:?}");
 }
 
-/// To set a value twice is to set it: so the next member is asked where the first one does not answer.
+/// To set a value twice is to set it: so the next member is asked if the first one does not answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_are_changed_though_the_member_that_is_named_first_stands_still() {
     let mut cluster = Cluster::start(&["a", "b", "c"], Spec::default()).await;

@@ -1,9 +1,11 @@
-//! Everything that changes a state by itself, together and under faults: expiry, eviction, discarded puts, full syncs, takeovers.
-//! Nothing is wrong with any member, so verification must find nothing.
+//! Everything that changes a state by itself, together and under faults: expiry, eviction,
+//! discarded puts, full syncs, takeovers. Nothing is wrong with any member, so verification must
+//! find nothing.
 //!
-//! Clients come, mount a little memory, fill it, and leave without a word.
+//! Clients come, mount a little memory, fill it, and vanish.
 //!
-//! Deliberately absent: what clients were told. The other tests look at that, with clients that nothing is taken from.
+//! Deliberately absent: what clients were told. Other tests check that, with clients that do not
+//! expire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +21,7 @@ use crate::cluster::{Cluster, Spec};
 use crate::random::Random;
 use crate::view::{View, epoch, leader};
 
-/// All that can be found is looked for often. Time-outs are short enough to run out all the time.
+/// Verification runs often. Time-outs are short enough to end all the time.
 const ARGS: [&str; 22] = [
     "--digest-interval-ms",
     "100",
@@ -37,7 +39,7 @@ const ARGS: [&str; 22] = [
     "1500",
     "--soft-pin-ttl-ms",
     "1000",
-    // A member that comes back finds its place in the log gone.
+    // A member that comes back finds its entries gone from the log.
     "--window-entries",
     "512",
     "--join-lag-ops",
@@ -45,7 +47,7 @@ const ARGS: [&str; 22] = [
     "--tail-entries",
     "2000",
 ];
-/// At the same time.
+/// The number of visitors at the same time.
 const VISITORS: usize = 4;
 const SEGMENT_BYTES: u64 = 4 << 20;
 const BATCH: usize = 100;
@@ -98,7 +100,7 @@ pub(crate) async fn finds_nothing(lasting: Duration) {
     while let Some(ended) = visitors.join_next().await {
         ended.expect("a visitor does not panic");
     }
-    // The last ones are gone, too, and so is everything that was theirs.
+    // The last ones are gone, too, with everything that was theirs.
     let is_empty = |view: &View| leader(view).is_some_and(|(_, status)| status.segments == 0 && status.objects == 0);
     let view = cluster.wait_until("what the last ones had is gone", is_empty).await;
     check(&view);
@@ -115,7 +117,7 @@ pub(crate) async fn finds_nothing(lasting: Duration) {
     assert!(seen.compared > 20 && seen.samples > 100 && seen.scrub_cycles > 0, "{seen:?}");
 }
 
-/// What members have done until they were last looked at; they forget it when they end.
+/// What members have done until they were last asked. They forget it when they end.
 #[derive(Debug, Default)]
 struct Seen {
     faults: u64,
@@ -177,7 +179,7 @@ impl Visitor {
             if self.visited.stop.load(Ordering::Relaxed) {
                 break;
             }
-            // Whatever is refused while nobody leads is refused: the next one comes.
+            // While no member leads, calls are refused: the next client comes.
             if let Ok(client) = Client::connect(Options::new(&addresses)).await {
                 self.visit(&client, &format!("{}-{visit}", self.me)).await;
             }

@@ -1,4 +1,4 @@
-//! Space after a failover: what the new primary hands out is nobody else's.
+//! Space after a failover: the new primary hands out no space that a live object uses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ const SEGMENTS: usize = 3;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const WRITERS: usize = 4;
 const SIZE_MAX: u64 = 20_000;
-/// Buffers start on multiples of this; less than this cannot be handed out.
+/// Buffers start at multiples of this. Less than this cannot be handed out.
 const ALIGNED: u64 = 64;
 
 /// Where a put that was never ended may still be writing, by its key.
 type Unfinished = BTreeMap<String, (u64, Vec<Replica>)>;
 
-/// Nothing of it is ever evicted.
+/// Options of objects that are never evicted.
 fn pinned() -> PutOptions {
     PutOptions { pin: Pin::Hard, ..PutOptions::default() }
 }
@@ -39,7 +39,8 @@ async fn churn(client: Client, me: usize, stop: Arc<AtomicBool>) -> Unfinished {
             break;
         }
         let (key, size) = (format!("churn-{me}/{number:06}"), 1 + random.below(SIZE_MAX));
-        // What is refused, or of unknown outcome, may be there or not: it counts if it is.
+        // A put that was refused, or whose outcome is unknown, may exist or not: it counts if it
+        // does.
         if let Ok(started) = client.put_start(&[PutStartItem::new(&key, size)], pinned()).await
             && let Some(Ok(put)) = started.results.into_iter().next()
         {
@@ -50,7 +51,7 @@ async fn churn(client: Client, me: usize, stop: Arc<AtomicBool>) -> Unfinished {
             let _ = client.put_end(&[PutEndItem::new(&key, put.put_id, None)], ReplicaScope::All).await;
             present.push(key);
         }
-        // At most about half of all space.
+        // The objects take at most about half of all space.
         while present.len() > 500 || (!present.is_empty() && random.below(3) == 0) {
             let at = random.below(present.len() as u64) as usize;
             let _ = client.remove(&[present.swap_remove(at)], Force::Yes).await;
@@ -59,7 +60,7 @@ async fn churn(client: Client, me: usize, stop: Arc<AtomicBool>) -> Unfinished {
     unfinished
 }
 
-/// Puts ever smaller objects until not even the smallest buffer can be had.
+/// Puts ever smaller objects until not even the smallest buffer is left.
 async fn fill(client: &Client) -> u64 {
     let (mut puts, mut size) = (0, SIZE_MAX);
     while size > 0 {
@@ -87,7 +88,7 @@ fn add_unfinished(objects: &mut Objects, unfinished: Unfinished) {
     }
 }
 
-/// Of all buffers, as the allocator counts.
+/// The bytes of all buffers, as the allocator counts.
 fn bytes_of(objects: &Objects) -> u64 {
     let in_memory = |replica: &&Replica| matches!(replica.location, Location::Memory { .. });
     let bytes = |object: &client::Object| {
@@ -98,7 +99,7 @@ fn bytes_of(objects: &Objects) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn space_handed_out_after_failovers_until_all_is_full_is_nobody_elses() {
-    // Short, so that what is removed is used again, and again after each failover.
+    // Short, so that removed space is used again, and again after each failover.
     let mut cluster = Cluster::start(&["a", "b"], Spec::with(&["--object-lease-ms", "100"])).await;
     let client = connect(&cluster.addresses()).await;
     for at in 0..SEGMENTS {

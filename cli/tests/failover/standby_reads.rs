@@ -1,4 +1,5 @@
-//! Standbys that answer reads: as fresh as is asked, or not at all; never what is not committed, never with a lease.
+//! Standbys that answer reads: as fresh as asked, or not at all; never what is not committed, never
+//! with a lease.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use tonic::transport::{Channel, Endpoint};
 use crate::cluster::{Cluster, PATIENCE, Spec};
 use crate::load::connect;
 
-/// A pair whose primary may stand still for longer than a test does before the other one takes over.
+/// A pair whose primary may stand still for longer than a test lasts before the other one takes
+/// over.
 const SLOW_TAKEOVER: [&str; 2] = ["--tenure-ms", "60000"];
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
@@ -31,7 +33,7 @@ pub(crate) fn calls(address: &str) -> MetadataClient<Channel> {
     MetadataClient::new(endpoint.connect_lazy())
 }
 
-/// One key, asked at one member, whatever that is.
+/// Reads one key at one member, whatever its role.
 pub(crate) async fn get(
     address: &str,
     key: &str,
@@ -77,7 +79,8 @@ async fn standby_answers_what_it_was_asked_for_and_grants_no_lease() {
         let seen = answer.position.expect("it says what it is true at");
         assert!((seen.epoch, seen.seq) >= (written.epoch, written.seq), "{seen:?} after {written}");
     }
-    // Everything counts as leased for a while after a promotion; reads at the standby do not make that longer.
+    // Everything counts as leased for a while after a promotion. Reads at the standby do not extend
+    // that.
     until(async || {
         get(&address, "k0", at(client::Position::default())).await.expect("it is asked again and again");
         client.remove_one("k0", Force::No).await.ok()
@@ -113,7 +116,8 @@ async fn lists_and_sessions_are_answered_by_a_standby_too() {
     let list = ListSegmentsRequest { standby: at(written), ..ListSegmentsRequest::default() };
     let segments = calls.list_segments(list).await.expect("answered").into_inner();
     assert!(segments.from_standby && segments.segments.len() == 1, "{segments:?}");
-    // On a session: one that it can answer, one that it never can, and one that is not for a standby.
+    // On a session: a call that it can answer, one that it never can, and one that is not for a
+    // standby.
     let far = client::Position { seq: written.seq + 1_000_000, ..written };
     let keys = vec![Bytes::from_static(b"k")];
     let exists = |standby| Some(Call::Exists(ExistsRequest { caller: caller(), keys: keys.clone(), standby }));
@@ -177,7 +181,7 @@ async fn client_reads_its_own_writes_at_the_standby_and_at_the_primary_when_ther
     for round in 0..20 {
         let key = format!("k{round}");
         let written = write(&writer, &key).await;
-        // Until it has heard who is the primary, a client may take either for a standby.
+        // Until it has heard which member is the primary, a client may take either for a standby.
         let reads = reader.with_reads(ReadOptions { min_position: Some(written), max_staleness: None });
         let found = reads.get(&key).await.expect("answered").expect("it was written");
         assert!(found.position >= written, "{} after {written}", found.position);

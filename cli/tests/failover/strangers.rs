@@ -1,7 +1,9 @@
-//! Processes that are no members reach the port for other members: with a member's numbers, with numbers of their own, with far too
-//! much, or by the thousand. They count for nothing, hold no place, and cost next to nothing.
+//! Processes that are no members connect to the port for other members: with a member's numbers,
+//! with numbers of their own, with far too much data, or by the thousand. They count for nothing,
+//! hold no place, and cost next to nothing.
 //!
-//! The tests read secrets from the directory, as only this user can, to make proofs that are good and then used wrongly.
+//! The tests read secrets from the directory, as only this user can, to make valid proofs that they
+//! then use wrongly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use crate::load::Load;
 const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 const CHANGES_BETWEEN: u64 = 300;
-/// Beyond what the cluster takes anyway.
+/// More than the cluster uses anyway.
 const GROWTH_BYTES_MAX: u64 = 96 << 20;
 
 fn wire(who: Incarnation) -> v1::Incarnation {
@@ -42,7 +44,7 @@ fn secret(info: &MemberInfo) -> Secret {
     Secret(info.secret.expect("a member shows one").0)
 }
 
-/// What the members' directory says.
+/// The members' directory.
 struct Directory {
     coordinator: Arc<FileCoordinator>,
 }
@@ -65,7 +67,7 @@ impl Directory {
     }
 }
 
-/// Who says hello, and to whom.
+/// The sender of a hello, and its receiver.
 struct Knock<'a> {
     directory: &'a Directory,
     primary: &'a MemberInfo,
@@ -73,7 +75,7 @@ struct Knock<'a> {
     nonce: u8,
 }
 
-/// A stream that was opened, with what it is for.
+/// A stream that was opened, with its purpose.
 struct Open {
     out: mpsc::Sender<FromStandby>,
     incoming: Streaming<FromPrimary>,
@@ -100,7 +102,7 @@ impl Open {
         }
     }
 
-    /// Whatever it says next: it was not let in.
+    /// Whatever it says next: it was not admitted.
     async fn hears_a_refusal(mut self, proof: Up) {
         self.say(proof).await;
         let inflated =
@@ -135,7 +137,7 @@ impl Knock<'_> {
         Ok(Open { out, incoming: opened.into_inner(), calls: beside, greeting })
     }
 
-    /// A proof that is good for this challenge, if `mine` is the right secret.
+    /// A proof that is valid for this challenge, if `mine` is the right secret.
     fn proof(&self, open: &Open, challenge: &v1::Challenge, mine: &Secret) -> (v1::Proof, Pass) {
         let secrets = (mine, &secret(self.primary));
         let proven = open.greeting.clone().on_challenge(challenge, secrets, PeerLog::default());
@@ -168,7 +170,7 @@ async fn process_with_the_numbers_of_a_standby_and_without_its_secret_counts_for
     let mut open = as_standby(3).open().await;
     let proof = open.challenge().await.proof;
     open.hears_a_refusal(Up::Proof(v1::Proof { proof, ..v1::Proof::default() })).await;
-    // A good one, recorded, with the hello that it was for.
+    // A valid one, recorded, with the hello that it was for.
     let mut open = as_standby(4).open().await;
     let challenge = open.challenge().await;
     let (recorded, pass) = as_standby(4).proof(&open, &challenge, &genuine);
@@ -181,7 +183,7 @@ async fn process_with_the_numbers_of_a_standby_and_without_its_secret_counts_for
     let question = Bytes::from(v1::VerifyQuestion::default().encode_to_vec());
     let request = v1::VerifyRequest { who: Some(wire(standby_info.who)), epoch, token: pass.token(), question };
     assert_eq!(calls.verify(request).await.expect_err("no token").code(), Code::Unauthenticated);
-    // An earlier incarnation, one that is not there, and the primary itself.
+    // An earlier incarnation, one that does not exist, and the primary itself.
     let number = standby_info.who.number - 1;
     for who in [v1::Incarnation { number, ..wire(standby_info.who) }, v1::Incarnation { member: 99, number: 1 }] {
         let mut open = Knock { who, ..as_standby(5) }.open().await;
@@ -209,7 +211,7 @@ async fn process_with_the_numbers_of_a_standby_and_without_its_secret_counts_for
     check(&cluster, &history).await;
 }
 
-/// A member that is shown, and asks for too much.
+/// A member that the coordinator shows, and that asks for too much.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn questions_that_are_too_large_are_refused_before_they_are_decoded() {
     let cluster = Cluster::start(&["a", "b"], Spec::default()).await;
@@ -236,7 +238,7 @@ async fn questions_that_are_too_large_are_refused_before_they_are_decoded() {
         let request = v1::VerifyRequest { who: Some(wire(who)), epoch: before.1, token, question };
         open.calls.verify(request).await.map(tonic::Response::into_inner)
     };
-    // A list in the field of the sample's records, of elements that are two bytes each.
+    // A list in the field of the sample's records, with elements of two bytes each.
     let sample = |records: usize| {
         let sample = v1::Sample {
             at: Some(v1::Position { epoch: before.1, seq: 1 }),
@@ -287,7 +289,7 @@ async fn thousands_of_half_handshakes_keep_no_member_out_and_are_given_back() {
     let pid = cluster.pid(&primary).expect("it runs");
     let (held, files) = (resident_bytes(pid), open_files(pid));
     let address = primary_info.peer_address.clone();
-    // Connections that say nothing, and hellos under the standby's numbers that are never proven.
+    // Silent connections, and hellos with the standby's numbers that are never proven.
     let who = wire(directory.member(&standby).await.who);
     let mut kept = Vec::new();
     let mut streams = Vec::new();
@@ -296,7 +298,7 @@ async fn thousands_of_half_handshakes_keep_no_member_out_and_are_given_back() {
         kept.extend(TcpStream::connect(&address).await);
         if at % 30 == 0 {
             let knock = Knock { directory: &directory, primary: &primary_info, who, nonce: at as u8 };
-            // It may be cut off before it is through: others come after it.
+            // It may be cut off before it is done, since others come after it.
             streams.extend(timeout(Duration::from_secs(2), knock.try_open()).await.ok().and_then(Result::ok));
             files_max = files_max.max(open_files(pid));
             held_max = held_max.max(resident_bytes(pid));
@@ -329,7 +331,7 @@ async fn thousands_of_half_handshakes_keep_no_member_out_and_are_given_back() {
     check(&cluster, &history).await;
 }
 
-/// Who a member of the set is was seen before; nobody can look now.
+/// The coordinator has shown the member of the set before; now it cannot be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_of_the_set_proves_itself_again_while_etcd_is_away_and_after_it_has_lost_all_presences() {
     let mut linked = Linked::start(&["a", "b"], &[]).await;

@@ -1,4 +1,4 @@
-//! A tenant that was deleted is gone on every member, and one that has its name is another one.
+//! A tenant that was deleted is gone on every member, and a new one with its name is another one.
 
 use client::{Client, Error, Force, Options, PutOptions, Reason, Segment};
 
@@ -32,7 +32,7 @@ async fn deleted_tenant_is_gone_for_the_member_that_takes_over() {
     let refused = client.delete_tenant("blue").await.expect_err("it is gone");
     assert!(matches!(&refused, Error::Refused(refused) if refused.reason == Reason::TenantNotFound), "{refused}");
     put(&blue, "new").await;
-    // The member that comes back has to learn all of it, and the place goes back to it.
+    // The member that comes back has to learn all of it, and becomes the primary again.
     cluster.restart(&primary);
     let (leads, _) = cluster.in_sync().await;
     cluster.transfer(&leads, &primary).await.expect("both are in sync");

@@ -1,6 +1,6 @@
 //! A standby whose link has become narrow, or is long.
 //!
-//! Speeds are printed as ratios within one run, and not asserted: this host has other work.
+//! Speeds are printed as ratios within one run, and not asserted, since this host has other work.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,12 @@ use crate::linked::Linked;
 use crate::load::Load;
 use crate::view::{View, count_in_sync, leader};
 
-/// So many, without a pause, that what they have under way at a time takes a narrow link longer than a beacon may.
+/// So many, without a pause, that what they have under way at a time takes a narrow link longer
+/// than a beacon may.
 const WRITERS: usize = 96;
 const MEASURED: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// There and back, beyond what a beacon may take: far, and still a member of the set.
+/// There and back, longer than a beacon interval: far away, and still a member of the set.
 const FAR: Duration = Duration::from_millis(20);
 
 fn in_sync_now(view: &View) -> Option<usize> {
@@ -32,7 +33,7 @@ async fn rate(load: &Load, lasting: Duration) -> f64 {
     (load.acknowledged() - before) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// As [`rate`]; and how often the set has changed meanwhile.
+/// As [`rate`], and how often the set has changed meanwhile.
 async fn rate_and_changes(linked: &Linked, load: &Load, lasting: Duration) -> (f64, usize) {
     let (began, before) = (Instant::now(), load.acknowledged());
     let (mut changes, mut last) = (0, None);
@@ -92,7 +93,7 @@ async fn standby_that_is_far_away_stays_in_the_set() {
     check(&linked.cluster, &load.stop().await).await;
 }
 
-/// A figure of a member's `/metrics`, by the beginning of its line. `None`: it is not there.
+/// A value from a member's `/metrics`, by the beginning of its line. `None`: it is not there.
 pub(crate) async fn metric(admin: &Port, named: &str) -> Option<u64> {
     let mut stream = TcpStream::connect(admin.addr()).await.expect("admin HTTP is served");
     let request = b"GET /metrics HTTP/1.1\r\nhost: member\r\nconnection: close\r\n\r\n";

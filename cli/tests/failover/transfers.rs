@@ -1,4 +1,4 @@
-//! The place of the primary changes hands while all live: no client sees an error.
+//! The primary hands over while all members live: no client sees an error.
 
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,8 @@ pub(crate) async fn there_and_back(cluster: Cluster, times: u32) {
     check(&cluster, &history).await;
 }
 
-/// The primary logs digests all the time. What it logged after the heir has compared itself nobody else would have, and the old
-/// primary would need a full sync for it.
+/// The primary logs digests all the time. An entry that it logged after the heir has compared
+/// itself would be on no other member, and the old primary would need a full sync for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfer_costs_the_old_primary_no_full_sync() {
     let cluster = Cluster::start(&["a", "b"], Spec::with(&["--digest-interval-ms", "5"])).await;
@@ -61,8 +61,8 @@ async fn transfer_costs_the_old_primary_no_full_sync() {
     }
 }
 
-/// Whoever asks again and again, of whichever member leads, costs the clients one pause in so long. A member that is stopped waits
-/// for nothing.
+/// Repeated requests, to whichever member leads, cost the clients one pause in this time. A member
+/// that is stopped does not wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfer_is_refused_within_a_pause_of_the_last_and_a_stop_is_not() {
     const FOR: Duration = Duration::from_secs(7);

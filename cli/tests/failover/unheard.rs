@@ -1,4 +1,4 @@
-//! A primary that may not answer, for longer than its clients may be silent: their signs of life do
+//! A primary that may not answer, for longer than its clients may be silent: their heartbeats do
 //! not count, so neither may the time.
 //!
 //! Each test has a client that holds a segment with objects in it and calls all the time. The
@@ -21,7 +21,7 @@ use crate::view::epoch;
 
 const OBJECTS: usize = 50;
 const TTL: [&str; 2] = ["--client-ttl-ms", "1500"];
-/// As short a bound by etcd as there may be, and nobody begins anew.
+/// The shortest possible bound by etcd, and no member begins anew.
 const BOUND: [&str; 8] = [
     "--cold-after-ms",
     "60000",
@@ -32,7 +32,7 @@ const BOUND: [&str; 8] = [
     "--look-every-ms",
     "400",
 ];
-/// Several times as long as the primary may answer, and its clients be silent.
+/// Several times as long as the primary may answer, and its clients may be silent.
 const AWAY: Duration = Duration::from_millis(7500);
 
 async fn client_with_objects(cluster: &Cluster) -> Client {
@@ -48,7 +48,7 @@ async fn client_with_objects(cluster: &Cluster) -> Client {
     client
 }
 
-/// The member leads the same epoch, and has forgotten nobody.
+/// The member leads the same epoch, and has forgotten no client.
 async fn nobody_has_expired(cluster: &Cluster, client: &Client, primary: &str, led: u64) {
     assert_eq!(all_keys(client).await.len(), OBJECTS);
     let status = cluster.status(primary).await.expect("it answers");
@@ -56,12 +56,12 @@ async fn nobody_has_expired(cluster: &Cluster, client: &Client, primary: &str, l
     assert!(!cluster.log(primary).contains("have expired"), "{}", cluster.log(primary));
 }
 
-/// A client that is silent indeed still expires, so the clock runs again.
+/// A client that is really silent still expires, so the clock runs again.
 async fn silence_counts_again(cluster: &Cluster, client: Client, primary: &str) {
     drop(client);
     let began = std::time::Instant::now();
     while !cluster.log(primary).contains("have expired") {
-        assert!(began.elapsed() < PATIENCE, "nobody expires any more:\n{}", cluster.log(primary));
+        assert!(began.elapsed() < PATIENCE, "no client expires any more:\n{}", cluster.log(primary));
         sleep(Duration::from_millis(50)).await;
     }
     assert!(
@@ -99,7 +99,8 @@ async fn no_client_of_a_lone_primary_expires_while_etcd_does_not_confirm_it() {
     silence_counts_again(&linked.cluster, client, &primary).await;
 }
 
-/// The standby hears its primary all the time, so it claims nothing; the primary hears nobody.
+/// The standby hears its primary all the time, so it claims nothing; the primary hears no other
+/// member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_client_expires_while_the_primary_is_heard_and_hears_nobody() {
     let linked = Linked::start(&["a", "b"], &TTL).await;

@@ -1,4 +1,5 @@
-//! A member whose state is not what its log says: whatever was done to it, it is found, repaired, and not promoted meanwhile.
+//! A member whose state is not what its log says: whatever was done to it is found and repaired,
+//! and the member is not promoted meanwhile.
 //!
 //! Deliberately absent: every kind of record. `metadata/tests/state/verify.rs` has those.
 #![cfg(feature = "faults")]
@@ -17,9 +18,9 @@ use crate::cluster::{Cluster, PATIENCE, Spec, understudy};
 use crate::load::{Load, SEGMENT_BYTES, connect};
 use crate::view::{View, says_in_sync};
 
-/// So short that a test meets all of them.
+/// So short that a test sees all of them.
 const OFTEN: [&str; 6] = ["--digest-interval-ms", "100", "--verify-interval-ms", "300", "--scrub-cycle-ms", "1500"];
-/// So rarely that no test meets any of them.
+/// So rare that no test sees any of them.
 const RARELY: [&str; 6] = ["--digest-interval-ms", "600000", "--verify-interval-ms", "600000", "--scrub-cycle-ms", "0"];
 const OBJECTS: usize = 300;
 const WRITERS: usize = 4;
@@ -60,7 +61,7 @@ impl Verified {
         inflict(port, fault)
     }
 
-    /// Done to the standby, found by it, and repaired; how often it took a full sync.
+    /// A fault of the standby that it finds and repairs. Returns how many full syncs it took.
     async fn is_found_and_repaired(&self, fault: &str, then: impl AsyncFnOnce()) -> u64 {
         let before = of(&self.cluster.view().await, "b");
         let sound_before = sound_again(&self.cluster, "b");
@@ -76,7 +77,7 @@ impl Verified {
         let sound = |view: &View| of(view, "b").condition == "sound" && says_in_sync(view, "b");
         let view = self.cluster.wait_until("it is repaired", sound).await;
         println!("{fault} ({what}): found after {found_after:.1?}, repaired after {:.1?}", began.elapsed());
-        // The election was told, both times: from one to the other nobody could have promoted it.
+        // The election was told, both times: between them the member could not have been promoted.
         let told = |_: &View| sound_again(&self.cluster, "b") > sound_before;
         self.cluster.wait_until("it says that it may be promoted again", told).await;
         self.cluster.converged().await;
@@ -84,7 +85,7 @@ impl Verified {
     }
 }
 
-/// On a member that serves its admin HTTP there; what was done.
+/// On the member that serves its admin HTTP there. Returns what was done.
 pub(crate) fn inflict(admin: &Port, fault: &str) -> String {
     let mut stream = TcpStream::connect(admin.addr()).unwrap();
     write!(stream, "GET /faults/{fault} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
@@ -111,7 +112,7 @@ fn seq(status: &StatusResponse) -> u64 {
     status.applied.map_or(0, |at| at.seq)
 }
 
-/// How often a member did to its entries what was asked for.
+/// How often a member applied entries wrongly, as it was asked to.
 fn done_wrongly(cluster: &Cluster, member: &str) -> usize {
     cluster.said(member, "applied in the wrong way")
 }
@@ -137,14 +138,15 @@ async fn whatever_is_done_to_a_standby_is_found_and_repaired_without_a_full_sync
         }
     }
     // An entry that is not applied, and two in the wrong order: pins, so that the rest still fits.
-    // Two requests in the wrong order may also not fit what is kept of their client: then all of it comes anew.
+    // Two requests in the wrong order may also not fit what is kept of their client: then a full
+    // sync follows.
     for (fault, pins, full_syncs_max) in
         [("SkipEntry", &[Pin::Hard][..], 0), ("SwapEntries", &[Pin::Soft, Pin::Hard], 1)]
     {
         let before = done_wrongly(&verified.cluster, "b");
         let began = Instant::now();
         let then = async || {
-            // A digest may come with them, and they are not the next entries then.
+            // A digest may come with them, and then they are not the next entries.
             while done_wrongly(&verified.cluster, "b") == before {
                 assert!(began.elapsed() < PATIENCE, "{}", verified.cluster.log("b"));
                 for pin in pins {
@@ -183,7 +185,8 @@ async fn what_breaks_a_standby_costs_it_a_full_sync_and_not_its_life() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_has_changed_without_an_entry_is_named_and_repairs_nobody() {
-    // Only a sample of the record's own bucket shows it, and there are 16: each has its turn within seconds.
+    // Only a sample of the record's own bucket shows it, and there are 16: each has its turn within
+    // seconds.
     let verified = Verified::start(&[&OFTEN[..], &["--sample-ratio", "0.5"]].concat()).await;
     let what = verified.inflict("a", "RecordBit");
     let shard = what.rsplit(' ').next().unwrap();
@@ -192,30 +195,32 @@ async fn a_primary_that_has_changed_without_an_entry_is_named_and_repairs_nobody
         found.findings.iter().any(|finding| finding.what.starts_with(&format!("shard {shard} has changed")))
     };
     verified.cluster.wait_until("the scrub finds it", named).await;
-    // The standby has what the primary keeps: two against one. It stays as it is, and may take over.
+    // The standby has what the primary's digests say: two against one. It stays as it is, and may
+    // take over.
     let alarmed = |view: &View| of(view, "b").alarms > 0 && of(view, "b").condition == "sound";
     let view = verified.cluster.wait_until("the standby says who is the suspect", alarmed).await;
     assert_eq!(of(&view, "b").repaired, 0, "{view:#?}");
     let moved = verified.cluster.transfer("a", "b").await.expect("b is sound");
     assert_eq!(moved.to, "b");
-    // Now it is the one that is repaired.
+    // Now the old primary is repaired.
     let repaired = |view: &View| of(view, "a").repaired > 0 && of(view, "a").condition == "sound";
     verified.cluster.wait_until("the old primary is repaired", repaired).await;
 }
 
-/// Nobody has looked before: the transfer looks.
+/// The difference was not found before: the transfer finds it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standby_that_differs_gets_the_place_of_the_primary_only_once_it_is_repaired() {
     let verified = Verified::start(&RARELY).await;
     verified.inflict("b", "RecordChanged");
     let moved = verified.cluster.transfer("a", "b").await.expect("a record is soon repaired");
     assert_eq!(moved.to, "b");
-    // The record says so before the new primary has said it.
+    // The record changes before the new primary has said that it leads.
     verified.cluster.converged().await;
     let log = verified.cluster.log("b");
     let said = |what: &str| log.find(what).unwrap_or_else(|| panic!("{what:?} is not in the log of b:\n{log}"));
     assert!(said("it may be promoted again") < said("this member is the primary"), "{log}");
-    // What cannot be repaired in so short a time comes anew; until then the other one stays the primary.
+    // What cannot be repaired in so short a time needs a full sync. Until then the other one stays
+    // the primary.
     (0..40).for_each(|_| drop(verified.inflict("a", "RecordLost")));
     let refused = verified.cluster.transfer("b", "a").await.expect_err("a has lost too much");
     assert!(refused.message().contains("This member goes on as the primary"), "{refused}");
@@ -226,7 +231,8 @@ async fn standby_that_differs_gets_the_place_of_the_primary_only_once_it_is_repa
     assert_eq!(crate::check::all_keys(&verified.client).await.len(), OBJECTS);
 }
 
-/// It ends all the same, and neither its log nor its exit code says that it goes on, or that all is well.
+/// It ends all the same, and neither its log nor its exit code says that it goes on, or that all is
+/// well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn primary_that_ends_without_having_handed_over_says_so_with_its_exit_code() {
     let mut verified = Verified::start(&RARELY).await;
@@ -239,7 +245,7 @@ async fn primary_that_ends_without_having_handed_over_says_so_with_its_exit_code
     assert!(log.contains("This member has ended as the primary") && !log.contains("goes on as the primary"), "{log}");
 }
 
-/// Standing for a support engineer who gets two files.
+/// A support engineer gets two files, and compares them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_tell_what_differs_wherever_they_are_compared() {
     let mut verified = Verified::start(&RARELY).await;
@@ -258,7 +264,7 @@ async fn snapshots_tell_what_differs_wherever_they_are_compared() {
         assert_eq!((code, told["member"].as_str()), (0, Some(member)), "{told}");
     }
     assert_eq!(run(&["snapshot", "a", &one]).1["error"]["reason"], "EXISTS");
-    // Under the digest: only the records tell.
+    // Under the digest: only the records show it.
     for (one, other) in [("a", "b"), (&one, &other), ("a", &other)] {
         assert_eq!(run(&["diff", one, other]).0, 0, "{one} and {other}");
         let (code, told) = run(&["diff", "--full", one, other]);
@@ -267,14 +273,14 @@ async fn snapshots_tell_what_differs_wherever_they_are_compared() {
         assert_eq!((fields.as_array().unwrap().len(), &fields[0]["field"]), (1, &"size".into()), "{told}");
         assert!(what.contains(&format!("shard {}", records[0]["shard"])), "{what}: {told}");
     }
-    // What has changed in between is no difference.
+    // A change in between is no difference.
     verified.client.put("later", 100, PutOptions::default()).await.unwrap().end(None).await.unwrap();
     verified.client.remove_one(name(3), Force::Yes).await.unwrap();
     assert_eq!(run(&["snapshot", "a", &later, "--force"]).0, 0);
     let (code, told) = run(&["diff", &one, &later]);
     assert_eq!((code, &told["records_in_all"], &told["changed_meanwhile"]), (0, &0.into(), &2.into()), "{told}");
     assert!(told["seq"].as_u64() < told["other_seq"].as_u64(), "{told}");
-    // Files need no cluster, and are not believed.
+    // Files need no cluster, and are not trusted.
     ["a", "b"].into_iter().for_each(|name| verified.cluster.kill(name));
     assert_eq!(run(&["diff", "--full", &one, &other]).0, 1);
     let bytes = std::fs::read(&other).unwrap();

@@ -1,12 +1,12 @@
-//! A client that puts objects, reads them, and removes some, each with one call at a time; what it is told goes into its
-//! diary.
+//! A client that puts objects, reads them, and removes some, each with one call at a time, and
+//! records what it is told.
 //!
 //! Deliberately absent: a second try at anything. The SDK has made as many as time allowed.
 
 use std::sync::Arc;
 
 use client::{Client, Error, Force, Items, Position, PutEndItem, PutOptions, PutStartItem, Reason, ReplicaScope};
-use histories::{Answer, Call, IfExists, Moment, Op, Outcome, Why};
+use histories::{Answer, IfExists, Moment, Op, OpKind, Outcome, Why};
 use tokio::time::sleep;
 
 use crate::history::Diary;
@@ -19,7 +19,7 @@ pub(crate) struct Writer {
     board: Arc<Board>,
     diary: Diary,
     next: u64,
-    /// Keys that are there for sure.
+    /// Keys that certainly exist.
     present: Vec<u64>,
     random: Random,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Writer {
 /// A call that is under way.
 struct Asked {
     number: u64,
-    call: Call,
+    call: OpKind,
     invoked: Moment,
     /// What the SDK had sent again before.
     sent_again: u64,
@@ -59,11 +59,11 @@ impl Writer {
         self.diary
     }
 
-    fn ask(&self, number: u64, call: Call) -> Asked {
+    fn ask(&self, number: u64, call: OpKind) -> Asked {
         Asked { number, call, invoked: self.board.now(), sent_again: self.client.stats().sent_again }
     }
 
-    /// None: it was not acknowledged.
+    /// `None`: it was not acknowledged.
     fn told<T>(
         &mut self,
         asked: Asked,
@@ -84,15 +84,15 @@ impl Writer {
         value
     }
 
-    /// How a call without acknowledgement went.
-    fn failed(&mut self, call: Call, number: u64, error: &Error) -> Outcome {
+    /// The outcome of a call without acknowledgement.
+    fn failed(&mut self, call: OpKind, number: u64, error: &Error) -> Outcome {
         let name = name(call);
         let (what, outcome) = match error {
             Error::Refused(refused) if refused.reason == Reason::OutcomeUnknown => {
                 (format!("{:?}", refused.reason), Outcome::Unknown)
             }
             Error::Refused(refused) => {
-                // Everything that a client can be refused in a healthy pair is retried by the SDK.
+                // The SDK retries every refusal that a healthy pair may give.
                 let key = key(self.me, number);
                 let fault = format!("{name} of {key} is refused, against what was acknowledged: {refused}");
                 self.diary.faults.push(fault);
@@ -119,7 +119,7 @@ impl Writer {
     async fn put_start(&mut self, number: u64) -> Option<u64> {
         let (size, version) = (size_of(self.me, number), version(self.me, number));
         let item = PutStartItem::new(key(self.me, number), size);
-        let asked = self.ask(number, Call::Start { version, if_exists: IfExists::Fail });
+        let asked = self.ask(number, OpKind::Start { version, if_exists: IfExists::Fail });
         let answer = self.client.put_start(&[item], PutOptions::default()).await;
         let answer = one(answer.map(|answer| Items { position: answer.position, results: answer.results }));
         let started = self.told(asked, answer, |started| Answer::Started(buffers(&started.replicas, size)))?;
@@ -130,7 +130,7 @@ impl Writer {
     async fn put_end(&mut self, number: u64, put_id: u64) {
         let version = version(self.me, number);
         let item = PutEndItem::new(key(self.me, number), put_id, Some(version));
-        let asked = self.ask(number, Call::End { version });
+        let asked = self.ask(number, OpKind::End { version });
         let answer = one(self.client.put_end(&[item], ReplicaScope::All).await);
         match self.told(asked, answer, |()| Answer::Done) {
             Some(()) => self.present.push(number),
@@ -140,13 +140,13 @@ impl Writer {
     }
 
     async fn get(&mut self, number: u64) {
-        let asked = self.ask(number, Call::Get);
+        let asked = self.ask(number, OpKind::Get);
         let found = read(&self.client, &key(self.me, number)).await;
         self.told(asked, found, |found| Answer::Found(*found));
     }
 
     async fn remove(&mut self, number: u64) {
-        let asked = self.ask(number, Call::Remove);
+        let asked = self.ask(number, OpKind::Remove);
         let answer = one(self.client.remove(&[key(self.me, number)], Force::Yes).await);
         if self.told(asked, answer, |()| Answer::Done).is_some() {
             self.get(number).await;
@@ -154,15 +154,15 @@ impl Writer {
     }
 }
 
-fn name(call: Call) -> &'static str {
+fn name(call: OpKind) -> &'static str {
     match call {
-        Call::Start { .. } => "PutStart",
-        Call::End { .. } => "PutEnd",
-        Call::Revoke { .. } => "PutRevoke",
-        Call::Remove => "Remove",
-        Call::Get => "Get",
-        Call::Exists => "Exists",
-        Call::Other(name) => name,
+        OpKind::Start { .. } => "PutStart",
+        OpKind::End { .. } => "PutEnd",
+        OpKind::Revoke { .. } => "PutRevoke",
+        OpKind::Remove => "Remove",
+        OpKind::Get => "Get",
+        OpKind::Exists => "Exists",
+        OpKind::Other(name) => name,
     }
 }
 

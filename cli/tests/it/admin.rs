@@ -1,4 +1,4 @@
-//! What operators and orchestrators ask, and what other protocols get.
+//! The calls of operators and orchestrators, and other protocols.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn status_says_what_there_is() {
     assert!(status.lock_held_us_max < 1_000_000);
 }
 
-/// What a failover may take back is shown, and said to be that.
+/// What a failover may take back is shown, and marked as such.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_shown_to_operators_says_whether_it_is_committed() {
     let node = start_with(master::CommitRule::Peers, |_| {}).await;
@@ -122,7 +122,7 @@ async fn reflection_knows_all_services() {
     );
 }
 
-/// Web browsers and old HTTP get an end, not a hang, and the node serves on.
+/// Web browsers and old HTTP get an end, not a hang, and the node goes on serving.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_protocols_are_turned_away() {
     let node = start().await;
@@ -131,7 +131,7 @@ async fn other_protocols_are_turned_away() {
         stream.write_all(hello).await.expect("it is taken");
         let mut rest = Vec::new();
         let read = stream.read_to_end(&mut rest);
-        // Closed or reset: both are an end.
+        // Closed or reset: either is an end.
         let _ = tokio::time::timeout(Duration::from_secs(2), read).await.expect("the connection is closed");
     }
     let unknown = tonic::client::Grpc::new(channel(node.address).await);

@@ -1,4 +1,4 @@
-//! Every method once, over both transports, with what it must answer.
+//! Every method once, over both transports, with the required answer.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ async fn objects_are_written_and_read(wire: &mut Wire, client: &Client) {
         }
     }
     let exist = answer!(Exists, wire.call(exists(&["a", "b"])));
-    assert_eq!(exist.exists, [false, false], "nobody sees what is being written");
+    assert_eq!(exist.exists, [false, false], "no reader sees what is being written");
 
     let mut end = client.put_end(&["a"]);
     end.items[0].put_id = started.results[0].put_id;

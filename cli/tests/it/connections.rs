@@ -1,4 +1,5 @@
-//! Who is let in on the port for clients: how many, of how many addresses, and for how long without a word.
+//! Which connections are admitted on the port for clients: how many, from how many addresses, and
+//! how long they may be silent.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use master::CommitRule;
 const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// From an address of this host of its own.
+/// Connects from another address of this host.
 async fn dial(from: &str, to: SocketAddr, opening: &[u8]) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("there are sockets");
     socket.bind(format!("{from}:0").parse().expect("it is an address")).expect("all of 127/8 is this host");
@@ -28,7 +29,7 @@ async fn dial(from: &str, to: SocketAddr, opening: &[u8]) -> TcpStream {
     stream
 }
 
-/// Until the server has closed it; what came before is nothing to us.
+/// Until the server has closed it. What came before does not matter.
 async fn closes(stream: &mut TcpStream) {
     let mut bytes = Vec::new();
     match timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("it is closed") {
@@ -99,7 +100,7 @@ async fn what_is_full_says_so_at_once_with_the_name_of_the_setting_and_lets_in_a
     settled(&mut held).await;
     let refused = refusal(node.address).await;
     assert!(refused.contains("connections_per_address_max"), "{refused}");
-    // Another address has places of its own, until all are taken.
+    // Another address has places of its own, until all are in use.
     for _ in 0..4 {
         held.push(dial("127.0.0.2", node.address, OPENING).await);
     }

@@ -1,4 +1,4 @@
-//! What a node says that stops, or that is not the primary.
+//! What a node answers that is stopping, or that is not the primary.
 
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,7 @@ async fn stop_answers_what_is_under_way_and_refuses_the_rest() {
     assert!(began.elapsed() >= Duration::from_millis(400));
 }
 
-/// A commit that never comes does not hold the stop up.
+/// A commit that never comes does not delay the stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_does_not_wait_for_ever() {
     let node = start_with(CommitRule::Peers, |config| config.serving.stop_timeout_ms = 500).await;

@@ -1,5 +1,6 @@
-//! Clients that hold more than their share: answers that are not read, and requests that do not come whole. What they can take is
-//! bounded, they lose it again, and others go on meanwhile.
+//! Clients that hold more than their share: answers that are not read, and requests that do not
+//! come completely. What they can take is bounded, they lose it again, and other clients go on
+//! meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::support::{Running, start_with};
 const PATIENCE: Duration = Duration::from_secs(20);
 const MIB: usize = 1 << 20;
 
-/// Its answer takes so many times 4 KiB.
+/// Its answer takes this many times 4 KiB.
 fn page(keys: u32) -> ListKeysRequest {
     ListKeysRequest { limit: keys, ..ListKeysRequest::default() }
 }
@@ -25,7 +26,7 @@ fn page(keys: u32) -> ListKeysRequest {
 /// A node whose lists are long.
 async fn with_long_keys(set: impl FnOnce(&mut master::config::Config)) -> Running {
     let node = start_with(CommitRule::Alone, |config| {
-        // The client says nothing more, and ends none of its puts.
+        // The client stays silent afterwards, and ends none of its puts.
         config.state.client_ttl_ms = 600_000;
         config.state.put_start_timeout_ms = 600_000;
         config.serving.long_calls_max = 64;
@@ -53,7 +54,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Calls one after the other, over either transport, and a long list now and then: none is refused, none is cut off.
+/// Calls one after the other, over either transport, and a long list now and then: none is refused,
+/// none is cut off.
 async fn stays_polite(node: &Running, until: impl Fn() -> bool) -> u64 {
     let mut wires = [node.unary().await, node.session().await];
     let mut calls = 0;
@@ -113,7 +115,7 @@ async fn many_connections_that_read_nothing_cost_no_other_one_its_call() {
     assert!(greedy.iter().any(Raw::is_over), "some have lost what they held");
 }
 
-/// 40 prefixes say that 640 MiB follow.
+/// 40 prefixes announce 640 MiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_only_announced_take_no_memory_from_others() {
     let node = start_with(CommitRule::Alone, |config| config.serving.request_bytes_max = 17 * MIB).await;

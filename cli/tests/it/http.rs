@@ -1,4 +1,5 @@
-//! The admin HTTP: each page over a plain socket, from a node in this process and from members as processes.
+//! The admin HTTP: each page over a plain socket, from a node in this process and from members as
+//! processes.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -135,7 +136,7 @@ async fn lone_node_tells_all_it_knows() {
     for (name, value) in expected {
         assert_eq!(metrics.get(name), Some(&value), "{name} in {metrics:#?}");
     }
-    // Who does not ask for OpenMetrics gets the older format.
+    // A client that does not ask for OpenMetrics gets the older format.
     let older = get(address, "/metrics");
     assert!(older.head.contains("content-type: text/plain; version=0.0.4"), "{}", older.head);
     assert!(older.body.contains("\n# TYPE understudy_requests_total counter\n") && !older.body.contains("# EOF"));
@@ -158,7 +159,7 @@ async fn lone_node_tells_all_it_knows() {
     assert!(page.head.contains("content-type: text/html") && page.body.contains("<h1>n1: primary</h1>"), "{page:?}");
 }
 
-/// Not when they have run: nobody has an answer then.
+/// Not when they have run: no client has an answer then.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_are_counted_when_their_commit_is_known() {
     let Admin { node, address, _port } = start_under(CommitRule::Peers).await;
@@ -231,11 +232,12 @@ async fn probes_follow_the_gate_until_the_port_is_free() {
     }
     assert_eq!(status(address)["role"], "stopping");
     tokio::time::timeout(Duration::from_secs(3), node.stop()).await.expect("it ends in time").expect("it ends well");
-    TcpStream::connect(address).expect_err("nobody listens any more");
+    TcpStream::connect(address).expect_err("no process listens any more");
     drop(std::net::TcpListener::bind(address).expect("the port is free"));
 }
 
-/// All threads that serve calls are busy: facts are told all the same, and after a while, that it does not live.
+/// All threads that serve calls are busy: facts are shown all the same, and after a while also that
+/// the node does not live.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_come_while_no_call_can_be_served() {
     let Admin { node: _node, address, _port } = start().await;
@@ -255,11 +257,12 @@ async fn pages_come_while_no_call_can_be_served() {
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     let (code, why) = says(address, "/livez");
     done.wait();
-    assert!(code == 503 && why.contains("nothing new was run for 5 s"), "{code} {why}");
+    assert!(code == 503 && why.contains("have run no new task"), "{code} {why}");
     assert_eq!(says(address, "/livez").0, 200);
 }
 
-/// Probes that wait for their answer take the places: those beyond the bound are told so, the others get theirs.
+/// Probes that wait for their answer take the places: those beyond the bound are told so, the
+/// others get theirs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probes_beyond_the_bound_are_told_503_and_the_others_are_answered() {
     let Admin { node: _node, address, _port } = start().await;
@@ -285,7 +288,7 @@ async fn probes_beyond_the_bound_are_told_503_and_the_others_are_answered() {
     let mut counts = (0, 0);
     for stream in &mut probes {
         let mut text = String::new();
-        // One that had said nothing yet may have made room for another.
+        // One that was silent may have made room for another.
         let _ = stream.read_to_string(&mut text);
         match text.split(' ').nth(1) {
             Some("200") => counts.0 += 1,
@@ -297,12 +300,12 @@ async fn probes_beyond_the_bound_are_told_503_and_the_others_are_answered() {
             _ => {}
         }
     }
-    // A few are told so at a time; the rest of such a burst finds its connection closed.
+    // A few are told so at a time. The rest of such a burst finds its connection closed.
     assert!(counts.0 >= 40 && counts.1 >= 8, "{counts:?}: answered, told 503");
     assert_eq!(says(address, "/readyz"), (200, "primary".to_owned()));
 }
 
-/// Whoever opens connections and says nothing keeps nobody out, and is gone after a while.
+/// Silent connections keep no probe out, and are gone after a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_keep_no_probe_out() {
     let Admin { node: _node, address, _port } = start().await;
@@ -316,12 +319,12 @@ async fn silent_connections_keep_no_probe_out() {
     let began = Instant::now();
     assert_eq!(says(address, "/livez").0, 200);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    // The first one had to go for a later one; the last one stays until its time is up.
+    // The first one had to go for a later one. The last one stays until its time is over.
     let _ = silent[0].read_to_end(&mut Vec::new());
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     for stream in &mut silent {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it can be set");
-        // Closed or reset: both are an end.
+        // Closed or reset: either is an end.
         let _ = stream.read_to_end(&mut Vec::new());
     }
     let all = began.elapsed();
@@ -341,14 +344,14 @@ async fn taken_port_is_named_with_its_setting() {
     std::net::TcpListener::bind(port.addr()).expect("nothing of it is left");
 }
 
-struct Member {
+struct Process {
     process: Master,
     admin: SocketAddr,
     _port: test_ports::Port,
 }
 
-impl Member {
-    fn start(name: &str, coordinator: &str) -> Member {
+impl Process {
+    fn start(name: &str, coordinator: &str) -> Process {
         let port = test_ports::free_port();
         let admin = port.addr();
         let listen = admin.to_string();
@@ -356,7 +359,7 @@ impl Member {
             ["--node-name", name, "--coordinator", coordinator, "--admin-listen", &listen, "--client-ttl-ms", "60000"];
         let process = Master::start(&args);
         assert!(process.line.ends_with(&format!("; admin HTTP on http://{admin}/\n")), "{}", process.line);
-        Member { process, admin, _port: port }
+        Process { process, admin, _port: port }
     }
 
     fn comes_to(&self, path: &str, expected: &str) {
@@ -380,9 +383,9 @@ impl Member {
 fn pair_tells_of_both_members_and_of_no_lag_that_it_does_not_know() {
     let dir = tempfile::tempdir().expect("there is a temp dir");
     let coordinator = format!("file:{}", dir.path().display());
-    let first = Member::start("first", &coordinator);
+    let first = Process::start("first", &coordinator);
     first.comes_to("/readyz", "primary");
-    let second = Member::start("second", &coordinator);
+    let second = Process::start("second", &coordinator);
     second.comes_to("/readyz", "standby");
     second.comes_to("/promotable", "yes");
     assert_eq!(says(second.admin, "/livez").0, 200);

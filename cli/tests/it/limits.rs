@@ -1,4 +1,5 @@
-//! What is refused before anyone looks at it: each refusal names the field and the limit, and nothing changes.
+//! What is refused before it is read: each refusal names the field and the limit, and nothing
+//! changes.
 
 use bytes::Bytes;
 use proto::status::from_status;
@@ -115,7 +116,7 @@ async fn message_over_16_mib_names_the_limit() {
     assert_eq!(error.reason(), Reason::InvalidArgument);
     assert!(error.message.ends_with("bytes, the limit is 16777216"), "{}", error.message);
 
-    // Nobody can tell whose request it was: it ends the session, with the reason.
+    // The request's id cannot be read, so it ends the session, with the reason.
     let mut session = Session::open(node.address).await.expect("it is opened");
     session.send(Call::Exists(request)).await;
     let error = session.next().await.expect_err("the session ends");
@@ -133,7 +134,8 @@ async fn largest_request_is_taken() {
     }
 }
 
-/// 5000 keys of 4 KiB are more than a message takes: pages end early, and nothing is missing or there twice.
+/// 5000 keys of 4 KiB are more than a message takes: pages end early, and nothing is missing or
+/// doubled.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_long_keys_end_early() {
     let node = start().await;

@@ -1,5 +1,5 @@
-//! Nothing that happens to standard error or standard output ends a member, or holds it up; and nothing that a client does
-//! makes its log grow without bound.
+//! No fault of standard error or standard output ends or delays a member, and no client can make
+//! its log grow without bound.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,21 +15,21 @@ use crate::support::wire::{Wire, answer};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `understudy serve`, ended when this is dropped.
-struct Member {
+struct Node {
     child: Child,
     address: SocketAddr,
     admin: SocketAddr,
     _ports: [test_ports::Port; 2],
 }
 
-impl Member {
-    fn start(args: &[&str], stdout: Stdio, stderr: Stdio) -> Member {
+impl Node {
+    fn start(args: &[&str], stdout: Stdio, stderr: Stdio) -> Node {
         let ports = [test_ports::free_port(), test_ports::free_port()];
         let [address, admin] = [ports[0].addr(), ports[1].addr()];
         let mut command = command();
         command.args(["serve", "--listen", &address.to_string(), "--admin-listen", &admin.to_string()]).args(args);
         let child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().expect("it can be started");
-        let mut member = Member { child, address, admin, _ports: ports };
+        let mut member = Node { child, address, admin, _ports: ports };
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert_eq!(member.child.try_wait().expect("it is ours"), None, "it has ended");
@@ -58,7 +58,7 @@ impl Member {
         assert!(sent.expect("kill is there").success());
     }
 
-    /// Is told to end, and ends well and in time.
+    /// It is told to end, and ends well and in time.
     async fn stops(mut self) {
         self.signal("TERM");
         let began = Instant::now();
@@ -72,7 +72,7 @@ impl Member {
     }
 }
 
-impl Drop for Member {
+impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -91,7 +91,7 @@ fn pipe() -> (std::io::PipeReader, OwnedFd) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn member_whose_log_has_no_room_serves_and_stops_well() {
-    let member = Member::start(&["--log-level", "debug"], full(), full());
+    let member = Node::start(&["--log-level", "debug"], full(), full());
     member.serves().await;
     assert!(member.metric("understudy_log_lines_lost_total") >= 1);
     member.serves().await;
@@ -101,7 +101,7 @@ async fn member_whose_log_has_no_room_serves_and_stops_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn member_whose_log_is_a_closed_pipe_serves_and_stops_well() {
     let (reader, writer) = pipe();
-    let member = Member::start(&["--log-level", "debug"], full(), writer.into());
+    let member = Node::start(&["--log-level", "debug"], full(), writer.into());
     drop(reader);
     member.serves().await;
     member.signal("HUP");
@@ -109,11 +109,12 @@ async fn member_whose_log_is_a_closed_pipe_serves_and_stops_well() {
     member.stops().await;
 }
 
-/// The pipe takes 64 KiB, the member's queue 1 MiB, and then lines are lost; a reader that comes back is told so.
+/// The pipe takes 64 KiB, the member's queue 1 MiB, and then lines are lost. A reader that comes
+/// back is told so.
 #[tokio::test(flavor = "multi_thread")]
 async fn member_whose_log_is_not_read_serves_and_says_later_what_is_lost() {
     let (mut reader, writer) = pipe();
-    let member = Member::start(&["--log-level", "trace"], Stdio::null(), writer.into());
+    let member = Node::start(&["--log-level", "trace"], Stdio::null(), writer.into());
     let began = Instant::now();
     while member.metric("understudy_log_lines_lost_total") == 0 {
         assert!(began.elapsed() < PATIENCE, "it has lost nothing");
@@ -133,11 +134,11 @@ async fn member_whose_log_is_not_read_serves_and_says_later_what_is_lost() {
     assert!(log.contains("lines of this log were lost: they came faster than they could be written"));
 }
 
-/// Each of these frames was a line of its own.
+/// Once, each of these frames caused a line of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn client_cannot_fill_the_log() {
     let log = tempfile::NamedTempFile::new().expect("there is room");
-    let member = Member::start(&[], Stdio::null(), log.reopen().expect("it is ours").into());
+    let member = Node::start(&[], Stdio::null(), log.reopen().expect("it is ours").into());
     let mut stream = TcpStream::connect(member.address).expect("it listens");
     stream.set_nonblocking(false).expect("it is a socket");
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("it reads");
@@ -157,7 +158,7 @@ async fn client_cannot_fill_the_log() {
     assert!(text.len() < 20_000, "{} bytes:\n{}", text.len(), &text[..2000]);
 }
 
-/// SIGHUP reads the file again, takes the level over, and says what it cannot take over.
+/// SIGHUP reads the file again, takes the level over, and logs which settings it cannot take over.
 #[tokio::test(flavor = "multi_thread")]
 async fn hangup_takes_a_new_log_level_over_and_ends_nothing() {
     let dir = tempfile::tempdir().expect("there is room");
@@ -165,7 +166,7 @@ async fn hangup_takes_a_new_log_level_over_and_ends_nothing() {
     let write = |text: &str| std::fs::write(&settings, text).expect("there is room");
     write("log_level = \"info\"\n");
     let file = settings.to_str().expect("it is text");
-    let member = Member::start(&["--config", file], Stdio::null(), File::create(&log).expect("there is room").into());
+    let member = Node::start(&["--config", file], Stdio::null(), File::create(&log).expect("there is room").into());
     let says = async |text: &str| {
         let began = Instant::now();
         loop {
@@ -181,7 +182,8 @@ async fn hangup_takes_a_new_log_level_over_and_ends_nothing() {
     member.signal("HUP");
     let log = says("tail_entries is 500000 in the settings now").await;
     assert!(log.contains("SIGHUP: log_level is \"debug\" from now on, it was \"info\""), "{log}");
-    // Fewer connections than there are: each is kept, and a new one is let in, until the next start.
+    // Fewer connections than there are: each is kept, and a new one is admitted, until the next
+    // start.
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut wire = Wire::unary(member.address).await;
@@ -198,7 +200,7 @@ async fn hangup_takes_a_new_log_level_over_and_ends_nothing() {
     write("log_level = \"loud\"\n");
     member.signal("HUP");
     says("u.toml:1: log_level: \"loud\" is not understood").await;
-    // A connection has something to say at that level; a node at rest may say nothing.
+    // A connection logs something at that level; an idle node may log nothing.
     member.serves().await;
     says("DEBUG").await;
     member.stops().await;

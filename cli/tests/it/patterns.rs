@@ -13,12 +13,12 @@ use crate::support::wire::{Session, answer};
 use crate::support::{Running, start_with};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Tens of milliseconds for each of the keys here: in letters without an order no state of it comes twice.
+/// Tens of milliseconds for each of the keys here: in random letters no state of it recurs.
 const SLOW: &str = "a[ab]{900}c";
 
 async fn with_slow_keys(count: usize, pattern_ms_max: u64) -> Running {
     let node = start_with(CommitRule::Alone, |config| {
-        // The client says nothing more, and ends none of its puts.
+        // The client stays silent afterwards, and ends none of its puts.
         config.state.client_ttl_ms = 600_000;
         config.state.put_start_timeout_ms = 600_000;
         config.serving.long_calls_max = 1;
@@ -36,7 +36,7 @@ async fn with_slow_keys(count: usize, pattern_ms_max: u64) -> Running {
     node
 }
 
-/// 4,000 of "a" and "b", as if at random.
+/// 4,000 letters "a" and "b", as if at random.
 fn letters(seed: u64) -> String {
     let mut rng = oplog::Rng::new(seed);
     (0..4000).map(|_| ['a', 'b'][rng.below(2)]).collect()

@@ -59,7 +59,7 @@ async fn second_signal_ends_it_at_once() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
-/// Connected, silent, and never reading: such a peer does not hold the stop up either.
+/// Connected, silent, and never reading: such a peer does not delay the stop, either.
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_is_over_in_time_whatever_the_peers_do() {
     let master = Master::start(&[]);

@@ -1,4 +1,4 @@
-//! Every reason for which one item is refused, over both transports; nothing changes by it.
+//! Every reason for which one item is refused, over both transports. Nothing changes by it.
 
 use proto::v1::session_request::Call;
 use proto::v1::session_response::Answer;
@@ -130,7 +130,7 @@ async fn segments_are_refused() {
         Call::UnmountSegment(UnmountSegmentRequest { caller: client.caller(), segment_ids, grace_ms: 0 })
     };
     two.expect(unmount(&two.client, &[1, 9]), &[Some(Reason::NotOwner), Some(Reason::SegmentNotFound)]).await;
-    // Both in one call: the second item finds it on its way out, whatever the upkeep does.
+    // Both in one call: the second item finds the segment going, whatever the upkeep does.
     one.expect(unmount(&one.client, &[1, 1]), &[None, Some(Reason::SegmentBusy)]).await;
     let mount = two.client.mount(vec![segment(5, MIB), segment(6, MIB), segment(7, MIB), segment(8, MIB)]);
     let answer = two.wire.call(mount).await.expect("the call as a whole is fine");

@@ -1,4 +1,4 @@
-//! One run for each request number, whichever transport a retry takes.
+//! One run for each request number, whichever transport a retry uses.
 
 use proto::v1::session_request::Call;
 use proto::v1::*;

@@ -15,7 +15,7 @@ use crate::support::{start, start_with};
 
 const SOON: Duration = Duration::from_millis(300);
 
-/// A list goes over all objects on a thread of its own; what comes after it does not wait.
+/// A list goes over all objects on a thread of its own. Later calls do not wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_call_is_overtaken() {
     let node = start().await;
@@ -36,7 +36,8 @@ async fn long_call_is_overtaken() {
     assert_eq!(order, [short, long]);
 }
 
-/// The rule of a pair: the answer to what is not committed waits, that of an older read does not.
+/// The rule of a pair: an answer to what is not committed waits; the answer to an older read does
+/// not.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_wait_for_their_commit() {
     let node = start_with(CommitRule::Peers, |_| {}).await;
@@ -47,14 +48,14 @@ async fn answers_wait_for_their_commit() {
     let mount = session.send(client.mount(vec![segment(1, 1 << 20)])).await;
     let start = session.send(Call::PutStart(client.put_start(&["k"], 64))).await;
     let read = session.send(exists(&["nobody"])).await;
-    let next = timeout(SOON, session.next()).await.expect("a read of what nobody wrote waits for nothing");
+    let next = timeout(SOON, session.next()).await.expect("a read of what was never written waits for nothing");
     let (id, answer) = next.expect("it goes on").expect("it goes on");
     assert!(answer.is_ok());
     assert_eq!(id, read);
     assert!(timeout(SOON, session.next()).await.is_err(), "nothing is committed yet");
     committed.advance(3);
     assert_eq!(session.next().await.expect("it goes on").expect("it goes on").0, mount);
-    // Put started, not committed: whoever looks for the key waits with its writer.
+    // A put that was started and is not committed: a lookup of the key waits like its writer.
     let look = session.send(exists(&["k"])).await;
     assert!(timeout(SOON, session.next()).await.is_err());
     committed.advance(tail.appended().get());
@@ -97,7 +98,7 @@ async fn session_is_not_read_beyond_the_bound_of_its_answers() {
     }
 }
 
-/// What comes next on a session: of which request, and what became of it.
+/// What comes next on a session: the id of its request, and the result.
 type Next = Result<Option<(u64, Result<session_response::Answer, CallError>)>, CallError>;
 
 fn answer_of(next: Next) {
@@ -118,7 +119,7 @@ async fn malformed_request_is_answered_and_the_session_goes_on() {
     answer_of(session.next().await);
 }
 
-/// Requests that ask for far more than they are long, and nobody reads the answers: the master stops reading.
+/// Requests for far more than their own size, whose answers are not read: the member stops reading.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_reader_does_not_grow_the_memory() {
     let master = Master::start(&[]);

@@ -1,5 +1,5 @@
-//! What one caller may take of what all share, over real connections: a refusal names the setting and both figures, and others are not
-//! refused with it.
+//! What one client may take of shared resources, over real connections: a refusal names the setting
+//! and both values, and others are not refused with it.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::support::wire::answer;
 use crate::support::{Running, start_with};
 use master::CommitRule;
 
-/// As from another host.
+/// Connects as if from another host.
 async fn channel_from(node: &Running, from: &str) -> Channel {
     let from: IpAddr = from.parse().expect("it is an address");
     let endpoint = Endpoint::from_shared(format!("http://{}", node.address)).expect("it is an address");

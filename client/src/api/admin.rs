@@ -1,4 +1,5 @@
-//! What operators ask. Always unary, whatever the transport of the other calls: the session does not carry it.
+//! The calls of operators. They are always unary, whatever the transport of the other calls, since
+//! a session does not carry them.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,15 +18,15 @@ use crate::options::check_tenant;
 use crate::trip::Trip;
 
 impl Client {
-    /// How the member is that this client talks to.
+    /// The status of the member that this client talks to.
     pub async fn status(&self) -> Result<Status, Error> {
         let trip = Trip::new("Status", false, self.deadline());
         let send = |channel| async move { admin(channel).status(v1::StatusRequest {}).await };
         self.link().over_unary(&trip, send).await.map(status)
     }
 
-    /// Gives the place of the primary to the member of this name, or to any that is in sync. Not sent again when its outcome
-    /// is unknown: by then the place may be another one's to give.
+    /// Makes the member of this name, or any member of the in-sync set, the primary. Not sent again
+    /// if the outcome is unknown: by then another member may be the primary.
     pub async fn transfer(&self, to: Option<&str>) -> Result<Transferred, Error> {
         let mut trip = Trip::new("Transfer", true, self.deadline());
         trip.on_loss = OnLoss::GivesUp;
@@ -39,12 +40,14 @@ impl Client {
         Ok(Transferred { to, address, epoch, took: Duration::from_micros(took_us) })
     }
 
-    /// Changes what all members go by, by name; all of it, or nothing where one of them is refused. Not sent again when its outcome
-    /// is unknown: by then another operator may have set another value, which a retry would undo.
+    /// Changes settings of the cluster, by name: all of them, or none if one is refused. Not sent
+    /// again if the outcome is unknown: by then another operator may have set another value, which
+    /// a retry would undo.
     pub async fn set_settings(&self, settings: &[(String, String)]) -> Result<Position, Error> {
         let new = |(name, value): &(String, String)| v1::NewSetting { name: name.clone(), value: value.clone() };
         let request = v1::SetSettingsRequest { settings: settings.iter().map(new).collect() };
-        // A call that can be sent again finds the primary first, past members that stand still.
+        // A call that can be sent again finds the primary first, and passes members that stand
+        // still.
         self.list_tenants().await?;
         let mut trip = Trip::new("SetSettings", true, self.deadline());
         trip.on_loss = OnLoss::GivesUp;
@@ -55,7 +58,7 @@ impl Client {
         Ok(position(self.link().over_unary(&trip, send).await?.position))
     }
 
-    /// All tenants.
+    /// Lists all tenants.
     pub async fn list_tenants(&self) -> Result<Vec<Tenant>, Error> {
         let trip = Trip::new("ListTenants", false, self.deadline());
         let send = |channel| async move { admin(channel).list_tenants(v1::ListTenantsRequest {}).await };
@@ -63,12 +66,13 @@ impl Client {
         Ok(answer.tenants.into_iter().map(tenant).collect())
     }
 
-    /// Limits what a tenant may hold; none: no limit. What is there already stays. It has no number and is not sent again
-    /// when its outcome is unknown: by then somebody else may have set another quota, which a retry would undo.
+    /// Limits what a tenant may hold. None: no limit. Objects that are there stay. It has no
+    /// request number and is not sent again if the outcome is unknown: by then another operator may
+    /// have set another quota, which a retry would undo.
     pub async fn set_tenant_quota(&self, name: &str, quota_bytes: Option<u64>) -> Result<Position, Error> {
         check_tenant(name)?;
         if quota_bytes == Some(0) {
-            return Err(Error::invalid("quota_bytes", "0 stands for no limit: say none"));
+            return Err(Error::invalid("quota_bytes", "0 means no limit on the wire: use none"));
         }
         let request = v1::SetTenantQuotaRequest { tenant: name.to_owned(), quota_bytes: quota_bytes.unwrap_or(0) };
         let mut trip = Trip::new("SetTenantQuota", true, self.deadline());
@@ -80,12 +84,13 @@ impl Client {
         Ok(position(self.link().over_unary(&trip, send).await?.position))
     }
 
-    /// Deletes a tenant that is empty, with its quota. Refused as `TENANT_NOT_EMPTY` while it holds an object, a put under way
-    /// counted in, or has an open task: [`Client::remove_all`] of [`Client::with_tenant`] empties it.
+    /// Deletes a tenant that is empty, and its quota. Refused as `TENANT_NOT_EMPTY` while it holds
+    /// an object or a put under way, or has an open task. To empty it, use [`Client::remove_all`]
+    /// with [`Client::with_tenant`].
     pub async fn delete_tenant(&self, name: &str) -> Result<Position, Error> {
         check_tenant(name)?;
         let mut trip = Trip::new("DeleteTenant", true, self.deadline());
-        // Closed when this function ends, however it ends.
+        // Closed when this function ends, in whatever way.
         let number = self.link().number(&mut trip).await?;
         let caller = Some(self.link().caller(number.as_ref(), ""));
         let request = v1::DeleteTenantRequest { caller, tenant: name.to_owned() };

@@ -1,4 +1,4 @@
-//! The calls of the contract as methods of [`crate::Client`], by what they are about.
+//! The calls of the contract as methods of [`crate::Client`], by subject.
 
 mod admin;
 pub(crate) mod objects;

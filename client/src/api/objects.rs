@@ -14,7 +14,8 @@ use crate::items::{Force, ListKeys, PutEndItem, PutOptions, PutRevokeItem, PutSt
 use proto::v1::Reason;
 
 impl Client {
-    /// Gets space for objects. Write the bytes, then [`Client::put_end`]; or use [`Client::put`] for one object.
+    /// Gets space for objects. Write the bytes, then call [`Client::put_end`]. [`Client::put`] does
+    /// this for one object.
     pub async fn put_start(&self, items: &[PutStartItem], options: PutOptions) -> Result<PutsStarted, Error> {
         check_items("items", items.len())?;
         let began = Instant::now();
@@ -35,7 +36,7 @@ impl Client {
         convert::items("PutEnd", items.len(), answer.position, answer.results)
     }
 
-    /// The objects are not wanted: their space is free for others.
+    /// Gives the puts up: their space becomes free.
     pub async fn put_revoke(&self, items: &[PutRevokeItem], scope: ReplicaScope) -> Result<Items<()>, Error> {
         check_items("items", items.len())?;
         let wire = |item: &PutRevokeItem| v1::PutRevokeItem { key: item.key.clone(), put_id: item.put_id };
@@ -47,7 +48,8 @@ impl Client {
         convert::items("PutRevoke", items.len(), answer.position, answer.results)
     }
 
-    /// Where objects can be read. Grants their lease. A key without a complete object is refused as `NOT_FOUND`.
+    /// Finds the replicas of objects, and grants their leases. A key without a complete object is
+    /// refused as `NOT_FOUND`.
     pub async fn get_replicas<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Lookups, Error> {
         check_items("keys", keys.len())?;
         let began = Instant::now();
@@ -59,7 +61,7 @@ impl Client {
         lookups(asked, began, answer)
     }
 
-    /// Where one object can be read. None: there is no complete object with this key.
+    /// Finds the replicas of one object. None: there is no complete object with this key.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Lookup>, Error> {
         let Lookups { position, leased_until, from_standby, results } = self.get_replicas(&[key]).await?;
         match results.into_iter().next().expect("one key has one result") {
@@ -69,7 +71,7 @@ impl Client {
         }
     }
 
-    /// Which keys have a complete object. Grants the lease of those that have.
+    /// Tells which keys have a complete object, and grants the leases of these objects.
     pub async fn exists<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Existing, Error> {
         check_items("keys", keys.len())?;
         let began = Instant::now();
@@ -86,7 +88,7 @@ impl Client {
         })
     }
 
-    /// Whether one key has a complete object.
+    /// Tells whether one key has a complete object.
     pub async fn exists_one(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
         Ok(self.exists(&[key]).await?.exists[0])
     }
@@ -108,7 +110,7 @@ impl Client {
         answer.one().map(|()| position)
     }
 
-    /// Removes all objects whose key matches, anywhere in the key; syntax of the Rust `regex` crate.
+    /// Removes all objects whose key matches anywhere. Syntax of the Rust crate `regex`.
     pub async fn remove_matching(&self, regex: &str, force: Force) -> Result<Removed, Error> {
         let (regex, force) = (regex.to_owned(), force.is_yes());
         let request = |caller| calls::RemoveMatching(v1::RemoveMatchingRequest { caller: Some(caller), regex, force });
@@ -145,8 +147,8 @@ impl Client {
         })
     }
 
-    /// Pins objects: softly, so that they are evicted last until the time is over (none: the master's default), or
-    /// hard, so that they stay.
+    /// Pins objects: softly, so that they are evicted last for some time (none: the setting
+    /// `soft_pin_ttl_ms`), or hard, so that they are not evicted.
     pub async fn pin<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
@@ -162,7 +164,7 @@ impl Client {
         convert::items("Pin", asked, answer.position, answer.results)
     }
 
-    /// Takes pins away.
+    /// Removes pins.
     pub async fn unpin<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Items<()>, Error> {
         check_items("keys", keys.len())?;
         let keys = convert::keys(keys);
@@ -198,7 +200,7 @@ pub(crate) fn puts_started(asked: usize, began: Instant, answer: v1::PutStartRes
     })
 }
 
-/// A length from the wire may be longer than a clock can say: then it is a day.
+/// A length from the wire may be longer than a clock can represent: then a day is used.
 fn after(began: Instant, length_ms: u64) -> Instant {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     began.checked_add(Duration::from_millis(length_ms)).unwrap_or(began + DAY)

@@ -1,4 +1,4 @@
-//! Segments: mount, remount, unmount, list; signs of life by hand.
+//! Segments: mount, remount, unmount, list; heartbeats by hand.
 
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use crate::trip::Trip;
 use crate::types::Segment;
 
 impl Client {
-    /// Offers space. It is mounted again by itself when the master has forgotten it, until it is unmounted. A mount of
-    /// unknown outcome is not remembered: ask again with the same ids, what was mounted is kept.
+    /// Offers segments. Until they are unmounted, the client mounts them again by itself if the
+    /// primary has forgotten them. If the outcome of a mount is unknown, the client does not
+    /// remember the segments: mount them again with the same ids, which keeps what was mounted.
     pub async fn mount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("MountSegment", true, self.deadline());
@@ -30,12 +31,13 @@ impl Client {
         Ok(mounted)
     }
 
-    /// Offers one piece of space.
+    /// Offers one segment.
     pub async fn mount_segment(&self, segment: &Segment) -> Result<Mounted, Error> {
         self.mount_segments(std::slice::from_ref(segment)).await?.one()
     }
 
-    /// Says what all the segments of this client are. With `Heartbeat::Auto` this happens by itself when it is needed.
+    /// Tells the primary all segments of this client. With `Heartbeat::Auto` the client does so by
+    /// itself when needed.
     pub async fn remount_segments(&self, segments: &[Segment]) -> Result<Items<Mounted>, Error> {
         check_items("segments", segments.len())?;
         let trip = Trip::new("RemountSegments", true, self.deadline());
@@ -50,8 +52,9 @@ impl Client {
         Ok(mounted)
     }
 
-    /// Takes space away: at once, or after a grace during which it is read and not given out. From now on it is not
-    /// mounted again by itself, also if the outcome of this call is unknown.
+    /// Withdraws segments, at once or after a grace in which they are read but get no new objects.
+    /// From now on the client does not mount them again by itself, even if the outcome of this call
+    /// is unknown.
     pub async fn unmount_segments(&self, ids: &[SegmentId], grace: Duration) -> Result<Items<()>, Error> {
         check_items("segment_ids", ids.len())?;
         let trip = Trip::new("UnmountSegment", true, self.deadline());
@@ -65,13 +68,13 @@ impl Client {
         convert::items("UnmountSegment", ids.len(), answer.position, answer.results)
     }
 
-    /// What this client has mounted, and how each stands: a remount may have been refused. `Client::state` wakes at a
-    /// change.
+    /// The segments that this client has mounted, each with its state: a remount may have been
+    /// refused. `Client::state` wakes at a change.
     pub fn segments(&self) -> Vec<OwnSegment> {
         self.link().mounts.segments()
     }
 
-    /// Segments of one client, or of all; of one name, or of all.
+    /// Lists segments of one client or of all, with one name or with any.
     pub async fn list_segments(&self, client: Option<ClientId>, name: &str) -> Result<SegmentList, Error> {
         let client_id = client.map(ClientId::to_wire).unwrap_or_default();
         let name = name.to_owned();
@@ -80,7 +83,7 @@ impl Client {
         listed(answer)
     }
 
-    /// One sign of life by hand, for clients with `Heartbeat::Off`. Remounting is up to the caller.
+    /// Sends one heartbeat, for clients with `Heartbeat::Off`. Remounting is up to the caller.
     pub async fn heartbeat(&self) -> Result<Heard, Error> {
         let heard = heartbeat::heartbeat(self.link(), self.deadline()).await?;
         self.link().mounts.update(|state| {

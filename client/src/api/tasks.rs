@@ -1,4 +1,4 @@
-//! Copies and moves that one client wants done and another one does.
+//! Tasks: copies and moves that one client asks for and another one makes.
 
 use proto::v1;
 
@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::items::{NewTask, TaskResult};
 
 impl Client {
-    /// Asks for copies and moves. Each goes to a client that holds the source. Returns their ids.
+    /// Asks for copies and moves. The primary gives each to a client that holds the source. Returns
+    /// their ids.
     pub async fn create_tasks(&self, tasks: &[NewTask]) -> Result<Items<u64>, Error> {
         check_items("items", tasks.len())?;
         let wire = |task: &NewTask| v1::CreateTaskItem {
@@ -28,7 +29,7 @@ impl Client {
         Ok(Items { position: position(answer.position), results })
     }
 
-    /// Takes tasks that wait for this client, at most so many (0: the master's default).
+    /// Fetches tasks that wait for this client, at most `limit` (0: 100).
     pub async fn fetch_tasks(&self, limit: u32) -> Result<TaskList, Error> {
         check_items("limit", limit as usize)?;
         let answer =
@@ -36,7 +37,7 @@ impl Client {
         Ok(TaskList { position: position(answer.position), tasks: convert::tasks("FetchTasks", answer.tasks)? })
     }
 
-    /// Says how tasks went.
+    /// Reports the results of tasks.
     pub async fn complete_tasks(&self, results: &[TaskResult]) -> Result<Items<()>, Error> {
         check_items("items", results.len())?;
         let wire = |result: &TaskResult| v1::CompleteTaskItem {
@@ -52,7 +53,7 @@ impl Client {
         convert::items("CompleteTask", results.len(), answer.position, answer.results)
     }
 
-    /// How tasks are; an empty list asks for all that are kept.
+    /// Lists tasks by their ids. An empty list asks for all that are kept.
     pub async fn list_tasks(&self, task_ids: &[u64]) -> Result<TaskList, Error> {
         check_items("task_ids", task_ids.len())?;
         let (mut tasks, mut after) = (Vec::new(), 0);
@@ -60,7 +61,7 @@ impl Client {
             let request = v1::ListTasksRequest { task_ids: task_ids.to_vec(), after };
             let answer = self.call(|_| calls::ListTasks(request)).await?;
             tasks.extend(convert::tasks("ListTasks", answer.tasks)?);
-            // A page that leads nowhere would be asked for without end.
+            // A page without progress would be asked for without end.
             if answer.next_after <= after {
                 return Ok(TaskList { position: position(answer.position), tasks });
             }

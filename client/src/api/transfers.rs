@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::items::{CopyStartItem, MoveStartItem, TransferFinishItem};
 
 impl Client {
-    /// Gets space for further replicas. Copy the bytes, then [`Client::copy_end`].
+    /// Gets space for further replicas. Copy the bytes, then call [`Client::copy_end`].
     pub async fn copy_start(&self, items: &[CopyStartItem]) -> Result<Items<TransferStarted>, Error> {
         check_items("items", items.len())?;
         let wire = |item: &CopyStartItem| v1::CopyStartItem {
@@ -31,13 +31,13 @@ impl Client {
         finished("CopyEnd", items.len(), self.call(|caller| calls::CopyEnd(finish(caller, items))).await?)
     }
 
-    /// The copies are not wanted.
+    /// Gives the copies up.
     pub async fn copy_revoke(&self, items: &[TransferFinishItem]) -> Result<Items<()>, Error> {
         check_items("items", items.len())?;
         finished("CopyRevoke", items.len(), self.call(|caller| calls::CopyRevoke(finish(caller, items))).await?)
     }
 
-    /// Gets space for replicas elsewhere. Copy the bytes, then [`Client::move_end`].
+    /// Gets space for replicas in other segments. Copy the bytes, then call [`Client::move_end`].
     pub async fn move_start(&self, items: &[MoveStartItem]) -> Result<Items<TransferStarted>, Error> {
         check_items("items", items.len())?;
         let wire = |item: &MoveStartItem| v1::MoveStartItem {
@@ -58,7 +58,7 @@ impl Client {
         finished("MoveEnd", items.len(), self.call(|caller| calls::MoveEnd(finish(caller, items))).await?)
     }
 
-    /// The replicas stay where they were.
+    /// Gives the moves up: the replicas stay where they were.
     pub async fn move_revoke(&self, items: &[TransferFinishItem]) -> Result<Items<()>, Error> {
         check_items("items", items.len())?;
         finished("MoveRevoke", items.len(), self.call(|caller| calls::MoveRevoke(finish(caller, items))).await?)

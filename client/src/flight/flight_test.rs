@@ -1,4 +1,5 @@
-//! The table of calls in flight: what each event does to one call, and that none is lost or sent twice on a stream.
+//! Tests of the table of calls in flight: what each event does to a call, and that none is lost or
+//! sent twice on a stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -181,7 +182,7 @@ fn closing_ends_all_calls_and_refuses_more() {
 }
 
 #[test]
-fn answer_and_submission_wake_who_waits() {
+fn answer_and_submission_wake_the_waiting_task() {
     let flight = Flight::default();
     let stream = flight.begin_stream();
     let (writer, caller) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
@@ -250,8 +251,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens, every call that its caller still waits for is sent exactly once on the last stream, or was
-    /// answered.
+    /// Whatever happens, every call whose caller still waits was answered or is sent exactly once
+    /// on the last stream.
     #[test]
     fn no_call_is_lost_and_none_is_sent_twice(steps in prop::collection::vec(step(), 1..300)) {
         let flight = Flight::default();
@@ -300,7 +301,8 @@ proptest! {
     }
 }
 
-/// The other end of a stream that was left may keep it open: then only its writer can end it, and with it the connection.
+/// The other end of an abandoned stream may keep it open. Then only its writer can end it, and with
+/// it the connection.
 #[test]
 fn writer_of_a_stream_that_was_left_is_woken_and_ends_when_the_next_one_begins() {
     let flight = Flight::default();

@@ -1,8 +1,10 @@
-//! The calls in flight on the session: a slab of slots, the queue of what is to be sent, and who waits for what.
+//! The calls in flight on the session: a slab of slots, the queue of calls to send, and the tasks
+//! that wait.
 //!
-//! A call is submitted with its encoded request and gets a slot. The stream takes what is queued; an answer finds its
-//! slot by the id and wakes its caller. When the stream breaks, everything without an answer is queued again, in the
-//! order in which it was submitted, with the same bytes and so with the same request number.
+//! A call is submitted with its encoded request and gets a slot. The stream takes queued calls; an
+//! answer finds its slot by the id and wakes the caller. When the stream breaks, all calls without
+//! an answer are queued again, in the order of their submission, with the same bytes and so with
+//! the same request number.
 //!
 //! ```text
 //!   submit ──> Queued ──take──> Sent ──answer──> Idle ──(caller)──> gone
@@ -10,12 +12,12 @@
 //!                └─ stream broke, put back         └── again: after a pause ──> Queued
 //! ```
 //!
-//! Invariants: only the newest stream takes calls; a call
-//! whose attempt was lost stays marked as "may have run"; table and queue are bounded by the window of calls, which
-//! whoever submits has to keep.
+//! Invariants: only the newest stream takes calls; a call whose attempt was lost stays marked as
+//! "may have run"; table and queue are bounded by the window of calls, which the submitter must
+//! keep.
 //!
-//! Deliberately absent: sockets, what an answer means, when to retry. Deadlines are kept here, since one task that
-//! looks at all of them costs less than a timer for each call.
+//! Deliberately absent: sockets, what an answer means, when to retry. Deadlines are kept here,
+//! since one task for all of them costs less than a timer for each call.
 
 mod table;
 
@@ -32,26 +34,26 @@ use tokio::time::{Instant, timeout_at};
 use crate::attempts::{OnLoss, Ran};
 use table::{Place, Table};
 
-/// Deadlines are looked at no more often than this.
+/// Deadlines are checked no more often than this.
 const SWEEP_MIN: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// How an attempt, or the whole call, ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Answer(Answer),
-    /// Refused for itself: the stream is well.
+    /// This call was refused. The stream is well.
     Failed(v1::CallError),
-    /// Something was answered that this version can't read.
+    /// This version cannot read the answer.
     Unreadable,
-    /// An attempt that may have run was lost, and the call is not to be sent again.
+    /// An attempt that may have run was lost, and the call must not be sent again.
     Lost,
     /// The deadline has passed.
     Expired,
-    /// Nobody drives the stream any more.
+    /// The task that drives the stream has ended.
     Closed,
 }
 
-/// What has happened so far, for people.
+/// Counts, for display.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) in_flight: usize,
@@ -67,7 +69,7 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     table: Mutex<Table>,
-    /// A deadline before the one that the sweeper waits for.
+    /// A deadline earlier than the one that the sweeper waits for.
     sooner: Notify,
 }
 
@@ -92,11 +94,13 @@ impl Flight {
         Some(Ticket { flight: self, id })
     }
 
-    /// A new stream: the earlier one takes nothing any more, and this one gets all that has no answer.
+    /// A new stream: the previous one takes no more calls, and this one gets all calls without an
+    /// answer.
     pub(crate) fn begin_stream(&self) -> u64 {
         let mut table = self.table.lock();
         let mut wakers = table.requeue(Ran::Maybe);
-        // The writer of the stream before: it ends its stream, and with that the connection, also where the other end keeps it open.
+        // The writer of the previous stream. It ends its stream, and with it the connection, even
+        // if the other end keeps it open.
         wakers.extend(table.writer.take());
         table.stream += 1;
         table.draining = false;
@@ -107,7 +111,7 @@ impl Flight {
         stream
     }
 
-    /// The stream is gone. What it had sent is queued for the next one.
+    /// The stream is gone. The calls that it had sent are queued for the next one.
     pub(crate) fn end_stream(&self, ran: Ran) {
         let mut table = self.table.lock();
         table.draining = true;
@@ -117,7 +121,8 @@ impl Flight {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// What is to be sent, for the stream of this number. Ready and empty: another stream has begun, this one may end.
+    /// The calls to send on the stream of this number. Ready and empty: another stream has begun,
+    /// and this one may end.
     pub(crate) fn poll_take(
         &self,
         stream: u64,
@@ -138,7 +143,7 @@ impl Flight {
         Poll::Ready(())
     }
 
-    /// Hands the answer to its caller. Returns how many answers are still to come.
+    /// Gives the answer to its caller. Returns how many answers are still to come.
     pub(crate) fn answer(&self, id: u64, outcome: Outcome) -> usize {
         let mut table = self.table.lock();
         let waker = table.settle(id, outcome);
@@ -148,8 +153,8 @@ impl Flight {
         unanswered
     }
 
-    /// The stream's other end does not take this call, so it gets no more: they all wait for the next stream. Returns
-    /// how many answers are still to come.
+    /// The other end of the stream refuses this call, so the stream gets no more: all of them wait
+    /// for the next stream. Returns how many answers are still to come.
     pub(crate) fn put_back(&self, id: u64, ran: Ran) -> usize {
         let mut table = self.table.lock();
         table.draining = true;
@@ -216,7 +221,7 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// A call in flight; dropping it gives the call up.
+/// A call in flight. To drop it gives the call up.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a> {
     flight: &'a Flight,
@@ -224,7 +229,7 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
-    /// Waits for the end of the attempt that is under way.
+    /// Waits until the current attempt ends.
     pub(crate) async fn outcome(&mut self) -> Outcome {
         std::future::poll_fn(|context| self.poll_outcome(context)).await
     }
@@ -254,7 +259,7 @@ impl Ticket<'_> {
             call.outcome = Some(Outcome::Closed);
             return;
         }
-        // The sweeper may sleep past this deadline, since it does not look at those that pause.
+        // The sweeper may sleep past this deadline, since it ignores calls that pause.
         let writer = table.enqueue(self.id);
         drop(table);
         wake(writer);

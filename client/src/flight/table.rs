@@ -1,9 +1,9 @@
-//! The slots and the queue of the calls in flight, and how one event changes them.
+//! The slots and the queue of the calls in flight, and how each event changes them.
 //!
-//! Invariants: an id is not used again for four billion calls of its slot; a call that waits is queued or sent, never
-//! both; `unanswered` counts the sent ones.
+//! Invariants: an id is not used again within four billion calls of its slot; a waiting call is
+//! either queued or sent; `unanswered` counts those that were sent.
 //!
-//! Deliberately absent: locking and waking, which are the caller's.
+//! Deliberately absent: locking and waking, which the caller does.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -22,11 +22,11 @@ pub(super) struct Table {
     pub(super) slots: Vec<Slot>,
     pub(super) free: Vec<u32>,
     pub(super) queue: VecDeque<u64>,
-    /// The stream that waits for something to send.
+    /// The stream that waits for a call to send.
     pub(super) writer: Option<Waker>,
     /// The stream that may take calls, counted from 1.
     pub(super) stream: u64,
-    /// It takes none any more, but its answers are waited for.
+    /// It takes no more calls, but its answers are still awaited.
     pub(super) draining: bool,
     /// Sent on this stream and not answered.
     pub(super) unanswered: usize,
@@ -49,7 +49,7 @@ pub(super) struct InFlight {
     pub(super) deadline: Instant,
     pub(super) on_loss: OnLoss,
     pub(super) place: Place,
-    /// An attempt was lost on its way, there or back.
+    /// An attempt was lost on its way there or back.
     pub(super) ran: Ran,
     pub(super) outcome: Option<Outcome>,
     pub(super) waker: Option<Waker>,
@@ -59,7 +59,7 @@ pub(super) struct InFlight {
 pub(super) enum Place {
     Queued,
     Sent,
-    /// With its caller, who has or will take the outcome.
+    /// At its caller, which has the outcome or will take it.
     Idle,
 }
 
@@ -81,7 +81,7 @@ impl Table {
             u32::try_from(self.slots.len() - 1).expect("the window is far smaller")
         });
         let slot = &mut self.slots[index as usize];
-        // Never 0 together with index 0, which would be an id that the wire leaves out.
+        // Never 0 together with index 0, since the wire leaves an id of 0 out.
         slot.generation = slot.generation.wrapping_add(1).max(1);
         slot.call = Some(call);
         u64::from(slot.generation) << 32 | u64::from(index)
@@ -99,7 +99,7 @@ impl Table {
         self.call(id).filter(|call| call.place == Place::Sent)
     }
 
-    /// Returns whom to wake.
+    /// Returns the task to wake.
     pub(super) fn enqueue(&mut self, id: u64) -> Option<Waker> {
         let call = self.call(id).expect("the ticket holds the slot");
         call.place = Place::Queued;
@@ -110,7 +110,8 @@ impl Table {
         if self.draining { None } else { self.writer.take() }
     }
 
-    /// Ids of calls that were given up stay in the queue until a stream comes by; without one they must not pile up.
+    /// Ids of abandoned calls stay in the queue until a stream takes them. Without a stream they
+    /// must not pile up.
     pub(super) fn drop_stale(&mut self) {
         let mut queue = std::mem::take(&mut self.queue);
         queue.retain(|&id| self.call(id).is_some_and(|call| call.place == Place::Queued));
@@ -121,7 +122,7 @@ impl Table {
         while batch.len() < TAKE_MAX
             && let Some(id) = self.queue.pop_front()
         {
-            // Those that were given up while they waited are gone from the table.
+            // Calls that were given up while they waited are gone from the table.
             if let Some(call) = self.call(id).filter(|call| call.place == Place::Queued) {
                 call.place = Place::Sent;
                 batch.push_back((id, call.request.clone()));
@@ -130,7 +131,7 @@ impl Table {
         }
     }
 
-    /// Returns whom to wake.
+    /// Returns the task to wake.
     pub(super) fn settle(&mut self, id: u64, outcome: Outcome) -> Option<Waker> {
         let Some(call) = self.sent(id) else {
             self.counts.late_answers += 1;
@@ -143,7 +144,8 @@ impl Table {
         waker
     }
 
-    /// All calls that wait, in the order of their submission. Those that were sent may have run. Returns whom to wake.
+    /// Queues all waiting calls in the order of their submission. Those that were sent may have
+    /// run. Returns the tasks to wake.
     pub(super) fn requeue(&mut self, ran: Ran) -> Vec<Waker> {
         let mut waiting = Vec::with_capacity(self.queue.len() + self.unanswered);
         let mut wakers = Vec::new();
@@ -165,7 +167,7 @@ impl Table {
         wakers
     }
 
-    /// Ends the chosen ones of those that wait. Returns whom to wake.
+    /// Ends the chosen waiting calls. Returns the tasks to wake.
     pub(super) fn end_calls(
         &mut self,
         chosen: impl Fn(&InFlight) -> bool,
@@ -196,7 +198,8 @@ impl Table {
 }
 
 impl InFlight {
-    /// The attempt that was sent has no answer. Ends the call if it must not be sent again; returns whom to wake.
+    /// The attempt that was sent has no answer. Ends the call if it must not be sent again. Returns
+    /// the task to wake.
     pub(super) fn lose(&mut self, ran: Ran) -> Option<Waker> {
         self.ran = self.ran.or(ran);
         if ran == Ran::No || self.on_loss == OnLoss::SendsAgain {

@@ -1,4 +1,4 @@
-//! Windows, limits of the wire, and what becomes of a client whose runtime ends.
+//! Windows, limits of the wire, and a client whose runtime ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,7 @@ async fn large_calls_take_several_places() {
     options.window_calls = 4;
     options.window_bytes = 16 << 20;
     let client = Client::connect(options).await.expect("the master listens");
-    // Each is above 8 MiB and so takes three places of four.
+    // Each is above 8 MiB, so it takes three of four places.
     let keys = || (0..2200_u32).map(|at| [vec![b'k'; 4000], at.to_be_bytes().to_vec()].concat()).collect::<Vec<_>>();
     let calls: Vec<_> = (0..2)
         .map(|_| {

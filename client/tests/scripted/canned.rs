@@ -1,4 +1,4 @@
-//! The scripted master's answers, where a test does not care: everything succeeds.
+//! The scripted master's default answers: everything succeeds.
 
 use std::sync::atomic::Ordering;
 
@@ -28,7 +28,7 @@ fn task() -> Task {
     Task { task_id: 4, key, assigned_to, state: TaskState::Assigned as i32, ..Default::default() }
 }
 
-/// A plausible answer: everything succeeds. An object is as large as its key is long.
+/// A plausible answer: everything succeeds. The size of an object is the length of its key.
 pub(crate) fn canned(shared: &Shared, call: &Call) -> Answer {
     let seq = shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
     let position = Some(Position { epoch: shared.epoch.load(Ordering::Relaxed), seq });

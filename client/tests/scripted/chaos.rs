@@ -1,8 +1,9 @@
-//! Exactly once, whatever happens on the way: a master that keeps the answers of request numbers as the contract says,
-//! behind faults drawn from a seed, killed and started again meanwhile.
+//! Exactly once, whatever happens on the way: a master that keeps the answers of request numbers as
+//! the contract says, behind faults drawn from a seed, and killed and started again meanwhile.
 //!
-//! Each change removes a key of its own, so the number of times that it ran can be counted. Answered: once. Ended as
-//! "nothing was changed": never. Unknown: at most once. Nothing else may come out.
+//! Each change removes a key of its own, so its runs can be counted. If it was answered: once. If
+//! it ended as "nothing was changed": never. If its outcome is unknown: at most once. No other end
+//! is allowed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use understudy_client::{Client, Error, Force, Transport};
 
 use crate::master::{Act, Master, Seen};
 
-/// What a master remembers of its clients, and what was done.
+/// What the master remembers of its clients, and which changes ran.
 #[derive(Default)]
 struct Memory {
     forgotten_below: HashMap<Bytes, u64>,
@@ -25,7 +26,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// Runs a change, unless it ran before. An error if its answer is forgotten.
+    /// Runs a change, unless it ran before. An error: its answer is forgotten.
     fn run(&mut self, seen: &Seen) -> Result<(), Act> {
         let (client, number) = (seen.caller.client_id.clone(), seen.caller.request_number);
         assert!(number > 0, "a change carries a number");
@@ -42,7 +43,8 @@ impl Memory {
     }
 }
 
-/// What happens to a call: lost on its way there, or run and lost on its way back, or late, or answered.
+/// What happens to a call: it is lost on its way there, or it runs and its answer is lost, or late,
+/// or arrives.
 fn fault(memory: &Mutex<Memory>, random: u32, seen: &Seen) -> Act {
     match random {
         0..4 => return Act::Break,

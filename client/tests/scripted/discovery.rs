@@ -1,4 +1,4 @@
-//! Finding the primary by a directory, and a connection to the next member before it is needed.
+//! Finding the primary by a directory, and the spare connection to the next member.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::master::{Act, Master, eventually};
 
 const BOTH: [Transport; 2] = [Transport::Session, Transport::Unary];
 
-/// Says what a test has last told it.
+/// Answers what a test has last told it.
 #[derive(Debug, Default)]
 struct Directory {
     says: Mutex<Option<Announced>>,

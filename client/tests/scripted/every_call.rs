@@ -1,4 +1,5 @@
-//! Every call goes out as what it is and comes back in the API's words, on the session and as unary calls.
+//! Every call is sent as what it is and returns the API's types, on the session and as a unary
+//! call.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Signs of life, and mounting again.
+//! Heartbeats, and remounts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ fn heard(state: Told, tasks_waiting: bool) -> Act {
 }
 
 #[tokio::test]
-async fn sign_of_life_goes_out_every_third_of_the_time_to_live() {
+async fn heartbeat_goes_out_every_third_of_the_time_to_live() {
     for transport in [Transport::Session, Transport::Unary] {
         let master = Master::start(|_| heard(Told::Ok, true)).await;
         let mut options = auto(&master);
@@ -43,7 +43,7 @@ async fn sign_of_life_goes_out_every_third_of_the_time_to_live() {
         until(&mut state, |state| state.liveness == Liveness::Alive && state.tasks_waiting).await;
         tokio::time::sleep(Duration::from_millis(600)).await;
         let beats = master.seen_of("Heartbeat");
-        // 20 in 600 ms; a busy machine is late, never early.
+        // 20 are due in 600 ms. A busy machine is late, never early.
         assert!((5..=23).contains(&beats.len()), "{} beats", beats.len());
         let Call::Heartbeat(beat) = &beats[0].call else { panic!("it is one") };
         assert_eq!(beat.host, "here");
@@ -51,7 +51,7 @@ async fn sign_of_life_goes_out_every_third_of_the_time_to_live() {
 }
 
 #[tokio::test]
-async fn no_sign_of_life_when_it_is_off() {
+async fn no_heartbeat_when_it_is_off() {
     let master = Master::start(|_| Act::Answer).await;
     let client = master.client().await;
     client.mount_segment(&Segment::memory("s", 4096, 4096, "h:1")).await.expect("mounted");
@@ -134,7 +134,7 @@ async fn segment_that_cannot_be_mounted_again_yet_is_asked_for_until_it_can() {
         let busy = Arc::new(AtomicBool::new(true));
         let is_busy = Arc::clone(&busy);
         let master = Master::start(move |seen| match &seen.call {
-            // Known again after the first remount, whatever became of the segments.
+            // It is known again after the first remount, whatever became of the segments.
             Call::Heartbeat(_) if forgetting.swap(false, Ordering::Relaxed) => heard(Told::NeedsRemount, false),
             Call::Heartbeat(_) => heard(Told::Ok, false),
             Call::RemountSegments(asked) => remounted(asked, is_busy.load(Ordering::Relaxed).then_some(passing)),
@@ -155,7 +155,7 @@ async fn segment_that_cannot_be_mounted_again_yet_is_asked_for_until_it_can() {
         assert_eq!(now.segments_refused, 0);
         let last = master.seen_of("RemountSegments").len();
         let beats = master.seen_of("Heartbeat").len();
-        eventually("signs of life go on", || master.seen_of("Heartbeat").len() > beats + 2).await;
+        eventually("heartbeats go on", || master.seen_of("Heartbeat").len() > beats + 2).await;
         assert_eq!(master.seen_of("RemountSegments").len(), last, "nothing is left to ask for");
         assert_eq!(now.segments_emptied, 1, "it came back empty, once");
     }
@@ -187,6 +187,6 @@ async fn full_window_does_not_silence_the_client() {
     let held = tokio::spawn(async move { holder.exists_one("a").await });
     eventually("the window is full", || master.seen_of("Exists").len() == 1).await;
     let before = master.seen_of("Heartbeat").len();
-    eventually("signs of life go on", || master.seen_of("Heartbeat").len() > before + 2).await;
+    eventually("heartbeats go on", || master.seen_of("Heartbeat").len() > before + 2).await;
     held.abort();
 }

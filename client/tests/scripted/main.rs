@@ -1,5 +1,5 @@
-//! The client against a master that does what a test tells it to: answers late, out of order or not at all, refuses,
-//! breaks its streams, dies and comes back.
+//! The client against a master that follows a test's script: it answers late, out of order or not
+//! at all, refuses, breaks its streams, dies and comes back.
 
 mod bounds;
 mod canned;

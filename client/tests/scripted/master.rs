@@ -1,6 +1,7 @@
-//! A master in its own runtime that notes every call it sees and asks the test's script what to do about it.
+//! A master in its own runtime that records every call and asks the test's script what to do.
 //!
-//! It can be killed: its runtime goes away with all its sockets, as a process would. It keeps its notes over restarts.
+//! It can be killed: its runtime goes away with all its sockets, like a process. Its records
+//! survive restarts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,28 +27,31 @@ use crate::service::{Fake, caller};
 /// A call as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    /// The stream that it came on, counted over all streams of the master; 0: unary.
+    /// The stream on which it came, counted over all streams of the master. 0: unary.
     pub(crate) stream: u64,
-    /// How often a call with this client and number has arrived, this time included. Of reads: always 1.
+    /// How often a call with this client and number has arrived, this time included. For reads:
+    /// always 1.
     pub(crate) attempt: usize,
     pub(crate) name: &'static str,
     pub(crate) caller: Caller,
     pub(crate) call: Call,
 }
 
-/// What to do about a call.
+/// What to do with a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// The canned answer.
+    /// The default answer.
     Answer,
     AnswerAfter(Duration),
     AnswerWith(Box<Answer>),
     Fail(CallError),
-    /// The canned answer, once so many calls of the stream are held: then all of them, the last one first.
+    /// Hold calls until there are this many on the stream, then answer all of them, the last one
+    /// first.
     HoldUntil(usize),
-    /// Never an answer.
+    /// Never answers.
     Swallow,
-    /// The stream ends with an error before this call is answered. Of unary calls: fails as the transport would.
+    /// The stream ends with an error before this call is answered. A unary call fails as by the
+    /// transport.
     Break,
 }
 
@@ -60,9 +64,9 @@ pub(crate) struct Shared {
     connections: AtomicU64,
     pub(crate) epoch: AtomicU64,
     pub(crate) seq: AtomicU64,
-    /// Of the one tenant that it has.
+    /// The quota of its only tenant.
     pub(crate) quota_bytes: AtomicU64,
-    /// Number of the last one that was asked for.
+    /// The number of the last deletion.
     pub(crate) deletion: AtomicU64,
 }
 
@@ -118,12 +122,12 @@ impl Master {
         format!("127.0.0.1:{}", *self.port)
     }
 
-    /// As kill -9 does.
+    /// Like kill -9.
     pub(crate) fn kill(&mut self) {
         self.runtime.take().expect("it runs").shutdown_background();
     }
 
-    /// On the same port, with the same notes.
+    /// Restarts it on the same port, with the same records.
     pub(crate) async fn restart(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime can be built");
@@ -135,7 +139,7 @@ impl Master {
         self.runtime = Some(runtime);
     }
 
-    /// That were ever taken.
+    /// Connections accepted since the start.
     pub(crate) fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
     }
@@ -144,7 +148,7 @@ impl Master {
         self.shared.seen.lock().clone()
     }
 
-    /// What was seen of one kind of call.
+    /// The recorded calls of one kind.
     pub(crate) fn seen_of(&self, name: &str) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.name == name).collect()
     }
@@ -153,7 +157,7 @@ impl Master {
         self.shared.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Without signs of life, which would get into the notes.
+    /// Options without heartbeats, which would be recorded, too.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::new([self.address()]);
         options.heartbeat = Heartbeat::Off;
@@ -173,7 +177,7 @@ impl Drop for Master {
     }
 }
 
-/// The runtime that was killed gives its listener up a moment later.
+/// A killed runtime gives its listener up a moment later.
 async fn bind(address: &str) -> TcpListener {
     for _ in 0..500 {
         match TcpListener::bind(address).await {

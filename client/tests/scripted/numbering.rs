@@ -1,4 +1,5 @@
-//! A client without request numbers: many may have one id, and nothing that may have run is sent again.
+//! A client without request numbers: many may have the same id, and nothing that may have run is
+//! sent again.
 
 use std::time::{Duration, Instant};
 

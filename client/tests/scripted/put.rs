@@ -1,4 +1,4 @@
-//! The guard of one put: ended, revoked, dropped, and dropped where nothing can be sent any more.
+//! The guard of one put: ended, revoked, dropped, and dropped when nothing can be sent any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,7 +138,7 @@ async fn many_dropped_puts_revoke_within_their_bound() {
     let revokes = || master.seen_of("PutRevoke").len();
     eventually("revokes arrive", || revokes() == 256).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
-    assert_eq!(revokes(), 256, "the others are left to the master's timeout");
+    assert_eq!(revokes(), 256, "the others are left to their time-out");
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn start_of_unknown_outcome_is_asked_for_again_and_revoked() {
 }
 
 #[tokio::test]
-async fn start_that_was_never_sent_is_not_sent_for_nobody() {
+async fn start_that_was_never_sent_is_not_sent_after_its_caller_gave_up() {
     let master = Master::start(|seen| if seen.name == "Exists" { Act::Swallow } else { Act::Answer }).await;
     let mut options = master.options();
     options.window_calls = 1;

@@ -105,7 +105,7 @@ async fn two_members_that_point_at_each_other_are_asked_with_pauses() {
         *left_port.lock() = left.address();
         let client = connect(&[&left, &right], transport).await.with_deadline(Duration::from_millis(500));
         let error = client.remove_one("a", Force::No).await.expect_err("nobody is primary");
-        // Unknown if the deadline falls into an attempt.
+        // Unknown, if the deadline falls into an attempt.
         assert!(matches!(error, Error::Deadline { .. } | Error::OutcomeUnknown { .. }), "{error}");
         let asked = left.seen().len() + right.seen().len();
         assert!((4..60).contains(&asked), "{asked} attempts");

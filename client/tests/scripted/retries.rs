@@ -1,4 +1,4 @@
-//! What is sent again, with which number, and how a call ends when its time is up.
+//! What is sent again, with which number, and how a call ends when its time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ async fn client_over(master: &Master, transport: Transport) -> Client {
     Client::connect(options).await.expect("the master listens")
 }
 
-/// All attempts of a number are one request, byte for byte but for what grows by itself.
+/// All attempts of a number are the same request, byte for byte, except for counters that grow.
 fn assert_attempts_are_the_same(seen: &[Seen]) {
     let mut first: BTreeMap<u64, &Call> = BTreeMap::new();
     for call in seen.iter().filter(|seen| seen.caller.request_number > 0) {
@@ -212,7 +212,7 @@ async fn member_that_shuts_down_is_left_and_finishes_what_it_has() {
 
 #[tokio::test]
 async fn numbers_stay_open_until_they_are_answered() {
-    // Every third call waits long; the others go on.
+    // Every third call waits long; the others continue.
     let master = Master::start(|seen| match seen.caller.request_number % 3 {
         0 => Act::AnswerAfter(Duration::from_millis(30)),
         _ => Act::Answer,
@@ -233,7 +233,7 @@ async fn numbers_stay_open_until_they_are_answered() {
     let seen = master.seen();
     assert_eq!(seen.len(), 300);
     for (at, call) in seen.iter().enumerate() {
-        // What had not arrived yet at this point, or waits for its answer now, is not answered.
+        // What had not arrived at this point, or waits for its answer now, is not answered.
         let below = call.caller.answered_below;
         assert!(below <= call.caller.request_number, "{below} with {}", call.caller.request_number);
         let later = seen[at + 1..].iter().map(|later| later.caller.request_number).min();

@@ -99,7 +99,7 @@ macro_rules! service {
             }
         }
 
-        /// The name of a call, and who makes it.
+        /// The name and the caller of a call.
         pub(crate) fn caller(call: &Call) -> (&'static str, Caller) {
             match call {
                 Call::ListSegments(_) => ("ListSegments", Caller::default()),
@@ -111,7 +111,7 @@ macro_rules! service {
     };
 }
 
-/// Requests that carry a caller, and the two that do not.
+/// Requests with a caller, and the two without.
 trait Who {
     fn who(&self) -> Caller;
 }
@@ -120,7 +120,7 @@ macro_rules! who {
     ($($request:ident)*) => {
         $(impl Who for $request {
             fn who(&self) -> Caller {
-                self.caller.clone().expect("the client says who asks")
+                self.caller.clone().expect("the client names itself")
             }
         })*
     };
@@ -174,10 +174,10 @@ service! {
     list_tasks(ListTasksRequest, ListTasks) -> ListTasksResponse as ListTasks;
 }
 
-/// A quota after which the next one is set, but its answer is lost on the way.
+/// If this quota is set, it is set, but the answer is lost.
 pub(crate) const LOSES_ITS_ANSWER: u64 = 13;
 
-/// Status of itself, and one tenant whose quota can be set.
+/// Its own status, and one tenant whose quota can be set.
 #[tonic::async_trait]
 impl Admin for Fake {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
@@ -230,7 +230,7 @@ impl Admin for Fake {
         let DeleteTenantRequest { caller, tenant } = request.into_inner();
         let number = caller.map_or(0, |caller| caller.request_number);
         assert_ne!(number, 0, "a deletion runs once");
-        // The first attempt of each has run, and its answer is lost.
+        // The first attempt has run, and its answer is lost.
         if self.0.deletion.swap(number, Ordering::Relaxed) != number {
             return Err(Status::unknown("the answer is lost"));
         }

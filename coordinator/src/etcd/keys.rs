@@ -1,16 +1,16 @@
-//! What stands under which key, and the transactions on them.
+//! The keys, their content, and the transactions on them.
 //!
 //! ```text
 //! /understudy/<cluster>/config                the record, as JSON; its revision is the key's
 //!                       members/<id>          the member, on its lease
-//!                       leader                the primary that announced itself last, on the same lease
-//!                       dead/<id>.<number>    an incarnation that was seen to end, for an hour
+//!                       leader                the newest announced primary, on the same lease
+//!                       dead/<id>.<number>    an incarnation that has ended, for an hour
 //! ```
 //!
-//! Invariants: what depends on what was read is done in a transaction that compares it; of an incarnation that joins it
-//! is no longer said that it is dead; a lower epoch never takes the place of a higher one that is there.
+//! Invariants: a change that depends on what was read is a transaction that compares it; an
+//! incarnation that joins is no longer reported as dead; a lower epoch never replaces a higher one.
 //!
-//! Deliberately absent: the config record on a lease. It outlives everybody.
+//! Deliberately absent: the config record on a lease. It outlives all members.
 
 use std::sync::Arc;
 
@@ -25,9 +25,10 @@ use super::link::{Link, Target, Trouble};
 use crate::contract::{Error, MemberInfo, Stored, Swap};
 use crate::json;
 
-/// Long enough for whoever was away to hear of it; a process that is dead for longer has been replaced.
+/// Long enough for a member that was away to hear of it. A process that has been dead for longer
+/// has been replaced.
 const DEAD_TTL_S: i64 = 3600;
-/// How often somebody else may have been faster before this gives up.
+/// How often another writer may be faster before this gives up.
 const TRIES: usize = 4;
 
 /// A record, and the text that it was read from.
@@ -36,12 +37,13 @@ type LastRead = Option<(Versioned, Vec<u8>)>;
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) link: Arc<Link>,
-    /// The record that was read last, with its text: a swap compares what stands there, however it is written.
+    /// The newest record that was read, with its text: a swap compares the stored text, however it
+    /// is written.
     last_read: Arc<Mutex<LastRead>>,
     prefix: Arc<str>,
 }
 
-/// Those that are here, each with its key, and `leader`, all of one moment.
+/// The members that are here, each with its key, and `leader`, all from one moment.
 struct Here {
     members: Vec<MemberInfo>,
     leader: Option<(u64, MemberInfo)>,
@@ -94,7 +96,7 @@ impl Keys {
     }
 
     pub(super) async fn swap(&self, expect: Option<Versioned>, to: &ConfigRecord) -> Result<Swap, Error> {
-        // etcd says 0 of a key that is not there.
+        // For a key that does not exist, etcd returns 0.
         let number = expect.as_ref().map_or(Ok(0), |known| i64::try_from(known.revision));
         let Some(number) = number.ok().filter(|number| expect.is_none() || *number > 0) else {
             return Ok(Swap::Refused);
@@ -123,7 +125,7 @@ impl Keys {
         }
     }
 
-    /// Puts the member's key on the lease, unless another living incarnation has it.
+    /// Puts the member's key on the lease, unless another living incarnation of the member has it.
     pub(super) async fn join(&self, me: &MemberInfo, lease: i64, deadline: Instant) -> Result<(), Error> {
         let key = self.member(me.who.member);
         for _ in 0..TRIES {
@@ -133,7 +135,7 @@ impl Keys {
             if let Some(kv) = seen {
                 let (holder, _) = json::member_from_json(kv.value()).map_err(|why| self.damaged(kv, why))?;
                 if holder.who != me.who && !self.is_dead(holder.who, deadline).await? {
-                    return Err(Error::Taken { name: holder.name, who: holder.who, address: holder.address });
+                    return Err(Error::NameInUse { name: holder.name, who: holder.who, address: holder.address });
                 }
             }
             let on_lease = Some(PutOptions::new().with_lease(lease));
@@ -165,13 +167,13 @@ impl Keys {
         };
         let [members, dead, leader] = gets(&self.link.read(what, question).await?)
             .try_into()
-            .map_err(|_| self.link.target.no_answer(what, "the answer is not of this question"))?;
+            .map_err(|_| self.link.target.no_answer(what, "the answer belongs to another request"))?;
         let is_dead = |who| dead.kvs().iter().any(|kv| kv.key() == self.dead(who).as_bytes());
         let mut here = Here { members: Vec::new(), leader: None };
         for kv in members.kvs() {
             let (info, _) = json::member_from_json(kv.value()).map_err(|why| self.damaged(kv, why))?;
             if kv.key() != self.member(info.who.member).as_bytes() {
-                return Err(self.damaged(kv, format!("it speaks of member {}", info.who.member.0)));
+                return Err(self.damaged(kv, format!("it names member {}", info.who.member.0)));
             }
             if !is_dead(info.who) {
                 here.members.push(info);
@@ -194,7 +196,7 @@ impl Keys {
         Ok(members.into_iter().find(is_leader).map(|info| (epoch, info)))
     }
 
-    /// Writes the member's key anew, unless the presence is lost.
+    /// Writes the member's key again, unless the presence is lost.
     pub(super) async fn tell(&self, me: &MemberInfo, seen: Option<Seen>, lease: i64) -> Result<(), Error> {
         let key = self.member(me.who.member);
         let text = json::member_to_json(&MemberInfo { seen, ..me.clone() }, Default::default());

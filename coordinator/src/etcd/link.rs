@@ -1,10 +1,12 @@
-//! One caller's way to etcd: connected when it is needed, asked under a time limit, and what the errors mean.
+//! One caller's link to etcd: it connects on demand, limits the time of each request, and
+//! interprets errors.
 //!
-//! Invariants: no answer is awaited beyond the limit; after a silence the connection is not used again, since the next
-//! question would wait at the same dead end; what was not answered is an error, and says nothing of what happened.
+//! Invariants: no answer is awaited beyond the limit; after a request without an answer the
+//! connection is not used again, since the next request would wait in vain, too; a request without
+//! an answer is an error, which does not say whether it was carried out.
 //!
-//! Deliberately absent: a second try for what changes something, unless the first never left this process. It may have
-//! happened.
+//! Deliberately absent: a second try of a change, unless the first never left this process. It may
+//! have been carried out.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -19,14 +21,14 @@ use tonic::Code;
 use super::options::EtcdOptions;
 use crate::contract::Error;
 
-/// What etcd 3.5 and 3.4 say if rights were changed after the client had been let in.
+/// What etcd 3.5 and 3.4 answer if rights were changed after the client had logged in.
 const OLD_RIGHTS: [&str; 2] = ["revision of auth store is old", "revision in header is old"];
 
-/// Of several endpoints one is chosen blindly, and it may be one that is known to be down: how often another choice is
-/// made, for each of them.
+/// With several endpoints one is chosen blindly, and it may be one that is known to be down. So
+/// another choice is made this often, for each endpoint.
 const KNOCKS_PER_ENDPOINT: usize = 4;
 
-/// What every link to the same etcd has in common.
+/// What all links to the same etcd share.
 pub(super) struct Target {
     pub(super) options: EtcdOptions,
     connect: ConnectOptions,
@@ -43,7 +45,7 @@ impl Target {
         Error::Unavailable { what, place: self.place.clone(), why: why.into() }
     }
 
-    /// What etcd answered, or what kept it from answering.
+    /// etcd's answer, or the reason why there was none.
     pub(super) fn refusal(&self, what: &'static str, error: &etcd_client::Error) -> Error {
         let (denied, why) = explain(error);
         let place = self.place.clone();
@@ -51,7 +53,7 @@ impl Target {
     }
 }
 
-/// What a question to etcd can end in.
+/// How a request to etcd can fail.
 pub(super) enum Trouble {
     Etcd(etcd_client::Error),
     Ours(Error),
@@ -69,7 +71,7 @@ impl From<Error> for Trouble {
     }
 }
 
-/// Connections belong to the runtime that made them: each thread that asks has a link of its own.
+/// Connections belong to the runtime that made them, so each thread has a link of its own.
 pub(super) struct Link {
     pub(super) target: Arc<Target>,
     client: Mutex<Option<Client>>,
@@ -80,7 +82,7 @@ impl Link {
         Link { target, client: Mutex::new(None) }
     }
 
-    /// Connecting asks nothing of etcd, unless there is a user to be let in.
+    /// To connect sends nothing to etcd, unless a user must log in.
     pub(super) async fn client(&self) -> Result<Client, etcd_client::Error> {
         let mut held = self.client.lock().await;
         if let Some(client) = &*held {
@@ -91,15 +93,15 @@ impl Link {
         Ok(client)
     }
 
-    /// The next question goes over another connection.
+    /// The next request uses a new connection.
     pub(super) fn forget(&self) {
-        // Whoever holds it is about to connect anew anyway.
+        // The holder of the lock is about to connect anew anyway.
         if let Ok(mut held) = self.client.try_lock() {
             *held = None;
         }
     }
 
-    /// Asks once, as far as etcd can have noticed.
+    /// Sends the request once, as far as etcd can have noticed.
     pub(super) async fn ask<T, A>(&self, what: &'static str, question: impl Fn(Client) -> A) -> Result<T, Error>
     where
         A: Future<Output = Result<T, Trouble>>,
@@ -108,7 +110,8 @@ impl Link {
         self.ask_until(what, deadline, question).await
     }
 
-    /// Asks what changes nothing: if one endpoint has no good answer, another one may.
+    /// Sends a request that changes nothing: if one endpoint has no good answer, another one may
+    /// have.
     pub(super) async fn read<T, A>(&self, what: &'static str, question: impl Fn(Client) -> A) -> Result<T, Error>
     where
         A: Future<Output = Result<T, Trouble>>,
@@ -160,7 +163,8 @@ pub(super) fn within(limit: Duration) -> String {
     format!("it did not answer within {} ms", limit.as_millis())
 }
 
-/// Whether there was no connection that it could have gone over: then it has changed nothing, and never will.
+/// Whether there was no connection to send the request over. Then it has changed nothing, and never
+/// will.
 fn was_never_sent(error: &etcd_client::Error) -> bool {
     let etcd_client::Error::GRpcStatus(status) = error else { return false };
     let mut source = status.source();
@@ -173,7 +177,7 @@ fn was_never_sent(error: &etcd_client::Error) -> bool {
     false
 }
 
-/// Whether asking again is of no use, and why.
+/// Whether it is useless to ask again, and why.
 fn explain(error: &etcd_client::Error) -> (bool, String) {
     match error {
         etcd_client::Error::GRpcStatus(status) => {
@@ -181,7 +185,7 @@ fn explain(error: &etcd_client::Error) -> (bool, String) {
                 status.code(),
                 Code::PermissionDenied | Code::Unauthenticated | Code::InvalidArgument | Code::FailedPrecondition
             );
-            // Rights were changed while the question was on its way: the next one is answered.
+            // Rights were changed while the request was on its way: the next one is answered.
             let passes = OLD_RIGHTS.iter().any(|message| status.message().contains(message));
             (denied && !passes, with_sources(status.message(), status.source()))
         }
@@ -191,7 +195,7 @@ fn explain(error: &etcd_client::Error) -> (bool, String) {
     }
 }
 
-/// "transport error" alone helps nobody.
+/// "transport error" alone is not enough to find the cause.
 fn with_sources(message: &str, mut source: Option<&(dyn StdError + 'static)>) -> String {
     let mut text = message.to_owned();
     while let Some(error) = source {

@@ -1,8 +1,10 @@
-//! Which etcd, under which name, with whose rights and which time limits.
+//! Which etcd, under which name, with which rights and time limits.
 //!
-//! Invariants: what can't work is refused by name before anything is asked of etcd; a password is never printed.
+//! Invariants: options that can't work are refused by name before any request to etcd; a password
+//! is never printed.
 //!
-//! Deliberately absent: the system's list of authorities. Whoever serves a config record by TLS knows who signed it.
+//! Deliberately absent: the system's list of authorities. An operator who serves a config record by
+//! TLS knows which authority signed it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,20 +14,22 @@ use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 
 use crate::contract::Error;
 
-/// While a call waits for its answer, its connection is tried this often. etcd cuts off whoever tries more often than
-/// every 5 seconds.
+/// While a call waits for its answer, its connection is pinged this often. etcd cuts off clients
+/// that ping more often than every 5 seconds.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EtcdOptions {
-    /// `host:port`, or with `http://` or `https://` before it; several members of one etcd cluster.
+    /// `host:port`, with or without `http://` or `https://` before it; several members of one etcd
+    /// cluster.
     pub endpoints: Vec<String>,
-    /// Which cluster of ours: everything stands below the key `/understudy/<cluster>/`.
+    /// The name of this cluster: all keys begin with `/understudy/<cluster>/`.
     pub cluster: String,
     /// No call takes longer.
     pub request_timeout_ms: u64,
-    /// Asked for; what etcd grants counts, and it grants no less than one and a half of its election time-outs.
+    /// The time that is asked for. What etcd grants counts, which is at least one and a half of its
+    /// election time-outs.
     pub lease_ttl_s: u32,
     pub user: Option<EtcdUser>,
     pub tls: Option<EtcdTls>,
@@ -40,9 +44,9 @@ pub struct EtcdUser {
 /// Files in PEM.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct EtcdTls {
-    /// Who signs the servers' certificates.
+    /// The authority that signs the servers' certificates.
     pub ca_file: PathBuf,
-    /// What this client shows of itself; both or none.
+    /// This client's own certificate and key: both or none.
     pub cert_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     /// The name in the servers' certificates, if it is not the endpoint's.
@@ -104,14 +108,15 @@ impl EtcdOptions {
         self.endpoints.iter().any(|endpoint| endpoint.starts_with(scheme))
     }
 
-    /// Reads the files of TLS.
+    /// Reads the TLS files.
     pub(super) fn connect_options(&self) -> Result<ConnectOptions, Error> {
         let refused = |why| Error::Denied { what: "these options", place: self.place(), why };
         self.check().map_err(refused)?;
         let mut options = ConnectOptions::new()
             .with_connect_timeout(self.timeout())
             .with_keep_alive(PING_EVERY, PING_TIMEOUT)
-            // A member that was cut off from its cluster says so, and does not keep streams that tell nothing.
+            // An etcd member that is cut off from its cluster then returns an error instead of a
+            // silent stream.
             .with_require_leader(true)
             .with_auto_token_refresh(true);
         if let Some(EtcdUser { name, password }) = &self.user {

@@ -1,16 +1,19 @@
-//! A member's lease: granted, kept alive and given back by a thread of its own, which nothing else can hold up.
+//! A member's lease: granted, kept alive and given back by a thread of its own, which nothing else
+//! can delay.
 //!
 //! ```text
 //!   grant ──► put members/<id> on it ──► every ttl/3: renew, and see that the key is still on it ──► revoke
 //! ```
 //!
 //! Invariants:
-//! - The lease lasts for what etcd granted, counted from before the question that it answered. Past that the presence is
-//!   lost, whatever has become of the lease: nobody can be sure to see the member.
-//! - A renewal that is not answered within ttl/3 is not waited for: the next goes over a new stream and connection.
-//! - However this ends, the lease is revoked, as far as etcd can be reached; else it ends by itself.
+//! - The lease lasts for as long as etcd granted, counted from when the request was sent. After
+//!   that the presence is lost, whatever has become of the lease, since other members may not see
+//!   this one any more.
+//! - A renewal without an answer within ttl/3 is given up: the next one uses a new stream and
+//!   connection.
+//! - However this ends, the lease is revoked if etcd can be reached; otherwise it ends by itself.
 //!
-//! Deliberately absent: joining again. Whoever holds the presence hears of its loss, and decides.
+//! Deliberately absent: joining again. The holder of the presence learns of its loss, and decides.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,7 +31,7 @@ use super::keys::Keys;
 use super::link::{Link, Target, Trouble};
 use crate::contract::{Answer, Error, MemberInfo, Presence};
 
-/// After a renewal that failed at once.
+/// The pause after a renewal that failed at once.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long a drop waits for the lease to be revoked.
 const REVOKE_WAIT: Duration = Duration::from_millis(500);
@@ -54,7 +57,7 @@ impl EtcdPresence {
         std::thread::Builder::new().name("etcd-lease".to_owned()).spawn(move || thread.run()).map_err(|error| {
             Error::Unavailable { what: "starting a thread", place: "the system".to_owned(), why: error.to_string() }
         })?;
-        // It answers within the time limit, or has panicked.
+        // The thread answers within the time limit, or has panicked.
         let lease = answer.await.map_err(|_| keys.link.target.no_answer("join", "the lease's thread has ended"))??;
         Ok(EtcdPresence { keys, me, lease, lost, stop: Some(stop), ended: Mutex::new(ended) })
     }
@@ -63,7 +66,7 @@ impl EtcdPresence {
 impl Presence for EtcdPresence {
     fn lost(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            // A thread that is gone renews nothing either.
+            // A thread that has ended renews nothing either.
             let _ = self.lost.wait_for(|lost| *lost).await;
         })
     }
@@ -78,8 +81,8 @@ impl Presence for EtcdPresence {
 }
 
 impl Drop for EtcdPresence {
-    /// Waits a little: a process that ends right after this shall not be seen for another ttl. Of one that is lost
-    /// nothing is to be seen, and etcd may not answer.
+    /// Waits a little, so that a process that ends right after this is not shown for another ttl.
+    /// If the presence is lost, the member is not shown anyway, and etcd may not answer.
     fn drop(&mut self) {
         drop(self.stop.take());
         if !*self.lost.borrow() {
@@ -88,14 +91,14 @@ impl Drop for EtcdPresence {
     }
 }
 
-/// The other end of a presence.
+/// The thread's end of a presence.
 struct Thread {
     target: Arc<Target>,
     me: MemberInfo,
     joined: oneshot::Sender<Result<i64, Error>>,
     stopped: oneshot::Receiver<()>,
     lost: watch::Sender<bool>,
-    /// Nothing is ever sent: it goes when the thread ends.
+    /// Nothing is ever sent here: it is dropped when the thread ends.
     _alive: SyncSender<()>,
 }
 
@@ -132,7 +135,7 @@ impl Thread {
                 lease.revoke(&keys.link, limit).await;
             }
             Ok(()) => {
-                // If nobody waits for the answer any more, nobody is there to hold the presence.
+                // If the caller has stopped waiting, no one can hold the presence.
                 if joined.send(Ok(id)).is_ok() {
                     tokio::select! {
                         biased;
@@ -151,21 +154,21 @@ impl Thread {
 
 struct Lease {
     id: i64,
-    /// As granted last.
+    /// The TTL that etcd granted last.
     ttl: Duration,
-    /// When the newest question that was answered was sent.
+    /// When the newest request that was answered was sent.
     answered: Instant,
     stream: Option<(LeaseKeeper, LeaseKeepAliveStream)>,
 }
 
-/// What a round of renewal has found.
+/// The result of a renewal.
 enum Found {
     Here,
     Gone(&'static str),
 }
 
 impl Lease {
-    /// Returns when the lease is lost, and why.
+    /// Returns when the lease is lost, with the reason.
     async fn keep(&mut self, keys: &Keys, me: &MemberInfo) -> &'static str {
         loop {
             let ends = self.answered + self.ttl;
@@ -203,13 +206,14 @@ impl Lease {
             Err(error) if is_not_found(&error) => return Ok(Found::Gone("etcd does not know it")),
             Err(error) => return Err(error.into()),
         }
-        // The lease may live while the key is gone: deleted by hand, or taken by a second copy of this incarnation.
+        // The lease may live although the key is gone: deleted by hand, or taken by a second copy
+        // of this incarnation.
         let found = client.get(keys.member(me.who.member), None).await?;
         let is_mine = found.kvs().first().is_some_and(|kv| kv.lease() == self.id);
         Ok(if is_mine { Found::Here } else { Found::Gone("the member's key is not on it any more") })
     }
 
-    /// The time that is granted now. The answer that opens a stream does not tell.
+    /// The time that etcd grants now. The answer that opens a stream does not tell.
     async fn ask(&mut self, client: &mut Client) -> Result<Option<Duration>, etcd_client::Error> {
         let Some((keeper, answers)) = &mut self.stream else {
             self.stream = Some(client.lease_keep_alive(self.id).await?);
@@ -242,7 +246,7 @@ fn seconds(ttl: i64) -> Duration {
 fn is_not_found(error: &etcd_client::Error) -> bool {
     match error {
         etcd_client::Error::GRpcStatus(status) => status.code() == tonic::Code::NotFound,
-        // What the client makes of an answer without a time.
+        // What the client library returns for an answer without a time.
         etcd_client::Error::LeaseKeepAliveError(why) => why == "lease not found",
         _ => false,
     }

@@ -1,10 +1,11 @@
-//! When something below our prefix may have changed: a watch, opened anew whenever it ends, fails or says nothing.
+//! When something below this cluster's prefix may have changed: a watch, which is opened again
+//! whenever it ends, fails or falls silent.
 //!
-//! Invariants: the hint changes once each time a watch is open again, so that nothing that happened in between is missed
-//! (a new watch begins with what happens from then on); a watch that does not even answer when it is asked for its
-//! progress is dead.
+//! Invariants: the hint changes once each time a watch is open again, so that no change in between
+//! is missed (a new watch begins with the changes after it); a watch that does not answer a request
+//! for its progress is dead.
 //!
-//! Deliberately absent: what the events say. Whoever wants to know reads.
+//! Deliberately absent: the content of the events. A caller that wants to know reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +17,16 @@ use tokio::time::timeout;
 
 use super::link::{Link, Target};
 
-/// A watch that has said nothing for so long is asked for its progress, and given as long to answer.
+/// A watch that has been silent for so long is asked for its progress, and has as long to answer.
 const QUIET: Duration = Duration::from_secs(3);
-/// Before a watch is opened anew, after one that worked; twice as long after each that did not,
+/// The pause before a watch is opened again, after one that worked. It doubles after each one that
+/// did not,
 const PAUSE: Duration = Duration::from_millis(200);
 /// up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// The newest releases that repair what we would run into: lost watch events and leases that come back.
+/// The oldest releases without two faults that would hurt a member: lost watch events, and leases
+/// that come back.
 const GOOD: [(u32, u32, u32); 2] = [(3, 5, 28), (3, 6, 9)];
 
 #[derive(Debug)]
@@ -63,7 +66,7 @@ async fn follow(link: Link, changes: watch::Sender<u64>) {
     }
 }
 
-/// Returns when the watch is of no more use, and why.
+/// Returns when the watch is of no more use, with the reason.
 async fn watch_once(
     link: &Link,
     changes: &watch::Sender<u64>,
@@ -104,7 +107,7 @@ async fn watch_once(
     }
 }
 
-/// Whether the server has said which version it is.
+/// Whether the server has told its version.
 async fn warn_if_old(mut client: Client, limit: Duration) -> bool {
     let Ok(Ok(status)) = timeout(limit, client.status()).await else { return false };
     if let Some(better) = better_than(status.version()) {
@@ -116,7 +119,7 @@ async fn warn_if_old(mut client: Client, limit: Duration) -> bool {
     true
 }
 
-/// The release that whoever runs this version should go to.
+/// The release that an operator with this version should install.
 fn better_than(version: &str) -> Option<String> {
     let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
     let mut next = || numbers.next().flatten();

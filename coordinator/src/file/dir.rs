@@ -1,23 +1,26 @@
-//! The directory: its record, its members and who announced itself, each call on the caller's thread.
+//! The directory: its record, its members and the announced primary. Each call runs on the caller's
+//! thread.
 //!
 //! ```text
 //! record/<revision>   JSON; the highest counts, and is added by compare-and-swap
 //! announced/<epoch>   JSON; the highest counts; written by the primary of that epoch
 //! members/<id>.lock   held by the living process that is this member, with the number of its incarnation
-//! members/<id>.json   which incarnation that is, and which ones before it have ended
+//! members/<id>.json   which incarnation that is, and which earlier ones have ended
 //! ```
 //!
-//! Why an incarnation that is called dead is dead: its number is in its member's JSON, so it has held the lock; and
-//! either the lock was free when it was looked at later, or a later holder has put it among the ended, which it did while it
-//! had the lock itself. A process that has the lock and has not written its JSON yet is not called dead by anybody: the JSON
-//! still names the one before, and that one's lock is not free. Nor is the one before called here, but for the moment in which
-//! the lock still has its number in it.
+//! Why an incarnation that is called dead is dead: its number is in its member's JSON, so it has
+//! held the lock. And either the lock was free when it was checked later, or a later holder, which
+//! had the lock, has listed it as ended. A process that has the lock but has not written its JSON
+//! yet is not called dead: the JSON still names its predecessor, and that one's lock is not free.
+//! Nor is the predecessor shown as here, except in the moment in which the lock file still has its
+//! number.
 //!
-//! *Invariant:* nobody ever waits for another process. One that is stopped, whatever it is doing, holds nobody up but those who
-//! want to be the same member.
+//! *Invariant:* no process ever waits for another one. A process that is stopped, whatever it is
+//! doing, delays only a process that wants to be the same member.
 //!
-//! No lock file is ever removed: whoever removes one that another is opening breaks the exclusion. Directories and files are
-//! their user's alone (`own`): another user could hold a lock, or read a secret.
+//! No lock file is ever removed, since that would break the exclusion for a process that is just
+//! opening it. Directories and files belong to one user alone (`own`): another user could hold a
+//! lock, or read a secret.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -34,7 +37,8 @@ use super::own;
 use crate::contract::{Error, MemberInfo, Swap};
 use crate::json;
 
-/// Of how many of its earlier incarnations a member's file tells. The oldest are forgotten: of them nothing is known.
+/// How many earlier incarnations a member's file lists. The oldest are forgotten, and nothing is
+/// known of them any more.
 const ENDED_MAX: usize = 1000;
 
 #[derive(Debug)]
@@ -45,10 +49,11 @@ pub(super) struct Dir {
 }
 
 impl Dir {
-    /// Makes what is missing.
+    /// Creates what is missing.
     pub(super) fn make(path: &Path) -> Result<Dir, Error> {
         own::make_dir(path)?;
-        // Members and guards may change directory; what they mean must not.
+        // Members and guards may change their working directory; the path must not change its
+        // meaning.
         let path = path.canonicalize().map_err(|error| disk::fault(own::MAKING, path, &error))?;
         let members = path.join("members");
         own::make_dir(&members)?;
@@ -56,7 +61,7 @@ impl Dir {
         Ok(Dir { records, announced, members })
     }
 
-    /// Where something changes whenever something changes.
+    /// The directories in which every change shows.
     pub(super) fn places(&self) -> [&Path; 3] {
         [self.records.dir(), self.announced.dir(), &self.members]
     }
@@ -75,7 +80,7 @@ impl Dir {
     }
 
     pub(super) fn swap(&self, expect: Option<&Versioned>, to: &ConfigRecord) -> Result<Swap, Error> {
-        // Also to see that it is whole: a damaged record is not written over.
+        // This also checks that the record is whole: a damaged record is not overwritten.
         let found = self.read()?;
         if found.as_ref() != expect {
             return Ok(Swap::Refused);
@@ -90,7 +95,7 @@ impl Dir {
         let id = me.who.member;
         let Some(locked) = self.take(me.who)? else { return Err(self.taken(me)) };
         let mut ended = BTreeSet::new();
-        // What nobody can read says nothing of earlier ones: nothing is known of them then.
+        // An unreadable file says nothing of earlier incarnations: then nothing is known of them.
         if let Some((before, numbers)) = self.member(id).unwrap_or_default() {
             ended = numbers;
             ended.insert(before.who.number);
@@ -105,14 +110,14 @@ impl Dir {
         Ok(locked)
     }
 
-    /// The holder of the lock writes anew what it says of itself.
+    /// The holder of the lock writes again what it says of itself.
     pub(super) fn tell(&self, me: &MemberInfo) -> Result<(), Error> {
         let id = me.who.member;
         let ended = self.member(id)?.map(|(_, ended)| ended).unwrap_or_default();
         Aside::write("tell", &self.members, &json::member_to_json(me, ended))?.replace("tell", &self.member_path(id))
     }
 
-    /// Takes the member's lock, and says in it who has it.
+    /// Takes the member's lock, and writes the incarnation into it.
     fn take(&self, who: Incarnation) -> Result<Option<Locked>, Error> {
         let path = self.member_lock_path(who.member);
         let fault = |error: io::Error| disk::fault("join", &path, &error);
@@ -128,12 +133,12 @@ impl Dir {
         let number = fs::read_to_string(self.member_lock_path(id)).ok().and_then(|text| number_in(&text));
         match (number, self.member(id)) {
             (Some(number), Ok(Some((last, _)))) if number == last.who.number => {
-                Error::Taken { name: last.name, who: last.who, address: last.address }
+                Error::NameInUse { name: last.name, who: last.who, address: last.address }
             }
-            // It has just begun, or was never able to say where it is.
+            // The holder has just begun, or could not write its address.
             (number, _) => {
                 let who = Incarnation { member: id, number: number.unwrap_or(me.who.number) };
-                Error::Taken { name: me.name.clone(), who, address: "an unknown address".to_owned() }
+                Error::NameInUse { name: me.name.clone(), who, address: "an unknown address".to_owned() }
             }
         }
     }
@@ -143,7 +148,7 @@ impl Dir {
         let Some(text) = disk::read("members", &path)? else { return Ok(None) };
         let found = json::member_from_json(&text).map_err(|why| damaged(&path, why))?;
         if found.0.who.member != id {
-            return Err(damaged(&path, format!("it speaks of member {}", found.0.who.member.0)));
+            return Err(damaged(&path, format!("it names member {}", found.0.who.member.0)));
         }
         Ok(Some(found))
     }
@@ -159,7 +164,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// All that ever joined.
+    /// All members that ever joined.
     pub(super) fn member_ids(&self) -> io::Result<BTreeSet<MemberId>> {
         let mut ids = BTreeSet::new();
         for entry in fs::read_dir(&self.members)? {
@@ -175,7 +180,7 @@ impl Dir {
         Ok(self.held_lock(id)?.is_some())
     }
 
-    /// The incarnation that holds the member's lock, as it says.
+    /// The incarnation that holds the member's lock, by its own word.
     fn holder(&self, id: MemberId) -> Result<Option<u64>, Error> {
         let path = self.member_lock_path(id);
         let Some(mut file) = self.held_lock(id)? else { return Ok(None) };
@@ -199,26 +204,28 @@ impl Dir {
         Ok(lock::is_taken(&file).map_err(fault)?.then_some(file))
     }
 
-    /// First who is named, then the lock: whoever is named has had it by then.
+    /// First reads which incarnation is named, then checks the lock: a named incarnation has held
+    /// it.
     pub(super) fn is_dead(&self, who: Incarnation) -> Result<bool, Error> {
         match self.member(who.member)? {
             Some((_, ended)) if ended.contains(&who.number) => Ok(true),
             Some((last, _)) if last.who == who => {
-                // A lock that is not there has not been given back by anybody.
+                // A lock file that does not exist was not given back by any process.
                 let path = self.member_lock_path(who.member);
                 fs::metadata(&path).map_err(|error| disk::fault("is_dead", &path, &error))?;
                 Ok(!self.is_held(who.member)?)
             }
             Some(_) => Ok(false),
-            // Nobody knows that one; a removed directory knows nobody.
+            // This incarnation is not known. A directory that was removed knows none.
             None => fs::metadata(&self.members)
                 .map(|_| false)
                 .map_err(|error| disk::fault("is_dead", &self.members, &error)),
         }
     }
 
-    /// Whether others still see the holder of this lock as `me`. Only what is certain counts: whoever believes that it is lost
-    /// gives its lock back, and that is a proof of its end to others.
+    /// Whether other processes still see the holder of this lock as `me`. Only certain knowledge
+    /// counts: a holder that believes its presence lost gives its lock back, which is proof of its
+    /// end to others.
     pub(super) fn is_here(&self, me: &MemberInfo, locked: &Locked) -> bool {
         let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
         let is_mine = match (fs::metadata(self.member_lock_path(me.who.member)), locked.0.metadata()) {
@@ -249,7 +256,7 @@ impl Dir {
         let path = self.announced.path(epoch);
         let (said, info) = json::leader_from_json(&text).map_err(|why| damaged(&path, why))?;
         if said != epoch {
-            return Err(damaged(&path, format!("it speaks of epoch {said}")));
+            return Err(damaged(&path, format!("it names epoch {said}")));
         }
         let id = info.who.member;
         if self.holder(id)? != Some(info.who.number) {
@@ -265,7 +272,8 @@ fn number_in(text: &str) -> Option<u64> {
     text.trim_end().parse().ok()
 }
 
-/// Opened to be written too: to whom the disk does not give that, it must not give a lock either.
+/// Also opened for writing: a process that may not write this file must not get a lock on it,
+/// either.
 fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(own::FILE_MODE).open(path)
 }

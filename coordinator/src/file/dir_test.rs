@@ -1,4 +1,4 @@
-//! States of the directory that two processes can be met in, one by one.
+//! States of the directory in which two processes can meet, one by one.
 
 use super::*;
 use crate::conformance::{info, who};
@@ -10,7 +10,7 @@ fn dir() -> (tempfile::TempDir, Dir) {
 }
 
 #[test]
-fn whoever_has_the_lock_and_has_not_said_more_is_neither_dead_nor_taken_for_the_one_before() {
+fn holder_of_the_lock_without_a_members_file_is_neither_dead_nor_taken_for_its_predecessor() {
     let (_temporary, dir) = dir();
     drop(dir.join(&info(1, 5)).expect("joined"));
     assert!(dir.is_dead(who(1, 5)).expect("answered"));
@@ -19,15 +19,15 @@ fn whoever_has_the_lock_and_has_not_said_more_is_neither_dead_nor_taken_for_the_
     assert!(!dir.is_dead(who(1, 5)).expect("answered"), "not known: its number may be this one's");
     assert!(!dir.is_dead(who(1, 6)).expect("answered"), "it lives");
     match dir.join(&info(1, 7)) {
-        Err(Error::Taken { who: holder, address, .. }) => {
+        Err(Error::NameInUse { who: holder, address, .. }) => {
             assert_eq!((holder, &*address), (who(1, 6), "an unknown address"));
         }
         joined => panic!("{joined:?}"),
     }
-    // It is killed before it says more.
+    // It is killed before it writes its file.
     drop(begun);
     assert!(dir.is_dead(who(1, 5)).expect("answered"));
-    assert!(!dir.is_dead(who(1, 6)).expect("answered"), "nobody ever heard of it");
+    assert!(!dir.is_dead(who(1, 6)).expect("answered"), "it was never named");
     dir.join(&info(1, 6)).expect("it is free");
 }
 
@@ -66,7 +66,7 @@ fn a_file_that_cannot_be_read_has_not_lost_its_member() {
     let path = dir.member_path(MemberId(1));
     std::fs::remove_file(&path).expect("removed");
     std::fs::create_dir(&path).expect("a directory cannot be read as a file, as nothing can without descriptors");
-    assert!(dir.is_here(&info(1, 5), &locked), "nobody knows, so nothing is given back");
+    assert!(dir.is_here(&info(1, 5), &locked), "it is not certain, so nothing is given back");
     std::fs::remove_dir(&path).expect("removed");
-    assert!(!dir.is_here(&info(1, 5), &locked), "nobody names it any more");
+    assert!(!dir.is_here(&info(1, 5), &locked), "it is not named any more");
 }

@@ -1,7 +1,7 @@
 //! Files, and what their errors mean.
 //!
-//! Invariant: a file that is put in its place holds its text, whole and on the disk, from the first moment it can be seen,
-//! whatever crashes or is stopped meanwhile.
+//! Invariant: a file that is put in its place has its text, whole and on the disk, from the first
+//! moment that it can be seen, whatever crashes or is stopped meanwhile.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -14,12 +14,13 @@ use std::time::Duration;
 use super::own;
 use crate::contract::Error;
 
-/// What is written aside begins with this.
+/// Names of temporary files begin with this.
 const ASIDE: &str = "aside-";
-/// Whatever lies aside for so long belongs to a process that has ended, or that is told it has come too late.
+/// A temporary file of this age belongs to a process that has ended, or that will be told that it
+/// is too late.
 const ABANDONED_AFTER: Duration = Duration::from_secs(600);
 
-/// The text of a file, if there is one.
+/// The text of a file, if it exists.
 pub(super) fn read(what: &'static str, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
@@ -28,12 +29,12 @@ pub(super) fn read(what: &'static str, path: &Path) -> Result<Option<Vec<u8>>, E
     }
 }
 
-/// A file that is whole, and not in its place yet. Dropped, it goes.
+/// A temporary file that is whole, and not in its place yet. It is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Aside(PathBuf);
 
 impl Aside {
-    /// In the same directory as its place is in.
+    /// Writes to a file in the same directory as its final place.
     pub(super) fn write(what: &'static str, dir: &Path, text: &[u8]) -> Result<Aside, Error> {
         let (path, mut file) = Aside::create(dir).map_err(|error| fault(what, dir, &error))?;
         let written = file.write_all(text).and_then(|()| file.sync_all());
@@ -42,7 +43,8 @@ impl Aside {
         Ok(aside)
     }
 
-    /// Under a name of its own: others may write at the same time, and what a crash has left may lie there.
+    /// Under a new name: other processes may write at the same time, and a crash may have left
+    /// files.
     fn create(dir: &Path) -> io::Result<(PathBuf, File)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -55,14 +57,14 @@ impl Aside {
         }
     }
 
-    /// In the place of what is there.
+    /// Replaces the file at `path`.
     pub(super) fn replace(self, what: &'static str, path: &Path) -> Result<(), Error> {
         fs::rename(&self.0, path).map_err(|error| fault(what, path, &error))?;
         std::mem::forget(self);
         sync_dir(what, path)
     }
 
-    /// False: something is there. Of all who try, one wins, and nobody waits for anybody.
+    /// False: the file exists. If several processes try, one wins, and none waits for another.
     pub(super) fn put_new(self, what: &'static str, path: &Path) -> Result<bool, Error> {
         match fs::hard_link(&self.0, path) {
             Ok(()) => sync_dir(what, path).map(|()| true),
@@ -83,7 +85,8 @@ fn sync_dir(what: &'static str, path: &Path) -> Result<(), Error> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| fault(what, dir, &error))
 }
 
-/// Removes what processes that were killed have left aside. What cannot be removed is in nobody's way.
+/// Removes temporary files of processes that were killed. A file that cannot be removed does no
+/// harm.
 pub(super) fn sweep(dir: &Path) {
     let is_abandoned = |entry: &fs::DirEntry| {
         let written = entry.metadata().and_then(|data| data.modified()).ok();
@@ -99,7 +102,7 @@ fn is_aside(name: &OsString) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(ASIDE))
 }
 
-/// What is not ours to write is [`Error::Denied`]; all else may pass.
+/// A file that this process may not write is [`Error::Denied`]; all other faults may pass.
 pub(super) fn fault(what: &'static str, path: &Path, error: &io::Error) -> Error {
     let (place, why) = (path.display().to_string(), error.to_string());
     match error.kind() {
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_a_person_must_do() {
+    fn errors_say_what_an_operator_must_do() {
         let of = |errno| fault("test", Path::new("/d/record"), &io::Error::from_raw_os_error(errno)).to_string();
         // EROFS, EACCES, ENOSPC, ENOENT.
         assert_eq!(of(30), "/d/record refused test: Read-only file system (os error 30)");

@@ -1,9 +1,10 @@
 //! When something in the directory may have changed: a thread looks every few milliseconds.
 //!
-//! Invariants: it ends when its [`Hint`] is dropped; every change is told of at least once. Files have times no finer than
-//! the kernel's tick, so a change right after a look may look the same: hence one more hint after each, a look later.
+//! Invariants: the thread ends when its [`Hint`] is dropped; every change causes at least one hint.
+//! Times of files are no finer than the kernel's tick, so a change right after a look may look the
+//! same: each change causes one more hint, one look later.
 //!
-//! Deliberately absent: inotify. It says nothing of locks, and a lock is how a member goes.
+//! Deliberately absent: inotify. It does not report locks, and a member leaves by its lock.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Hint {
     receiver: watch::Receiver<u64>,
-    /// Nothing is ever sent: dropped, it ends the thread.
+    /// Nothing is ever sent here: when it is dropped, the thread ends.
     _alive: SyncSender<()>,
 }
 
@@ -57,7 +58,7 @@ impl Hint {
     }
 }
 
-/// Device, inode, length, and when it was changed last.
+/// Device, inode, length, and the time of the last change.
 type Stat = Option<(u64, u64, u64, i64, i64)>;
 
 #[derive(PartialEq, Eq, Clone, Debug)]

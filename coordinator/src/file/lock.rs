@@ -1,9 +1,11 @@
-//! Locks that prove life: held by a process until it ends, and looked at without being touched.
+//! Locks that prove life: a process holds one until it ends, and others check it without touching
+//! it.
 //!
-//! They are the kernel's locks of open files ("OFD"). Of those it can be asked who is in the way, without taking the lock:
-//! whoever looks disturbs nobody, also when he is stopped while he does. With `flock` to look would be to take.
+//! These are the kernel's locks of open files ("OFD"). The kernel can say which lock is in the way
+//! without taking one, so a check disturbs no process, even if the checking process is stopped.
+//! With `flock`, a check would have to take the lock.
 //!
-//! Invariant: no lock goes to a child process (every file is opened close-on-exec, which is std's rule).
+//! Invariant: no child process inherits a lock (every file is opened close-on-exec, as std does).
 
 use std::fs::File;
 use std::io;
@@ -18,14 +20,15 @@ pub(super) struct Locked(pub(super) File);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Not by closing alone: a child process between its fork and its exec has a copy of every open file.
+        // To close the file is not enough: a child process between its fork and its exec has a copy
+        // of every open file.
         if let Err(error) = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))) {
             tracing::error!(%error, "a lock could not be given back; it goes when the file is closed");
         }
     }
 }
 
-/// `None`: somebody else has it. The file must be open for writing.
+/// `None`: another holder has it. The file must be open for writing.
 pub(super) fn take(file: File) -> io::Result<Option<Locked>> {
     match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
         Ok(_) => Ok(Some(Locked(file))),
@@ -34,7 +37,7 @@ pub(super) fn take(file: File) -> io::Result<Option<Locked>> {
     }
 }
 
-/// Whether somebody has it, this process included.
+/// Whether some process has it, this one included.
 pub(super) fn is_taken(file: &File) -> io::Result<bool> {
     let mut found = whole_file(libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
@@ -60,7 +63,7 @@ mod tests {
         };
         assert!(!is_taken(&open()).expect("answered"));
         let held = take(open()).expect("answered").expect("it is free");
-        // A copy of the descriptor, as a child between fork and exec has one, does not keep it.
+        // A copy of the descriptor, as in a child between fork and exec, does not keep the lock.
         let copy = held.0.try_clone().expect("copied");
         assert!(is_taken(&open()).expect("answered"));
         assert!(take(open()).expect("answered").is_none());

@@ -1,12 +1,15 @@
-//! Texts with numbers, of which the highest counts: how a text is replaced by compare-and-swap without a lock.
+//! Texts with numbers, of which the highest counts: how a text is replaced by compare-and-swap
+//! without a lock.
 //!
-//! A text is added under the next number by a hard link, which fails if somebody was faster. So nobody waits for anybody, and
-//! a process that is stopped half-way holds nobody up.
+//! A text is added under the next number by a hard link, which fails if another process was faster.
+//! So no process waits for another, and a process that is stopped half-way delays none.
 //!
 //! Invariants:
-//! - The highest number is never removed, and numbers are added only above a highest one that was seen.
-//! - Whoever was stopped before its link, for so long that its number has come and gone, is told that nobody knows what came of
-//!   it: it finds a higher number than its own when it looks again. What it has left there counts for nothing.
+//! - The highest number is never removed, and numbers are added only above a highest one that was
+//!   seen.
+//! - A process that was stopped before its link for so long that its number has come and gone is
+//!   told that the outcome is unknown: it finds a number higher than its own when it looks again.
+//!   The file that it has left counts for nothing.
 
 use std::fs;
 use std::io;
@@ -16,10 +19,10 @@ use super::disk::{self, Aside, fault};
 use super::own;
 use crate::contract::Error;
 
-/// How many are kept, so that one that is late mostly finds its number taken. And nobody who has read a directory finds the
-/// highest one gone when he opens it, unless as many were added meanwhile.
+/// How many are kept. So a late process mostly finds its number taken; and one that has read the
+/// directory still finds the highest file when it opens it, unless as many were added meanwhile.
 const KEPT: u64 = 64;
-/// Looks at a directory in which the highest is gone each time it is opened.
+/// How often to look again at a directory in which the highest file is gone each time it is opened.
 const LOOKS_MAX: usize = 16;
 
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Numbered {
         Err(Error::Unavailable { what, place: self.dir.display().to_string(), why })
     }
 
-    /// False: there is such a number already. To be called with the one after the highest.
+    /// False: the number exists. Must be called with the number after the highest.
     pub(super) fn add(&self, what: &'static str, number: u64, text: &[u8]) -> Result<bool, Error> {
         if !Aside::write(what, &self.dir, text)?.put_new(what, &self.path(number))? {
             return Ok(false);
@@ -80,7 +83,7 @@ impl Numbered {
         Ok(true)
     }
 
-    /// Adds, or replaces: for numbers that have one writer each.
+    /// Adds or replaces: for numbers that have only one writer each.
     pub(super) fn set(&self, what: &'static str, number: u64, text: &[u8]) -> Result<(), Error> {
         Aside::write(what, &self.dir, text)?.replace(what, &self.path(number))?;
         self.forget(&self.numbers(what)?, number);
@@ -125,8 +128,8 @@ mod tests {
         for number in 1..=100 {
             assert!(texts.add("test", number, b"in time").expect("added"));
         }
-        // It saw 6, was stopped, and goes on now.
-        let error = texts.add("test", 7, b"late").expect_err("nobody knows");
+        // It saw 6, was stopped, and now goes on.
+        let error = texts.add("test", 7, b"late").expect_err("the outcome is unknown");
         assert!(matches!(error, Error::Unavailable { .. }), "{error}");
         assert_eq!(texts.last("test").expect("read"), Some((100, b"in time".to_vec())));
         assert!(texts.add("test", 101, b"next").expect("added"));

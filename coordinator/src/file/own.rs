@@ -1,10 +1,12 @@
-//! Whose the directory is, and where it lies: it belongs to the user that the members run as, and to no other one, and it lies
-//! on a file system of this host.
+//! Who may use the directory, and where it may lie: it belongs only to the user that the members
+//! run as, and lies on a file system of this host.
 //!
-//! Invariants: another user can neither read what stands in the directory (each presence carries a secret) nor open a lock
-//! file, so it can hold no lock; on a file system that several hosts share, whose locks prove nothing, nothing is made or used.
+//! Invariants: another user can neither read the files (a presence carries a secret) nor open a
+//! lock file, so it can hold no lock; nothing is created or used on a file system that several
+//! hosts share, where locks prove nothing.
 //!
-//! Deliberately absent: who may write the directories above. Whoever can rename one of them is trusted.
+//! Deliberately absent: who may write to the directories above. A user who can rename one of them
+//! is trusted.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -18,10 +20,10 @@ use crate::contract::Error;
 pub(super) const MAKING: &str = "making the directory";
 pub(super) const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
-/// All that others than the owner may do.
+/// All permissions of users other than the owner.
 const OTHERS: u32 = 0o077;
 
-/// By the number that the kernel gives for a file system, as statfs(2) and linux/magic.h list them.
+/// By the number that the kernel gives for a file system, as listed in statfs(2) and linux/magic.h.
 const OF_SEVERAL_HOSTS: [(u32, &str); 20] = [
     (0x0000_6969, "NFS"),
     (0x0102_1997, "9p"),
@@ -45,7 +47,7 @@ const OF_SEVERAL_HOSTS: [(u32, &str); 20] = [
     (0x0000_564c, "NCP"),
 ];
 
-/// Makes what is missing, and sees that it is this user's alone.
+/// Creates what is missing, and makes sure that only this user has access.
 pub(super) fn make_dir(path: &Path) -> Result<(), Error> {
     let failed = |error| fault(MAKING, path, &error);
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(path).map_err(failed)?;
@@ -58,7 +60,7 @@ pub(super) fn make_dir(path: &Path) -> Result<(), Error> {
         return Err(Error::Denied { what: "its use", place: path.display().to_string(), why });
     }
     if found.mode() & OTHERS != 0 {
-        tracing::info!(dir = %path.display(), "the directory was open to other users: it is this user's alone now");
+        tracing::info!(dir = %path.display(), "the directory was open to other users: only this user can read it now");
         fs::set_permissions(path, Permissions::from_mode(DIR_MODE)).map_err(failed)?;
     }
     Ok(())
@@ -109,13 +111,13 @@ mod tests {
         }
     }
 
-    /// What belongs to somebody else is in every system.
+    /// Every system has files of another user.
     #[test]
     fn what_belongs_to_another_user_is_refused() {
         let found = fs::metadata("/proc/self").expect("it is there");
         let temporary = tempfile::tempdir().expect("a directory");
         if found.uid() != 0 || std::os::unix::fs::chown(temporary.path(), Some(1), None).is_err() {
-            // Not root: the root directory is another user's.
+            // Not root: the root directory belongs to another user.
             let error = make_dir(Path::new("/")).expect_err("it is root's").to_string();
             return assert!(error.contains("belongs to user 0"), "{error}");
         }

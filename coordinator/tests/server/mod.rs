@@ -1,4 +1,5 @@
-//! A real etcd of one member, on ports and in a directory of its own. It ends with its guard, also when a test panics.
+//! A real etcd of one member, on ports and in a directory of its own. It ends with its guard, even
+//! when a test panics.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,8 @@ impl Etcd {
         Etcd { dir, client_port: free_port(), peer_port: free_port(), tls: false, running: None }
     }
 
-    /// Not started yet; it will let in only those that show a certificate. `ca.pem`, `client.pem` and `client.key` stand in
-    /// its directory.
+    /// Not started yet. It will admit only clients with a certificate. `ca.pem`, `client.pem` and
+    /// `client.key` stand in its directory.
     pub(crate) fn with_tls() -> Etcd {
         let mut etcd = Etcd::new();
         etcd.tls = true;
@@ -71,7 +72,7 @@ impl Etcd {
         let mut command = Command::new("etcd");
         command
             .args(["--name", "test", "--log-level", "error", "--unsafe-no-fsync"])
-            // The shortest lease is one and a half of the second one.
+            // The shortest lease is one and a half of the election time-out.
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
@@ -102,7 +103,8 @@ impl Etcd {
         Pid::from_raw(child.id().cast_signed()).expect("not 0")
     }
 
-    /// Returns when all its threads have stopped: on a busy machine one goes on for a while after the signal was sent.
+    /// Returns when all its threads have stopped: on a busy machine one may go on for a while after
+    /// the signal was sent.
     pub(crate) fn stop(&self) {
         kill_process(self.pid(), Signal::STOP).expect("sent");
         let (_, status) = waitpid(Some(self.pid()), WaitOptions::UNTRACED).expect("it is ours").expect("waited");
@@ -134,7 +136,7 @@ fn write_certificates(dir: &Path) {
         [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
     {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
-        // etcd knocks at its own door, with the certificate that it serves.
+        // etcd connects to itself, with the certificate that it serves.
         params.extended_key_usages = vec![usage, ExtendedKeyUsagePurpose::ClientAuth];
         let key = key();
         write(&format!("{name}.pem"), params.signed_by(&key, &ca).expect("signed").pem());

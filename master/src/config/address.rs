@@ -1,4 +1,5 @@
-//! What an address looks like: `HOST:PORT` for members, a URL for etcd. Whether something listens there shows later.
+//! The form of addresses: `HOST:PORT` for members, a URL for etcd. Whether a process listens there
+//! shows later.
 
 use std::net::Ipv6Addr;
 
@@ -15,15 +16,15 @@ pub fn check_host_port(text: &str) -> Result<(), String> {
     if is_host(host) { Ok(()) } else { wrong(&format!("has {host:?} in the place of a host")) }
 }
 
-/// A URL may carry a password: then it is not repeated in an error.
+/// A URL may contain a password, so it is not repeated in an error.
 pub(crate) fn check_no_user(text: &str) -> Result<(), String> {
     match text.contains('@') {
-        true => Err("a URL has a user in it: say the user apart, and its password by a file".to_owned()),
+        true => Err("a URL has a user in it: give the user by its own setting, and its password by a file".to_owned()),
         false => Ok(()),
     }
 }
 
-/// As [`check_host_port`]; the port may be missing.
+/// As [`check_host_port`], but the port may be missing.
 pub fn check_url(text: &str) -> Result<(), String> {
     check_no_user(text)?;
     let wrong = |why: &str| Err(format!("{text:?} {why}, must be http://HOST:PORT or https://HOST:PORT"));

@@ -1,13 +1,14 @@
-//! One description of every setting: the struct, its flag, its variable and its line in the pages come from it.
+//! One description of each setting: the struct, its flag, its variable and its line in the pages
+//! come from it.
 //!
 //! ```text
 //!   component! { /// heading          ──► struct with Default, for the program
-//!       /// unit, effect                  struct of optional flags, for clap: --tail-entries, UNDERSTUDY_TAIL_ENTRIES
+//!       /// unit, effect                  struct of optional flags, for clap: --tail-entries
 //!       tail_entries: usize = 1_000_000   list of fields, for the pages
 //!   }
 //! ```
 //!
-//! Where a flag is more than a name with a value, clap is told so in parentheses behind the variable.
+//! If a flag is more than a name with a value, the parentheses behind the variable tell clap so.
 //!
 //! Invariant: a setting has one name everywhere; names are unique among all components.
 //!
@@ -63,7 +64,7 @@ macro_rules! component {
             }
         }
 
-        /// What of it stands on the command line or in the environment.
+        /// The settings that the command line or the environment sets.
         #[derive(Clone, Debug, Default, serde::Serialize, clap::Args)]
         #[command(next_help_heading = $heading.trim_ascii())]
         pub struct $flags {

@@ -1,4 +1,4 @@
-//! In which settings two configurations differ, by their names.
+//! The settings in which two configurations differ, by their names.
 //!
 //! Invariant: the value of a secret is not shown.
 
@@ -8,7 +8,7 @@ use super::Config;
 
 pub(super) const SECRETS: [&str; 1] = ["etcd_password"];
 
-/// Values as JSON writes them.
+/// Values as in JSON.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Difference {
     pub(crate) name: &'static str,
@@ -17,7 +17,7 @@ pub(crate) struct Difference {
 }
 
 impl Config {
-    /// From this one to that one, in the order of the pages.
+    /// From this configuration to the other, in the order of the pages.
     pub(crate) fn differences(&self, to: &Config) -> Vec<Difference> {
         let (ours, theirs) = (self.values(), to.values());
         let pairs = ours.into_iter().zip(theirs).filter(|((_, from), (_, to))| from != to);

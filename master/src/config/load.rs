@@ -1,7 +1,8 @@
-//! Settings from where they stand to a valid [`Config`]: file, then environment, then flags; the later one wins.
+//! From the sources of settings to a valid [`Config`]: file, then environment, then flags; a later
+//! source wins.
 //!
-//! Invariant: an unknown key of the file is an error, never ignored. Unknown variables are ignored:
-//! orchestrators make some under any prefix.
+//! Invariant: an unknown key of the file is an error, never ignored. Unknown variables are ignored,
+//! since orchestrators set some with any prefix.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,7 +18,7 @@ use super::{
     StateSettings, TailFlags, TailSettings, Upkeep, UpkeepFlags, Verification, VerificationFlags,
 };
 
-/// Every setting as a flag; clap takes those that are missing from the environment.
+/// Every setting as a flag. clap takes missing ones from the environment.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
     /// File with settings (TOML). Flags and UNDERSTUDY_* variables win over it.
@@ -41,11 +42,12 @@ pub struct Flags {
     verification: VerificationFlags,
 }
 
-/// Where the coordinator is: for commands that ask it, and are no member.
+/// The address of the coordinator, for commands that ask it and are not members.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Coordinator")]
 pub struct CoordinatorFlags {
-    /// Where the members keep their record, as they were started: file:DIR or etcd:http://HOST:PORT,...
+    /// Where the members keep their record, as they were started: file:DIR or
+    /// etcd:http://HOST:PORT,...
     #[arg(long, env = "UNDERSTUDY_COORDINATOR", value_name = "WHERE")]
     coordinator: Option<String>,
     /// The same as --coordinator etcd:URL, as other commands say it. It comes before --coordinator.
@@ -113,7 +115,7 @@ pub enum ConfigError {
     RuleInFile { at: Place, field: &'static str, rule: String },
 }
 
-/// In a file of settings.
+/// A place in a file of settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     path: PathBuf,
@@ -132,7 +134,8 @@ fn before(at: Option<&Place>) -> String {
     at.map(|at| format!("{at}: ")).unwrap_or_default()
 }
 
-/// The first line of the file, without its end. `Err`: what is wrong with it, without a word of what is in it.
+/// The first line of the file, without its end. `Err`: what is wrong with it, without any of its
+/// content.
 pub fn read_password(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
     match text.lines().next() {
@@ -141,7 +144,7 @@ pub fn read_password(path: &Path) -> Result<String, String> {
     }
 }
 
-/// What other users of the host must not read in the list of processes.
+/// Other users of the host must not read secrets in the list of processes.
 pub fn refuse_secrets(mut command_line: impl Iterator<Item = OsString>) -> Result<(), ConfigError> {
     let is_secret = |word: OsString| {
         word.to_str().is_some_and(|word| word == "--etcd-password" || word.starts_with("--etcd-password="))
@@ -201,7 +204,7 @@ fn extract(figment: &Figment) -> Result<Config, Box<figment::Error>> {
     })
 }
 
-/// A value of another kind than its setting's. What is a secret is not shown.
+/// A value of another kind than its setting's. A secret is not shown.
 fn value(figment: &Figment, error: &figment::Error) -> ConfigError {
     let key = error.path.join(".");
     let why = match SECRETS.contains(&&*key) {
@@ -211,7 +214,7 @@ fn value(figment: &Figment, error: &figment::Error) -> ConfigError {
     ConfigError::Value { at: in_file(figment, &key), key, why }
 }
 
-/// Where the value of a setting stands, if the one that counts is in the file.
+/// Where the value of a setting stands, if the value in force is in the file.
 fn in_file(figment: &Figment, key: &str) -> Option<Place> {
     let path = figment.find_metadata(key)?.source.as_ref()?.file_path()?;
     Some(place(path, &std::fs::read_to_string(path).unwrap_or_default(), key))
@@ -237,7 +240,8 @@ fn read(path: &Path) -> Result<figment::providers::Data<Toml>, ConfigError> {
     Ok(file)
 }
 
-/// From what the parser says: where it is, then the line itself, which may hold a secret, then what is wrong with it.
+/// From the parser's message: the place, then the line itself, which may hold a secret, then what
+/// is wrong.
 fn syntax(path: &Path, said: &str) -> ConfigError {
     let line = said.split_once("at line ").and_then(|(_, rest)| {
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;

@@ -1,4 +1,4 @@
-//! Where settings come from, which one wins, and what is refused.
+//! Tests of the sources of settings, of which one wins, and of what is refused.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use figment::value::{Dict, Map};
 use super::*;
 use crate::config::{LogFormat, sample_toml};
 
-/// As the command line gives them, with a file of this text.
+/// As from the command line, with a file of this text.
 fn flags(file: Option<&str>, args: &[&str]) -> (tempfile::TempDir, Flags) {
     let dir = tempfile::tempdir().expect("there is a temp dir");
     let path = dir.path().join("u.toml");
@@ -31,7 +31,7 @@ fn refused(file: &str) -> String {
 }
 
 #[test]
-fn nothing_said_gives_the_defaults() {
+fn without_any_source_the_defaults_hold() {
     assert_eq!(load(None, &[]).expect("they are valid"), Config::default());
 }
 
@@ -66,7 +66,7 @@ fn what_is_wrong_in_a_file_is_named_with_the_file_and_the_line() {
         assert!(text.contains(expected), "{file}: {text}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }
-    // A fault in a flag is not looked for in the file.
+    // A fault in a flag is not searched in the file.
     let text = load(Some("tail_bytes = 999999999"), &["--tail-bytes", "1"]).expect_err("too few").to_string();
     assert!(text.starts_with("tail_bytes: "), "{text}");
 }
@@ -113,7 +113,7 @@ fn names_are_words() {
     }
 }
 
-/// Each bound that the pages name is one that is kept.
+/// Each bound that the pages name is kept.
 #[test]
 fn values_beyond_the_bounds_of_the_pages_are_refused_by_the_name_of_the_setting() {
     let beyond = [
@@ -209,7 +209,7 @@ fn broken_rules_are_named_with_both_values() {
     }
 }
 
-/// With every line of the sample taken in, the defaults come out.
+/// With every line of the sample, the result is the defaults.
 #[test]
 fn sample_file_says_the_defaults() {
     let is_setting = |line: &&str| line.starts_with("# ") && line.contains(" = ") && !line.contains("Generated");
@@ -236,7 +236,7 @@ fn variables_are_named_after_their_settings() {
     assert_eq!(names.len(), known + 1);
 }
 
-/// What a refusal names must be there to be changed.
+/// The setting that a refusal names must exist, so that it can be changed.
 #[test]
 fn every_bound_of_the_state_and_of_the_log_is_named_as_its_setting() {
     let known: Vec<&str> = crate::config::pages::sections()

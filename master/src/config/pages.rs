@@ -1,4 +1,4 @@
-//! The reference page and the sample file, made from the same description as the settings themselves.
+//! The reference page and the sample file, generated from the description of the settings.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub(crate) fn sections() -> Vec<Section> {
     ]
 }
 
-/// docs/configuration.md, whole.
+/// The whole page docs/configuration.md.
 pub fn page_markdown() -> String {
     let mut page = format!("<!-- {REGENERATE} -->\n\n{PAGE_HEAD}");
     for Section { heading, fields } in sections() {
@@ -44,7 +44,7 @@ pub fn page_markdown() -> String {
     page
 }
 
-/// docs/understudy.toml, whole.
+/// The whole file docs/understudy.toml.
 pub fn sample_toml() -> String {
     let mut sample = format!("# {REGENERATE}\n{SAMPLE_HEAD}");
     for Section { heading, fields } in sections() {

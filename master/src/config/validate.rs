@@ -1,4 +1,4 @@
-//! Rules between settings, each refused with the name of the setting and both values.
+//! Rules between settings. Each refusal has the name of the setting and both values.
 
 use proto::limits::{MESSAGE_BYTES_MAX, REQUEST_SPAN_MAX, VERIFY_RECORDS_MAX};
 
@@ -8,25 +8,25 @@ use super::{
 };
 use crate::logging::check_level;
 
-/// HTTP/2 knows no larger window.
+/// HTTP/2 has no larger window.
 const WINDOW_BYTES_MAX: u64 = (1 << 31) - 1;
 const WINDOW_BYTES_MIN: u64 = 65_535;
-/// A leader key that was deleted is there again after three seconds.
+/// A deleted leader key is written again after three seconds.
 const COLD_AFTER_MS_MIN: u64 = 5000;
-/// The largest message, and what stands in front of it.
+/// The largest message with its prefix.
 const FRAMED_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 5;
-/// With the place of its stream, and of headers as long as HTTP/2 takes them here.
+/// With its stream, and with headers as long as HTTP/2 accepts here.
 const REQUEST_BYTES_MAX: usize = FRAMED_BYTES_MAX + (4 << 10) + (16 << 10);
-/// A stop is over within 5 s in all cases.
+/// A stop takes at most 5 s in all.
 const STOP_MS_MAX: u64 = 4500;
 /// Names stand in keys of the coordinator, in logs, labels and commands.
 const NAME_BYTES_MAX: usize = 128;
-/// A smaller share of a CPU would never end what it is for.
+/// With a smaller share of a CPU bulk work would never end.
 const CPU_RATIO_MIN: f64 = 0.01;
 /// One shard of 1,024.
 const SAMPLE_RATIO_MIN: f64 = 0.001;
 
-/// What a member's own settings may be, whatever the others are: the least and the most.
+/// The least and the most value of a member's own settings, whatever the others are.
 const BOUNDS: [(&str, u64, u64); 29] = [
     ("worker_threads", 0, 1024),
     ("long_calls_max", 1, u64::MAX),
@@ -59,7 +59,8 @@ const BOUNDS: [(&str, u64, u64); 29] = [
     ("entries_per_shard", 1, VERIFY_RECORDS_MAX as u64),
 ];
 
-/// What must hold between a member's own settings, in words. Those of the cluster have theirs where they are defined.
+/// The rules between a member's own settings, in words. Those of the cluster are defined with its
+/// settings.
 const RULES: [&str; 13] = [
     "stream_window_bytes ≤ connection_window_bytes",
     "stop_linger_ms < stop_timeout_ms",
@@ -76,7 +77,7 @@ const RULES: [&str; 13] = [
     "look_every_ms + ask_again_ms + 2 × coordinator_timeout_ms < etcd_lease_ttl_s, where cold_after_ms is set",
 ];
 
-/// For the pages: what a setting may be, whatever the others are. `None`: there is no bound.
+/// For the pages: the bounds of a setting, whatever the others are. `None`: there are none.
 pub(super) fn bounds(name: &str) -> Option<String> {
     let between = |(min, max): (u64, u64)| match max {
         u64::MAX => format!("at least {min}"),
@@ -95,7 +96,7 @@ pub(super) fn bounds(name: &str) -> Option<String> {
     )
 }
 
-/// For the pages: what must hold between settings.
+/// For the pages: the rules between settings.
 pub(super) fn rules() -> impl Iterator<Item = &'static str> {
     election::Timing::rules().into_iter().chain(metadata::Settings::RULES).chain(RULES)
 }
@@ -106,7 +107,7 @@ fn rule(holds: bool, field: &'static str, rule: impl FnOnce() -> String) -> Chec
     if holds { Ok(()) } else { Err(ConfigError::Rule { field, rule: rule() }) }
 }
 
-/// As [`BOUNDS`] has it.
+/// As in [`BOUNDS`].
 fn within(field: &'static str, value: u64) -> Checked {
     let (_, min, max) = BOUNDS.iter().find(|(known, ..)| *known == field).expect("it has bounds");
     rule((*min..=*max).contains(&value), field, || match *max {
@@ -115,7 +116,7 @@ fn within(field: &'static str, value: u64) -> Checked {
     })
 }
 
-/// What can be the name of a member.
+/// Whether this can be the name of a member.
 pub fn check_name(field: &'static str, name: &str) -> Checked {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     rule(name.len() <= NAME_BYTES_MAX, field, || format!("{} bytes, the limit is {NAME_BYTES_MAX}", name.len()))?;
@@ -254,7 +255,7 @@ impl Cluster {
             within(field, value)?;
         }
         rule(!self.guarded || self.is_on(), "guarded", || {
-            "needs other members that are to be told: set coordinator".to_owned()
+            "needs other members to report to: set coordinator".to_owned()
         })?;
         for (field, address) in [("advertise", &self.advertise), ("peer_advertise", &self.peer_advertise)] {
             rule_of(field, if address.is_empty() { Ok(()) } else { check_host_port(address) })?;
@@ -279,21 +280,22 @@ impl Cluster {
         rule(after_ms >= least_ms, "cold_after_ms", || {
             format!("{after_ms} must be at least {least_ms}: {COLD_AFTER_MS_MIN}, and twice etcd_lease_ttl_s")
         })?;
-        // A new primary announces itself when it serves, and must not be taken for none before.
+        // A new primary announces itself when it serves. Before that it must not be taken for
+        // missing.
         let unannounced_ms = self.safety_window_ms.saturating_add(confirm_ms.saturating_mul(3) / 2);
         rule(unannounced_ms < after_ms, "safety_window_ms", || {
             format!(
                 "with 1.5 × etcd_lease_ttl_s it is {unannounced_ms} ms, not below cold_after_ms, {after_ms}: others would begin anew meanwhile"
             )
         })?;
-        // One look may fail, or no primary would ever be seen to be missing for long.
+        // One look may fail. Otherwise a primary would never be seen as missing for long.
         let unseen_ms = self.ask_again_ms.saturating_add(self.coordinator_timeout_ms.saturating_mul(2));
         rule(unseen_ms < after_ms / 4, "cold_after_ms", || {
             format!(
                 "{after_ms} must be above four times ask_again_ms + 2 × coordinator_timeout_ms, which is {unseen_ms}"
             )
         })?;
-        // One question may fail without a pause.
+        // One request may fail without a pause.
         let late_ms = self.look_every_ms.saturating_add(unseen_ms);
         rule(late_ms < confirm_ms, "etcd_lease_ttl_s", || {
             format!(
@@ -331,7 +333,7 @@ impl StateSettings {
     }
 }
 
-/// The settings that the state has rules for have the same names here as there.
+/// Settings with rules of the state have the same names here as there.
 fn known(field: &str) -> &'static str {
     let fields = StateSettings::section().fields;
     fields.iter().find(|known| known.name == field).map_or("state", |known| known.name)

@@ -1,4 +1,5 @@
-//! What operators ask: Status, the calls on tenants, Transfer, and the calls behind `verify` and `diff`.
+//! The calls of operators: Status, the calls on tenants, Transfer, and the calls behind `verify`
+//! and `diff`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,7 @@ use tonic::{Request, Response, Status};
 use verification::{digests_to_wire, parts_to_wire};
 
 use crate::cluster_settings::{self, NotRetimed};
-use crate::gate::{Effect, Standing};
+use crate::gate::{CallKind, Standing};
 use crate::grpc::body::{Reserved, Rests};
 use crate::grpc::caller::{check_tenant, mutating};
 use crate::grpc::commit::{is_settled, never_committed, settles};
@@ -36,16 +37,16 @@ use crate::pair::transfer::{NotTransferred, Transferred};
 use crate::process;
 use crate::scrub::{self, Looked};
 
-/// Shards between two words of progress, and words that wait for a slow listener.
+/// Shards between two reports of progress, and reports that wait for a slow reader.
 const SCRUB_TELL_EVERY: u32 = 32;
 const SCRUB_OUT_MAX: usize = 4;
-/// For a member to come to a seq.
+/// The time for a member to reach a seq.
 const DIGESTS_WITHIN: Duration = Duration::from_secs(5);
-/// One shard's.
+/// The parts of one shard.
 const RECORD_PARTS_MAX: usize = 16;
 /// After a transfer that was refused because of another one.
 const TRANSFER_RETRY_MS: u32 = 10;
-/// Calls that capture records at the same time: each may take a whole shard's worth of memory.
+/// Calls that capture records at the same time. Each may take the memory of a whole shard.
 const CAPTURES_MAX: usize = 2;
 
 pub(crate) struct AdminCalls {
@@ -66,7 +67,7 @@ impl AdminCalls {
             let at = set.map_err(|refused| refuse::call(node, refused))?.position;
             Ok((position(at), at))
         };
-        self.run(Effect::Mutates, set).await.map(Response::into_inner)
+        self.run(CallKind::Mutation, set).await.map(Response::into_inner)
     }
 
     async fn digests_now(&self) -> Result<Response<Digests>, Status> {
@@ -80,10 +81,10 @@ impl AdminCalls {
         looked.await.map(Response::new).map_err(|fault| to_status(status::internal(fault)))
     }
 
-    /// Runs on a thread of its own: totals and lists cost what there is.
+    /// Runs on a thread of its own, since the cost of totals and lists grows with what exists.
     async fn run<T: Send + 'static>(
         &self,
-        effect: Effect,
+        kind: CallKind,
         work: impl FnOnce(&Node) -> Result<(T, Position), CallError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         let node = Arc::clone(&self.node);
@@ -91,19 +92,19 @@ impl AdminCalls {
         let ran = tokio::task::spawn_blocking(move || work(&node)).await;
         let (answer, at) = ran.unwrap_or_else(|fault| Err(status::internal(fault))).map_err(to_status)?;
         let tail = self.node.tail();
-        // The tail that it ran on, or the gate knows better.
-        self.node.gate.check_answer(effect, epoch).map_err(to_status)?;
+        // The tail on which it ran; otherwise the gate knows.
+        self.node.gate.check_answer(kind, epoch).map_err(to_status)?;
         let committed = tail.committed().wait(at.seq).await;
-        committed.map_err(|why| to_status(never_committed(effect, why)))?;
+        committed.map_err(|why| to_status(never_committed(kind, why)))?;
         let mut response = Response::new(answer);
-        response.extensions_mut().insert(Rests::new(&self.node, effect, epoch));
+        response.extensions_mut().insert(Rests::new(&self.node, kind, epoch));
         Ok(response)
     }
 }
 
 #[tonic::async_trait]
 impl Admin for AdminCalls {
-    /// Answered whatever the gate says: this is where one looks when something is wrong.
+    /// Answered whatever the gate says: operators look here when something is wrong.
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let node = Arc::clone(&self.node);
         let looked = tokio::task::spawn_blocking(move || look(&node)).await;
@@ -115,7 +116,7 @@ impl Admin for AdminCalls {
             let (at, tenants) = node.state().tenants();
             Ok((ListTenantsResponse { position: position(at), tenants: tenants.into_iter().map(tenant).collect() }, at))
         };
-        self.run(Effect::Reads, list).await
+        self.run(CallKind::Read, list).await
     }
 
     async fn set_tenant_quota(
@@ -130,7 +131,7 @@ impl Admin for AdminCalls {
             let at = set.map_err(|refused| refuse::call(node, refused))?;
             Ok((SetTenantQuotaResponse { position: position(at) }, at))
         };
-        self.run(Effect::Mutates, set).await
+        self.run(CallKind::Mutation, set).await
     }
 
     async fn delete_tenant(
@@ -149,10 +150,10 @@ impl Admin for AdminCalls {
             let refusal = results.into_iter().find_map(refuse::refusal_of);
             Ok((DeleteTenantResponse { position: position(at), refusal }, at))
         };
-        self.run(Effect::Mutates, delete).await
+        self.run(CallKind::Mutation, delete).await
     }
 
-    /// What stands in the state goes first: its entry is committed before the record is changed.
+    /// Changes in the state go first: their entry is committed before the record is changed.
     async fn set_settings(
         &self,
         request: Request<SetSettingsRequest>,
@@ -186,7 +187,7 @@ impl Admin for AdminCalls {
             let at = node.log_digests().map_err(|refused| refuse::call(node, refused))?;
             Ok((LogDigestsResponse { at: position(at) }, at))
         };
-        self.run(Effect::Mutates, log).await
+        self.run(CallKind::Mutation, log).await
     }
 
     async fn get_digests(&self, request: Request<GetDigestsRequest>) -> Result<Response<Digests>, Status> {
@@ -195,15 +196,15 @@ impl Admin for AdminCalls {
         if seq == 0 {
             return self.digests_now().await;
         }
-        match timeout(DIGESTS_WITHIN, self.node.verify.digests_at(seq)).await {
+        match timeout(DIGESTS_WITHIN, self.node.findings.digests_at(seq)).await {
             Ok(Some(digests)) => {
-                let is_still_so = || self.node.verify.has_digests_of(digests.at);
+                let is_still_so = || self.node.findings.has_digests_of(digests.at);
                 let committed = is_settled(&self.node, &open, digests.at) && is_still_so();
                 Ok(Response::new(Digests { committed, ..digests_to_wire(&digests) }))
             }
-            Ok(None) => Err(Status::not_found(format!("of seq {seq} no digests are known here"))),
+            Ok(None) => Err(Status::not_found(format!("no digests of seq {seq} are known here"))),
             Err(_) => Err(Status::deadline_exceeded(format!(
-                "this member has not come to seq {seq} within {} s",
+                "this member has not reached seq {seq} within {} s",
                 DIGESTS_WITHIN.as_secs()
             ))),
         }
@@ -216,9 +217,9 @@ impl Admin for AdminCalls {
             return Err(Status::invalid_argument(format!("parts: {}, the limit is {RECORD_PARTS_MAX}", parts.len())));
         }
         if parts.windows(2).any(|two| two[0].shard != two[1].shard) {
-            return Err(Status::invalid_argument("parts: of several shards, must be of one"));
+            return Err(Status::invalid_argument("parts: they are of several shards, must be of one"));
         }
-        // Those that wait hold nothing.
+        // Calls that wait hold no memory.
         let turn = Arc::clone(&self.captures).acquire_owned().await;
         let node = Arc::clone(&self.node);
         let captured = tokio::task::spawn_blocking(move || {
@@ -234,7 +235,7 @@ impl Admin for AdminCalls {
             wire
         });
         let captured = captured.await.map_err(|fault| to_status(status::internal(fault)))?;
-        let held = shares.map(|shares| outgoing::take(shares.answers.share(), captured.encoded_len(), Effect::Reads));
+        let held = shares.map(|shares| outgoing::take(shares.answers.share(), captured.encoded_len(), CallKind::Read));
         let mut response = Response::new(captured);
         if let Some(held) = held.transpose().map_err(to_status)? {
             response.extensions_mut().insert(Reserved::new(held));
@@ -296,7 +297,7 @@ fn tenant(usage: TenantUsage) -> Tenant {
     Tenant { name, used_bytes, objects, quota_bytes }
 }
 
-/// For threads that may wait.
+/// May block, so it runs on threads that may.
 pub(crate) fn look(node: &Node) -> StatusResponse {
     let open = node.gate.check_open();
     let held = node.state();
@@ -337,10 +338,10 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
 }
 
 fn verification(node: &Node) -> VerificationStatus {
-    let (verify, counts) = (&node.verify, &node.verify.counts);
+    let (findings, counts) = (&node.findings, &node.findings.counts);
     let (condition, what) = node.condition();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let finding = |finding: crate::verify::Finding| Finding { wall_ms: finding.wall_ms, what: finding.what };
+    let finding = |finding: crate::findings::Finding| Finding { wall_ms: finding.wall_ms, what: finding.what };
     VerificationStatus {
         condition: condition.to_owned(),
         what,
@@ -358,11 +359,11 @@ fn verification(node: &Node) -> VerificationStatus {
         scrub_cycles: count(&counts.scrub_cycles),
         scrubbed_shards: count(&counts.scrubbed_shards),
         scrub_skipped: count(&counts.scrub_skipped),
-        findings: verify.findings().into_iter().map(finding).collect(),
+        findings: findings.findings().into_iter().map(finding).collect(),
     }
 }
 
-/// Tells how far it is, until it is through or nobody listens.
+/// Reports its progress until it is done or the caller has gone.
 async fn scrub(node: Arc<Node>, out: mpsc::Sender<Result<ScrubProgress, Status>>) {
     let shards = node.state().shards();
     let mut progress = ScrubProgress { shards, ..ScrubProgress::default() };

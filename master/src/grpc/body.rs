@@ -1,6 +1,6 @@
-//! What goes back to a client: nothing, one message, a session, or what a service of tonic makes.
+//! The body of a response: empty, one message, a session, or the body of a tonic service.
 //!
-//! Invariant: whatever of it the transport is given is counted in its connection's share of answers.
+//! Invariant: all bytes that the transport gets are counted in the connection's share of answers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use proto::status::to_status;
 use proto::v1::CallError;
 use tonic::Status;
 
-use crate::budget::{Share, Taken};
-use crate::gate::Effect;
+use crate::budget::{Reservation, Share};
+use crate::gate::CallKind;
 use crate::grpc::outgoing::Chunk;
 use crate::grpc::session::Session;
 use crate::node::Node;
 
 #[derive(Default)]
 pub(crate) enum Body {
-    /// All is said in the headers.
+    /// Everything is in the headers.
     #[default]
     Empty,
     Unary {
@@ -33,38 +33,39 @@ pub(crate) enum Body {
     Tonic(Foreign),
 }
 
-/// Of a service of tonic.
+/// A body that a tonic service made.
 pub(crate) struct Foreign {
     body: tonic::body::Body,
     answers: Arc<Share>,
-    /// What a large answer has taken until it is encoded.
+    /// The reservation of a large answer until it is encoded.
     reserved: Option<Reserved>,
     rests: Option<Rests>,
     is_refused: bool,
 }
 
-/// What an answer rests on, beside it in the response of a service of tonic: the gate is asked once it is encoded.
+/// What an answer rests on. A tonic service puts it beside the answer, and the gate is asked once
+/// the answer is encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Rests {
     node: Arc<Node>,
-    effect: Effect,
+    kind: CallKind,
     epoch: u64,
 }
 
 impl Rests {
-    pub(crate) fn new(node: &Arc<Node>, effect: Effect, epoch: u64) -> Rests {
-        Rests { node: Arc::clone(node), effect, epoch }
+    pub(crate) fn new(node: &Arc<Node>, kind: CallKind, epoch: u64) -> Rests {
+        Rests { node: Arc::clone(node), kind, epoch }
     }
 }
 
-/// Memory for an answer, beside it in the response of a service of tonic.
+/// Memory for an answer. A tonic service puts it beside the answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Reserved {
-    _taken: Arc<Taken>,
+    _taken: Arc<Reservation>,
 }
 
 impl Reserved {
-    pub(crate) fn new(taken: Taken) -> Reserved {
+    pub(crate) fn new(taken: Reservation) -> Reserved {
         Reserved { _taken: Arc::new(taken) }
     }
 }
@@ -87,10 +88,10 @@ impl Foreign {
                 Chunk::new(bytes, taken)
             })
         });
-        // The last thing before the transport has the bytes.
+        // The last step before the transport has the bytes.
         match (&frame, rests) {
-            (Poll::Ready(Some(Ok(ready))), Some(Rests { node, effect, epoch })) if ready.is_data() => {
-                match node.gate.check_answer(*effect, *epoch) {
+            (Poll::Ready(Some(Ok(ready))), Some(Rests { node, kind, epoch })) if ready.is_data() => {
+                match node.gate.check_answer(*kind, *epoch) {
                     Ok(()) => frame,
                     Err(error) => {
                         *is_refused = true;
@@ -138,7 +139,7 @@ fn ok_trailers() -> HeaderMap {
     trailers
 }
 
-/// What ends a stream: OK, or the error.
+/// The end of a stream: OK, or the error.
 pub(crate) fn trailers(end: Result<(), CallError>) -> HeaderMap {
     match end {
         Ok(()) => ok_trailers(),
@@ -200,7 +201,7 @@ mod tests {
         let answer = || {
             let body = tonic::body::Body::new(Full::new(Bytes::from_static(b"answer")));
             let mut response = Response::new(body);
-            response.extensions_mut().insert(Rests::new(&node, Effect::Reads, node.gate().epoch()));
+            response.extensions_mut().insert(Rests::new(&node, CallKind::Read, node.gate().epoch()));
             respond_foreign(response, shares.answers.share()).into_body()
         };
         let told = frames(answer()).await;

@@ -1,4 +1,4 @@
-//! Who calls: the `Caller` of a request, and the enumerations of the contract, checked.
+//! Checks the `Caller` of a request, and the enumerations of the contract.
 
 use metadata::{Address, Call, Pin};
 use oplog::ClientId;
@@ -8,10 +8,10 @@ use proto::v1::{self, CallError, Caller};
 
 use crate::node::Node;
 
-/// Where a call came from; from within, nowhere.
+/// The address that a call came from. None: it came from within.
 pub(crate) type From = Option<Address>;
 
-/// For calls that change something.
+/// Checks the caller of a call that changes something.
 pub(crate) fn mutating<'a>(node: &Node, address: From, caller: &'a Option<Caller>) -> Result<Call<'a>, CallError> {
     let client_id = caller.as_ref().map_or(&[][..], |caller| &caller.client_id[..]);
     let client = client_id.try_into().map_err(|_| {
@@ -22,7 +22,7 @@ pub(crate) fn mutating<'a>(node: &Node, address: From, caller: &'a Option<Caller
     Ok(Call { client, number, answered_below, address, tenant, now: node.clock.now() })
 }
 
-/// All that a read needs.
+/// Returns all that a read needs: the tenant.
 pub(crate) fn tenant(caller: &Option<Caller>) -> Result<&str, CallError> {
     let tenant = caller.as_ref().map_or("", |caller| caller.tenant.as_str());
     check_tenant("caller.tenant", tenant)?;
@@ -36,7 +36,7 @@ pub(crate) fn check_tenant(field: &str, tenant: &str) -> Result<(), CallError> {
     Ok(())
 }
 
-/// An id of 16 bytes; `what` names the field.
+/// An id of 16 bytes. `what` names the field.
 pub(crate) fn id16(field: impl std::fmt::Display, id: &[u8]) -> Result<[u8; 16], CallError> {
     id.try_into().map_err(|_| invalid(field, format_args!("{} bytes, 16 are needed", id.len())))
 }

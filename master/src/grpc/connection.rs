@@ -1,17 +1,19 @@
-//! One connection as one task: it reads requests, and runs them where they come in.
+//! One connection as one task: it reads requests, and runs them on the same thread.
 //!
 //! ```text
 //!            ┌────────────── rung meanwhile ───────────────┐
 //!   poll ──► hyper reads and writes, opens streams ──► streams that can go on do ──► pending
 //! ```
 //!
-//! A stream is a call or a session. With a task for each, every request and every answer would wake one task after the
-//! other, often on another thread, and each answer would be written by itself. Here all that came in together is
-//! answered together. The price: one connection is served by one thread at a time.
+//! A stream is a call or a session. With a task for each, every request and every answer would wake
+//! one task after the other, often on another thread, and each answer would be written by itself.
+//! Here requests that arrive together are answered together. The price is that one thread at a time
+//! serves a connection.
 //!
-//! Every answer wakes the connection that writes it, mostly while it is being polled: then it goes round once more.
+//! Every answer wakes the connection that writes it, mostly while that is being polled. Then it is
+//! polled once more.
 //!
-//! Invariants: no wake is lost; when its turn is over, others get theirs (`line`).
+//! Invariants: no wake is lost; when a connection's turn is over, others get theirs (`line`).
 
 use std::io;
 use std::pin::Pin;
@@ -42,7 +44,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Opened {
     }
 }
 
-/// When the turn of a connection is over, for what runs in it.
+/// When the turn of a connection is over, for code that runs in it.
 #[derive(Debug, Default)]
 pub(crate) struct TurnEnd {
     at_ns: AtomicU64,
@@ -54,8 +56,9 @@ impl TurnEnd {
     }
 }
 
-/// A socket that has nothing more to read once its connection's turn is over. Frames that open no stream (PING, SETTINGS,
-/// PRIORITY, WINDOW_UPDATE) are work, too, and hyper goes on for as long as there are any.
+/// A socket that has nothing more to read once its connection's turn is over. Frames that open no
+/// stream (PING, SETTINGS, PRIORITY, WINDOW_UPDATE) are work, too, and hyper continues as long as
+/// there are any.
 pub(crate) struct Paced<S> {
     stream: S,
     turn_end: Arc<TurnEnd>,
@@ -103,7 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     }
 }
 
-/// A connection of hyper's whose executor is `opened`.
+/// A hyper connection whose executor is `opened`.
 pub(crate) struct Connection<C> {
     connection: Pin<Box<C>>,
     opened: Opened,
@@ -111,7 +114,7 @@ pub(crate) struct Connection<C> {
     bell: Arc<Bell>,
     /// Rings `bell`.
     waker: Waker,
-    /// While it is being polled.
+    /// Set while it is being polled.
     turn: Option<Turn>,
     turn_end: Arc<TurnEnd>,
 }

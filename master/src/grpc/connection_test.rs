@@ -1,4 +1,4 @@
-//! Where streams run, and that no wake is lost.
+//! Tests of where streams run, and that no wake is lost.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -10,7 +10,7 @@ fn in_line<C: Future>(opened: Opened, connection: C) -> Connection<C> {
     Connection::new(opened, connection, &Line::new(1), Arc::default())
 }
 
-/// Ends after `left` polls; what `step` does happens in each of them.
+/// Ends after `left` polls, each of which calls `step`.
 struct Polled<F> {
     left: usize,
     step: F,
@@ -73,7 +73,7 @@ async fn streams_go_on_as_they_are_woken() {
     assert_eq!(done.load(Ordering::SeqCst), 11);
 }
 
-/// A connection that always has more to do lets others in between.
+/// A connection that always has more to do lets others run in between.
 #[tokio::test]
 async fn busy_connection_gives_its_thread_back() {
     let opened = Opened::default();

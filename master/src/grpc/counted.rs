@@ -1,9 +1,12 @@
-//! What an open stream takes, whatever is sent on it: hyper keeps some kilobytes for each, and its headers.
+//! The memory of an open stream, whatever is sent on it: hyper keeps some kilobytes for each, and
+//! its headers.
 //!
-//! Invariant: a stream is counted in its connection's share of requests from its headers to the last byte of its answer; one for
-//! which there is no room is refused before anything of it is looked at.
+//! Invariant: a stream is counted in its connection's share of requests from its headers to the
+//! last byte of its answer. A stream for which there is no room is refused before any of it is
+//! read.
 //!
-//! Deliberately absent: the bytes of requests and answers. They are counted as they come (`framing`) and go (`outgoing`).
+//! Deliberately absent: the bytes of requests and answers. They are counted as they come
+//! (`framing`) and go (`outgoing`).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +16,7 @@ use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
 use tonic::Status;
 
-use crate::budget::Taken;
+use crate::budget::Reservation;
 use crate::grpc::body::Body;
 use crate::grpc::outgoing::{Chunk, Shares};
 use crate::grpc::router::Router;
@@ -21,10 +24,10 @@ use crate::grpc::router::Router;
 /// Measured: 3.2 KiB with the shortest headers.
 const STREAM_BYTES: usize = 4 << 10;
 
-/// An answer, and the place of its stream.
+/// An answer, with the reservation of its stream.
 pub(crate) struct Counted {
     body: Body,
-    _stream: Option<Taken>,
+    _stream: Option<Reservation>,
 }
 
 impl From<Body> for Counted {

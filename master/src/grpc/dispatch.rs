@@ -1,11 +1,13 @@
-//! The way of every request, from its name to the state and back as an answer. Unary calls and sessions share it.
+//! The way of every request, from its name to the state and back as an answer. Unary calls and
+//! sessions share it.
 //!
-//! Invariants: a call runs only while the gate is open, but for reads that may run on a standby; what it appended is
-//! committed by the node's rule before its answer is looked at; nothing here looks into what a call means. Decoding, weighing and
-//! encoding follow from the table of calls (`proto::calls`); `execute` says which function a call is.
+//! Invariants: a call runs only while the gate is open, except reads that may run on a standby;
+//! what it appended is committed by the node's rule before its answer is looked at; nothing here
+//! depends on what a call means. Decoding, weighing and encoding follow from the table of calls
+//! (`proto::calls`); `execute` maps calls to functions.
 //!
-//! Deliberately absent: waiting. A call runs to its end on the thread that it is given; who waits for the commit of
-//! its answer is `unary`'s and `session`'s affair.
+//! Deliberately absent: waiting. A call runs to its end on the thread that it is given; `unary` and
+//! `session` wait for the commit.
 
 use bytes::{Bytes, BytesMut};
 use metadata::TransferKind;
@@ -22,7 +24,7 @@ use crate::grpc::read::By;
 use crate::grpc::reply::{Reply, check_size};
 use crate::grpc::transfer::Finish;
 use crate::grpc::{lists, put, read, remove, segments, standby_read, task, transfer};
-use crate::metrics::Taken;
+use crate::metrics::CallTimer;
 use crate::node::Node;
 
 /// Where a call may run.
@@ -30,20 +32,20 @@ use crate::node::Node;
 pub(crate) enum Weight {
     /// Between other calls.
     Inline,
-    /// For longer than a millisecond, maybe: on a thread of its own.
+    /// Possibly for longer than a millisecond: on a thread of its own.
     Long,
 }
 
-/// Items of a call that still run inline.
+/// The most items of a call that runs inline.
 const INLINE_ITEMS_MAX: usize = 1000;
 
-/// What a session's message says. Nothing is decoded that would take more memory than its lists may.
+/// Decodes a session's message. Nothing is decoded that would take more memory than its lists may.
 pub(crate) fn decode_session(message: Bytes) -> Result<v1::SessionRequest, CallError> {
     lists::check_session_request(&message)?;
     v1::SessionRequest::decode(message).map_err(|error| status::invalid("request", error))
 }
 
-/// The request of a unary call, likewise; `None`: there is no such method.
+/// The same for the request of a unary call. `None`: there is no such method.
 pub(crate) fn decode(method: &str, message: Bytes) -> Option<Result<Call, CallError>> {
     if let Err(error) = lists::check_request(method, &message) {
         return Some(Err(error));
@@ -90,8 +92,8 @@ fn of_items(items: usize) -> Weight {
     if items > INLINE_ITEMS_MAX { Weight::Long } else { Weight::Inline }
 }
 
-/// Runs a call to its end. The answer may have to wait for its commit; a refusal is counted here.
-pub(crate) fn run(node: &Node, from: From, call: &Call, taken: Taken, waited: &Waited) -> Result<Reply, CallError> {
+/// Runs a call to its end. The answer may have to wait for its commit. A refusal is counted here.
+pub(crate) fn run(node: &Node, from: From, call: &Call, taken: CallTimer, waited: &Waited) -> Result<Reply, CallError> {
     match run_open(node, from, call, waited) {
         Ok(reply) => Ok(Reply { taken, ..reply }),
         Err(error) => {
@@ -107,7 +109,7 @@ fn run_open(node: &Node, from: From, call: &Call, waited: &Waited) -> Result<Rep
         Err(closed) => return standby_read::run(node, from, call, closed, waited),
     };
     let reply = execute(node, from, call, By::Primary, waited);
-    // Also after a refusal: of a large batch, parts may be in the log.
+    // Also after a refusal: parts of a large batch may be in the log.
     node.commit_appended();
     reply.map(|mut reply| {
         reply.epoch = epoch;
@@ -117,7 +119,8 @@ fn run_open(node: &Node, from: From, call: &Call, waited: &Waited) -> Result<Rep
     })
 }
 
-/// `by`: as what this member answers. A standby is only asked what the contract lets it answer.
+/// `by`: the role in which this member answers. A standby is only asked what the contract lets it
+/// answer.
 pub(crate) fn execute(node: &Node, from: From, call: &Call, by: By, waited: &Waited) -> Result<Reply, CallError> {
     match call {
         Call::Heartbeat(request) => segments::heartbeat(node, from, request),
@@ -153,7 +156,7 @@ pub(crate) fn execute(node: &Node, from: From, call: &Call, by: By, waited: &Wai
 pub(crate) fn encode(reply: &Reply) -> Result<Bytes, CallError> {
     fn framed(message: &impl Message, reply: &Reply) -> Result<Bytes, CallError> {
         let length = message.encoded_len();
-        check_size(length, reply.effect)?;
+        check_size(length, reply.kind)?;
         let mut out = BytesMut::new();
         put_message(&mut out, length, message);
         Ok(out.freeze())

@@ -1,14 +1,15 @@
-//! gRPC's length-prefixed messages, there and back.
+//! gRPC's length-prefixed messages, in both directions.
 //!
 //! ```text
 //!   0 (not compressed) | length, 4 bytes | message        and the next one, in chunks of any size
 //! ```
 //!
-//! Invariants: a message that lies in one chunk is a slice of it, not a copy. One that lies in several takes memory from its
-//! connection's share as its bytes come, never for what is only announced: at most twice what has come, and no more than its
-//! length. It gives it back when it is dropped. Nothing over the limit is taken in.
+//! Invariants: a message within one chunk is a slice of it, not a copy. A message in several chunks
+//! takes memory from its connection's share as its bytes come, never for what is only announced: at
+//! most twice what has come, and no more than its length. It gives it back when it is dropped.
+//! Nothing over the limit is accepted.
 //!
-//! Deliberately absent: compression. Keys and ids are random to a compressor.
+//! Deliberately absent: compression. Keys and ids do not compress.
 
 use std::sync::Arc;
 
@@ -18,27 +19,27 @@ use proto::limits::MESSAGE_BYTES_MAX;
 use proto::status;
 use proto::v1::CallError;
 
-use crate::budget::{Full, Share, Taken};
+use crate::budget::{Full, Reservation, Share};
 
-/// What stands in front of a message.
+/// The bytes before each message.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// One message as it came in.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     pub(crate) bytes: Bytes,
-    _taken: Option<Taken>,
+    _taken: Option<Reservation>,
 }
 
 /// Cuts a stream of chunks into messages.
 #[derive(Debug)]
 pub(crate) struct Framing {
     share: Arc<Share>,
-    /// Not looked at yet.
+    /// The bytes that are not read yet.
     chunk: Bytes,
     /// A message that began in an earlier chunk.
     partial: BytesMut,
-    taken: Option<Taken>,
+    taken: Option<Reservation>,
 }
 
 impl Framing {
@@ -46,13 +47,13 @@ impl Framing {
         Framing { share, chunk: Bytes::new(), partial: BytesMut::new(), taken: None }
     }
 
-    /// The chunk before must have been used up: `next` has given `None`.
+    /// The previous chunk must be used up: `next` has returned `None`.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty());
         self.chunk = chunk;
     }
 
-    /// No message has begun that is not whole.
+    /// No message has begun that is not complete.
     pub(crate) fn is_between_messages(&self) -> bool {
         self.chunk.is_empty() && self.partial.is_empty()
     }
@@ -91,10 +92,10 @@ impl Framing {
         Ok(Some(Inbound { bytes, _taken: self.taken.take() }))
     }
 
-    /// For what the chunk has of a message of this length, prefix and all.
+    /// For the part of a message of this length that the chunk has, including the prefix.
     fn make_room(&mut self, length: usize) -> Result<(), Full> {
         let needed = length.min(self.partial.len() + self.chunk.len());
-        let have = self.taken.as_ref().map_or(0, Taken::bytes);
+        let have = self.taken.as_ref().map_or(0, Reservation::bytes);
         if needed <= have {
             return Ok(());
         }
@@ -103,7 +104,7 @@ impl Framing {
             Some(taken) => taken.grow(room - have)?,
             None => self.taken = Some(self.share.take(room)?),
         }
-        // Not more than that: left to itself it would grow by its own rule.
+        // Not more than that: by itself it would grow by its own rule.
         let mut roomy = BytesMut::with_capacity(room);
         roomy.extend_from_slice(&self.partial);
         self.partial = roomy;
@@ -119,7 +120,7 @@ impl Framing {
 
 fn length_of(prefix: &[u8]) -> Result<usize, CallError> {
     if prefix[0] != 0 {
-        return Err(status::invalid("request", "it is compressed, which this service does not take"));
+        return Err(status::invalid("request", "it is compressed, which this service does not accept"));
     }
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
     if length > MESSAGE_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! Messages in chunks of all sizes, and what is refused.
+//! Tests of messages in chunks of all sizes, and of what is refused.
 
 use proto::v1::{ExistsRequest, Reason};
 
@@ -76,7 +76,7 @@ fn message_in_parts_takes_its_memory_until_it_is_dropped() {
     assert_eq!(budget.taken(), 0);
 }
 
-/// Five bytes say that sixteen million follow.
+/// Five bytes announce sixteen million more.
 #[test]
 fn announced_bytes_take_nothing_and_those_that_come_take_at_most_twice_as_much() {
     let (budget, open) = budget(32 << 20);

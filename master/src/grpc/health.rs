@@ -2,11 +2,12 @@
 //!
 //! | service | is SERVING while |
 //! |---|---|
-//! | `understudy.v1.Metadata` | calls of clients are taken here: this is the primary, and it has its tenure |
+//! | `understudy.v1.Metadata` | this member accepts calls of clients: it is the primary, and has its tenure |
 //! | `""`, the member as a whole | the same, or it is a standby that could take over and hears its primary: as `/readyz` |
 //! | `understudy.v1.Admin` | the member is not stopping |
 //!
-//! Invariants: `""` and `/readyz` say the same, since one function decides both; a watcher is told only what has changed.
+//! Invariants: `""` and `/readyz` say the same, since one function decides both; a watcher is told
+//! only what has changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl Health {
     }
 }
 
-/// Watchers have seen the last word: their streams end.
+/// Watchers have seen the last status. Their streams end.
 pub(crate) async fn close(mut reporter: HealthReporter) {
     for service in [NODE, metadata_server::SERVICE_NAME, admin_server::SERVICE_NAME] {
         reporter.clear_service_status(service).await;

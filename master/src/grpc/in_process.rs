@@ -1,10 +1,10 @@
-//! A node without a wire: what would come over a session, as bytes, and its answers. For whoever has a node but no
-//! sockets, as fuzzers do.
+//! A node without a wire: messages of a session, as bytes, and their answers. For callers that have
+//! a node but no sockets, such as fuzzers.
 //!
 //! Invariant: a message goes the same way as on a session, from its bytes to its answer.
 //!
-//! Deliberately absent: waiting. A long call runs right here, and an answer is given before its commit, which a node
-//! without peers does not know.
+//! Deliberately absent: waiting. A long call runs on the spot, and an answer is returned before its
+//! commit, since a node without peers has none.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ use crate::grpc::long::Waited;
 use crate::grpc::reply::{Reply, check_size};
 use crate::node::Node;
 
-/// The answer to one message. An error: it is no request at all.
+/// The answer to one message. An error: it is no request.
 pub fn answer(node: &Node, message: Bytes) -> Result<SessionResponse, CallError> {
     let request = dispatch::decode_session(message)?;
     let ran = match &request.call {
         Some(call) => dispatch::run(node, None, call, node.requests.take(call), &Waited::SURELY),
         None => Err(status::invalid("call", "none that this version knows")),
     };
-    let answered = ran.and_then(|Reply { answer, effect, .. }| {
+    let answered = ran.and_then(|Reply { answer, kind, .. }| {
         let response = SessionResponse { id: request.id, answer: Some(answer) };
-        check_size(response.encoded_len(), effect).map(|()| response)
+        check_size(response.encoded_len(), kind).map(|()| response)
     });
     Ok(answered.unwrap_or_else(|error| SessionResponse { id: request.id, answer: Some(Answer::Error(error)) }))
 }
 
-/// The messages that a connection's chunks hold. An error: the stream would end there.
+/// The messages in a connection's chunks. An error: the stream would end there.
 pub fn messages(node: &Node, chunks: impl IntoIterator<Item = Bytes>) -> Result<Vec<Bytes>, CallError> {
     let open = node.request_bytes.open(None);
     let mut framing = Framing::new(Arc::clone(open.share()));

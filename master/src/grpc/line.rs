@@ -1,4 +1,5 @@
-//! Which connection has its turn next, where there are more of them than threads: the one that has had the least.
+//! Which connection has its turn next, if there are more of them than threads: the one that has
+//! used the least.
 //!
 //! ```text
 //!             ┌────────────── more to do, and the turn is over ─────────────┐
@@ -7,18 +8,20 @@
 //!                           as many at a time as there are threads ─┘
 //! ```
 //!
-//! The runtime alone polls connections in the order in which they were woken. So a client with one call waited for one turn of each
-//! other connection, and with 64 clients whose windows are full such a round takes tens of milliseconds; shorter turns only spend more of
-//! the time on sockets. Here a connection waits on its bell, and is woken once there is a thread for it. What its turns took
-//! counts against it while others wait. A connection that comes back has as much as the one that was called last: silence earns
-//! nothing, and a new one has a turn more: nor does a new connection. (Start-time fair queueing; the scheduler of Linux did the
-//! same with threads.)
+//! The runtime alone polls connections in the order in which they were woken. So a client with one
+//! call would wait for one turn of each other connection, and with 64 clients whose windows are
+//! full such a round takes tens of milliseconds; shorter turns only spend more time on sockets.
+//! Here a connection waits on its bell, and is woken once there is a thread for it. What its turns
+//! took counts against it while others wait. A connection that comes back starts with as much as
+//! the one that was called last, so silence earns nothing. A new connection starts with one turn
+//! more, so reconnecting earns nothing, either. (This is start-time fair queueing; the scheduler of
+//! Linux did the same with threads.)
 //!
-//! Invariants: a bell that was rung is called, or its connection is being polled; no more are called than there are places; a place is
-//! given back when the poll ends, or its connection goes.
+//! Invariants: a bell that was rung is called, or its connection is being polled; no more are
+//! called than there are places; a place is given back when the poll ends, or its connection goes.
 //!
-//! Deliberately absent: more than one share for a client by its connections (`connections_per_address_max` bounds them); calls that run
-//! on threads of their own (`long`).
+//! Deliberately absent: more than one share for a client by its connections
+//! (`connections_per_address_max` bounds them); calls that run on threads of their own (`long`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -30,24 +33,24 @@ use parking_lot::Mutex;
 
 use crate::clock::{monotonic_ns, thread_cpu_ns};
 
-/// A turn where no other connection waits, and where others do.
+/// The length of a turn if no other connection waits, and if others do.
 const TURN_NS_MAX: u64 = 2_000_000;
 const TURN_NS_SHARED: u64 = 500_000;
 
 #[derive(Debug)]
 pub(crate) struct Line {
     queue: Mutex<Queue>,
-    /// As many as are in the queue.
+    /// The length of the queue.
     waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Queue {
-    /// Places that are free: then nothing waits.
+    /// Free places. If there are any, no connection waits.
     free: usize,
     waiting: BinaryHeap<Reverse<Waiting>>,
     arrivals: u64,
-    /// What the one that was called last had taken.
+    /// What the connection that was called last had taken.
     taken_ns: u64,
 }
 
@@ -101,11 +104,11 @@ impl Line {
         let called = self.pop(&mut queue);
         queue.free -= usize::from(called.is_some());
         drop(queue);
-        // Outside the lock: the runtime may do what it likes.
+        // Outside the lock, since the runtime may do anything.
         wake(called);
     }
 
-    /// A place is free again; `more`: its connection goes on later.
+    /// A place is free again. `more`: its connection continues later.
     fn leave(&self, more: Option<&Arc<Bell>>) {
         let mut queue = self.queue.lock();
         if let Some(bell) = more {
@@ -153,7 +156,7 @@ const POLLED_RUNG: u8 = 4;
 /// Its connection has gone.
 const CLOSED: u8 = 5;
 
-/// Puts a connection in line, but for while it is being polled: then it only tells it to go round once more.
+/// Queues a connection, unless it is being polled: then it is only told to go round once more.
 #[derive(Debug)]
 pub(crate) struct Bell {
     state: AtomicU8,
@@ -161,16 +164,16 @@ pub(crate) struct Bell {
     line: Arc<Line>,
     /// CPU time of the turns that others waited for.
     taken_ns: AtomicU64,
-    /// It has never been in line.
+    /// It has never been in the queue.
     is_new: AtomicBool,
 }
 
-/// A poll of a connection, from its begin to its end.
+/// A poll of a connection, from its start to its end.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// It may be polled without: for something else than its bell.
+    /// It may be polled without a place, for another reason than its bell.
     has_place: bool,
-    /// Where others wait.
+    /// Set if others wait.
     began_cpu_ns: Option<u64>,
 }
 
@@ -185,7 +188,7 @@ impl Bell {
         })
     }
 
-    /// Tells when the turn is over, too.
+    /// Returns when the turn is over, too.
     pub(crate) fn begin(&self, task: &Waker) -> (Turn, u64) {
         let mut known = self.task.lock();
         if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
@@ -198,7 +201,7 @@ impl Bell {
         (turn, monotonic_ns() + if is_shared { TURN_NS_SHARED } else { TURN_NS_MAX })
     }
 
-    /// True: go round again. False: from now on a ring puts the connection in line.
+    /// True: go round again. False: from now on a ring queues the connection.
     pub(crate) fn rang(&self) -> bool {
         if self.state.compare_exchange(POLLED, QUIET, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             return false;

@@ -1,8 +1,8 @@
-//! Who is called, in which order, and that no place is lost.
+//! Tests of which connection is called in which order, and that no place is lost.
 
 use super::*;
 
-/// Tells that it was woken.
+/// Records that it was woken.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -40,7 +40,7 @@ impl Rung {
         self.bell.wake_by_ref();
     }
 
-    /// Since the last time.
+    /// Since the last check.
     fn is_called(&self) -> bool {
         self.woken.0.swap(false, Ordering::SeqCst)
     }
@@ -75,7 +75,7 @@ fn silence_earns_nothing() {
     let turn = busy.begin();
     running.ring();
     busy.quiet(&turn);
-    // It is 1000 in arrears, and what it has is lifted to that of the one that was called.
+    // It was behind by 1000, and is lifted to the level of the one that was called.
     silent.ring();
     assert_eq!(silent.bell.taken_ns.load(Ordering::SeqCst), 1000);
 }
@@ -122,7 +122,7 @@ fn a_place_comes_back_however_its_connection_ends() {
     called.bell.close(None);
     assert!(polled.is_called());
     let turn = polled.begin();
-    // Its entry is passed over.
+    // Its entry is skipped.
     waiting.bell.close(None);
     polled.bell.close(Some(&turn));
     assert!(last.is_called() && !waiting.is_called());
@@ -143,7 +143,7 @@ fn a_poll_for_another_reason_takes_no_place_and_gives_none_back() {
     assert!(other.is_called());
 }
 
-/// Many threads, few places: whatever is rung is polled.
+/// Many threads, few places: every connection that is rung is polled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_ring_is_followed_by_a_poll() {
     let line = Line::new(2);

@@ -1,16 +1,18 @@
-//! How long the lists of a request are, counted in its bytes before it is decoded: an element may take two bytes on the
-//! wire and two hundred in memory, so a message within its limit can decode to a hundred times as much.
+//! The lengths of a request's lists, counted in its bytes before it is decoded: an element may take
+//! two bytes on the wire and two hundred in memory, so a message within its limit could decode to a
+//! hundred times as much.
 //!
 //! ```text
 //!   bytes ──► short: cannot hold more elements than a call may have ──► decode
-//!        └──► long: count each list, by the contract's own descriptors ──► over a limit: refused, with the list's name
+//!        └──► long: count each list, by the contract's descriptors ──► over a limit: refused
 //! ```
 //!
-//! Invariants: what passes holds no list of more elements than the contract allows, so it decodes to its own size and a
-//! bounded sum more; the bytes are read by the decoder's own rules (parts of one message are merged), so nothing is
-//! decoded that was not counted.
+//! Invariants: a message that passes has no list with more elements than the contract allows, so it
+//! decodes to its own size plus a bounded amount; the bytes are read by the decoder's own rules
+//! (parts of one message are merged), so nothing is decoded that was not counted.
 //!
-//! Deliberately absent: whether the bytes are a message at all. Where they stop making sense the decoder says so.
+//! Deliberately absent: whether the bytes are a message at all. The decoder reports it if they are
+//! not.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -24,7 +26,8 @@ use proto::limits::BATCH_ITEMS_MAX;
 use proto::status;
 use proto::v1::CallError;
 
-/// What holds no more elements than a call may have, at two bytes each. A number may take one, and few in memory.
+/// A message of this size holds no more elements than a call may have, at two bytes each. A number
+/// may take one byte, but also little memory.
 const SHORT_BYTES: usize = 2 * BATCH_ITEMS_MAX;
 const SESSION_REQUEST: &str = "SessionRequest";
 const PACKAGE: &str = ".understudy.v1.";
@@ -37,30 +40,30 @@ const _: () = {
     assert!(items_max("CreateTaskItem", "target_segments") == metadata::REPLICAS_MAX as usize);
 };
 
-/// Of a unary call.
+/// Checks a unary call.
 pub(crate) fn check_request(method: &str, bytes: &[u8]) -> Result<(), CallError> {
     if bytes.len() <= SHORT_BYTES {
         return Ok(());
     }
     match SHAPES.of_methods.get(method) {
         Some(&shape) => check(shape, bytes).map_err(|over| over.refused()),
-        // Whoever has no method has no decoder.
+        // A request without a method has no decoder.
         None => Ok(()),
     }
 }
 
-/// Of a session.
+/// Checks a request on a session.
 pub(crate) fn check_session_request(bytes: &[u8]) -> Result<(), CallError> {
     if bytes.len() <= SHORT_BYTES {
         return Ok(());
     }
     let checked = check(SHAPES.session, bytes);
-    // The call is not a field to whoever made it.
+    // The wrapper of the call is not part of the name that a client knows.
     checked
         .map_err(|over| Over { path: over.path.split_once('.').map_or("", |path| path.1).to_owned(), ..over }.refused())
 }
 
-/// Of another member: its lists are short, so they are always counted.
+/// For another member: its lists are short, so they are always counted.
 pub(crate) fn check_question(bytes: &[u8]) -> Result<(), CallError> {
     check(SHAPES.question, bytes).map_err(|over| over.refused())
 }
@@ -86,7 +89,7 @@ impl Over {
     }
 }
 
-/// What a message holds that can grow. Messages without any are not listed.
+/// The parts of a message that can grow. Messages without such parts are not listed.
 struct Shape(BTreeMap<u32, Field>);
 
 struct Field {
@@ -95,12 +98,12 @@ struct Field {
 }
 
 enum Kind {
-    /// Its elements may hold lists again.
+    /// Its elements may have lists, too.
     List {
         limit: usize,
         element: Option<usize>,
     },
-    /// Numbers, in any number of runs or one by one.
+    /// Numbers, packed in any number of runs or one by one.
     Numbers {
         limit: usize,
     },
@@ -137,7 +140,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// `None`: nothing in it can grow. The contract has no message that holds itself.
+    /// `None`: nothing in it can grow. No message of the contract contains itself.
     fn shape(&mut self, type_name: &str) -> Option<usize> {
         if let Some(known) = self.numbers.get(type_name) {
             return *known;
@@ -164,7 +167,7 @@ impl Making<'_> {
     }
 }
 
-/// Of one message, whose parts may come in any number of pieces.
+/// For one message, whose parts may come in any number of pieces.
 #[derive(Default)]
 struct Counts {
     lists: BTreeMap<u32, usize>,
@@ -205,7 +208,7 @@ fn count(shape: usize, bytes: &mut &[u8], counts: &mut Counts) -> Result<(), Ove
                 counts.add(tag, 1, name, *limit)?;
                 continue;
             }
-            // No decoder takes it any further.
+            // No decoder reads any further.
             _ => return Ok(()),
         };
         match kind {

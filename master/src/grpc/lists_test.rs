@@ -1,4 +1,5 @@
-//! Lists are counted before anything is decoded, in every request, however its bytes are cut.
+//! Tests: lists are counted before anything is decoded, in every request, however its bytes are
+//! split.
 
 use prost::Message;
 use proto::v1::session_request::Call;
@@ -26,7 +27,7 @@ fn list_at_the_limit_passes_and_one_more_does_not() {
     assert_eq!(refused(check_session_request(&session.encode_to_vec())), over);
 }
 
-/// What another member asks has limits of its own, and is counted however short it is.
+/// A question of another member has limits of its own, and is counted however short it is.
 #[test]
 fn question_of_another_member_is_counted_list_by_list() {
     use proto::v1::verify_question::Question;
@@ -48,7 +49,7 @@ fn question_of_another_member_is_counted_list_by_list() {
     }
 }
 
-/// A decoder merges parts of one message, also of the call that a session's request holds.
+/// A decoder merges parts of one message, including those of the call within a session's request.
 #[test]
 fn parts_of_one_call_count_together() {
     let half = SessionRequest { id: 1, call: Some(Call::MountSegment(segments(6000))) }.encode_to_vec();
@@ -100,7 +101,7 @@ fn bytes_that_are_no_message_are_the_decoders_affair() {
     assert!(check_request("Remove", &[0xff; 30_000]).is_ok());
 }
 
-/// A list that is added to the contract is bounded without anybody having to think of it.
+/// A list that is added to the contract is bounded automatically.
 #[test]
 fn every_request_with_a_list_has_a_shape() {
     for method in

@@ -1,7 +1,8 @@
-//! Calls that may take longer than a millisecond: on threads of their own, so many at a time.
+//! Calls that may take longer than a millisecond: on threads of their own, with a limit on their
+//! number.
 //!
-//! Invariant: a call holds its place for no longer than its caller waits for it, or than its pattern may take, and a bounded step
-//! more. No caller has all places: see [`Places`].
+//! Invariant: a call holds its place no longer than its caller waits for it, or than its pattern
+//! may take, plus a bounded step. No caller has all places: see [`Places`].
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -21,12 +22,12 @@ use crate::grpc::dispatch;
 use crate::grpc::framing::Inbound;
 use crate::grpc::outgoing::Shares;
 use crate::grpc::reply::Reply;
-use crate::metrics::Taken;
+use crate::metrics::CallTimer;
 use crate::node::Node;
 
 const RETRY_AFTER_MS: u32 = 100;
 
-/// The caller's side of a call: when this is dropped, the call ends.
+/// The caller's side of a call. When this is dropped, the call ends.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(Arc<AtomicBool>);
 
@@ -47,7 +48,7 @@ impl Drop for Waiting {
 }
 
 impl Waited {
-    /// For a call that is over before anyone could leave.
+    /// For a call that is over before any caller could leave.
     pub(crate) const SURELY: Waited = Waited(None);
 
     fn is_over(&self) -> bool {
@@ -55,7 +56,7 @@ impl Waited {
     }
 }
 
-/// What a call may spend on its pattern, for as long as its caller waits.
+/// How long a call may match its pattern, while its caller waits.
 #[derive(Debug)]
 pub(crate) struct Patience<'a> {
     waited: &'a Waited,
@@ -91,7 +92,7 @@ impl Pace for Patience<'_> {
     }
 }
 
-/// For a call that has none: it ends with its caller only.
+/// For a call without a pattern: it ends only with its caller.
 #[derive(Debug)]
 pub(crate) struct NoPattern<'a> {
     waited: &'a Waited,
@@ -116,8 +117,8 @@ impl Pace for NoPattern<'_> {
     }
 }
 
-/// The places for such calls, of all connections together. A connection may have half of them, and an address three quarters: so one
-/// caller does not keep the others from theirs.
+/// The places for such calls, of all connections together. One connection may have half of them,
+/// and one address three quarters, so that no caller keeps the others out.
 #[derive(Debug)]
 pub(crate) struct Places {
     max: usize,
@@ -130,7 +131,7 @@ struct TakenPlaces {
     of_address: BTreeMap<From, usize>,
 }
 
-/// Given back when it is dropped.
+/// Given back when this is dropped.
 #[derive(Debug)]
 struct Place {
     node: Arc<Node>,
@@ -146,7 +147,7 @@ impl Places {
         self.taken.lock().all
     }
 
-    /// An error says who has as many as may be had.
+    /// An error says which limit is reached.
     fn take(&self, shares: &Shares) -> Result<(), String> {
         let of_connection_max = self.max.div_ceil(2);
         let of_address_max = self.max.saturating_sub(self.max.div_ceil(4)).max(1);
@@ -154,7 +155,7 @@ impl Places {
         let of_address = taken.of_address.get(&shares.from).copied().unwrap_or(0);
         let of_connection = shares.long_calls.load(Ordering::Relaxed);
         if taken.all >= self.max {
-            return Err(format!("the limit of {} is met", self.max));
+            return Err(format!("the limit of {} is reached", self.max));
         }
         if shares.from.is_some() && of_address >= of_address_max {
             return Err(format!(
@@ -190,12 +191,13 @@ impl Drop for Place {
     }
 }
 
-/// Takes a place now; the call runs when the result is called, and keeps place and memory until it is done.
+/// Takes a place now. The call runs when the result is called, and keeps its place and its memory
+/// until it is done.
 pub(crate) fn job(
     node: &Arc<Node>,
     shares: &Arc<Shares>,
     call: Call,
-    taken: Taken,
+    taken: CallTimer,
     inbound: Inbound,
     waited: Waited,
 ) -> Result<impl FnOnce() -> Result<Reply, CallError> + Send + 'static, CallError> {

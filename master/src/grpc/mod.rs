@@ -3,21 +3,21 @@
 //! | file | decides |
 //! |---|---|
 //! | `server`, `connection` | connections and their end; where their requests run |
-//! | `router`, `body` | which service a request is for; what goes back |
-//! | `counted`, `outgoing` | what one connection may hold of streams, and of answers that are not read |
+//! | `router`, `body` | which service a request is for; the bodies of responses |
+//! | `counted`, `outgoing` | what one connection may hold: streams, and answers that are not read |
 //! | `framing` | where messages begin and end, and what memory they take |
-//! | `lists` | how long the lists of a request may be, before it is decoded |
+//! | `lists` | the lengths of a request's lists, before it is decoded |
 //! | `unary`, `session` | one call, one answer; many calls over one stream |
-//! | `dispatch`, `long` | from a request to the state and back; what runs on a thread of its own |
+//! | `dispatch`, `long` | from a request to the state and back; calls on threads of their own |
 //! | `standby_read` | which reads a standby answers |
 //! | `commit`, `parked`, `reply` | when an answer may go out |
-//! | `caller`, `refuse`, `segment_refs` | what many calls convert |
+//! | `caller`, `refuse`, `segment_refs` | conversions that many calls share |
 //! | `put`, `read`, `remove`, `segments`, `transfer`, `task` | each call, converted by hand |
-//! | `admin`, `health` | what operators and orchestrators ask |
+//! | `admin`, `health` | the calls of operators and orchestrators |
 //! | `in_process` | a session without a wire |
 //!
-//! The service `Metadata` is served without tonic's generated server: its calls are most of the load, and all of them
-//! go the same way. Client, contract and status are tonic's.
+//! The service `Metadata` is served without tonic's generated server: its calls are most of the
+//! load, and all of them go the same way. Client, contract and status are tonic's.
 
 pub(crate) mod admin;
 mod body;

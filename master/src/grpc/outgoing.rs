@@ -1,15 +1,15 @@
-//! Answers on their way out, and what one connection may hold of them.
+//! Answers on their way out, and how much of them one connection may hold.
 //!
 //! ```text
-//!   taken from the share ──► Chunk ──► the transport has it, byte by byte ──► given back
-//!                              └─ nothing of it moves for `unread_ms_max` ──► the connection is cut off
+//!   reserved ──► Chunk ──► the transport has it, byte by byte ──► given back
+//!                              └─ nothing of it moves for `unread_ms_max` ──► cut off
 //! ```
 //!
-//! Invariants: each byte of an answer counts from its encoding until it is written into the socket; a chunk that the transport
-//! does not take for too long ends its connection: the last chunk of an answer is the transport's alone, and no handle is left by
-//! which its stream could be reset.
+//! Invariants: each byte of an answer counts from its encoding until it is written into the socket;
+//! a chunk that the transport does not accept for too long ends its connection, since only the
+//! transport holds the last chunk of an answer, and no handle is left to reset its stream.
 //!
-//! Deliberately absent: what an answer says; what is small whatever the request was (headers, trailers, errors).
+//! Deliberately absent: the content of answers; what is always small (headers, trailers, errors).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -20,26 +20,27 @@ use metadata::Address;
 use proto::v1::CallError;
 use tokio::time::sleep;
 
-use crate::budget::{OpenShare, Share, Taken};
+use crate::budget::{OpenShare, Reservation, Share};
 use crate::clock::now_ms;
-use crate::gate::Effect;
+use crate::gate::CallKind;
 use crate::grpc::caller::From;
 use crate::grpc::connection::TurnEnd;
 use crate::listen::Link;
 use crate::node::Node;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A look that is late by more: this process itself stood still.
+/// If a check is late by more than this, this process itself stood still.
 const STALL_MS: u64 = 2000;
-/// It is told that something has moved this often, at most.
+/// The share is told at most this often that something has moved.
 const TELL_EVERY_MS: u64 = 100;
 
-/// What one connection may take: memory for requests and for answers, and turns on a thread; and where it comes from.
+/// The resources of one connection: memory for requests and for answers, turns on a thread, and its
+/// address.
 #[derive(Debug)]
 pub(crate) struct Shares {
     pub(crate) from: From,
     pub(crate) turn_end: Arc<TurnEnd>,
-    /// Those that run (`long`).
+    /// Long calls that run (`long`).
     pub(crate) long_calls: AtomicUsize,
     pub(crate) requests: OpenShare,
     pub(crate) answers: OpenShare,
@@ -54,11 +55,11 @@ impl Shares {
     }
 }
 
-/// Memory for an answer that has run.
-pub(crate) fn take(answers: &Arc<Share>, bytes: usize, effect: Effect) -> Result<Taken, CallError> {
-    answers.take(bytes).map_err(|full| match effect {
-        Effect::Reads | Effect::ReadsStandby => full.refusal(),
-        Effect::Mutates => full.unknown(),
+/// Memory for the answer of a call that has run.
+pub(crate) fn take(answers: &Arc<Share>, bytes: usize, kind: CallKind) -> Result<Reservation, CallError> {
+    answers.take(bytes).map_err(|full| match kind {
+        CallKind::Read | CallKind::StandbyRead => full.refusal(),
+        CallKind::Mutation => full.unknown(),
     })
 }
 
@@ -66,25 +67,25 @@ pub(crate) fn take(answers: &Arc<Share>, bytes: usize, effect: Effect) -> Result
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Bytes,
-    held: Option<Held>,
+    held: Option<Unread>,
 }
 
 #[derive(Debug)]
-struct Held {
-    taken: Taken,
+struct Unread {
+    taken: Reservation,
     watch: u64,
     told_ms: u64,
 }
 
 impl Chunk {
-    pub(crate) fn new(bytes: Bytes, taken: Taken) -> Chunk {
+    pub(crate) fn new(bytes: Bytes, taken: Reservation) -> Chunk {
         let now_ms = now_ms();
         let watch = taken.share().watch(now_ms);
-        Chunk { bytes, held: Some(Held { taken, watch, told_ms: now_ms }) }
+        Chunk { bytes, held: Some(Unread { taken, watch, told_ms: now_ms }) }
     }
 }
 
-impl Drop for Held {
+impl Drop for Unread {
     fn drop(&mut self) {
         self.taken.share().let_go(self.watch);
     }
@@ -117,7 +118,7 @@ impl Chunk {
             self.held = None;
             return;
         }
-        let Some(Held { taken, watch, told_ms }) = &mut self.held else { return };
+        let Some(Unread { taken, watch, told_ms }) = &mut self.held else { return };
         let now_ms = now_ms();
         if now_ms >= *told_ms + TELL_EVERY_MS {
             *told_ms = now_ms;
@@ -126,7 +127,7 @@ impl Chunk {
     }
 }
 
-/// Cuts off the connections that do not read. Does not end.
+/// Cuts off connections that do not read. Does not end.
 pub(crate) async fn watch(node: Arc<Node>) {
     let unread_ms_max = node.config.serving.unread_ms_max;
     let (mut looked_ms, mut stalled_until_ms) = (now_ms(), 0);
@@ -134,7 +135,7 @@ pub(crate) async fn watch(node: Arc<Node>) {
         sleep(LOOK_EVERY).await;
         let now_ms = now_ms();
         if now_ms - looked_ms > STALL_MS {
-            // For so long this process took nothing from its sockets either.
+            // For that time this process read nothing from its sockets, either.
             stalled_until_ms = now_ms;
         }
         looked_ms = now_ms;
@@ -159,12 +160,15 @@ mod tests {
     fn answer_counts_until_the_transport_has_all_of_it() {
         let (budget, bytes) = (budget(), Bytes::from_static(b"12345678"));
         let open = budget.open(None);
-        let taken = take(open.share(), bytes.len(), Effect::Reads).expect("there is room");
+        let taken = take(open.share(), bytes.len(), CallKind::Read).expect("there is room");
         let mut chunk = Chunk::new(bytes, taken);
         chunk.advance(7);
         assert_eq!((budget.taken(), chunk.chunk()), (8, &b"8"[..]), "memory comes back in one piece");
-        let refused = |effect| take(open.share(), 3, effect).expect_err("there is none").reason();
-        assert_eq!((refused(Effect::Reads), refused(Effect::Mutates)), (Reason::Overloaded, Reason::OutcomeUnknown));
+        let refused = |kind| take(open.share(), 3, kind).expect_err("there is none").reason();
+        assert_eq!(
+            (refused(CallKind::Read), refused(CallKind::Mutation)),
+            (Reason::Overloaded, Reason::OutcomeUnknown)
+        );
         chunk.advance(1);
         assert_eq!(budget.taken(), 0);
     }

@@ -1,6 +1,6 @@
-//! The answers of one session that wait for their commit, in the order in which it reaches them.
+//! The answers of one session that wait for their commit, in its order.
 //!
-//! Invariant: at most one waiter for each session, at the lowest seq that is waited for.
+//! Invariant: each session has at most one waiter, at the lowest seq that it waits for.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -11,18 +11,18 @@ use bytes::Bytes;
 use oplog::{SeqWatch, Tail, WaitError, WaitOwned};
 
 use crate::budget;
-use crate::gate::Effect;
-use crate::metrics::Taken;
+use crate::gate::CallKind;
+use crate::metrics::CallTimer;
 
-/// An answer, encoded: so it is known how much it takes.
+/// An encoded answer, so that its size is known.
 #[derive(Debug)]
 pub(crate) struct ParkedAnswer {
     pub(crate) id: u64,
-    pub(crate) effect: Effect,
+    pub(crate) kind: CallKind,
     pub(crate) epoch: u64,
-    pub(crate) taken: Taken,
+    pub(crate) taken: CallTimer,
     pub(crate) framed: Bytes,
-    pub(crate) held: budget::Taken,
+    pub(crate) held: budget::Reservation,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,8 @@ impl Parked {
         self.answers.insert((seq, self.arrivals), answer);
     }
 
-    /// The next one whose seq is committed, or that will never be. `Pending`: the rest waits, or there is none.
+    /// The next answer whose seq is committed, or never will be. `Pending`: the others wait, or
+    /// there is none.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(ParkedAnswer, Result<(), WaitError>)> {
         let Some((&(seq, _), _)) = self.answers.first_key_value() else {
             self.waiting = None;

@@ -1,4 +1,4 @@
-//! Which answers are given out, in which order, and when.
+//! Tests of which answers are returned, in which order, and when.
 
 use oplog::CloseReason;
 
@@ -8,7 +8,7 @@ fn answer(id: u64) -> ParkedAnswer {
     let bounds = budget::Bounds { name: "all", bytes_max: 100, connection_name: "own", connection_bytes_max: 100 };
     let held = budget::Budget::new(bounds).open(None).share().take_anyway(4);
     let framed = Bytes::from_static(b"1234");
-    ParkedAnswer { id, effect: Effect::Mutates, epoch: 1, taken: Taken::default(), framed, held }
+    ParkedAnswer { id, kind: CallKind::Mutation, epoch: 1, taken: CallTimer::default(), framed, held }
 }
 
 fn next(parked: &mut Parked) -> Option<(u64, Result<(), WaitError>)> {

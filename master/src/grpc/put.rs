@@ -15,7 +15,7 @@ use crate::grpc::reply::{Reply, position};
 use crate::grpc::segment_refs::SegmentRefs;
 use crate::node::Node;
 
-/// What a result takes in the answer beside paths, at most; and one replica.
+/// The most bytes of a result in the answer without paths; and of one replica.
 const RESULT_BYTES: usize = 64;
 const REPLICA_BYTES: usize = 32;
 
@@ -29,7 +29,7 @@ pub(crate) fn start(node: &Node, from: From, request: &PutStartRequest) -> Resul
     check_answer_fits(node, request.items.len(), &how.placement)?;
     let items: Vec<_> = request.items.iter().map(|item| PutStartItem { key: &item.key, size: item.size }).collect();
     let state = node.state();
-    // Before the put: the answer is told once all is committed that stands before it in the log.
+    // Read before the put: the answer goes out once all entries before it are committed.
     let put_start_timeout_ms = state.settings().settings.put_start_timeout_ms;
     let started = state.put_start(&call, &how, &items).map_err(|refused| refuse::call(node, refused))?;
     let mut refs = SegmentRefs::new(state.view());
@@ -64,7 +64,8 @@ fn placement(request: &PutStartRequest) -> Placement<'_> {
     }
 }
 
-/// A put that has begun must be answered, so its answer is bounded beforehand. Only paths can make it large.
+/// A put that has begun must be answered, so the size of its answer is checked beforehand. Only
+/// paths can make it large.
 fn check_answer_fits(node: &Node, items: usize, placement: &Placement<'_>) -> Result<(), CallError> {
     let bytes_with = |path_bytes: usize| {
         let memory = placement.memory_replicas as usize * REPLICA_BYTES;

@@ -11,7 +11,7 @@ use proto::v1::{
     KeyInfo, ListKeysRequest, ListKeysResponse,
 };
 
-use crate::gate::Effect;
+use crate::gate::CallKind;
 use crate::grpc::caller::{pin_to_wire, tenant};
 use crate::grpc::long::{Patience, Waited};
 use crate::grpc::refuse;
@@ -19,16 +19,16 @@ use crate::grpc::reply::{Reply, check_size, position};
 use crate::grpc::segment_refs::SegmentRefs;
 use crate::node::Node;
 
-/// What an answer takes beside its list.
+/// The bytes of an answer beside its list.
 const ANSWER_BYTES: usize = 8192;
-/// Shards of the state, as they stand in page tokens.
+/// The bytes of a shard's number in page tokens.
 const SHARD_BYTES: usize = 2;
 
-/// Who answers a read, and so what the answer can promise.
+/// The role that answers a read, and so what the answer can promise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum By {
     Primary,
-    /// Which had applied so much when it began. All that it applies is committed.
+    /// `applied`: where it was when it began. It applies only committed entries.
     Standby {
         applied: Position,
     },
@@ -39,21 +39,22 @@ impl By {
         matches!(self, By::Standby { .. })
     }
 
-    /// Where in the log a read stands: it has seen everything up to there that concerns what it tells.
+    /// The position of a read: it has seen all entries up to there that concern its answer.
     pub(super) fn read_at(self, node: &Node, seq: u64) -> Position {
         match self {
             By::Primary => Position { epoch: node.gate.epoch(), seq },
-            // For whoever asks again with it as `min_position`: never less than what was seen.
+            // For a client that asks again with this as `min_position`: never less than what was
+            // seen.
             By::Standby { applied } if seq <= applied.seq => applied,
             By::Standby { .. } => node.state().position(),
         }
     }
 
-    /// A standby's answer waits for no commit, and for nobody's tenure.
+    /// A standby's answer waits neither for a commit nor for a tenure.
     pub(super) fn reply(self, answer: Answer, at: Position) -> Reply {
         match self {
             By::Primary => Reply::reads(answer, at),
-            By::Standby { .. } => Reply { wait_seq: 0, effect: Effect::ReadsStandby, ..Reply::reads(answer, at) },
+            By::Standby { .. } => Reply { wait_seq: 0, kind: CallKind::StandbyRead, ..Reply::reads(answer, at) },
         }
     }
 
@@ -83,7 +84,7 @@ pub(crate) fn exists(node: &Node, request: &ExistsRequest, by: By) -> Result<Rep
     Ok(by.reply(Answer::Exists(answer), at))
 }
 
-/// What a lookup found of one key, with how many places it took from the list of all.
+/// The result of a lookup of one key, with how many places it has in the list of all.
 struct Found {
     size: u64,
     checksum: Option<u64>,
@@ -94,7 +95,7 @@ pub(crate) fn get_replicas(node: &Node, request: &GetReplicasRequest, by: By) ->
     let keys = request.keys.iter().map(|key| &key[..]);
     let mut found: Vec<Option<Found>> = Vec::with_capacity(request.keys.len());
     let mut places: Vec<Place> = Vec::with_capacity(request.keys.len());
-    // Under a shard's lock: only what must be.
+    // Under a shard's lock, so only what is necessary.
     let Looked { wait_seq, lease_ms } = by.lookup(node, &request.caller, keys, |object| {
         found.push(object.map(|object| {
             let before = places.len();
@@ -106,8 +107,8 @@ pub(crate) fn get_replicas(node: &Node, request: &GetReplicasRequest, by: By) ->
     let mut places = places.into_iter();
     let results = found.into_iter().map(|found| {
         let result = result(found, &mut places, &mut refs);
-        // While it is made: what does not fit must not be there first.
-        check_size(refs.path_bytes(), Effect::Reads).map(|()| result)
+        // Checked while the answer is built, so that a too large one never exists.
+        check_size(refs.path_bytes(), CallKind::Read).map(|()| result)
     });
     let results = results.collect::<Result<_, _>>()?;
     let at = by.read_at(node, wait_seq);
@@ -151,7 +152,7 @@ pub(crate) fn list_keys(node: &Node, request: &ListKeysRequest, by: By, waited: 
     Ok(by.reply(Answer::ListKeys(answer), at))
 }
 
-/// A page ends early where it would not fit into a message.
+/// A page ends early if it would not fit into a message.
 fn page_that_fits(
     node: &Node,
     mut what: ListKeys<'_>,

@@ -1,16 +1,17 @@
 //! The answers of one session that are ready, until the transport takes them.
 //!
 //! ```text
-//!   encoded ──► Ready: small ones in one piece, each large one by itself ──► the gate, for the last time ──► the transport
+//!   encoded ──► Ready: small ones in one piece, each large one by itself ──► gate ──► transport
 //! ```
 //!
-//! Between an answer's encoding and here other calls of the session run, for some milliseconds. So this is where the gate is
-//! asked: nothing else is done before the transport has the bytes. An answer that may not go out any more is replaced by its
-//! refusal.
+//! Between the encoding of an answer and this point, other calls of the session run, for some
+//! milliseconds. So the gate is asked here for the last time: nothing else happens before the
+//! transport has the bytes. An answer that may not go out any more is replaced by its refusal.
 //!
-//! Invariant: all bytes are in the connection's share.
+//! Invariant: all bytes are counted in the connection's share.
 //!
-//! Deliberately absent: what becomes of the bytes after that. A process that is stopped right here sends them when it goes on.
+//! Deliberately absent: the bytes after that. A process that is stopped right here sends them when
+//! it goes on.
 
 use std::collections::VecDeque;
 
@@ -20,23 +21,24 @@ use proto::v1::session_response::Answer;
 use proto::v1::{CallError, SessionResponse};
 
 use crate::budget;
-use crate::gate::Effect;
+use crate::gate::CallKind;
 use crate::grpc::framing::put_message;
 use crate::grpc::outgoing::{Chunk, Shares};
-use crate::metrics::Taken;
+use crate::metrics::CallTimer;
 use crate::node::Node;
 
-/// An answer that goes out by itself has at least this size; together, small ones have this size at most, but for the last.
+/// An answer that goes out by itself has at least this size. Together, small ones have at most this
+/// size, except for the last.
 pub(crate) const FRAME_BYTES: usize = 64 << 10;
 
 /// What an answer rests on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rests {
     pub(crate) id: u64,
-    pub(crate) effect: Effect,
+    pub(crate) kind: CallKind,
     pub(crate) epoch: u64,
-    /// To be counted when it is known how the call ends.
-    pub(crate) taken: Taken,
+    /// Counted when the end of the call is known.
+    pub(crate) taken: CallTimer,
 }
 
 /// A part of what goes out together.
@@ -51,9 +53,9 @@ struct Piece {
 pub(crate) struct Ready {
     small: BytesMut,
     pieces: Vec<Piece>,
-    /// For what is in `small`.
-    held: Option<budget::Taken>,
-    large: VecDeque<(Rests, Bytes, budget::Taken)>,
+    /// The reservation of `small`.
+    held: Option<budget::Reservation>,
+    large: VecDeque<(Rests, Bytes, budget::Reservation)>,
 }
 
 impl Ready {
@@ -61,12 +63,12 @@ impl Ready {
         self.small.len() < FRAME_BYTES && self.large.is_empty()
     }
 
-    pub(crate) fn put(&mut self, rests: Rests, response: &SessionResponse, held: budget::Taken) {
+    pub(crate) fn put(&mut self, rests: Rests, response: &SessionResponse, held: budget::Reservation) {
         put_message(&mut self.small, response.encoded_len(), response);
         self.end_piece(Some(rests), held);
     }
 
-    pub(crate) fn put_framed(&mut self, rests: Rests, framed: Bytes, held: budget::Taken) {
+    pub(crate) fn put_framed(&mut self, rests: Rests, framed: Bytes, held: budget::Reservation) {
         if framed.len() >= FRAME_BYTES {
             return self.large.push_back((rests, framed, held));
         }
@@ -81,7 +83,7 @@ impl Ready {
         self.end_piece(None, held);
     }
 
-    fn end_piece(&mut self, rests: Option<Rests>, held: budget::Taken) {
+    fn end_piece(&mut self, rests: Option<Rests>, held: budget::Reservation) {
         self.pieces.push(Piece { end: self.small.len(), rests });
         match &mut self.held {
             Some(small_held) => small_held.join(held),
@@ -89,10 +91,10 @@ impl Ready {
         }
     }
 
-    /// For the transport, right before it has it.
+    /// For the transport, right before it gets the bytes.
     pub(crate) fn next_chunk(&mut self, node: &Node, shares: &Shares) -> Option<Chunk> {
         let check = |rests: &Rests| {
-            let may_go = node.gate.check_answer(rests.effect, rests.epoch);
+            let may_go = node.gate.check_answer(rests.kind, rests.epoch);
             node.requests.count(rests.taken, may_go)
         };
         if self.held.is_none()
@@ -113,7 +115,7 @@ impl Ready {
     }
 }
 
-/// What may not go out any more is replaced by its refusal.
+/// Replaces answers that may not go out any more by their refusals.
 fn settle(bytes: &mut BytesMut, pieces: &mut Vec<Piece>, check: impl Fn(&Rests) -> Result<(), CallError>) {
     let (mut start, mut anew) = (0, None);
     for Piece { end, rests } in pieces.drain(..) {
@@ -146,7 +148,7 @@ mod tests {
     use crate::grpc::framing::PREFIX_BYTES;
 
     fn rests(id: u64, epoch: u64) -> Rests {
-        Rests { id, effect: Effect::Reads, epoch, taken: Taken::default() }
+        Rests { id, kind: CallKind::Read, epoch, taken: CallTimer::default() }
     }
 
     fn answer(id: u64) -> SessionResponse {

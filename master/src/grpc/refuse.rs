@@ -1,4 +1,4 @@
-//! The state's refusals in the words of the contract.
+//! Converts the state's refusals to those of the contract.
 
 use metadata::{CallRefused, Outcome, Refusal};
 use proto::status;
@@ -6,7 +6,7 @@ use proto::v1::{self, CallError, Reason};
 
 use crate::node::Node;
 
-/// Of a whole call.
+/// The refusal of a whole call.
 pub(crate) fn call(node: &Node, refused: CallRefused) -> CallError {
     match refused {
         CallRefused::Invalid { field, what } => status::invalid(field, what),
@@ -18,7 +18,7 @@ pub(crate) fn call(node: &Node, refused: CallRefused) -> CallError {
             let what = format_args!("the first {done} items have run, and then: {}", error.message);
             CallError { retry_after_ms: error.retry_after_ms, ..status::outcome_unknown(what) }
         }
-        // The gate was open a moment ago: nobody has told yet who is the primary now.
+        // The gate was open a moment ago, and which member is the primary now is not known yet.
         CallRefused::NotPrimary => status::not_primary("", node.gate.epoch()),
         CallRefused::Slow => {
             let limit_ms = node.config.serving.pattern_ms_max;
@@ -30,12 +30,12 @@ pub(crate) fn call(node: &Node, refused: CallRefused) -> CallError {
     }
 }
 
-/// Of one item.
+/// The refusal of one item.
 pub(crate) fn item(refusal: Refusal) -> v1::Refusal {
     status::refusal(reason(refusal), refusal)
 }
 
-/// Of one item that says nothing else.
+/// The refusal of one item that has no other result.
 pub(crate) fn refusal_of(outcome: Outcome<()>) -> Option<v1::Refusal> {
     outcome.err().map(item)
 }

@@ -1,6 +1,7 @@
 //! Which service a request is for.
 //!
-//! Invariant: calls of clients (`Metadata`) come first and are answered without a box or a copy of a service.
+//! Invariant: calls of clients (`Metadata`) come first, and need neither a box nor a copy of a
+//! service.
 //!
 //! Deliberately absent: other protocols on the same port.
 
@@ -34,7 +35,7 @@ const HISTORY: HeaderName = HeaderName::from_static(HISTORY_METADATA);
 const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_V1_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
-/// A service of tonic, whatever its type.
+/// A tonic service of any type.
 type Route = Box<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Send>>;
 
@@ -64,25 +65,24 @@ impl Router {
         }
     }
 
-    /// Every answer says of which history it is. One that began under another one than it ends under is none.
+    /// Every answer names its history. An answer that began under another history than it ends
+    /// under is refused.
     pub(crate) async fn answer(&self, request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
         let began = self.node.history();
         let response = self.answer_of_service(request, shares).await;
         match began == self.node.history() {
             true => self.with_history(response, began),
-            false => {
-                respond_error(status::outcome_unknown("state and log of this member have changed hands meanwhile"))
-            }
+            false => respond_error(status::outcome_unknown("this member has replaced its state and log meanwhile")),
         }
     }
 
-    /// Nothing of the request was looked at.
+    /// Nothing of the request was read.
     pub(crate) fn refuse(&self, error: CallError) -> Response<Body> {
         self.node.requests.refused(Method::Unknown, &error);
         self.with_head(respond_error(error))
     }
 
-    /// What is said without a look at anything.
+    /// A response that depends on nothing.
     pub(crate) fn with_head(&self, response: Response<Body>) -> Response<Body> {
         self.with_history(response, self.node.history())
     }
@@ -98,7 +98,7 @@ impl Router {
         if let Some(response) = refuse_what_is_not_grpc(&request) {
             return response;
         }
-        // Kept beside the request, which goes on to be read.
+        // Kept beside the request, which is read later.
         let uri = request.uri().clone();
         let Some((service, method)) = uri.path().strip_prefix('/').and_then(|path| path.split_once('/')) else {
             return unknown(uri.path());
@@ -119,8 +119,7 @@ impl Router {
 
     fn open_session(&self, request: Request<Incoming>, shares: &Arc<Shares>) -> Response<Body> {
         let open = match self.node.gate.check_open() {
-            // Call by call.
-            // A session is of one history, and says so at its begin.
+            // Call by call. A session belongs to one history, and names it at its start.
             Err(error) if error.reason() == Reason::NotPrimary && is_for_standbys(&request) => {
                 self.node.history().map(drop).ok_or(error)
             }
@@ -135,7 +134,7 @@ impl Router {
     }
 }
 
-/// The history as answers carry it: written once, and not for each of them.
+/// The history as answers carry it: written once, and not for each answer.
 #[derive(Default)]
 struct Named(ArcSwapOption<(u128, HeaderValue)>);
 
@@ -177,7 +176,8 @@ async fn foreign(answer: Answering, shares: &Shares) -> Response<Body> {
     respond_foreign(answer.await, shares.answers.share())
 }
 
-/// What a service of tonic turns away before it looks at it has a reason like any other refusal.
+/// If a tonic service refuses a message before it reads it, the refusal gets a reason like any
+/// other.
 fn too_long_named(response: Response<Body>) -> Response<Body> {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() == Code::OutOfRange => {
@@ -187,7 +187,7 @@ fn too_long_named(response: Response<Body>) -> Response<Body> {
     }
 }
 
-/// A path that comes from outside, for a message in the trailers: they are bounded.
+/// A path from outside, shortened for a message in the trailers, which are bounded.
 pub(crate) fn cut(path: &str) -> &str {
     const BYTES_MAX: usize = 200;
     path.char_indices()
@@ -198,7 +198,7 @@ pub(crate) fn cut(path: &str) -> &str {
 
 fn unknown(path: &str) -> Response<Body> {
     let path = cut(path);
-    Status::unimplemented(format!("there is nothing at {path:?}")).into_http()
+    Status::unimplemented(format!("there is no service at {path:?}")).into_http()
 }
 
 /// A browser, or a client that compresses.

@@ -1,4 +1,4 @@
-//! The segments that an answer speaks of, each named once; replicas point into the list.
+//! The segments of an answer, each named once. Replicas refer to this list by index.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use bytes::Bytes;
 use metadata::{Place, SegmentInfo, SegmentIx, SegmentKind, View};
 use proto::v1::{Replica, SegmentRef};
 
-/// Up to here, looking along the list is quicker than hashing.
+/// Up to this length, a linear search is faster than hashing.
 const LISTED_MAX: usize = 16;
 
 pub(crate) struct SegmentRefs {
     view: Arc<View>,
     /// In the order of the answer.
     named: Vec<(SegmentIx, Arc<SegmentInfo>)>,
-    /// Index of each, once there are many.
+    /// The index of each, once there are many.
     index: HashMap<SegmentIx, u32>,
-    /// The one that was asked for last: neighbours often lie in the same segment.
+    /// The one that was last looked up: neighbours often lie in the same segment.
     last: usize,
     path_bytes: usize,
 }
@@ -39,7 +39,8 @@ impl SegmentRefs {
         Some(Replica { segment: at as u32, address, path, complete })
     }
 
-    /// Of all replicas so far: a path may take a kilobyte, and what names it in a request four bytes.
+    /// For all replicas so far: a path may take a kilobyte, and the item that names it in a request
+    /// four bytes.
     pub(crate) fn path_bytes(&self) -> usize {
         self.path_bytes
     }

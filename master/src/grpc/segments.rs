@@ -14,7 +14,7 @@ use proto::v1::{
     UnmountSegmentResponse, UnmountSegmentResult,
 };
 
-use crate::gate::Effect;
+use crate::gate::CallKind;
 use crate::grpc::caller::{From, choice, id16, mutating};
 use crate::grpc::read::By;
 use crate::grpc::refuse;
@@ -33,7 +33,7 @@ pub(crate) fn heartbeat(node: &Node, from: From, request: &HeartbeatRequest) -> 
         tasks_waiting: heard.tasks_waiting,
         members: node.pair().map_or_else(Vec::new, |pair| pair.addresses()),
     };
-    // A sign of life may be heard twice: as long as nothing is logged, it counts as a read.
+    // A heartbeat may be heard twice: as long as nothing is logged, it counts as a read.
     Ok(Reply::reads(Answer::Heartbeat(answer), heard.position))
 }
 
@@ -122,8 +122,8 @@ pub(crate) fn list(node: &Node, request: &ListSegmentsRequest, by: By) -> Result
     let segments = listed.results.into_iter().map(|usage| {
         let status = segment_status(usage);
         bytes += status.encoded_len();
-        // While it is made: what does not fit must not be there first.
-        check_size(bytes, Effect::Reads).map(|()| status)
+        // Checked while the answer is built, so that a too large one never exists.
+        check_size(bytes, CallKind::Read).map(|()| status)
     });
     let segments = segments.collect::<Result<_, _>>()?;
     let answer = ListSegmentsResponse { position: position(listed.position), segments, from_standby: by.is_standby() };

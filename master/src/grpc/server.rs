@@ -1,10 +1,11 @@
-//! Clients' connections, from the first to the last.
+//! Connections of clients, from the first to the last.
 //!
-//! A stop: for a while, what comes in is refused by the gate, with a clear answer; then nothing is accepted any more, and
-//! connections are told to go away, finish what is under way, and are cut off when time is up.
+//! At a stop, the gate refuses new calls for a while, with a clear answer. Then no more connections
+//! are accepted, and the open ones are told to go away, finish their calls, and are cut off when
+//! the time is over.
 //!
-//! A client that is not let in is told so: the calls of its connection are refused for a moment, since gRPC has no refusal before
-//! HTTP/2 is up.
+//! A client that is not admitted is told so: the calls on its connection are refused for a moment,
+//! since gRPC has no refusal before HTTP/2 is up.
 //!
 //! Invariant: each connection has bounded streams and windows.
 //!
@@ -41,25 +42,25 @@ use crate::grpc::router::Router;
 use crate::listen::{self, Turned, Why};
 use crate::node::Node;
 
-/// A stop is over within five seconds, and some of that is needed behind this.
+/// A stop takes at most five seconds, and some of that is needed after this.
 const STOP_WITHIN: Duration = Duration::from_millis(4500);
-/// How long a connection that is not let in is told so, and when its client should come back.
+/// How long a connection that is not admitted is told so, and when its client should come back.
 const REFUSE_FOR: Duration = Duration::from_secs(1);
 const REFUSED_RETRY_MS: u32 = 1000;
-/// What such a connection may send, and how many calls at a time.
+/// What such a connection may send, and how many calls it may have at a time.
 const REFUSED_WINDOW_BYTES: u32 = 65_535;
 const REFUSED_STREAMS_MAX: u32 = 16;
-/// Of one frame in either direction: a batch of 1000 keys comes in one piece.
+/// The size of one frame in either direction: a batch of 1000 keys comes in one piece.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
 
-/// The address cannot be listened on.
+/// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
         "cannot listen on {address}: the port is taken by another process. Stop that one, or choose another port with \
          --listen (port 0: any free one)"
     )]
-    Taken { address: SocketAddr },
+    PortInUse { address: SocketAddr },
     #[error("cannot listen on {address}: no interface of this host has this address. Choose another one with --listen")]
     NotHere { address: SocketAddr },
     #[error("cannot listen on {address}: {why}")]
@@ -76,14 +77,15 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> 
 impl BindError {
     pub fn of(address: SocketAddr, why: io::Error) -> BindError {
         match why.kind() {
-            io::ErrorKind::AddrInUse => BindError::Taken { address },
+            io::ErrorKind::AddrInUse => BindError::PortInUse { address },
             io::ErrorKind::AddrNotAvailable => BindError::NotHere { address },
             _ => BindError::Other { address, why },
         }
     }
 }
 
-/// Serves until `stop` is over, and then until all is answered, or the time for that is up. `stop` says when it was asked for.
+/// Serves until `stop` is over, and then until all calls are answered or the time for that is over.
+/// `stop` returns when it was asked for.
 pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: impl Future<Output = Instant>) {
     let reporter = HealthReporter::new();
     let mut health = Health::new(&node, reporter.clone());
@@ -131,7 +133,7 @@ impl Connections {
     async fn accept(&mut self, listener: &TcpListener) {
         loop {
             tokio::select! {
-                // Those that have ended make room first.
+                // Connections that have ended make room first.
                 biased;
                 Some(_) = self.tasks.join_next() => {}
                 accepted = self.node.ports.clients.accept(listener) => match accepted {
@@ -170,7 +172,7 @@ impl Connections {
         });
     }
 
-    /// Until its time is up, or the client has gone.
+    /// Until its time is over, or the client has gone.
     fn refuse(&mut self, turned: Turned) {
         let Turned { stream, peer, why, place } = turned;
         let serving = &self.node.config.serving;
@@ -196,18 +198,18 @@ impl Connections {
         let connection = Connection::new(opened, connection, &self.line, Arc::default());
         self.tasks.spawn(async move {
             if let Ok(Err(error)) = timeout(REFUSE_FOR, connection).await {
-                tracing::debug!(%peer, "connection that was not let in ended: {error}");
+                tracing::debug!(%peer, "a connection that was not admitted has ended: {error}");
             }
             drop(place);
         });
     }
 
-    /// Waits for what is under way, but not longer than `at_most`.
+    /// Waits for running calls, but not longer than `at_most`.
     async fn close(mut self, at_most: Duration) {
         self.go_away.send_replace(true);
         let all_closed = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(at_most, all_closed).await.is_err() {
-            tracing::warn!(connections = self.tasks.len(), "connections are cut off: they were not done in time");
+            tracing::warn!(connections = self.tasks.len(), "connections are cut off: their calls did not end in time");
             self.tasks.abort_all();
         }
     }

@@ -1,4 +1,4 @@
-//! One session: requests come in, answers go out as they are done, all within one task.
+//! One session: it reads requests and sends answers as they are done, all within one task.
 //!
 //! ```text
 //!   chunks ──► framing ──► decode ──► run inline ─────────────► out ──► frames
@@ -7,13 +7,16 @@
 //!                             └─ a read that a standby cannot answer yet ──► waiting ──► run
 //! ```
 //!
-//! The transport asks for the next frame only while the client takes more, and only then is anything read: a client
-//! that does not read its answers is not worked for. What is ready goes out together (`ready`); a large answer is encoded where
-//! it was made, and goes by itself.
+//! The transport asks for the next frame only while the client accepts more, and only then are
+//! requests read: a client that does not read its answers gets no more work done. Answers that are
+//! ready go out together (`ready`); a large answer is encoded where it was made, and goes out by
+//! itself.
 //!
-//! Invariants: all bytes of answers are in the connection's share, from their encoding on; `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll
-//! that goes on after the connection's turn runs a few small calls, or one large one, at most; every request that was read is answered before
-//! the stream ends, but for one that ends the stream by its form, and where the member comes to hold another state.
+//! Invariants: all bytes of answers are counted in the connection's share, from their encoding on;
+//! `parked`, `long` and `waiting` are bounded, and at their bound nothing is read; a poll that goes
+//! on after the connection's turn runs at most a few small calls, or one large one; every request
+//! that was read is answered before the stream ends, unless it ends the stream because it is
+//! malformed, or the member's state is replaced.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,7 +36,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
 use crate::budget;
-use crate::gate::{Effect, Standing};
+use crate::gate::{CallKind, Standing};
 use crate::grpc::commit::{is_committed, never_committed};
 use crate::grpc::dispatch::{self, Weight};
 use crate::grpc::framing::{Framing, Inbound, PREFIX_BYTES, put_message};
@@ -43,12 +46,12 @@ use crate::grpc::parked::{Parked, ParkedAnswer};
 use crate::grpc::ready::{Ready, Rests};
 use crate::grpc::reply::{Reply, check_size};
 use crate::grpc::{body, long, standby_read, unary};
-use crate::metrics::{Method, Taken};
+use crate::metrics::{CallTimer, Method};
 use crate::node::Node;
 
 /// Long calls of one session at a time.
 const LONG_MAX: usize = 4;
-/// Reads of one session that wait for this standby to come further.
+/// Reads of one session that wait until this standby has applied more.
 const WAITING_MAX: usize = 256;
 
 pub(crate) struct Session {
@@ -59,41 +62,42 @@ pub(crate) struct Session {
     out: Ready,
     parked: Parked,
     long: JoinSet<(u64, Result<Made, CallError>)>,
-    /// Dropped with the session: its long calls end.
+    /// Dropped with the session. Then its long calls end.
     waiting_for_long: Waiting,
     waiting: JoinSet<Begun>,
-    /// Is over when the node stops and nothing is to be read any more.
+    /// Ends when the node stops and nothing more is read.
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// How the stream ends, once nothing more is read.
     end: Option<Result<(), CallError>>,
     ended: bool,
-    /// The turn is over: the next poll is for others to get theirs.
+    /// The turn is over: the next poll only gives others their turn.
     yields: bool,
-    /// Since the clock was looked at last.
+    /// Since the clock was last read.
     work: usize,
-    /// The state that it was opened with.
+    /// The state with which it was opened.
     holding: u64,
-    /// While a request has come in part.
+    /// Set while a request has come in part.
     late: Option<Pin<Box<Sleep>>>,
 }
 
-/// A look at the clock is worth a tenth of a small call: there is one for as many of these, or for large ones after each.
+/// Reading the clock costs a tenth of a small call, so it is read once for this many of them, and
+/// after each large one.
 const WORK_PER_LOOK: usize = 16;
-/// Bytes of a request that are as much work as a small call.
+/// This many bytes of a request are as much work as a small call.
 const BYTES_OF_WORK: usize = 256;
 
-/// What a long call gave: the seq that its answer waits for, and the answer.
+/// The result of a long call: the seq that its answer waits for, and the answer.
 type Made = (u64, ParkedAnswer);
 
-/// A call before it runs, with the memory that it takes.
+/// A call before it runs, with its memory.
 struct Begun {
     id: u64,
     call: Call,
-    taken: Taken,
+    taken: CallTimer,
     inbound: Inbound,
 }
 
-/// A request of which nothing else can be read.
+/// A request of which only the id can be read.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct RequestId {
     #[prost(uint64, tag = "1")]
@@ -131,7 +135,7 @@ impl Session {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Before anything is run, and again before anything goes out.
+        // Before any call runs, and again before any answer goes out.
         if let Some(end) = self.end_of_history() {
             return end;
         }
@@ -162,7 +166,8 @@ impl Session {
         Poll::Pending
     }
 
-    /// The member holds another state: what it answers from here on may be of another history than the one that was named at the begin.
+    /// The member holds another state: its answers from here on may be of another history than the
+    /// one that was named at the start.
     fn end_of_history(&mut self) -> Option<Poll<Option<Frame<Chunk>>>> {
         if self.holding == self.node.holding() {
             return None;
@@ -183,7 +188,7 @@ impl Session {
 
     fn take_requests(&mut self, cx: &mut Context<'_>) {
         while self.end.is_none() && !self.yields && self.has_room() {
-            // Also an empty frame is work.
+            // An empty frame is work, too.
             let mut work = 1;
             match self.framing.next() {
                 Ok(Some(inbound)) => {
@@ -209,7 +214,7 @@ impl Session {
         }
     }
 
-    /// A request that has come in part, and does not go on.
+    /// A request that has come in part, and does not continue.
     fn check_late(&mut self, cx: &mut Context<'_>) {
         if self.framing.is_between_messages() {
             self.late = None;
@@ -277,18 +282,18 @@ impl Session {
         }
     }
 
-    /// Reads that have waited for this standby to come further.
+    /// Reads that have waited for this standby to apply more.
     fn take_waiting(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(joined)) = self.waiting.poll_join_next(cx) {
             match joined {
                 Ok(begun) => self.run(begun),
-                // Whose call it was went down with it.
+                // The id of the call was lost with it.
                 Err(fault) => self.end = Some(Err(status::internal(fault))),
             }
         }
     }
 
-    /// The stream goes on, if it can be told whose request this was.
+    /// The stream continues if the id of this request can be read.
     fn on_malformed(&mut self, inbound: &Inbound, error: CallError) {
         match RequestId::decode(&inbound.bytes[..]) {
             Ok(request) => self.refuse(request.id, Method::Unknown, error),
@@ -308,7 +313,7 @@ impl Session {
                 Ok((_, Ok((wait_seq, answer)))) => self.park(wait_seq, answer),
                 // Counted where it was refused.
                 Ok((id, Err(error))) => self.put_error(id, error),
-                // Whose call it was went down with it.
+                // The id of the call was lost with it.
                 Err(fault) => self.end = Some(Err(status::internal(fault))),
             }
         }
@@ -326,15 +331,15 @@ impl Session {
         }
     }
 
-    fn put(&mut self, id: u64, Reply { answer, effect, epoch, taken, .. }: Reply) {
+    fn put(&mut self, id: u64, Reply { answer, kind, epoch, taken, .. }: Reply) {
         let response = SessionResponse { id, answer: Some(answer) };
-        match take(&self.shares, response.encoded_len(), effect) {
-            Ok(held) => self.out.put(Rests { id, effect, epoch, taken }, &response, held),
+        match take(&self.shares, response.encoded_len(), kind) {
+            Ok(held) => self.out.put(Rests { id, kind, epoch, taken }, &response, held),
             Err(error) => self.refuse(id, taken, error),
         }
     }
 
-    fn refuse(&mut self, id: u64, call: impl Into<Taken>, error: CallError) {
+    fn refuse(&mut self, id: u64, call: impl Into<CallTimer>, error: CallError) {
         self.node.requests.refused(call, &error);
         self.put_error(id, error);
     }
@@ -344,15 +349,15 @@ impl Session {
     }
 
     fn park(&mut self, wait_seq: u64, answer: ParkedAnswer) {
-        let ParkedAnswer { id, effect, epoch, taken, .. } = answer;
+        let ParkedAnswer { id, kind, epoch, taken, .. } = answer;
         if !self.parked.waits_on(&self.node.tail()) {
-            // The tail that it ran on, or the gate knows better.
-            if let Err(error) = self.node.gate.check_answer(effect, epoch) {
+            // The tail on which it ran; otherwise the gate knows.
+            if let Err(error) = self.node.gate.check_answer(kind, epoch) {
                 return self.refuse(id, taken, error);
             }
             if self.parked.len() > 0 {
-                // Those of before are on their way out; this one belongs to what came after.
-                return self.refuse(id, taken, never_committed(effect, changed_hands(epoch)));
+                // Answers from before are on their way out. This one belongs to a later state.
+                return self.refuse(id, taken, never_committed(kind, changed_hands(epoch)));
             }
             self.parked = Parked::new(self.node.tail().committed_shared());
         }
@@ -366,35 +371,35 @@ impl Session {
     }
 
     fn deliver(&mut self, answer: ParkedAnswer, reached: Result<(), WaitError>) {
-        let ParkedAnswer { id, effect, epoch, taken, framed, held } = answer;
+        let ParkedAnswer { id, kind, epoch, taken, framed, held } = answer;
         match reached {
-            Ok(()) => self.out.put_framed(Rests { id, effect, epoch, taken }, framed, held),
-            Err(why) => self.refuse(id, taken, never_committed(effect, why)),
+            Ok(()) => self.out.put_framed(Rests { id, kind, epoch, taken }, framed, held),
+            Err(why) => self.refuse(id, taken, never_committed(kind, why)),
         }
     }
 }
 
-fn take(shares: &Shares, length: usize, effect: Effect) -> Result<budget::Taken, CallError> {
-    check_size(length, effect)?;
-    outgoing::take(shares.answers.share(), PREFIX_BYTES + length, effect)
+fn take(shares: &Shares, length: usize, kind: CallKind) -> Result<budget::Reservation, CallError> {
+    check_size(length, kind)?;
+    outgoing::take(shares.answers.share(), PREFIX_BYTES + length, kind)
 }
 
-/// An answer that must wait, or was made elsewhere; a refusal is counted here.
+/// An answer that must wait, or was made elsewhere. A refusal is counted here.
 fn encode(node: &Node, shares: &Shares, id: u64, reply: Reply) -> Result<Made, CallError> {
-    let Reply { answer, wait_seq, effect, epoch, taken } = reply;
+    let Reply { answer, wait_seq, kind, epoch, taken } = reply;
     let response = SessionResponse { id, answer: Some(answer) };
     let length = response.encoded_len();
-    let held = take(shares, length, effect).inspect_err(|error| node.requests.refused(taken, error))?;
+    let held = take(shares, length, kind).inspect_err(|error| node.requests.refused(taken, error))?;
     let mut framed = BytesMut::new();
     put_message(&mut framed, length, &response);
-    Ok((wait_seq, ParkedAnswer { id, effect, epoch, taken, framed: framed.freeze(), held }))
+    Ok((wait_seq, ParkedAnswer { id, kind, epoch, taken, framed: framed.freeze(), held }))
 }
 
 fn changed_hands(epoch: u64) -> WaitError {
     WaitError::Closed(CloseReason::Deposed { epoch })
 }
 
-/// From the stop on, requests are refused one by one for a while; then nothing is read any more.
+/// From the stop on, requests are refused one by one for a while. Then nothing more is read.
 async fn closing(node: Arc<Node>) {
     let mut standing = node.gate.watch();
     // An error: the gate is gone, and the node with it.

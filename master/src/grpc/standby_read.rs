@@ -1,9 +1,10 @@
-//! Reads that a standby answers, where the caller allows it (`StandbyRead` in the contract).
+//! Reads that a standby answers, if the caller allows it (`StandbyRead` in the contract).
 //!
-//! Invariants: what is asked is looked at before the read and, for what may have changed meanwhile, after it; a read waits
-//! here for `standby_read_wait_ms` at most; without the caller's word the answer is the gate's.
+//! Invariants: the conditions are checked before the read and, if they may have changed meanwhile,
+//! after it; a read waits here for at most `standby_read_wait_ms`; if the caller does not allow it,
+//! the answer is the gate's.
 //!
-//! Deliberately absent: what makes a standby fit to answer (`member`).
+//! Deliberately absent: when a standby may answer (`member`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ fn asked(call: &Call) -> Option<Asked> {
     })
 }
 
-/// Who may answer here, where the gate does not let the call in.
+/// The member that may answer here, if the gate does not accept the call.
 fn standby(node: &Node, call: &Call, closed: &CallError) -> Option<(Arc<Pair>, Asked)> {
     let asked = asked(call).filter(|_| closed.reason() == Reason::NotPrimary)?;
     Some((node.pair()?, asked))
@@ -64,13 +65,14 @@ fn check(pair: &Pair, applied: Position, asked: Asked) -> Result<(), Unmet> {
     pair.seat.with(|member, now| member.check_read(applied, asked, now))
 }
 
-/// Whether this member, as a standby, could tell a client what it has shown, which is all at or before `at`.
+/// Whether this member, as a standby, could tell a client what it has shown, all of which is at or
+/// before `at`.
 pub(crate) fn is_settled(node: &Node, at: Position, closed: &CallError) -> bool {
     let pair = node.pair().filter(|_| closed.reason() == Reason::NotPrimary);
     pair.is_some_and(|pair| check(&pair, at, Asked::default()).is_ok())
 }
 
-/// Whether the call is to wait for this member to come further, and until when.
+/// Whether the call must wait until this member has applied more, and until when.
 pub(crate) fn wait(node: &Node, call: &Call) -> Option<impl Future<Output = ()> + Send + use<>> {
     let asked = asked(call)?;
     let (pair, _) = standby(node, call, &node.gate.check_open().err()?)?;
@@ -91,7 +93,7 @@ pub(crate) fn wait(node: &Node, call: &Call) -> Option<impl Future<Output = ()> 
     })
 }
 
-/// What this member can say as a standby; `closed`: what the gate says.
+/// This member's answer as a standby. `closed`: what the gate says.
 pub(crate) fn run(
     node: &Node,
     from: From,
@@ -109,9 +111,9 @@ pub(crate) fn run(
     check(&pair, applied, asked).map_err(refuse)?;
     let reply = dispatch::execute(node, from, call, By::Standby { applied }, waited)?;
     if !Arc::ptr_eq(&held, &node.held()) {
-        return Err(stale_read("state and log of this member have changed hands meanwhile"));
+        return Err(stale_read("this member has replaced its state and log meanwhile"));
     }
-    // A long list takes its time.
+    // A long list takes time.
     check(&pair, applied, asked).map_err(refuse)?;
     Ok(reply)
 }

@@ -16,12 +16,13 @@ use crate::grpc::refuse;
 use crate::grpc::reply::{Reply, position};
 use crate::node::Node;
 
-/// The largest task in an answer: key, source and targets, message, tenant, and what stands between them.
+/// The largest task in an answer: key, source and targets, message, tenant, and the bytes in
+/// between.
 const TASK_BYTES_MAX: usize =
     metadata::KEY_BYTES_MAX + (2 + metadata::REPLICAS_MAX as usize + 1) * (metadata::TEXT_BYTES_MAX + 4) + 128;
-/// What an answer takes beside its list.
+/// The bytes of an answer beside its list.
 const ANSWER_BYTES: usize = 1024;
-/// So many fit into an answer whatever they are. Who has fetched as many asks again.
+/// This many fit into an answer whatever they are. A client that has fetched as many asks again.
 const FETCHED_TASKS_MAX: usize = (MESSAGE_BYTES_MAX - 1024) / TASK_BYTES_MAX;
 
 pub(crate) fn create(node: &Node, from: From, request: &CreateTaskRequest) -> Result<Reply, CallError> {

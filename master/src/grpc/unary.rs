@@ -1,7 +1,7 @@
 //! One call, one answer.
 //!
-//! Invariant: whatever goes wrong is answered with a `CallError` in the trailers, also what tonic would only call
-//! OUT_OF_RANGE: a message over the limit is an invalid argument that names the limit.
+//! Invariant: every error is answered with a `CallError` in the trailers, even one that tonic would
+//! only call OUT_OF_RANGE: a message over the limit is an invalid argument that names the limit.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ use crate::grpc::outgoing::{self, Chunk, Shares};
 use crate::grpc::reply::Reply;
 use crate::grpc::router::cut;
 use crate::grpc::{commit, long, standby_read};
-use crate::metrics::{Method, Taken};
+use crate::metrics::{CallTimer, Method};
 use crate::node::Node;
 
 pub(crate) async fn answer(
@@ -45,7 +45,8 @@ pub(crate) async fn answer(
     }
 }
 
-/// A call after its first step. What does not wait leaves nothing behind that the future of a call would have to hold.
+/// A call after its first step. A call that need not wait leaves nothing behind for its future to
+/// hold.
 enum Begun {
     Answered(Response<Body>),
     Waits(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
@@ -78,7 +79,7 @@ fn begin(node: &Arc<Node>, shares: &Arc<Shares>, method: &str, inbound: Inbound)
     }
 }
 
-fn begin_call(node: &Arc<Node>, shares: &Arc<Shares>, call: Call, taken: Taken, inbound: Inbound) -> Begun {
+fn begin_call(node: &Arc<Node>, shares: &Arc<Shares>, call: Call, taken: CallTimer, inbound: Inbound) -> Begun {
     if let Err(full) = shares.answers.share().check_room() {
         return Begun::Answered(refuse(node, taken, full.refusal()));
     }
@@ -93,18 +94,18 @@ fn begin_call(node: &Arc<Node>, shares: &Arc<Shares>, call: Call, taken: Taken, 
     }
 }
 
-fn refuse(node: &Node, call: impl Into<Taken>, error: CallError) -> Response<Body> {
+fn refuse(node: &Node, call: impl Into<CallTimer>, error: CallError) -> Response<Body> {
     node.requests.refused(call, &error);
     respond_error(error)
 }
 
 fn respond(node: &Node, shares: &Shares, reply: &Reply) -> Response<Body> {
     let framed = dispatch::encode(reply).and_then(|framed| {
-        let taken = outgoing::take(shares.answers.share(), framed.len(), reply.effect)?;
+        let taken = outgoing::take(shares.answers.share(), framed.len(), reply.kind)?;
         Ok(Chunk::new(framed, taken))
     });
-    // The last thing before the transport has the bytes.
-    let framed = framed.and_then(|chunk| node.gate.check_answer(reply.effect, reply.epoch).map(|()| chunk));
+    // The last step before the transport has the bytes.
+    let framed = framed.and_then(|chunk| node.gate.check_answer(reply.kind, reply.epoch).map(|()| chunk));
     node.requests.count(reply.taken, framed).map_or_else(respond_error, respond_message)
 }
 
@@ -115,8 +116,8 @@ async fn respond_committed((node, shares): (Arc<Node>, Arc<Shares>), reply: Repl
     }
 }
 
-/// Dropped, since its caller has gone, it ends the call.
-async fn run_long(both: (Arc<Node>, Arc<Shares>), call: Call, taken: Taken, inbound: Inbound) -> Response<Body> {
+/// If it is dropped because its caller has gone, the call ends.
+async fn run_long(both: (Arc<Node>, Arc<Shares>), call: Call, taken: CallTimer, inbound: Inbound) -> Response<Body> {
     let waiting = Waiting::default();
     let job = match long::job(&both.0, &both.1, call, taken, inbound, waiting.waited()) {
         Ok(job) => job,
@@ -136,7 +137,7 @@ async fn receive_in_time(node: &Node, shares: &Shares, body: Incoming) -> Result
 
 /// A request of which only a part has come.
 pub(crate) fn late(within_ms: u64) -> CallError {
-    status::invalid("request", format_args!("it was not whole within request_ms_max, {within_ms} ms"))
+    status::invalid("request", format_args!("it was not complete within request_ms_max, {within_ms} ms"))
 }
 
 /// The one message of the request, and its end.
@@ -148,7 +149,7 @@ async fn receive(shares: &Shares, mut body: Incoming) -> Result<Inbound, CallErr
         }
         match data(&mut body).await? {
             Some(chunk) => framing.push(chunk),
-            None => return Err(status::invalid("request", "it ended before its message was whole")),
+            None => return Err(status::invalid("request", "it ended before its message was complete")),
         }
     }
 }

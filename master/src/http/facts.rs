@@ -1,8 +1,9 @@
-//! What there is to be seen of a node, taken at one time: for `/status`, `/metrics` and the page for people.
+//! What a node shows, read at one time: for `/status`, `/metrics` and the status page.
 //!
-//! Names and units are those of `understudy status --json`. What is not known, or not freshly, is `None`: never 0.
+//! Names and units are those of `understudy status --json`. What is not known, or not recently, is
+//! `None`, and never 0.
 //!
-//! Deliberately absent: how any of it is written down.
+//! Deliberately absent: how any of it is formatted.
 
 use std::sync::atomic::Ordering;
 
@@ -15,28 +16,29 @@ use crate::health::{self, Asked, Health, InCluster, Reason, Said, judge};
 use crate::http::probes::{self, Verdict};
 use crate::listen::{self, Links};
 use crate::logging;
-use crate::metrics::{Counted, Role};
+use crate::metrics::{Counted, RoleLabel};
 use crate::node::Node;
 use crate::pair::Pair;
 
-/// All of it.
+/// All facts.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) status: Status,
-    pub(crate) role: Role,
+    pub(crate) role: RoleLabel,
     pub(crate) appended: u64,
     pub(crate) limits: Limits,
-    /// As the primary: nothing for others.
+    /// `None`: this member is not the primary.
     pub(crate) reign: Option<Reign>,
     /// `None`: this node is alone.
     pub(crate) mine: Option<Mine>,
-    /// How much faster than this node's clock those of other members run, in millionths, by their names.
+    /// How much faster than this node's clock those of other members run, in millionths, by member
+    /// name.
     pub(crate) rate_errors: Vec<(String, i64)>,
     pub(crate) requests: Vec<Counted>,
     pub(crate) log: logging::Counts,
 }
 
-/// What is in use of what is bounded, and the bounds.
+/// Use and bounds of what is bounded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) tail_entries_max: u64,
@@ -55,14 +57,14 @@ pub(crate) struct Limits {
 /// What only the primary knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reign {
-    /// This member counted in.
+    /// Counts this member, too.
     pub(crate) insync: u64,
-    pub(crate) peers: Vec<Member>,
-    /// Of the peers that are connected.
+    pub(crate) peers: Vec<MemberFacts>,
+    /// One window for each connected peer.
     pub(crate) windows: Vec<PeerWindow>,
 }
 
-/// What is on its way to a peer: sent, and not confirmed.
+/// What was sent to a peer and not confirmed.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerWindow {
     pub(crate) peer: String,
@@ -74,15 +76,16 @@ pub(crate) struct PeerWindow {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mine {
     pub(crate) lag_ops: Option<u64>,
-    /// Of a full sync that it receives: shards done, and all.
+    /// The full sync that it receives: shards done, and all shards.
     pub(crate) sync: Option<(u32, u32)>,
     pub(crate) lost_data: u64,
 }
 
-/// `/status`, whole. Whether it is promotable stands outside of the cluster: a node that is alone is, too.
+/// The whole of `/status`. Whether the node is promotable stands outside of the cluster, since a
+/// node that is alone has it, too.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Status {
-    /// By what this member alone knows; `understudy health` asks all.
+    /// By what this member alone knows. `understudy health` asks all.
     pub(crate) health: HealthOf,
     pub(crate) node: String,
     pub(crate) version: String,
@@ -111,7 +114,7 @@ pub(crate) struct Status {
     pub(crate) tail_first_seq: u64,
     pub(crate) tail_entries: u64,
     pub(crate) tail_bytes: u64,
-    /// In hex.
+    /// The digest in hex.
     pub(crate) digest: String,
     pub(crate) lock_held_us_max: u64,
     pub(crate) memory_resident_bytes: u64,
@@ -120,18 +123,18 @@ pub(crate) struct Status {
     pub(crate) cluster: Option<Cluster>,
 }
 
-/// What all members go by.
+/// A setting of the cluster.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Setting {
     pub(crate) name: String,
-    /// Nothing: this member does not know it yet.
+    /// `None`: this member does not know it yet.
     pub(crate) value: Option<String>,
     pub(crate) started_with: String,
     /// Kept for what was promised before.
     pub(crate) still_kept: Option<String>,
 }
 
-/// Whether this member is what its log says.
+/// Whether this member's state is what its log says.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Verification {
     pub(crate) condition: String,
@@ -160,7 +163,7 @@ pub(crate) struct HealthOf {
     #[serde(skip)]
     pub(crate) title: &'static str,
     pub(crate) reasons: Vec<Reason>,
-    /// What is no reason for a worse verdict, and should be known.
+    /// Facts that are no reason for a worse verdict, but should be known.
     pub(crate) notes: Vec<Reason>,
 }
 
@@ -178,14 +181,14 @@ pub(crate) struct Place {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cluster {
-    /// In hex; empty as long as no record was seen.
+    /// The id in hex. Empty until the member has seen a record.
     pub(crate) id: String,
     pub(crate) epoch: u64,
     pub(crate) primary: String,
-    /// Of the newest record that this member knows of; 0: it has seen none.
+    /// The version of the newest record that this member knows of. 0: it has seen none.
     pub(crate) version: u64,
     pub(crate) revision: u64,
-    /// What the coordinator has lost, for all that this member knows.
+    /// What the coordinator has lost, as far as this member knows.
     pub(crate) lost_data: Option<String>,
     pub(crate) tenure_left_ms: Option<u64>,
     pub(crate) takeovers: u64,
@@ -195,11 +198,11 @@ pub(crate) struct Cluster {
     pub(crate) has_primary: bool,
     /// The epoch in which the cluster began with no objects.
     pub(crate) born: u64,
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<MemberFacts>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Member {
+pub(crate) struct MemberFacts {
     pub(crate) name: String,
     pub(crate) address: String,
     pub(crate) role: String,
@@ -217,13 +220,13 @@ pub(crate) struct Member {
 }
 
 impl Facts {
-    /// Takes locks of the state: for threads that may wait.
+    /// Takes locks of the state, so for threads that may block.
     pub(crate) fn of(node: &Node) -> Facts {
         let status = status(admin::look(node), probes::ready(node), probes::promotable(node));
         let pair = node.pair();
         let myself = status.cluster.iter().flat_map(|cluster| &cluster.members).find(|member| member.name == node.name);
         Facts {
-            role: Role::of(&node.gate().standing()),
+            role: RoleLabel::of(&node.gate().standing()),
             appended: node.tail().appended().get(),
             limits: limits(node),
             reign: pair.as_deref().and_then(|pair| reign(pair, &node.name, &status)),
@@ -277,7 +280,7 @@ fn reign(pair: &Pair, me: &str, status: &Status) -> Option<Reign> {
     Some(Reign { insync, peers: members.filter(|member| member.name != me).cloned().collect(), windows })
 }
 
-/// Whatever is added to the contract has to be decided about here.
+/// A new field of the contract does not compile until it is handled here.
 fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
     let StatusResponse {
         node,
@@ -353,12 +356,12 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
 }
 
 impl Setting {
-    /// This member was started with another value than the cluster goes by.
+    /// This member was started with another value than the cluster has.
     pub(crate) fn differs(&self) -> bool {
         self.value.as_ref().is_some_and(|value| *value != self.started_with)
     }
 
-    /// The same in words.
+    /// The difference in words.
     pub(crate) fn difference(&self) -> Option<String> {
         let Setting { name, value, started_with, .. } = self;
         value.as_ref().filter(|_| self.differs()).map(|value| health::difference(name, value, started_with))
@@ -378,7 +381,7 @@ struct Own<'a> {
     settings: &'a [Setting],
 }
 
-/// The verdict by the word of this member, and by what it hears of its primary.
+/// The verdict by this member's word, and by what it hears from its primary.
 fn health(
     node: &str,
     role: &str,
@@ -392,8 +395,8 @@ fn health(
         "sound" | "" => String::new(),
         condition => format!("{condition}: {}", verification.what),
     };
-    let peer = |member: &Member| {
-        let Member { name, in_sync, state, sound, .. } = member.clone();
+    let peer = |member: &MemberFacts| {
+        let MemberFacts { name, in_sync, state, sound, .. } = member.clone();
         health::Peer { name, in_sync, state, sound }
     };
     let own = cluster.map(|cluster| InCluster {
@@ -410,7 +413,7 @@ fn health(
     let said = Said { leads, is_mute: leads && !has_primary, cluster: own, full, unsound, started_otherwise };
     let mut asked = vec![Asked::said(node, said)];
     if let Some(cluster) = cluster.filter(|_| !leads && has_primary) {
-        // It was heard, and was not asked.
+        // It was heard from, but not asked.
         asked.push(Asked::said(&cluster.primary, Said { leads: true, ..Said::default() }));
     }
     let Health { verdict, reasons, notes } = judge(&asked);
@@ -479,7 +482,7 @@ fn cluster(told: ClusterStatus) -> Cluster {
         born,
     } = told;
     let lost_data = Some(lost_data).filter(|lost| !lost.is_empty());
-    let mut members: Vec<Member> = members.into_iter().map(member).collect();
+    let mut members: Vec<MemberFacts> = members.into_iter().map(member).collect();
     members.sort_by(|one, other| one.name.cmp(&other.name));
     let id = hex(&cluster_id);
     Cluster {
@@ -500,7 +503,7 @@ fn cluster(told: ClusterStatus) -> Cluster {
     }
 }
 
-fn member(told: MemberStatus) -> Member {
+fn member(told: MemberStatus) -> MemberFacts {
     let MemberStatus {
         name,
         address,
@@ -517,7 +520,7 @@ fn member(told: MemberStatus) -> Member {
         unsound,
     } = told;
     let sync = Some((sync_shards_done, sync_shards)).filter(|(_, shards)| *shards > 0);
-    Member {
+    MemberFacts {
         name,
         address,
         role,

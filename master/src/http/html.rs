@@ -1,13 +1,13 @@
-//! The status as a page for people. It loads itself again every two seconds, and nothing else.
+//! The status as a page. It reloads itself every two seconds, and loads nothing else.
 //!
-//! Invariant: every text that comes from anywhere is escaped, and carries no control character.
+//! Invariant: every text from outside is escaped, and has no control character.
 
 use std::fmt::{self, Display, Write as _};
 
-use crate::http::facts::{Cluster, Facts, Member, Setting, Status};
+use crate::http::facts::{Cluster, Facts, MemberFacts, Setting, Status};
 use crate::plain::{plain, size};
 
-/// As text of a page.
+/// Text within a page.
 struct Text<T>(T);
 
 impl<T: Display> Display for Text<T> {
@@ -23,7 +23,7 @@ impl<T: Display> Display for Text<T> {
     }
 }
 
-/// What is not known, is said to be so.
+/// A value that is not known is shown as such.
 fn known(value: Option<impl Display>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
 }
@@ -112,12 +112,12 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// Where this member was started with other values than the cluster goes by.
+/// The settings with which this member was started and that differ from the cluster's.
 fn settings(settings: &[Setting]) -> String {
     let told: Vec<String> = settings.iter().filter_map(Setting::difference).collect();
     match told.is_empty() {
         true => "as this member was started".to_owned(),
-        false => format!("the cluster goes by {}", told.join("; ")),
+        false => format!("the cluster has {}", told.join("; ")),
     }
 }
 
@@ -137,7 +137,7 @@ fn write_cluster(page: &mut String, cluster: &Cluster) -> fmt::Result {
     )
 }
 
-fn write_member(page: &mut String, member: &Member) -> fmt::Result {
+fn write_member(page: &mut String, member: &MemberFacts) -> fmt::Result {
     let state = match (member.sync_shards_done, member.sync_shards) {
         (Some(done), Some(shards)) => format!("{}, {done} of {shards} shards", member.state),
         _ => member.state.clone(),
@@ -149,7 +149,7 @@ fn write_member(page: &mut String, member: &Member) -> fmt::Result {
     }
     write!(page, "<td>{}</td><td>{}</td>", known(member.received), known(member.applied))?;
     let lags = [member.lag_ops, member.lag_ms, member.apply_lag_ops];
-    // A primary lags behind nobody.
+    // A primary does not lag.
     let lags = lags.map(|lag| if member.role == "primary" { String::new() } else { known(lag) });
     lags.iter().try_for_each(|lag| write!(page, "<td>{lag}</td>"))?;
     page.write_str("</tr>")

@@ -1,16 +1,18 @@
-//! The admin HTTP: metrics, probes, and the status for programs and for people.
+//! The admin HTTP: metrics, probes, and the status for programs and as a page.
 //!
 //! | file | decides |
 //! |---|---|
 //! | `server` | the listener, its thread, its bounds |
-//! | `pages` | which path gives what |
+//! | `pages` | what each path returns |
 //! | `probes` | alive, ready, promotable |
-//! | `facts` | what there is to be seen |
-//! | `html` | the page for people |
+//! | `facts` | what a node shows |
+//! | `html` | the status page |
 //!
-//! *Invariant:* nothing here changes the node; what costs locks is done twice at a time at most.
+//! *Invariant:* nothing here changes the node; at most two requests at a time take locks of the
+//! state.
 //!
-//! Deliberately absent: TLS and passwords, as on the port for clients; and anything to load from elsewhere.
+//! Deliberately absent: TLS and passwords, as on the port for clients; content that is loaded from
+//! elsewhere.
 
 mod facts;
 mod html;
@@ -20,5 +22,5 @@ mod server;
 
 #[cfg(test)]
 pub(crate) use facts::{Cluster, HealthOf, Limits, Mine, PeerWindow, Place, Reign, Setting, Status, Verification};
-pub(crate) use facts::{Facts, Member};
+pub(crate) use facts::{Facts, MemberFacts};
 pub(crate) use server::{AdminServer, bind};

@@ -1,6 +1,6 @@
-//! Which path gives what.
+//! What each path returns.
 //!
-//! Invariant: whatever goes wrong has an answer, with the reason as text.
+//! Invariant: every error has an answer, with the reason as text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use crate::http::probes::{self, Verdict};
 use crate::metrics::Format;
 use crate::node::Node;
 
-/// How many may look at the same time. Each takes locks of the state for a moment.
+/// The most requests that look at the state at the same time. Each takes its locks for a moment.
 const LOOKS_MAX: usize = 2;
-/// For a place among them and the look itself.
+/// The limit on the wait for a place and the look together.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -42,7 +42,7 @@ impl Pages {
         Pages { node, serving, looks: Arc::new(Semaphore::new(LOOKS_MAX)) }
     }
 
-    /// The transport leaves the body of an answer to HEAD out.
+    /// The transport omits the body of an answer to HEAD.
     pub(crate) async fn answer<B>(&self, request: &Request<B>) -> Page {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut page = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -71,7 +71,7 @@ impl Pages {
         let look = async {
             let place = looks.acquire_owned().await.ok()?;
             let looked = tokio::task::spawn_blocking(move || {
-                // Also when nobody waits any more: the place is free when the look is over.
+                // Even if the client has gone: the place is free when the look is over.
                 let _place = place;
                 write(Facts::of(&node))
             });
@@ -79,9 +79,9 @@ impl Pages {
         };
         match timeout(LOOK_WITHIN, look).await {
             Ok(Some(text)) => page(StatusCode::OK, kind, text),
-            Ok(None) => text(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the master\n"),
+            Ok(None) => text(StatusCode::INTERNAL_SERVER_ERROR, "a fault of this member\n"),
             Err(_) => {
-                let why = format!("the state could not be looked at within {} s\n", LOOK_WITHIN.as_secs());
+                let why = format!("the state could not be read within {} s\n", LOOK_WITHIN.as_secs());
                 text(StatusCode::SERVICE_UNAVAILABLE, why)
             }
         }

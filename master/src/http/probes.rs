@@ -1,6 +1,8 @@
-//! The questions of orchestrators: does it live, may calls be sent here, would it come up whole if it were promoted.
+//! The probes of orchestrators: does it live, may calls be sent here, would it serve with a
+//! complete state if it were promoted.
 //!
-//! Deliberately absent: probes that change anything, and those that need a lock of the state. They are asked often.
+//! Deliberately absent: probes that change anything, or need a lock of the state. They are called
+//! often.
 
 use std::time::Duration;
 
@@ -11,13 +13,14 @@ use crate::gate::Standing;
 use crate::node::Node;
 use crate::pair::Pair;
 
-/// Yes, and as what; or why not.
+/// Yes, and in which role; or why not.
 pub(crate) type Verdict = Result<&'static str, String>;
 
-/// For the runtime that serves clients to run something new. It is late by milliseconds when it is busy.
+/// For the runtime that serves clients to run a new task. If it is busy, this is late by
+/// milliseconds.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 
-/// True of a standby as well, and of a node that is overloaded: restarting those helps nobody.
+/// Also true of a standby and of an overloaded node, since a restart would not help these.
 pub(crate) async fn alive(node: &Node, serving: &Handle) -> Verdict {
     if node.gate().standing() == Standing::Stopping {
         return Err("it is stopping".to_owned());
@@ -25,11 +28,11 @@ pub(crate) async fn alive(node: &Node, serving: &Handle) -> Verdict {
     match timeout(TURN_WITHIN, serving.spawn(async {})).await {
         Ok(Ok(())) => Ok("alive"),
         Ok(Err(_)) => Err("it has stopped".to_owned()),
-        Err(_) => Err(format!("nothing new was run for {} s by the threads that serve calls", TURN_WITHIN.as_secs())),
+        Err(_) => Err(format!("the threads that serve calls have run no new task for {} s", TURN_WITHIN.as_secs())),
     }
 }
 
-/// It serves calls, or it is ready to take over and hears of the primary.
+/// It serves calls, or it could take over and hears from the primary.
 pub(crate) fn ready(node: &Node) -> Verdict {
     match (node.gate().check_open(), node.gate().standing(), node.pair()) {
         (Ok(_), _, _) => Ok("primary"),

@@ -1,10 +1,11 @@
-//! The listener of the admin HTTP, on a thread and a runtime of its own: it answers however busy the others are.
+//! The listener of the admin HTTP, on a thread and a runtime of its own, so that it answers however
+//! busy the others are.
 //!
-//! Invariants: each connection is for one request and a bounded time. A client that only holds connections open keeps no probe out:
-//! those make room for a new one (`listen`); where all are being answered, the new one is told 503 at once. When `stop` is over,
-//! the port is free.
+//! Invariants: each connection has one request and a bounded time. Connections that a client only
+//! holds open keep no probe out: they make room for a new one (`listen`). If all are being
+//! answered, the new one gets 503 at once. When `stop` is over, the port is free.
 //!
-//! Deliberately absent: keep-alive. One scrape, one connection: none can be idle.
+//! Deliberately absent: keep-alive. Each connection has one request, so none can be idle.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,9 +27,9 @@ use crate::listen::{self, ADMIN_HEADERS_WITHIN, Links, Turned};
 use crate::node::Node;
 
 const HEADER_BYTES_MAX: usize = 16 << 10;
-/// From the connection to its end.
+/// The limit on the time from the connection to its end.
 const ALL_WITHIN: Duration = Duration::from_secs(15);
-/// For one that is not let in: to be told so, and to close its connection.
+/// The limit on the time to refuse a connection that is not admitted, and to close it.
 const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n\
@@ -36,7 +37,7 @@ const REFUSAL: &[u8] =
 /// More than may look at the state.
 const BLOCKING_THREADS: usize = 4;
 
-/// Serves from the moment that it is made; ends when it is stopped or dropped.
+/// Serves from its creation. Ends when it is stopped or dropped.
 #[derive(Debug)]
 pub(crate) struct AdminServer {
     local_addr: SocketAddr,
@@ -44,7 +45,7 @@ pub(crate) struct AdminServer {
     ended: oneshot::Receiver<()>,
 }
 
-/// To be called on the runtime that serves clients. Whatever is wrong is said with the address and the setting.
+/// Must be called on the runtime that serves clients. An error names the address and the setting.
 pub(crate) fn bind(node: Arc<Node>, address: SocketAddr) -> Result<AdminServer, String> {
     start(node, address).map_err(|why| match why.kind() {
         io::ErrorKind::AddrInUse => format!(
@@ -83,7 +84,7 @@ fn start(node: Arc<Node>, address: SocketAddr) -> io::Result<AdminServer> {
         });
         // A look at the state that is under way ends by itself.
         runtime.shutdown_background();
-        // Nobody has to wait for it.
+        // No task need wait for it.
         let _ = end.send(());
     };
     std::thread::Builder::new().name("understudy-http".to_owned()).spawn(serve)?;
@@ -91,7 +92,7 @@ fn start(node: Arc<Node>, address: SocketAddr) -> io::Result<AdminServer> {
 }
 
 impl AdminServer {
-    /// With the port that was chosen for port 0.
+    /// The address, with the port that was chosen for port 0.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
@@ -103,7 +104,7 @@ impl AdminServer {
     }
 }
 
-/// Does not end, but for a listener that cannot be used.
+/// Does not end, except for a listener that cannot be used.
 async fn accept(listener: TcpListener, links: Arc<Links>, pages: Pages) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -122,8 +123,8 @@ async fn accept(listener: TcpListener, links: Arc<Links>, pages: Pages) {
     }
 }
 
-/// And waits a moment for the other end: a connection that is closed while something of it is unread is reset, and the refusal
-/// with it.
+/// And waits a moment for the other end: if a connection is closed while some of its data is
+/// unread, it is reset, and the refusal is lost.
 async fn refuse(mut turned: Turned) {
     let told = async {
         turned.stream.write_all(REFUSAL).await?;
@@ -131,7 +132,7 @@ async fn refuse(mut turned: Turned) {
         while turned.stream.read(&mut [0; 512]).await? > 0 {}
         io::Result::Ok(())
     };
-    // Whether it wants to hear it or not.
+    // Whether the client reads it or not.
     drop(timeout(REFUSE_WITHIN, told).await);
 }
 
@@ -154,6 +155,6 @@ async fn serve(pages: Arc<Pages>, stream: listen::Connection) {
     match timeout(ALL_WITHIN, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%peer, "connection of the admin HTTP ended: {error}"),
-        Err(_) => tracing::debug!(%peer, "connection of the admin HTTP cut off: it was not done in time"),
+        Err(_) => tracing::debug!(%peer, "connection of the admin HTTP cut off: it did not end in time"),
     }
 }

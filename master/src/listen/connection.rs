@@ -1,6 +1,6 @@
 //! One connection: a socket that another task can cut off, whatever its own task waits for.
 //!
-//! Invariant: its place is given back when it is dropped.
+//! Invariant: its place is given back when this is dropped.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,9 +20,9 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     link: Arc<Link>,
     links: Arc<Links>,
-    /// Bytes that it must still send to be proven.
+    /// Bytes that the client must still send for the connection to be proven.
     unproven_bytes: Option<usize>,
-    /// Bytes that it may still send without being proven.
+    /// Bytes that the client may still send on an unproven connection.
     unproven_bytes_left: usize,
 }
 

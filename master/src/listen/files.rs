@@ -1,19 +1,20 @@
-//! Files that this process may have open: as many as its host lets it, and the connections must fit into them.
+//! The open files of this process: as many as its host allows, and the connections must fit.
 //!
-//! Invariant: after this, no port lets in a connection that there is no file for; a setting that does not fit is told, with
-//! both figures, and so is what holds in its place.
+//! Invariant: after this, no port admits a connection for which there is no file. If a setting does
+//! not fit, a warning says so, with both values, and with the value that is used instead.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::listen::{ADMIN_CONNECTIONS_MAX, PEER_CONNECTIONS_MAX};
 
-/// Beside connections: listeners, the log, the coordinator and other members, and some that have just been cut off.
+/// Besides connections: listeners, the log, the coordinator and other members, and connections that
+/// have just been cut off.
 const OTHER_FILES: usize = 256;
-/// With fewer than this a member is of no use.
+/// A member is useless with fewer connections than this.
 const CONNECTIONS_MIN: usize = 16;
 
-/// Raises the soft limit to the hard one, and lowers `connections_max` where it does not fit.
+/// Raises the soft limit to the hard one, and lowers `connections_max` if it does not fit.
 pub(crate) fn fit_open_files(config: &mut Config) -> anyhow::Result<()> {
     let serving = &mut config.serving;
     let files_max = raise();
@@ -44,7 +45,7 @@ fn fitting(files_max: usize) -> usize {
     files_max.saturating_sub(beside_clients())
 }
 
-/// Tells how many files this process may open.
+/// Returns how many files this process may open.
 fn raise() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

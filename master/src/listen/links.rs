@@ -1,9 +1,11 @@
 //! The open connections of one port, the oldest first.
 //!
-//! Invariant: at a limit a new connection takes the place of the oldest unproven one, at the limit of an address of the oldest
-//! of that address; where all are proven the new one is turned away.
+//! Invariant: at a limit a new connection replaces the oldest unproven one; at the limit of an
+//! address it replaces the oldest unproven one of that address. If all are proven, the new one is
+//! turned away.
 //!
-//! Deliberately absent: what the one that is turned away is told. That is for its protocol, [`REFUSALS_MAX`] at a time.
+//! Deliberately absent: what a client that is turned away is told. That depends on the protocol,
+//! [`REFUSALS_MAX`] at a time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -21,23 +23,24 @@ use tokio::time::{Instant, sleep};
 use crate::listen::{Connection, Limits, Port};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// After a failed accept: mostly there are no file descriptors left, and trying again at once would not help.
+/// After a failed accept: mostly there are no file descriptors left, and another attempt at once
+/// would fail, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections at a time that are told why they are not let in; more are closed without a word.
+/// Connections at a time that are told why they are not admitted. More are closed silently.
 const REFUSALS_MAX: usize = 16;
-/// When the kernel asks a silent host whether it is still there, how often, and how many times.
+/// When the kernel first probes a silent host, how often, and how many times.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMES: u32 = 3;
-/// How long a host may leave unacknowledged what was sent to it.
+/// How long a host may leave sent data unacknowledged.
 const UNACKNOWLEDGED_MS_MAX: u32 = 60_000;
 
-/// Why a connection was not let in, or was cut off.
+/// Why a connection was not admitted, or was cut off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Why {
-    /// Not let in: as many as possible are open, all proven.
+    /// Not admitted: as many as possible are open, all proven.
     Full,
-    /// Likewise, of its address.
+    /// The same for its address.
     FullOfAddress,
     /// Unproven, and another one came.
     MadeRoom,
@@ -68,7 +71,7 @@ impl Why {
     }
 }
 
-/// What one address is: all of a network that one owner has with IPv6, one host else.
+/// What counts as one address: with IPv6, a network that belongs to one owner; otherwise one host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Origin(IpAddr);
 
@@ -83,17 +86,17 @@ impl Origin {
     }
 }
 
-/// One connection, as those see it who may cut it off.
+/// One connection, for tasks that may cut it off.
 #[derive(Debug)]
 pub(crate) struct Link {
     number: u64,
     origin: Origin,
     began: Mutex<Instant>,
-    /// How many say that it is.
+    /// How many holders say that it is proven.
     proven: AtomicUsize,
     is_cut: AtomicBool,
     task: AtomicWaker,
-    /// Of its port.
+    /// The counters of its port.
     ended: Arc<Ended>,
 }
 
@@ -159,7 +162,7 @@ impl Ended {
     }
 }
 
-/// What there is to be seen of a port.
+/// What a port shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Counts {
     pub(crate) port: &'static str,
@@ -191,7 +194,7 @@ impl Open {
         Some(link)
     }
 
-    /// The oldest unproven one goes. False: all are proven.
+    /// The oldest unproven one is cut off. False: all are proven.
     fn make_room(&mut self, origin: Option<Origin>) -> bool {
         let is_of = |link: &Link| origin.is_none_or(|origin| link.origin == origin);
         let oldest = self.links.values().find(|link| !link.is_proven() && is_of(link)).map(|link| link.number);
@@ -201,7 +204,7 @@ impl Open {
     }
 }
 
-/// Those of one port.
+/// The connections of one port.
 #[derive(Debug)]
 pub(crate) struct Links {
     port: Port,
@@ -212,7 +215,7 @@ pub(crate) struct Links {
     refusals: Arc<Semaphore>,
 }
 
-/// A connection that is not let in, to be told so.
+/// A connection that is not admitted and will be told so.
 #[derive(Debug)]
 pub(crate) struct Turned {
     pub(crate) stream: TcpStream,
@@ -234,7 +237,8 @@ impl Links {
         })
     }
 
-    /// The next connection, however long it takes; or the next one that is to be told that there is no room.
+    /// The next connection, however long it takes; or the next one that must be told that there is
+    /// no room.
     pub(crate) async fn accept(self: &Arc<Links>, listener: &TcpListener) -> Result<Connection, Turned> {
         loop {
             let (stream, peer) = match listener.accept().await {
@@ -253,7 +257,7 @@ impl Links {
                 Err(why) => {
                     let limit = self.limit(why);
                     let (port, from) = (self.port.name(), peer.ip());
-                    tracing::warn!(port, %from, limit, "a connection is not let in: {}", why.name());
+                    tracing::warn!(port, %from, limit, "a connection is not admitted: {}", why.name());
                     if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
                         return Err(Turned { stream, peer, why, place });
                     }
@@ -326,7 +330,7 @@ impl Links {
     }
 }
 
-/// Cuts off those that say nothing. Does not end.
+/// Cuts off silent connections. Does not end.
 pub(crate) async fn watch(links: Arc<Links>) {
     loop {
         sleep(LOOK_EVERY).await;
@@ -334,9 +338,10 @@ pub(crate) async fn watch(links: Arc<Links>) {
     }
 }
 
-/// Without these a small message is late, or a host that has vanished is held for longer: no reason to turn anyone away.
+/// Without these options a small message is late, or a host that has vanished is held for longer.
+/// That is no reason to turn a client away.
 fn tune(stream: &TcpStream) {
-    // A small message must not wait for the acknowledgement of the one before.
+    // A small message must not wait for the acknowledgement of the previous one.
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);

@@ -1,4 +1,4 @@
-//! Which connection is let in, which one makes room for it, and which one is cut off.
+//! Tests of which connection is admitted, which one makes room for it, and which one is cut off.
 
 use super::*;
 

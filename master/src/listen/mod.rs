@@ -1,25 +1,27 @@
-//! The connections of all three ports of a member: who is let in, which one makes room, and which one is cut off.
+//! The connections of all three ports of a member: which one is admitted, which one makes room, and
+//! which one is cut off.
 //!
 //! | file | decides |
 //! |---|---|
-//! | `links` | how many there may be, and which one goes for a new one |
+//! | `links` | how many there may be, and which one makes room for a new one |
 //! | `connection` | when a connection is proven; that it can be cut off at any time |
 //! | `files` | whether the limits fit into what this process may open |
 //!
-//! A connection is *proven* once it has said what its port is for: a client its HTTP/2 preface, another member its proof, a
-//! reader of the admin HTTP the headers of its request.
+//! A connection is *proven* once it has said what its port is for: a client its HTTP/2 preface,
+//! another member its proof, a reader of the admin HTTP the headers of its request.
 //!
 //! ```text
 //!   accept ──► room? ──► unproven ──► proven ──► ended
 //!               │            ├─ too late ─────────► cut off
 //!               │            └─ a new one came ───► cut off
-//!               └─ none that is unproven ─────────► told so, closed
+//!               └─ all are proven ────────────────► told so, closed
 //! ```
 //!
-//! Invariants: no port has more connections than its limits say, in total and of one address; a connection that says nothing
-//! holds no place for long, and never for one that came after it; another member proves itself before it says much. Connections from this host count like any other.
+//! Invariants: no port has more connections than its limits, in total and of one address; a silent
+//! connection holds its place for a short time, and never against a later one; another member
+//! proves itself before it sends much. Connections from this host count like any other.
 //!
-//! Deliberately absent: what is spoken on a connection, and what it makes this process hold (`budget`).
+//! Deliberately absent: the protocol of a connection, and the memory that it takes (`budget`).
 
 mod connection;
 mod files;
@@ -33,16 +35,17 @@ pub(crate) use links::{Counts, Link, Links, ProvenLink, Turned, Why, watch};
 
 use crate::config::Serving;
 
-/// Members are few; what an unproven connection can make this process hold is bounded by its windows and one message for each
-/// of its streams, all below 300 KiB.
+/// Members are few. What an unproven connection can make this process hold is bounded by its
+/// windows and one message for each of its streams, below 300 KiB in all.
 const PEER_CONNECTIONS_MAX: usize = 512;
 /// Members of a test or a demonstration share an address.
 const PEER_CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
-/// For the handshake of a member.
+/// The limit on the handshake of a member.
 const PEER_PROOF_WITHIN: Duration = Duration::from_secs(5);
-/// A hello and a proof take a few hundred. Whoever sends more shall not take the time that beacons need.
+/// A hello and a proof take a few hundred bytes. A process that sends more must not take the time
+/// that beacons need.
 const PEER_UNPROVEN_BYTES_MAX: usize = 64 << 10;
-/// One scrape, one connection.
+/// Each connection has one scrape.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_CONNECTIONS_PER_ADDRESS_MAX: usize = 48;
 /// From the connection to the end of the request's headers.
@@ -66,19 +69,19 @@ impl Port {
     }
 }
 
-/// Of one port.
+/// The limits of one port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections_max: usize,
     pub(crate) per_address_max: usize,
     pub(crate) unproven_max: Duration,
-    /// Of the first bytes, those after which it is proven; `None`: others say when it is.
+    /// The first bytes that prove a connection. `None`: other code says when it is proven.
     pub(crate) proven_by_bytes: Option<usize>,
-    /// Bytes that it may send before it is proven.
+    /// Bytes that a client may send before the connection is proven.
     pub(crate) unproven_bytes_max: usize,
 }
 
-/// HTTP/2: the preface of a client, and the head of the frame of settings that follows it.
+/// HTTP/2: the preface of a client, and the head of the settings frame that follows it.
 const HTTP2_OPENING_BYTES: usize = 24 + 9;
 
 impl Limits {

@@ -1,5 +1,5 @@
-//! Which words a log level is made of. The filter itself takes nearly any word for the name of a module, and logs nothing
-//! of it, or everything.
+//! The words of a log level. The filter itself accepts nearly any word as the name of a module, and
+//! logs nothing of it, or everything.
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

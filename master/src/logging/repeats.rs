@@ -1,4 +1,5 @@
-//! Which lines of the log are written, and which are only counted: no peer and no client decides how long the log grows.
+//! Which lines of the log are written, and which are only counted, so that no peer and no client
+//! can make the log grow without bound.
 //!
 //! ```text
 //!   lines of one place in the code, in an interval of 1 s, 2 s, … 64 s:
@@ -7,10 +8,11 @@
 //!     written  counted ──────────►│ after one in which there was nothing
 //! ```
 //!
-//! A line is known by its place in the code (its callsite) and its text without the time. What is written of a place in one
-//! interval: each text once, and [`TEXTS_MAX`] texts. All the rest is counted, and the last of it is written at the end of
-//! the interval with the count. Debug and trace lines are asked for by an operator who wants to see each: they have only
-//! the bound of [`DETAILS_MAX`] lines.
+//! A line is identified by its place in the code (its callsite) and its text without the time. In
+//! one interval each text of a place is written once, and at most [`TEXTS_MAX`] texts. All other
+//! lines are counted, and the last of them is written at the end of the interval with the count. An
+//! operator who asks for debug and trace lines wants to see each, so these have only the bound of
+//! [`DETAILS_MAX`] lines.
 //!
 //! Invariant: a line that was not written is in the count of one that is.
 //!
@@ -41,14 +43,14 @@ pub(super) enum Detail {
     AskedFor,
 }
 
-/// The last of the lines that were counted in an interval, and how many they were.
+/// The last of the lines that were counted in an interval, and their number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Repeated {
     pub(super) text: String,
     pub(super) count: u64,
 }
 
-/// `K` tells places in the code apart. There are as many as the program has, so their number is bounded.
+/// `K` identifies places in the code. A program has a bounded number of them.
 #[derive(Debug)]
 pub(super) struct Repeats<K> {
     places: HashMap<K, Place>,
@@ -101,19 +103,19 @@ impl<K: Eq + Hash> Repeats<K> {
     pub(super) fn take(&mut self, place: K, text: &str, detail: Detail, now_ms: u64) -> Fate {
         let hash = self.hashes.hash_one(text);
         let place = self.places.entry(place).or_insert_with(|| Place::begin(now_ms, INTERVAL_MS));
-        // Nothing to count: `due` would have ended it. With something, `due` says it first.
+        // There is nothing to count: otherwise `due` reports it first.
         if place.counted == 0 && now_ms >= place.ends_ms {
             *place = Place::begin(now_ms, INTERVAL_MS);
         }
         place.take(text, hash, detail)
     }
 
-    /// True: there is something that [`Repeats::due`] will give.
+    /// True: [`Repeats::due`] will return something.
     pub(super) fn has_counted(&self) -> bool {
         self.places.values().any(|place| place.counted > 0)
     }
 
-    /// What is to be written of the intervals that have ended.
+    /// What must be written for the intervals that have ended.
     pub(super) fn due(&mut self, now_ms: u64) -> Vec<Repeated> {
         let mut due = Vec::new();
         let hashes = &self.hashes;
@@ -126,7 +128,7 @@ impl<K: Eq + Hash> Repeats<K> {
             }
             let interval_ms = (place.interval_ms * 2).min(INTERVAL_MS_MAX);
             let ended = std::mem::replace(place, Place::begin(now_ms, interval_ms));
-            // This line is written now: it counts in the interval that begins.
+            // This line is written now, so it counts in the interval that begins.
             place.written = 1;
             place.texts.push(hashes.hash_one(&ended.last));
             due.push(Repeated { text: ended.last, count: ended.counted });
@@ -135,7 +137,7 @@ impl<K: Eq + Hash> Repeats<K> {
         due
     }
 
-    /// All of it, at the end of the process.
+    /// All counted lines, at the end of the process.
     pub(super) fn all(&mut self) -> Vec<Repeated> {
         let places = self.places.drain().map(|(_, place)| place);
         places

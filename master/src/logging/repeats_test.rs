@@ -1,4 +1,5 @@
-//! A repeated line is written once, with a count; and no line of a place is written more often than its bound.
+//! A repeated line is written once, with a count, and no place is written more often than its
+//! bound.
 
 use super::*;
 

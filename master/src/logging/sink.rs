@@ -1,4 +1,5 @@
-//! The bytes of the log on their way to standard error: a bounded queue, and the one thread that writes.
+//! The bytes of the log on their way to standard error: a bounded queue, and the one thread that
+//! writes.
 //!
 //! ```text
 //!   a line ──► queue (1 MiB at most) ──► thread ──► standard error: a file, a pipe, a terminal
@@ -7,10 +8,11 @@
 //!   goes on at once                       "N lines of this log were lost", once a line gets through again
 //! ```
 //!
-//! Invariants: who logs never waits for who reads, and no error of a write ends anything; a line that was not written is
-//! counted.
+//! Invariants: a thread that logs never waits for the reader of the log, and no error of a write
+//! ends anything; a line that was not written is counted.
 //!
-//! Deliberately absent: keeping lost lines for later. A log that cannot be written must not take the memory instead.
+//! Deliberately absent: keeping lost lines for later. A log that cannot be written must not fill
+//! the memory instead.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -19,18 +21,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// Of the lines that wait, with what a line costs beside its text.
+/// For the waiting lines, including the overhead of a line beside its text.
 pub(super) const QUEUE_BYTES_MAX: usize = 1 << 20;
 const LINE_COSTS: usize = 32;
-/// Where writing would block and the file says so instead (`O_NONBLOCK`).
+/// If a write would block and the file reports that (`O_NONBLOCK`).
 const AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     queue: Mutex<Queue>,
-    /// For the thread: there is something to write.
+    /// Tells the thread that there is something to write.
     filled: Condvar,
-    /// For who ends the process: all of it is written.
+    /// Tells a thread that ends the process that everything is written.
     emptied: Condvar,
     lost: AtomicU64,
 }
@@ -41,9 +43,9 @@ struct Queue {
     bytes: usize,
     /// A line has been taken and is not written yet.
     writing: bool,
-    /// The thread is to look at its source before it waits.
+    /// The thread must look at its source before it waits.
     look_again: bool,
-    /// Lines that were lost since the last time that this was told, and why.
+    /// Lines that were lost since the last report, and why.
     untold: u64,
     why: String,
 }
@@ -80,13 +82,13 @@ impl Sink {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// For the thread to look again.
+    /// Makes the thread look again.
     pub(super) fn wake(&self) {
         self.queue.lock().look_again = true;
         self.filled.notify_one();
     }
 
-    /// Until all is written, and no longer than this. False: some is not.
+    /// Waits until everything is written, but no longer than this. False: some is not.
     pub(super) fn drain(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
         let mut queue = self.queue.lock();
@@ -98,7 +100,8 @@ impl Sink {
         true
     }
 
-    /// What the thread does next: the next line; `None` after `tick`, or where there is something else to look at.
+    /// What the thread does next: the next line; `None` after `tick`, or if there is something else
+    /// to look at.
     fn next(&self, tick: Option<Duration>) -> Option<String> {
         let mut queue = self.queue.lock();
         queue.writing = false;
@@ -117,7 +120,7 @@ impl Sink {
         Some(line)
     }
 
-    /// Lines that were lost and of which nothing was said yet.
+    /// Lines that were lost and not reported yet.
     fn untold(&self) -> Option<(u64, String)> {
         let queue = self.queue.lock();
         (queue.untold > 0).then(|| (queue.untold, queue.why.clone()))
@@ -134,10 +137,11 @@ impl Sink {
 
 /// What the thread asks of the log.
 pub(super) trait Source {
-    /// Before each line, and now and then. How long the thread may wait for the next line; `None`: for good.
+    /// Before each line, and now and then. Returns how long the thread may wait for the next line;
+    /// `None`: for ever.
     fn look(&self) -> Option<Duration>;
 
-    /// The line which says that so many were lost.
+    /// The line which reports that so many were lost.
     fn lost_line(&self, lines: u64, why: &str) -> String;
 }
 
@@ -146,7 +150,7 @@ pub(super) fn run(sink: &Sink, source: &dyn Source, to: impl Write) -> ! {
     let mut end = End { to, is_torn: false };
     loop {
         let tick = source.look();
-        // Something that is untold is tried again also where no further line comes.
+        // A report is tried again even if no further line comes.
         let tick =
             if sink.untold().is_some() { Some(tick.map_or(TELL_AGAIN, |tick| tick.min(TELL_AGAIN))) } else { tick };
         let line = sink.next(tick);
@@ -154,7 +158,7 @@ pub(super) fn run(sink: &Sink, source: &dyn Source, to: impl Write) -> ! {
     }
 }
 
-/// Between two tries to say that lines were lost.
+/// Between two attempts to report lost lines.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
 
 fn write_next(sink: &Sink, source: &dyn Source, end: &mut End<impl Write>, line: Option<String>) {
@@ -172,7 +176,7 @@ fn write_next(sink: &Sink, source: &dyn Source, end: &mut End<impl Write>, line:
 
 struct End<W> {
     to: W,
-    /// The last line was written in part.
+    /// The last line was written only in part.
     is_torn: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is lost is counted and told, in a queue that is bounded, to a file that fails.
+//! Tests: lost lines are counted and reported, with a bounded queue, on a file that fails.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ impl Source for Plain {
     }
 }
 
-/// Takes so many bytes, then has no room until it is given more.
+/// Accepts so many bytes, then has no room until it gets more.
 #[derive(Default)]
 struct Disk {
     room: usize,
@@ -83,7 +83,7 @@ fn queue_is_bounded_in_bytes_and_takes_lines_again() {
     assert!(sink.push(line));
 }
 
-/// As a pipe that is full and not read.
+/// Like a pipe that is full and not read.
 struct Stuck;
 
 impl Write for Stuck {
@@ -99,7 +99,7 @@ impl Write for Stuck {
 }
 
 #[test]
-fn who_logs_and_who_ends_the_process_wait_for_nothing() {
+fn a_thread_that_logs_or_ends_the_process_waits_for_nothing() {
     let sink = Arc::new(Sink::default());
     let writer = Arc::clone(&sink);
     std::thread::spawn(move || run(&writer, &Plain, Stuck));

@@ -1,13 +1,13 @@
-//! docs/metrics.md, made from the table of metrics.
+//! docs/metrics.md, generated from the table of metrics.
 
 use std::fmt::Write as _;
 
 use crate::metrics::requests::{BOUNDS_NS, Method};
-use crate::metrics::{METRICS, OK, Role};
+use crate::metrics::{METRICS, OK, RoleLabel};
 
 const INTO_STRING: &str = "a string takes what is written";
 
-/// docs/metrics.md, whole.
+/// The whole page docs/metrics.md.
 pub fn metrics_markdown() -> String {
     let mut page = PAGE_HEAD.to_owned();
     for metric in METRICS {
@@ -17,7 +17,7 @@ pub fn metrics_markdown() -> String {
         writeln!(page, "| `{name}` | {kind} | {} | {} |", labels.join(", "), metric.help).expect(INTO_STRING);
     }
     let names = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let roles = names(Role::ALL.iter().map(|role| role.name()).collect());
+    let roles = names(RoleLabel::ALL.iter().map(|role| role.name()).collect());
     let methods = names(Method::ALL.iter().map(|method| method.name()).collect());
     let buckets: Vec<_> = BOUNDS_NS.iter().map(|bound_ns| (*bound_ns as f64 / 1e9).to_string()).collect();
     let bounds = names(buckets.iter().map(String::as_str).collect());

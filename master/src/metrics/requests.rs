@@ -1,12 +1,13 @@
 //! Calls of clients, counted by method and result, and some of them timed.
 //!
-//! A call costs a counter or two, on a cache line of its own thread's, and every [`TIMED_EVERY`]th one two looks at the
-//! clock: together about 20 ns. Reading a clock for each call would cost six times that on some machines.
+//! A call costs a counter or two, on a cache line of its own thread, and every [`TIMED_EVERY`]th
+//! call reads the clock twice: about 20 ns in all. On some machines, reading a clock for each call
+//! would cost six times as much.
 //!
-//! Invariants: a call is counted once, when its answer may go out or its refusal is made. A call whose client is
-//! gone by then may never be counted.
+//! Invariants: a call is counted once, when its answer may go out or its refusal is made. A call
+//! whose client is gone by then may never be counted.
 //!
-//! Deliberately absent: what single items of a batch were refused for, and the calls of operators.
+//! Deliberately absent: why single items of a batch were refused, and the calls of operators.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -16,7 +17,7 @@ use proto::v1::session_request::Call;
 
 use crate::clock::monotonic_ns;
 
-/// A method that is called often is timed this seldom, on each thread; its first call always is.
+/// On each thread, one in this many calls of a method is timed, beginning with the first.
 pub(crate) const TIMED_EVERY: u64 = 8;
 /// Upper bounds of the times, in nanoseconds. One more bucket has what takes longer.
 pub(crate) const BOUNDS_NS: [u64; 14] = [
@@ -36,19 +37,19 @@ pub(crate) const BOUNDS_NS: [u64; 14] = [
     1_000_000_000,
 ];
 const BUCKETS: usize = BOUNDS_NS.len() + 1;
-/// More threads than this share.
+/// If there are more threads than this, some share a shard.
 const SHARDS: usize = 16;
 
 macro_rules! methods {
     ($($name:ident($request:ident) -> $answer:ident($message:ident), $method:ident,
        mutates: $mutates:literal, work: $work:tt, standby: $standby:literal;)+) => {
-        /// What was called.
+        /// The method of a call.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         pub(crate) enum Method {
             $($name,)+
             /// A session was opened.
             Session,
-            /// A request of which not even that can be read.
+            /// A request whose method cannot be read.
             #[default]
             Unknown,
         }
@@ -62,7 +63,7 @@ macro_rules! methods {
                 }
             }
 
-            /// As in the contract.
+            /// The name of the call in the contract.
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Method::$name => stringify!($name),)+
@@ -77,7 +78,7 @@ macro_rules! methods {
 proto::for_each_call!(methods);
 
 impl Method {
-    /// Not for the fast path.
+    /// Too slow for the fast path.
     pub(crate) fn named(name: &str) -> Method {
         Method::ALL.iter().copied().find(|method| method.name() == name).unwrap_or_default()
     }
@@ -87,17 +88,17 @@ impl Method {
     }
 }
 
-/// A call on its way to its answer.
+/// A running call, for its count and its time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct CallTimer {
     method: Method,
-    /// 0: this one is not timed.
+    /// 0: this call is not timed.
     began_ns: u64,
 }
 
-impl From<Method> for Taken {
-    fn from(method: Method) -> Taken {
-        Taken { method, began_ns: 0 }
+impl From<Method> for CallTimer {
+    fn from(method: Method) -> CallTimer {
+        CallTimer { method, began_ns: 0 }
     }
 }
 
@@ -106,7 +107,7 @@ pub(crate) struct Requests {
     shards: Box<[Shard]>,
 }
 
-/// What one thread counts, or a few.
+/// The counts of one thread, or of a few.
 #[repr(align(128))]
 #[derive(Debug)]
 struct Shard {
@@ -115,7 +116,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct Counts {
-    /// Until one is timed. Only roughly right where threads share.
+    /// Until one is timed. Only roughly right if threads share.
     untimed: AtomicU64,
     answered: AtomicU64,
     timed_ns: AtomicU64,
@@ -123,7 +124,7 @@ struct Counts {
     refused: [AtomicU64; REASONS.len()],
 }
 
-/// Of one method, over all threads.
+/// The counts of one method, over all threads.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Counted {
     pub(crate) method: Method,
@@ -139,24 +140,24 @@ impl Requests {
         Requests { shards: (0..SHARDS).map(|_| Shard::new()).collect() }
     }
 
-    /// Calls of all methods but those that are bulk work themselves.
+    /// Calls of all methods except those that are bulk work themselves.
     pub(crate) fn answered_but_bulk(&self) -> u64 {
         let counted = Method::ALL.iter().filter(|method| !method.is_bulk());
         let counts = counted.flat_map(|method| self.shards.iter().map(|shard| &shard.methods[*method as usize]));
         counts.map(|counts| counts.answered.load(Ordering::Relaxed)).sum()
     }
 
-    /// From here on the time counts.
-    pub(crate) fn take(&self, call: &Call) -> Taken {
+    /// The time counts from here.
+    pub(crate) fn take(&self, call: &Call) -> CallTimer {
         let method = Method::of(call);
         let untimed = &self.counts(method).untimed;
         let left = untimed.load(Ordering::Relaxed);
         untimed.store(if left == 0 { TIMED_EVERY - 1 } else { left - 1 }, Ordering::Relaxed);
-        Taken { method, began_ns: if left == 0 { monotonic_ns() } else { 0 } }
+        CallTimer { method, began_ns: if left == 0 { monotonic_ns() } else { 0 } }
     }
 
-    /// It is over, one way or the other.
-    pub(crate) fn count<T>(&self, taken: Taken, end: Result<T, CallError>) -> Result<T, CallError> {
+    /// The call is over, with an answer or a refusal.
+    pub(crate) fn count<T>(&self, taken: CallTimer, end: Result<T, CallError>) -> Result<T, CallError> {
         match &end {
             Ok(_) => self.answered(taken),
             Err(error) => self.refused(taken, error),
@@ -164,7 +165,7 @@ impl Requests {
         end
     }
 
-    pub(crate) fn answered(&self, Taken { method, began_ns }: Taken) {
+    pub(crate) fn answered(&self, CallTimer { method, began_ns }: CallTimer) {
         let counts = self.counts(method);
         counts.answered.fetch_add(1, Ordering::Relaxed);
         if began_ns != 0 {
@@ -175,8 +176,8 @@ impl Requests {
         }
     }
 
-    pub(crate) fn refused(&self, taken: impl Into<Taken>, error: &CallError) {
-        // What this version has no number for counts as unspecified.
+    pub(crate) fn refused(&self, taken: impl Into<CallTimer>, error: &CallError) {
+        // A reason that this version does not know counts as unspecified.
         let reason = usize::try_from(error.reason).ok().filter(|reason| *reason < REASONS.len()).unwrap_or(0);
         self.counts(taken.into().method).refused[reason].fetch_add(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What is counted, under which name, and what is timed.
+//! Tests of what is counted, by which name, and what is timed.
 
 use proto::status;
 use proto::v1::{ExistsRequest, Reason};
@@ -71,10 +71,10 @@ fn first_call_and_every_eighth_are_timed() {
 fn times_fall_into_the_first_bucket_that_holds_them() {
     let requests = Requests::new();
     for ago_ns in [0, 40_000_000, 90_000_000_000] {
-        requests.answered(Taken { method: Method::Exists, began_ns: monotonic_ns().saturating_sub(ago_ns).max(1) });
+        requests.answered(CallTimer { method: Method::Exists, began_ns: monotonic_ns().saturating_sub(ago_ns).max(1) });
     }
     let buckets = of(&requests, Method::Exists).buckets;
-    // A machine that is busy may be late, but never early.
+    // A busy machine may be late, but never early.
     assert_eq!((buckets.iter().sum::<u64>(), buckets[..9].iter().sum::<u64>() <= 1, buckets[14] >= 1), (3, true, true));
     assert!(BOUNDS_NS.is_sorted() && BOUNDS_NS[9] == 50_000_000);
 }

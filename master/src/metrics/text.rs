@@ -1,9 +1,11 @@
-//! The table of metrics as text, from what was read of a node.
+//! The table of metrics as text, from the facts of a node.
 //!
-//! Two formats: OpenMetrics for who asks for it, the older one of Prometheus for all others. They differ in what stands behind
-//! `# HELP` and `# TYPE`: the family in the one, the name of its samples in the other, which knows no `info`.
+//! There are two formats: OpenMetrics for clients that ask for it, and the older one of Prometheus
+//! for all others. They differ in the name after `# HELP` and `# TYPE`: OpenMetrics has the family,
+//! and the older format has the name of the samples and no `info`.
 //!
-//! Invariants: every metric has its HELP and its TYPE, also while it has no sample; no label carries a control character.
+//! Invariants: every metric has its HELP and its TYPE, even while it has no sample; no label has a
+//! control character.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,14 +15,14 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::registry::Registry;
 use proto::status::REASONS;
 
-use crate::http::{Facts, Member};
+use crate::http::{Facts, MemberFacts};
 use crate::metrics::requests::{BOUNDS_NS, Counted};
 use crate::metrics::{Kind, METRICS, OK, PREFIX};
 use crate::plain::plain;
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
-/// How the table is written.
+/// The format of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
     OpenMetrics,
@@ -28,7 +30,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// `accept`: the header of the request; empty: it has none.
+    /// `accept`: the header of the request. Empty: it has none.
     pub(crate) fn asked_for(accept: &str) -> Format {
         let is_meant = |part: &str| {
             let mut words = part.split(';').map(str::trim);
@@ -100,7 +102,7 @@ pub(super) fn render(facts: Facts) -> String {
     out
 }
 
-/// Where the samples of one metric go.
+/// The destination of one metric's samples.
 pub(super) struct Samples<'a> {
     kind: Kind,
     encoder: MetricEncoder<'a>,
@@ -155,7 +157,11 @@ impl Samples<'_> {
         self.encoder.encode_info(&escaped(labels))
     }
 
-    pub(super) fn peers<T: Into<Value>>(&mut self, facts: &Facts, value: impl Fn(&Member) -> Option<T>) -> fmt::Result {
+    pub(super) fn peers<T: Into<Value>>(
+        &mut self,
+        facts: &Facts,
+        value: impl Fn(&MemberFacts) -> Option<T>,
+    ) -> fmt::Result {
         let peers = facts.reign.iter().flat_map(|reign| &reign.peers);
         peers.into_iter().try_for_each(|peer| match value(peer) {
             Some(value) => self.of(&[("peer", &peer.name)], value),
@@ -163,7 +169,8 @@ impl Samples<'_> {
         })
     }
 
-    /// `ok` from the start, so that rates are right from the first call on; reasons once they have been given.
+    /// `ok` from the start, so that rates are right from the first call on; reasons once they have
+    /// occurred.
     pub(super) fn results(&mut self, counted: &Counted) -> fmt::Result {
         let method = counted.method.name();
         self.of(&[("method", method), ("result", OK)], counted.answered)?;

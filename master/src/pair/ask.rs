@@ -1,7 +1,7 @@
-//! The questions of the seat, asked of the coordinator one after the other, and its answers brought back.
+//! Asks the coordinator the member's questions, one after the other, and returns the answers.
 //!
-//! Invariant: every question is answered, if only with `NoAnswer`; whether a swap without an answer has happened is never
-//! guessed.
+//! Invariant: every question gets an answer, if only `NoAnswer`; it is never guessed whether a swap
+//! without an answer has happened.
 //!
 //! Deliberately absent: when to ask, what a look consists of, and what its answers mean (`member`).
 
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::pair::seat::{Ask, Seat};
 
-/// Runs until it is dropped. `founds`: without a record this member may make one.
+/// Runs until it is dropped. `founds`: if there is no record, this member may create one.
 pub(crate) async fn run(
     seat: Arc<Seat>,
     coordinator: Arc<dyn Coordinator>,
@@ -64,9 +64,10 @@ impl Asking {
         if seat.look(|member, _| member.looks_for_members()) {
             looked.members = match coordinator.members().await {
                 Ok(members) => Some(members.into_iter().map(|info| (info.who, info.seen)).collect()),
-                // What a member says of itself cannot be read: then nothing is begun with nothing. A member of the set may still claim.
+                // What some member says of itself cannot be read. Then no epoch is begun with
+                // nothing. A member of the set may still claim.
                 Err(error @ Error::Damaged { .. }) => {
-                    tracing::warn!("not all that members say of themselves can be read: {error}");
+                    tracing::warn!("not all members' presences can be read: {error}");
                     None
                 }
                 Err(error) => return Err(error),
@@ -79,7 +80,7 @@ impl Asking {
             match coordinator.is_dead(who).await {
                 Ok(true) => looked.ended.push(who),
                 Ok(false) => {}
-                Err(error) => tracing::debug!(?who, "it cannot be told whether it has ended: {error}"),
+                Err(error) => tracing::debug!(?who, "it is not known whether it has ended: {error}"),
             }
         }
         if seat.look(|member, _| member.looks_for_a_primary(record)) {
@@ -116,7 +117,7 @@ impl Asking {
     }
 }
 
-/// Says once that the coordinator is away, and once that it is back.
+/// Logs once that the coordinator is away, and once that it is back.
 #[derive(Default)]
 struct Trouble {
     since: Option<String>,

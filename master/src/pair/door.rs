@@ -1,15 +1,16 @@
-//! The primary's door: who says hello proves that it is a member that the coordinator shows, or goes no further.
+//! The primary's door: a peer that sends a hello must prove that it is a member that the
+//! coordinator shows.
 //!
 //! ```text
 //!   hello ─► on the roll? (else the coordinator is asked) ─► challenge ─► proof ─► the stream
 //! ```
 //!
-//! Invariants: until the proof nothing of a hello touches the member, its streams, or the election;
+//! Invariants: until the proof nothing of a hello affects the member, its streams, or the election;
 //! the coordinator is asked at most once in `LOOK_PAUSE`, and the log has at most one line in
-//! `TELL_EVERY`, whatever knocks.
+//! `TELL_EVERY`, whatever connects.
 //!
-//! Deliberately absent: what a proof is, and whom the roll remembers (`replication`); whom the primary
-//! serves (`member`).
+//! Deliberately absent: what a proof is, and which members the roll remembers (`replication`);
+//! which peers the primary serves (`member`).
 
 use std::time::Duration;
 
@@ -28,17 +29,17 @@ use tonic::{Status, Streaming};
 
 use crate::pair::Pair;
 
-/// A peer says hello, and proves it, at once or not at all.
+/// A peer sends its hello and its proof at once, or not at all.
 pub(crate) const HELLO_WITHIN: Duration = Duration::from_secs(2);
-/// Between two questions to the coordinator for members that are not on the roll.
+/// Between two requests to the coordinator for members that are not on the roll.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// Between two lines about those who were not admitted.
+/// Between two lines about peers that were not admitted.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// What the door remembers between two that knock.
+/// What the door remembers between two peers.
 #[derive(Debug, Default)]
 pub(crate) struct Door {
-    /// When the coordinator was asked last. Those that are not on the roll wait for each other.
+    /// When the coordinator was last asked. Peers that are not on the roll wait for each other.
     looked: tokio::sync::Mutex<Option<Instant>>,
     refused: Mutex<Refused>,
 }
@@ -49,26 +50,26 @@ struct Refused {
     told: Option<Instant>,
 }
 
-/// Bytes that nobody can guess.
+/// Bytes that no process can guess.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the kernel has random bytes");
     bytes
 }
 
-/// As the core takes it.
+/// The secret in the type of the core.
 pub(crate) fn secret_of(info: &MemberInfo) -> Option<replication::Secret> {
     info.secret.map(|secret| replication::Secret(secret.0))
 }
 
 impl Pair {
-    /// The member that an incarnation is, if the coordinator shows it, or showed it lately.
+    /// The member of an incarnation, if the coordinator shows it, or showed it lately.
     async fn find_to_admit(&self, who: Incarnation) -> Option<MemberInfo> {
         if let Some(info) = self.roll.find(who) {
             return Some(info);
         }
         let mut looked = self.door.looked.lock().await;
-        // Another one that knocked may have looked meanwhile.
+        // Another peer may have caused a look meanwhile.
         let known = self.roll.find(who);
         if known.is_some() || looked.is_some_and(|at| at.elapsed() < LOOK_PAUSE) {
             return known;
@@ -80,7 +81,7 @@ impl Pair {
         self.roll.find(who)
     }
 
-    /// From the hello to the proof.
+    /// Runs the handshake, from the hello to the proof.
     pub(crate) async fn admit(
         &self,
         incoming: &mut Streaming<FromStandby>,
@@ -111,7 +112,7 @@ impl Pair {
     }
 }
 
-/// Why a handshake came to nothing.
+/// Why a handshake failed.
 enum Refusal {
     NotAdmitted(NotAdmitted),
     Gone,
@@ -131,7 +132,7 @@ async fn next(incoming: &mut Streaming<FromStandby>) -> Result<Option<Up>, Refus
 }
 
 impl Door {
-    /// Says so now and then, with how many there were.
+    /// Logs this now and then, with how many there were.
     pub(crate) fn refuse(&self, why: &NotAdmitted) -> Status {
         let mut refused = self.refused.lock();
         refused.count += 1;

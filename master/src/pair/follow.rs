@@ -1,12 +1,12 @@
-//! The standby's side of its stream, as gRPC has it: dials the primary, greets it, and takes what
-//! comes to the machine; and the task that applies the log.
+//! The standby's side of its stream, over gRPC: it connects to the primary, sends the hello, and
+//! passes messages to the machine; and the task that applies the log.
 //!
 //! Rules of the shell: no task applies entries from `Still` to `Anew`, or while a step puts another
-//! state in place; a receipt that says that this member is at work answers nothing, and none comes
-//! behind the answer.
+//! state in place; a receipt that only says that this member is at work answers nothing, and none
+//! follows the answer.
 //!
-//! Deliberately absent: what is taken from whom, in which order, and when the primary is given up
-//! (`member::Riding`).
+//! Deliberately absent: which messages are accepted, in which order, and when the primary is given
+//! up (`member::Riding`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,20 +31,22 @@ use tonic::transport::{Channel, Endpoint};
 use crate::clock::now_ms;
 #[cfg(feature = "faults")]
 use crate::faults::Wrongly;
-use crate::node::Held;
+use crate::node::StateAndTail;
 use crate::pair::door::{random, secret_of};
 use crate::pair::verifying::Verifying;
 use crate::pair::{Pair, TICK};
 
-/// Receipts on their way out. A stream that takes none any more is of no use.
+/// Receipts on their way out. A stream that accepts no more of them is of no use.
 const OUT_MAX: usize = 64;
-/// Entries of one step of applying, and the longest turn before others get theirs.
+/// Entries of one step of applying, and so the longest turn before other tasks get theirs.
 const APPLY_ENTRIES: usize = 64;
 const APPLY_TURN: Duration = Duration::from_millis(1);
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
-/// A message of many entries comes in one frame: each one is a write for the primary, and a read here.
+/// A message of many entries comes in one frame: each frame is a write for the primary, and a read
+/// here.
 const HTTP2_FRAME_BYTES_MAX: u32 = 2 << 20;
-/// A step of a full sync that takes longer hangs: the primary is told no more that it is at work.
+/// A step of a full sync that takes longer hangs. Then the primary is no longer told that it is at
+/// work.
 const AT_WORK_MAX: Duration = Duration::from_secs(120);
 
 /// Why a stream ended.
@@ -72,24 +74,24 @@ impl End {
 }
 
 impl Pair {
-    /// An entry was just applied to the state. The primary's digests, if it carries any, are compared.
+    /// An entry was just applied to the state. If it has the primary's digests, they are compared.
     pub(crate) fn on_applied(&self, state: &Arc<Metadata>, entry: &Entry) {
         let compared = match compare(&**state, entry) {
             None => return,
             Some(Ok(compared)) => compared,
             Some(Err(error)) => {
-                return tracing::error!(at = %entry.position(), "the log's digests are not understood: {error}");
+                return tracing::error!(at = %entry.position(), "the digests in the log cannot be decoded: {error}");
             }
         };
-        let verify = &self.node.verify;
-        verify.on_compared(&compared, self.seat.look(|member, _| member.is_sound()));
+        let findings = &self.node.findings;
+        findings.on_compared(&compared, self.seat.look(|member, _| member.is_sound()));
         self.seat.with(|member, now| {
-            // Else a full sync has put another one in its place.
+            // Otherwise a full sync has replaced it.
             if Arc::ptr_eq(state, &self.node.state()) {
                 member.doubt(compared.event, now);
             }
         });
-        verify.keep(compared.ours);
+        findings.keep(compared.ours);
     }
 }
 
@@ -100,11 +102,11 @@ pub(crate) struct Applying {
 
 impl Applying {
     pub(crate) fn start(pair: &Arc<Pair>, standby: &Standby<Metadata>) -> Applying {
-        let held = Held { state: Arc::clone(standby.state()), tail: Arc::clone(standby.tail()) };
+        let held = StateAndTail { state: Arc::clone(standby.state()), tail: Arc::clone(standby.tail()) };
         Applying { task: Some(tokio::spawn(apply_all(Arc::clone(pair), held))) }
     }
 
-    /// Nothing is applied any more once this is over.
+    /// Nothing more is applied once this has returned.
     pub(crate) async fn stop(&mut self) {
         if let Some(task) = &mut self.task {
             task.abort();
@@ -123,7 +125,7 @@ impl Drop for Applying {
 }
 
 /// Ends once nothing more may be applied.
-async fn apply_all(pair: Arc<Pair>, held: Held) {
+async fn apply_all(pair: Arc<Pair>, held: StateAndTail) {
     let mut turn = Instant::now();
     while let Some(step) = apply_some(&pair, &held).await {
         match step {
@@ -142,7 +144,7 @@ async fn apply_all(pair: Arc<Pair>, held: Held) {
             }
             Err(error) => {
                 tracing::error!("an entry does not fit this member's state: {error}");
-                pair.node.verify.note(error.to_string());
+                pair.node.findings.note(error.to_string());
                 return pair.node.doubt(verification::Event::Broken);
             }
         }
@@ -150,9 +152,9 @@ async fn apply_all(pair: Arc<Pair>, held: Held) {
 }
 
 /// `None`: nothing more may be applied.
-async fn apply_some(pair: &Pair, held: &Held) -> Option<Result<Applied, StandbyError>> {
-    // While something is repaired, nothing else is applied.
-    let _turn = pair.node.verify.turn().await;
+async fn apply_some(pair: &Pair, held: &StateAndTail) -> Option<Result<Applied, StandbyError>> {
+    // During a repair, nothing else is applied.
+    let _turn = pair.node.findings.turn().await;
     if !pair.seat.look(|member, _| member.may_apply()) {
         return None;
     }
@@ -169,14 +171,14 @@ async fn apply_some(pair: &Pair, held: &Held) -> Option<Result<Applied, StandbyE
     Some(apply_committed(&**state, tail, APPLY_ENTRIES, u64::MAX, |entry| pair.on_applied(state, entry)))
 }
 
-/// Runs until it is dropped. What was received by then is in `standby`; `applying` may still be at
-/// work on it.
+/// Runs until it is dropped. What was received by then is in `standby`; `applying` may still be
+/// working on it.
 pub(crate) async fn follow(pair: &Arc<Pair>, standby: &mut Standby<Metadata>, applying: &mut Applying) {
     let mut last = String::new();
     loop {
         match pair.seat.look(|member, _| member.may_apply()) {
             false => applying.stop().await,
-            // A stream may have ended where nothing was to be applied.
+            // A stream may have ended while nothing was to be applied.
             true if applying.task.is_none() => *applying = Applying::start(pair, standby),
             true => {}
         }
@@ -204,14 +206,14 @@ fn tell(end: &End) {
             tracing::error!("what the primary sent does not fit this member: {error}");
         }
         Some(RideEnd::Standby(error @ StandbyError::TooMuchLog { .. })) => tracing::warn!(
-            "a full sync cannot end: {error}. More tail_bytes helps, or fewer writes meanwhile; tried again"
+            "a full sync cannot end: {error}. It is tried again. Raise tail_bytes, or write less meanwhile"
         ),
         Some(_) | None => {}
     }
 }
 
 type Out = mpsc::Sender<FromStandby>;
-/// Both ways of a stream, and calls beside it.
+/// Both directions of a stream, and calls beside it.
 type Connected = (Out, Streaming<FromPrimary>, Verifying);
 
 struct Ride<'a> {
@@ -221,7 +223,7 @@ struct Ride<'a> {
     riding: Riding,
 }
 
-/// Also where it is dropped half-way: the member begins no other one before that.
+/// Even if it is dropped half-way: the member begins no other one before that.
 impl Drop for Ride<'_> {
     fn drop(&mut self) {
         self.riding.leave(&*self.pair.seat);
@@ -277,7 +279,7 @@ impl Ride<'_> {
     }
 
     async fn listen(&mut self, out: Out, mut incoming: Streaming<FromPrimary>) -> End {
-        let mut doubts = self.pair.node.verify.doubts();
+        let mut doubts = self.pair.node.findings.doubts();
         loop {
             doubts.mark_unchanged();
             let left_ms = self.pair.seat.look(|member, now| {
@@ -289,7 +291,7 @@ impl Ride<'_> {
             };
             let next = tokio::select! {
                 biased;
-                // What this member holds may not be trusted any more.
+                // What this member holds may no longer be trusted.
                 Ok(()) = doubts.changed() => continue,
                 next = timeout(left, incoming.message()) => next,
             };
@@ -297,7 +299,7 @@ impl Ride<'_> {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return End::Broken("the primary has closed it".to_owned()),
                 Ok(Err(status)) => return End::Broken(status.message().to_owned()),
-                // For too long, or not quite.
+                // The wait is over: the loop checks how long the primary was silent.
                 Err(_) => continue,
             };
             if let Err(end) = self.take(message, &out).await {
@@ -323,8 +325,8 @@ impl Ride<'_> {
                 Step::Say(receipt) => {
                     pair.seat.moved();
                     let receipt = FromStandby { message: Some(Up::Receipt(receipt)) };
-                    // A primary that takes none any more may have said before that it has resigned, and to whom: that is still to be
-                    // heard. The stream ends by itself.
+                    // A primary that accepts no more may have said before that it has resigned, and
+                    // to which member: that must still be read. The stream ends by itself.
                     let _ = out.send(receipt).await;
                 }
             }
@@ -336,7 +338,7 @@ impl Ride<'_> {
         let (primary, epoch) = (self.pair.roll.named(self.riding.primary()), self.riding.epoch());
         match start {
             v1::welcome::Start::ForkSeq(seq) => {
-                tracing::info!(primary, epoch, "connected to the primary, whose log goes on behind seq {seq}");
+                tracing::info!(primary, epoch, "connected to the primary, whose log goes on after seq {seq}");
             }
             v1::welcome::Start::FullSync(_) => {
                 tracing::info!(primary, epoch, "connected to the primary, for a full sync");
@@ -344,8 +346,9 @@ impl Ride<'_> {
         }
     }
 
-    /// A step of a full sync may take its time, the last one some seconds with many objects. Other
-    /// tasks on this thread get their turns meanwhile, and the primary hears that this member is at work.
+    /// A step of a full sync may take time: the last one takes some seconds with many objects.
+    /// Other tasks on this thread get their turns meanwhile, and the primary is told that this
+    /// member is at work.
     async fn step(&mut self, out: &Out) -> Result<Step, RideEnd> {
         let (seat, node) = (&*self.pair.seat, &*self.pair.node);
         if self.standby.syncing().is_none() {
@@ -358,11 +361,11 @@ impl Ride<'_> {
         let mut beside = JoinSet::new();
         beside.spawn(timeout(AT_WORK_MAX, say_at_work(receipt, out.clone(), beacon_ms)));
         let step = block_in_place(|| self.riding.step(seat, self.standby, node));
-        // None of what it says comes behind the answer.
+        // These messages must not come after the answer.
         beside.shutdown().await;
         if step == Ok(Step::Anew { synced: true }) {
             tracing::info!(applied = %self.standby.tail().last(), "full sync is complete");
-            // To give millions of records back takes its time, too: the last one that has them does it there.
+            // To free millions of records takes time, too: the last holder does it there.
             self.applying.stop().await;
             drop(tokio::task::spawn_blocking(move || drop(before)));
         }
@@ -370,7 +373,7 @@ impl Ride<'_> {
     }
 }
 
-/// That nothing was taken since, and that it goes on.
+/// A receipt which says that nothing was accepted since, and that the work goes on.
 async fn say_at_work(receipt: v1::Receipt, out: mpsc::Sender<FromStandby>, beacon_ms: u64) {
     loop {
         sleep(Duration::from_millis(beacon_ms)).await;

@@ -1,10 +1,10 @@
-//! The task that has the member's log and state: it follows, and it leads, one after the other.
+//! The task that has the member's log and state: it follows and leads, one after the other.
 //!
-//! Rules of the shell: entries are applied a few at a time; nothing else applies while this member is
-//! promoted.
+//! Rules of the shell: entries are applied a few at a time; nothing else applies while this member
+//! is promoted.
 //!
-//! Deliberately absent: when this member leads, what becomes of what it held, and from when on calls
-//! find what it leads with (`member::Life`).
+//! Deliberately absent: when this member leads, what becomes of what it held, and when calls begin
+//! to use what it leads with (`member::Life`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,14 +16,14 @@ use oplog::{Appender, Secret, Tail, TailConfig};
 use standby::{Standby, StandbyError};
 use tokio::sync::watch;
 
-use crate::node::{Held, Node};
+use crate::node::{Node, StateAndTail};
 use crate::pair::Pair;
 use crate::pair::follow::{self, Applying};
 use crate::process;
 
 impl Stock<Metadata> for Node {
     fn empty(&self) -> (Arc<Metadata>, Arc<Tail>, Appender) {
-        let (Held { state, tail }, log) = self.with_nothing();
+        let (StateAndTail { state, tail }, log) = self.with_nothing();
         (state, tail, log)
     }
 
@@ -44,7 +44,7 @@ impl Stock<Metadata> for Node {
         if !Arc::ptr_eq(state, &self.state()) {
             self.pending_fault.linger();
         }
-        Node::hold(self, Held { state: Arc::clone(state), tail: Arc::clone(tail) });
+        Node::hold(self, StateAndTail { state: Arc::clone(state), tail: Arc::clone(tail) });
     }
 
     fn begins(&self, _: u64) -> (u64, Secret) {
@@ -71,7 +71,7 @@ pub(crate) async fn run(pair: Arc<Pair>, standby: Standby<Metadata>) {
                     _ = changed(&mut roles) => {}
                     () = follow::follow(&pair, &mut standby, &mut applying) => {}
                 }
-                // The promotion applies the rest, and nothing does beside it.
+                // The promotion applies the rest, and nothing else applies meanwhile.
                 applying.stop().await;
                 life = Life::Follows(Box::new(standby));
                 continue;
@@ -93,10 +93,10 @@ async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life<Metad
     let rise = Rise::new(standby, epoch, pair.seat.look(|member, _| member.election().born()));
     apply_all(pair, &rise).await;
     let life = rise.begin(&*pair.node).unwrap_or_else(|error| lost(&pair.node, &error));
-    // For operators who want the classic rule: nothing rests on it here.
+    // For operators who want the classic rule. No promise rests on it.
     tokio::time::sleep(Duration::from_millis(pair.settings.safety_window_ms)).await;
     if !pair.seat.look(|member, _| member.is_sound()) {
-        // Its claim was under way when it was found; it cannot be taken back any more.
+        // Its claim was pending when the difference was found, and could not be withdrawn any more.
         tracing::error!(epoch, "this member leads with a state that differed from its last primary's");
     }
     if life.open(&*pair.seat, epoch) {
@@ -107,7 +107,7 @@ async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life<Metad
     life
 }
 
-/// The first member of a cluster has lost nobody.
+/// The first member of a cluster has lost no other.
 fn tell_of_being_alone(pair: &Pair, epoch: u64) {
     let is_alone = pair.seat.known().is_some_and(|known| known.record.insync.len() == 1);
     if is_alone && epoch > 1 {
@@ -119,10 +119,10 @@ fn tell_of_being_alone(pair: &Pair, epoch: u64) {
     }
 }
 
-/// What was received and is committed by the promotion itself.
+/// The promotion itself commits what was received.
 async fn apply_all(pair: &Pair, rise: &Rise<Metadata>) {
-    // A repair that is just being ended has it until then.
-    let _turn = pair.node.verify.turn().await;
+    // A repair that is just ending has the turn until then.
+    let _turn = pair.node.findings.turn().await;
     loop {
         match rise.apply() {
             Ok(false) => return,
@@ -132,12 +132,12 @@ async fn apply_all(pair: &Pair, rise: &Rise<Metadata>) {
     }
 }
 
-/// The state is not the one that the log was made from. What this member is in a set for, it no
-/// longer has: it must not come back under the same name.
+/// The state is not the one that the log was made from. So this member no longer has what it is in
+/// a set for, and must not come back under the same name.
 fn lost(node: &Node, error: &StandbyError) -> ! {
     tracing::error!(
         node = node.name,
-        "this member's state is lost, it ends and begins anew when it is restarted: {error}"
+        "this member's state is lost: it ends, and begins with nothing when it is restarted: {error}"
     );
     crate::logging::finish();
     std::process::exit(3)

@@ -1,25 +1,27 @@
-//! A member among others: the shell around the machine that it is (`member`), its streams, and the
+//! A member of a cluster: the shell around its machine (`member`), its streams, and the
 //! coordinator.
 //!
-//! | file | carries |
+//! | file | has |
 //! |---|---|
-//! | `seat` | the machine, behind a lock, and what follows at once from what it says |
-//! | `ask` | the coordinator's answers to its questions |
-//! | `door` | the proof of those that want to follow |
+//! | `seat` | the machine, behind a lock, and what follows at once from its actions |
+//! | `ask` | questions to the coordinator, and its answers |
+//! | `door` | the proof of peers that want to follow |
 //! | `peers` | the primary's side of its streams |
 //! | `follow` | the standby's side of its stream, and applying |
 //! | `lead` | log and state, from a standby to a primary, and back |
-//! | `transfer` | giving the place of the primary to another member, by name |
+//! | `transfer` | handing over to another member, by name |
 //! | `verifying` | a standby's questions to its primary |
-//! | `presence` | saying that this member is here, and who else is |
+//! | `presence` | this member's presence, and the other members |
 //!
-//! One task has the member's log and state: it follows, or it leads, one after the other. All of this runs on a runtime of its
-//! own, so that clients cannot take the time that beacons need.
+//! One task has the member's log and state: it follows, or it leads, one after the other. All of
+//! this runs on a runtime of its own, so that clients cannot take the time that beacons need.
 //!
-//! *Invariant:* no decision about roles, commits, streams, or the soundness of a state is made here.
+//! *Invariant:* no decision about roles, commits, streams, or the soundness of a state is made
+//! here.
 //!
-//! Deliberately absent: the reads and writes of clients; they go through `node` and `gate`. What people
-//! are told (`cluster_status`, `cluster_news`), and what operators change (`cluster_settings`).
+//! Deliberately absent: the reads and writes of clients, which go through `node` and `gate`; what
+//! is shown and logged (`cluster_status`, `cluster_news`), and what operators change
+//! (`cluster_settings`).
 
 mod ask;
 mod door;
@@ -57,11 +59,12 @@ pub(crate) use crate::pair::presence::Roll;
 pub use crate::pair::presence::named;
 pub(crate) use crate::pair::seat::Seat;
 
-/// The member hears the time this often.
+/// The member is told the time this often.
 const TICK: Duration = Duration::from_millis(5);
-/// What a standby says is small: receipts, and questions of a bounded length. Two thousand records of a sample fit.
+/// A standby's messages are small: receipts, and questions of a bounded length. Two thousand
+/// records of a sample fit.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Of one connection: its stream and a question beside it, and those that are just ending.
+/// For one connection: its stream and a question beside it, and those that are just ending.
 const STREAMS_MAX: u32 = 4;
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
@@ -76,7 +79,7 @@ pub(crate) struct Pair {
     coordinator: Arc<dyn Coordinator>,
     pub(crate) roll: Arc<Roll>,
     door: Door,
-    /// What this incarnation proves itself by.
+    /// The secret by which this incarnation proves itself.
     secret: Secret,
 }
 
@@ -85,12 +88,12 @@ pub(crate) struct Start {
     pub(crate) node: Arc<Node>,
     pub(crate) log: Appender,
     pub(crate) coordinator: Arc<dyn Coordinator>,
-    /// For other members.
+    /// The listener for other members.
     pub(crate) listener: TcpListener,
     pub(crate) me: MemberInfo,
 }
 
-/// The tasks of a member; they end when this is dropped.
+/// The tasks of a member. They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) pair: Arc<Pair>,
@@ -98,18 +101,18 @@ pub(crate) struct Running {
 }
 
 impl Pair {
-    /// To be called on the runtime that the member is to live on.
+    /// Must be called on the runtime that the member will run on.
     pub(crate) async fn start(start: Start) -> Result<Running, coordinator::Error> {
         let Start { node, log, coordinator, listener, me } = start;
         let settings = node.config.cluster.clone();
         let presence = presence::first(&*coordinator, &me, settings.lease_outlives_process()).await?;
-        // Should this member create the record, this names the cluster for good.
+        // If this member creates the record, this identifies the cluster for good.
         let cluster_id = u128::from(me.who.number) << 64 | u128::from(me.who.member.0);
-        let election = election::Member::new(me.who, cluster_id, settings.start(), now_ms());
+        let election = election::Election::new(me.who, cluster_id, settings.start(), now_ms());
         let settings_of_member = node.config.to_member(node.state().shards());
         let member = Member::new(me.who, election, settings_of_member, node.gate.core());
         let roll = Arc::new(Roll::default());
-        let (seat, asked) = Seat::new(member, node.gate_shared(), Arc::clone(&node.verify), Arc::clone(&roll));
+        let (seat, asked) = Seat::new(member, node.gate_shared(), Arc::clone(&node.findings), Arc::clone(&roll));
         node.take_seat(Arc::clone(&seat));
         let pair = Arc::new(Pair {
             node: Arc::clone(&node),
@@ -135,7 +138,7 @@ impl Pair {
         Ok(Running { pair, _tasks: tasks })
     }
 
-    /// Who an incarnation is, if it is here.
+    /// The member of an incarnation, if it is here.
     pub(crate) async fn find(&self, who: Incarnation) -> Option<MemberInfo> {
         if let Some(info) = self.roll.find(who) {
             return Some(info);
@@ -144,7 +147,7 @@ impl Pair {
         self.roll.find(who)
     }
 
-    /// Who is here now.
+    /// The members that are here now.
     fn learn(&self, members: Vec<MemberInfo>) {
         let known = self.seat.known();
         self.roll.update(members, known.as_ref().map(|known| &known.record), now_ms());
@@ -154,13 +157,13 @@ impl Pair {
         self.roll.all()
     }
 
-    /// Of all members, for clients.
+    /// The addresses of all members, for clients.
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.members().into_iter().map(|info| info.address).collect()
     }
 }
 
-/// Time goes on, and with it what depends on it.
+/// Tells the member the time.
 async fn tick(pair: Arc<Pair>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -174,7 +177,7 @@ async fn tick(pair: Arc<Pair>) {
 async fn log_digests(pair: Arc<Pair>) {
     loop {
         pair.seat.digests_are_due().await;
-        // Where the log has no room, or another member leads by now, the next ones will do.
+        // If the log has no room, or another member leads by now, the next digests will do.
         let at = pair.node.log_digests().ok().map(|at| at.seq);
         pair.seat.with(|member, now| member.on_digests_logged(at, now));
     }
@@ -193,7 +196,7 @@ async fn serve_peers(at: (TcpListener, Arc<Links>), calls: PeerCalls) {
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .add_service(service);
     let incoming = futures_util::stream::unfold(at, |(listener, links): (TcpListener, Arc<Links>)| async move {
-        // One that is not let in finds its connection closed: members come again by themselves.
+        // A member that is not admitted finds its connection closed, and tries again by itself.
         let stream = loop {
             if let Ok(stream) = links.accept(&listener).await {
                 break stream;

@@ -1,13 +1,13 @@
-//! The primary's side of its streams, as gRPC has it: what the machine says is to be sent goes out,
-//! and what comes in is told to it.
+//! The primary's side of its streams, over gRPC: it sends what the machine says, and tells the
+//! machine what comes in.
 //!
 //! ```text
 //!   door ─► opened ─► turn ─► a place in the transport ─► the bytes ─► the stamp ─► out
 //! ```
 //!
-//! Rules of the shell: the stamp is the last thing before a message is in the transport's queue, and
-//! that queue is short: what waits there is old when it leaves; no bytes are made under the member's
-//! lock; a last word has `HELLO_WITHIN` to go out.
+//! Rules of the shell: the stamp is the last step before a message is in the transport's queue, and
+//! that queue is short, since what waits there is old when it leaves; no bytes are made under the
+//! member's lock; a last message has `HELLO_WITHIN` to go out.
 //!
 //! Deliberately absent: what is sent when, and what a receipt counts (`member`).
 
@@ -38,9 +38,9 @@ use crate::pair::Pair;
 use crate::pair::door::HELLO_WITHIN;
 use crate::pair::seat::Seat;
 
-/// Messages between this task and the transport. Few: what waits there is old when it leaves.
+/// Messages between this task and the transport. Few, since what waits there is old when it leaves.
 const OUT_MAX: usize = 4;
-/// How long one waits for a place there before it looks whether the stream goes on at all.
+/// How long to wait for a place there before a check whether the stream goes on at all.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 type Out = mpsc::Sender<Result<FromPrimary, Status>>;
@@ -59,7 +59,7 @@ impl Replication for PeerCalls {
         lists::check_question(&question).map_err(to_status)?;
         let node = Arc::clone(&self.pair.node);
         let answered = tokio::task::spawn_blocking(move || {
-            // Also where the peer does not wait for the answer any more.
+            // Even if the peer has stopped waiting for the answer.
             let _asked = asked;
             let decoded = VerifyQuestion::decode(question);
             let question = decoded.map_err(|error| Status::invalid_argument(format!("question: {error}")))?.question;
@@ -113,7 +113,7 @@ fn not_asked(why: NotAsked) -> Status {
     }
 }
 
-/// From the hello to the end.
+/// Serves one stream, from the hello to the end.
 async fn serve(pair: Arc<Pair>, link: Option<Arc<Link>>, mut incoming: Streaming<FromStandby>, out: Out) {
     let opened = match pair.admit(&mut incoming, &out).await {
         Ok((admitted, proof)) => open(&pair, admitted, &proof, out.clone()),
@@ -155,7 +155,7 @@ enum End {
     Machine(StreamEnd),
     /// The other end is gone.
     Gone,
-    /// The log has lost what is to be sent next: a new stream begins with a full sync.
+    /// The log has lost what is to be sent next. A new stream begins with a full sync.
     Purged(TailError),
 }
 
@@ -224,7 +224,7 @@ impl Stream {
     async fn send_all(&self, mut outgoing: Outgoing<Metadata>) -> End {
         let (mut roles, mut moves, mut syncs) = (self.seat.roles(), self.seat.moves(), None);
         loop {
-            // Both before the turn: what changes after it ends the wait.
+            // Both before the turn, so that a change after it ends the wait.
             roles.mark_unchanged();
             moves.mark_unchanged();
             let is_behind = self.tail.appended().get() > outgoing.sending().sent;
@@ -245,7 +245,8 @@ impl Stream {
         }
     }
 
-    /// `after`: an entry behind that ends it, too. `None`: there is one, and the peer takes no more.
+    /// `after`: an entry after this ends it, too. `None`: there is one, and the peer accepts no
+    /// more.
     async fn wait(
         &self,
         changes: (&mut watch::Receiver<Role>, &mut watch::Receiver<()>),
@@ -256,7 +257,8 @@ impl Stream {
         let left = Duration::from_millis(until_ms.saturating_sub(now_ms()));
         tokio::select! {
             biased;
-            // The end of the epoch first; then what is to be sent; a beacon when there is nothing.
+            // The end of the epoch comes first, then what is to be sent; a beacon if there is
+            // nothing.
             _ = roles.changed() => {}
             // Beacons may be due sooner than they were.
             _ = moves.changed() => {}
@@ -282,7 +284,7 @@ impl Stream {
         Ok(outgoing)
     }
 
-    /// In the transport's queue. `None`: the stream does not go on as it was.
+    /// A place in the transport's queue. `None`: the stream does not go on as it was.
     async fn place(&self) -> Result<Option<Place<'_>>, End> {
         loop {
             match timeout(CHECK_EVERY, self.out.reserve()).await {
@@ -293,7 +295,7 @@ impl Stream {
         }
     }
 
-    /// `began`: when the full sync did that is under way.
+    /// `began`: when the current full sync began.
     fn tell_sync(&self, outgoing: &Outgoing<Metadata>, began: &mut Option<Instant>) {
         let peer = &self.name;
         match (outgoing.syncing(), *began) {
@@ -313,7 +315,7 @@ impl Stream {
     }
 }
 
-/// To capture a shard takes its time, and others on this thread get their turns meanwhile.
+/// To capture a shard takes time. Other tasks on this thread get their turns meanwhile.
 async fn make(mut outgoing: Outgoing<Metadata>, next: Next) -> Result<(Outgoing<Metadata>, Option<Down>), End> {
     let is_long = outgoing.is_long(next);
     let making = move || {

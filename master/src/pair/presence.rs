@@ -1,7 +1,7 @@
-//! Saying that this member is here, and knowing who else is.
+//! Shows that this member is here, and keeps the list of the other members.
 //!
-//! Invariants: a presence that was lost is joined again, as the same incarnation, for as long as the member lives; an earlier
-//! process of this member is called dead only on the kernel's word.
+//! Invariants: a presence that was lost is joined again, as the same incarnation, for as long as
+//! the member lives; an earlier process of this member is called dead only on the kernel's word.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,22 +16,22 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::pair::Pair;
 use crate::process;
 
-/// What clients find at the coordinator is put there again this often.
+/// How often the announcement for clients is written again.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
-/// Between two tries.
+/// Between two attempts.
 const RETRY: Duration = Duration::from_millis(200);
-/// Hints may fail to come.
+/// Hints may be missed.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
 
-/// A member that is not here, and that the record does not name, is forgotten after this. Longer than its leases need to be
-/// renewed after the coordinator was away.
+/// A member that is not here, and that the record does not name, is forgotten after this. Longer
+/// than leases need to be renewed after the coordinator was away.
 const FORGET_AFTER_MS: u64 = 10_000;
 
-/// The members that were here last.
+/// The members that were last here.
 #[derive(Debug)]
 pub(crate) struct Roll(Mutex<replication::Roll<MemberInfo>>);
 
-/// For people: `b (10.0.0.8:7400)`.
+/// The name and the address for display: `b (10.0.0.8:7400)`.
 pub fn named(info: &MemberInfo) -> String {
     format!("{} ({})", info.name, info.address)
 }
@@ -43,8 +43,8 @@ impl Default for Roll {
 }
 
 impl Roll {
-    /// `members`: who is here at `now_ms`. Whoever cannot be seen for a moment, or is named in the record, keeps its address and
-    /// its secret.
+    /// `members`: those that are here at `now_ms`. A member that is briefly missing, or that the
+    /// record names, keeps its address and its secret.
     pub(crate) fn update(&self, members: Vec<MemberInfo>, record: Option<&ConfigRecord>, now_ms: u64) {
         let shown = members.into_iter().map(|info| (incarnation_to_wire(info.who), info));
         let is_named = |who: v1::Incarnation| record.is_some_and(|record| record.names(incarnation(&who)));
@@ -55,11 +55,11 @@ impl Roll {
         self.0.lock().find(incarnation_to_wire(who)).cloned()
     }
 
-    /// For people: `b (10.0.0.8:7400)`.
+    /// The name and the address for display: `b (10.0.0.8:7400)`.
     pub(crate) fn named(&self, who: Incarnation) -> String {
         match self.find(who) {
             Some(info) => named(&info),
-            // Its next incarnation may be here by now: that is the same member to people.
+            // Its next incarnation may be here by now, which an operator sees as the same member.
             None if let Some(info) = self.all().into_iter().find(|info| info.who.member == who.member) => named(&info),
             None => format!("a member that is not known here (number {:#x})", who.member.0),
         }
@@ -70,8 +70,9 @@ impl Roll {
     }
 }
 
-/// The presence of a member that starts. What stands under its name may be what its killed predecessor left: if that ran on
-/// this host, the kernel knows that it has ended; else it goes within a lease, and is waited for.
+/// The presence of a member that starts. An older presence under its name may be from its killed
+/// predecessor: if that ran on this host, the kernel knows that it has ended; otherwise it goes
+/// within a lease, and is waited for.
 pub(crate) async fn first(
     coordinator: &dyn Coordinator,
     me: &MemberInfo,
@@ -85,16 +86,16 @@ pub(crate) async fn first(
             Err(error) => error,
         };
         match (&error, lease) {
-            // It may come up later than this member.
+            // The coordinator may start later than this member.
             (Error::Unavailable { .. }, _) => {}
-            (Error::Taken { who, .. }, Some(_)) if bury(coordinator, *who).await => continue,
-            (Error::Taken { .. }, Some(lease))
+            (Error::NameInUse { who, .. }, Some(_)) if bury(coordinator, *who).await => continue,
+            (Error::NameInUse { .. }, Some(lease))
                 if Instant::now() < *gone_by.get_or_insert_with(|| Instant::now() + lease * 2) => {}
             _ => return Err(error),
         }
         if !said {
             match (&error, lease) {
-                (Error::Taken { address, .. }, Some(lease)) => tracing::info!(
+                (Error::NameInUse { address, .. }, Some(lease)) => tracing::info!(
                     address,
                     "what is left of this member's last process goes within {} s (with --guarded: at once)",
                     lease.as_secs()
@@ -107,7 +108,7 @@ pub(crate) async fn first(
     }
 }
 
-/// True: `who` is proven dead, and the coordinator knows.
+/// True: `who` is proven dead, and the coordinator knows it.
 async fn bury(coordinator: &dyn Coordinator, who: Incarnation) -> bool {
     let Ok(members) = coordinator.members().await else { return false };
     let left = members.into_iter().find(|info| info.who == who);
@@ -128,7 +129,7 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
         if me.seen != knows {
             match presence.tell(knows).await {
                 Ok(()) => me.seen = knows,
-                Err(error) => tracing::debug!("others do not hear what this member knows: {error}"),
+                Err(error) => tracing::debug!("what this member knows could not be shown to others: {error}"),
             }
         }
         let epoch = pair.node.gate().epoch();
@@ -149,17 +150,17 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            // Somebody may have taken it away.
+            // An operator may have deleted it.
             () = sleep(again), if is_primary => continue,
             () = sleep(RETRY), if me.seen != knows => continue,
         }
-        tracing::warn!("the coordinator does not see this member any more; it joins again");
+        tracing::warn!("the coordinator does not show this member any more; it joins again");
         if pair.settings.lease_outlives_process().is_none() {
-            // From the drop on, others may take it for dead.
+            // From the drop on, other members may take it for dead.
             pair.seat.event(Event::Resign);
         }
         drop(presence);
-        // From the first moment on that it is seen again.
+        // From the first moment that it is shown again.
         me.seen = *seen.borrow_and_update();
         presence = loop {
             match pair.coordinator.join(me.clone()).await {
@@ -168,13 +169,14 @@ pub(crate) async fn keep(pair: Arc<Pair>, me: MemberInfo, mut presence: Box<dyn 
             }
             sleep(RETRY).await;
         };
-        tracing::info!("the coordinator sees this member again");
+        tracing::info!("the coordinator shows this member again");
     }
 }
 
 pub(crate) async fn follow_members(pair: Arc<Pair>) {
     let mut changes = pair.coordinator.changes();
-    // Here alone a standby that follows its primary asks the coordinator anything: so also what `ask` was told is over with an answer.
+    // A standby that follows its primary asks the coordinator only here, so an answer also ends the
+    // trouble that `ask` has seen.
     loop {
         changes.borrow_and_update();
         match pair.coordinator.members().await {
@@ -183,7 +185,7 @@ pub(crate) async fn follow_members(pair: Arc<Pair>) {
                 *pair.seat.counts.coordinator_trouble.lock() = None;
             }
             Err(error) => {
-                tracing::debug!("members are not known anew: {error}");
+                tracing::debug!("the members could not be read: {error}");
                 *pair.seat.counts.coordinator_trouble.lock() = Some(error.to_string());
             }
         }

@@ -1,14 +1,14 @@
-//! The seat of a member: the machine behind a lock, and what follows at once from what it says.
+//! The seat of a member: the machine behind a lock, and what follows at once from its actions.
 //!
-//! Rule of the shell: what the machine says is carried out under its lock, in its order, before
-//! anything else happens to it. What takes longer than a moment is handed on to a task: questions to
-//! the coordinator, changes of role, digests that are to be logged.
+//! Rule of the shell: the machine's actions are carried out under its lock, in their order, before
+//! it is told anything else. What takes longer than a moment goes to a task: questions to the
+//! coordinator, changes of role, digests for the log.
 //!
-//! *Invariant:* a task that holds a look at one of these channels asks the seat for nothing
-//! meanwhile: the two could wait for each other.
+//! *Invariant:* a task that holds a borrow of one of these channels does not call the seat
+//! meanwhile, since the two could wait for each other.
 //!
-//! Deliberately absent: decisions. They are in `member`, and in `election`. What people are told of
-//! them (`cluster_news`).
+//! Deliberately absent: decisions (`member` and `election` make them), and their log lines
+//! (`cluster_news`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,11 +20,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::{moment, now_ms};
 use crate::cluster_news;
+use crate::findings::Findings;
 use crate::gate::Gate;
 use crate::pair::presence::Roll;
-use crate::verify::Verify;
 
-/// What the coordinator is to be asked.
+/// A question to the coordinator.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one at a time, and gone as soon as it is answered")]
 pub(crate) enum Ask {
@@ -39,40 +39,41 @@ pub(crate) struct Seat {
     pub(crate) me: Incarnation,
     member: Mutex<Member>,
     gate: Arc<Gate>,
-    verify: Arc<Verify>,
-    /// Names, for people.
+    findings: Arc<Findings>,
+    /// Names, for display.
     roll: Arc<Roll>,
     asks: mpsc::Sender<Ask>,
     roles: watch::Sender<Role>,
     /// What this member knows of its cluster, for its presence.
     seen: watch::Sender<Option<Seen>>,
-    /// Wakes reads that wait for this member to come further, and streams that wait for the next beacon.
+    /// Wakes reads that wait until this member has applied more, and streams that wait for the next
+    /// beacon.
     moves: watch::Sender<()>,
     digests: Notify,
-    /// Told the end of the transfer that is under way.
+    /// Gets the result of the current transfer.
     gives: Mutex<Option<oneshot::Sender<Given>>>,
     pub(crate) counts: Counts,
 }
 
-/// Since the start.
+/// Counts since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) takeovers: AtomicU64,
     pub(crate) coordinator_errors: AtomicU64,
     pub(crate) lost_data: AtomicU64,
     pub(crate) full_syncs: AtomicU64,
-    /// For people: why the coordinator could not be used when it was asked last.
+    /// Why the last request to the coordinator failed, for display.
     pub(crate) coordinator_trouble: Mutex<Option<String>>,
 }
 
-/// One question at a time; a place more for one whose answer is not waited for any more.
+/// One question at a time, and a place more for one whose answer is no longer awaited.
 const ASKS_MAX: usize = 4;
 
 impl Seat {
     pub(crate) fn new(
         member: Member,
         gate: Arc<Gate>,
-        verify: Arc<Verify>,
+        findings: Arc<Findings>,
         roll: Arc<Roll>,
     ) -> (Arc<Seat>, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
@@ -80,7 +81,7 @@ impl Seat {
             me: member.me(),
             member: Mutex::new(member),
             gate,
-            verify,
+            findings,
             roll,
             asks,
             roles: watch::channel(Role::Starting).0,
@@ -93,7 +94,7 @@ impl Seat {
         (Arc::new(seat), asked)
     }
 
-    /// Something happens to the member. Whatever takes its time is done before or after this.
+    /// Tells the member something. Work that takes time is done before or after this.
     pub(crate) fn with<R>(&self, happens: impl FnOnce(&mut Member, Millis) -> R) -> R {
         let mut member = self.member.lock();
         let moment = moment();
@@ -107,7 +108,7 @@ impl Seat {
         answer
     }
 
-    /// Nothing happens to it.
+    /// Only reads the member.
     pub(crate) fn look<R>(&self, looks: impl FnOnce(&Member, Millis) -> R) -> R {
         let member = self.member.lock();
         looks(&member, now_ms())
@@ -175,11 +176,11 @@ impl Seat {
             Action::LogDigests => self.digests.notify_one(),
             Action::Transferred(end) => {
                 if let Some(gives) = self.gives.lock().take() {
-                    // Where its caller does not wait any more, it was given up.
+                    // If its caller does not wait any more, it was given up.
                     let _ = gives.send(end);
                 }
             }
-            Action::Doubt(doubt) => self.verify.on_doubt(&doubt, member.verified()),
+            Action::Doubt(doubt) => self.findings.on_doubt(&doubt, member.verified()),
             Action::SetChanged { .. }
             | Action::Unconfirmed { .. }
             | Action::WrongClock { .. }
@@ -195,17 +196,17 @@ impl Seat {
         }
     }
 
-    /// What became of the last question to the coordinator.
+    /// The result of the last request to the coordinator.
     pub(crate) fn note_coordinator(&self, error: Option<&coordinator::Error>) {
         self.counts.coordinator_errors.fetch_add(u64::from(error.is_some()), Ordering::Relaxed);
         *self.counts.coordinator_trouble.lock() = error.map(ToString::to_string);
     }
 
     fn ask(&self, ask: Ask) {
-        // The member asks one thing at a time, so there is room unless the asking task is gone, and
-        // with it the pair.
+        // The member asks one question at a time, so there is room unless the asking task is gone,
+        // and the pair with it.
         if let Err(error) = self.asks.try_send(ask) {
-            tracing::debug!("nobody asks the coordinator any more: {error}");
+            tracing::debug!("the task that asks the coordinator has ended: {error}");
         }
     }
 }

@@ -1,11 +1,10 @@
-//! The place of the primary goes to another member: names, the waiting for an heir, and what people
-//! are told.
+//! A transfer: names, waiting for an heir, and log lines.
 //!
-//! Rules of the shell: a caller that does not wait any more gives the transfer up; clients are sent to
-//! the heir from the moment on at which this member has resigned.
+//! Rules of the shell: a caller that stops waiting gives the transfer up; clients are redirected to
+//! the heir as soon as this member has resigned.
 //!
-//! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected when
-//! they call.
+//! Deliberately absent: the transfer itself (`member`), and moving clients. They are redirected
+//! when they call.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -20,21 +19,21 @@ use tokio::time::{Instant, sleep};
 use crate::pair::Pair;
 use crate::pair::seat::{Given, Seat};
 
-/// Between two looks at who could take over.
+/// The pause between two checks which member could take over.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// For another member to be in sync.
+/// The limit on the wait for another member to be in sync.
 const SYNC_WITHIN: Duration = Duration::from_secs(2);
 const DRAIN_WITHIN: Duration = Duration::from_millis(DRAIN_WITHIN_MS);
 const COMPARED_WITHIN: Duration = Duration::from_millis(COMPARED_WITHIN_MS);
 const TAKEN_WITHIN: Duration = Duration::from_millis(TAKEN_WITHIN_MS);
 
-/// Who leads now.
+/// The new primary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Transferred {
     pub(crate) to: String,
     pub(crate) address: String,
     pub(crate) epoch: u64,
-    /// From the first call that was not taken until the heir was seen to lead.
+    /// From the first refused call until the heir was seen to lead.
     pub(crate) took: Duration,
 }
 
@@ -45,14 +44,14 @@ pub(crate) enum NotTransferred {
     #[error("another transfer is under way")]
     Busy,
     #[error(
-        "transfer_pause_ms: the place was given away, or tried to be, less than {pause_ms} ms ago, which is the limit; ask again in {left_ms} ms"
+        "transfer_pause_ms: the last transfer, or the start of this primary, was less than {pause_ms} ms ago, which is the limit; ask again in {left_ms} ms"
     )]
     TooSoon { pause_ms: u64, left_ms: u64 },
     #[error("{name:?} is the primary already")]
     Already { name: String },
     #[error("there is no member {name:?}; in sync are: {insync}")]
     Unknown { name: String, insync: String },
-    #[error("no other member is in sync: nobody could take over without loss")]
+    #[error("no other member is in sync: no member could take over without loss")]
     NobodyInSync,
     #[error(
         "the coordinator does not answer, and without it no member can take over: {why}. This member goes on as the primary; bring the \
@@ -61,7 +60,7 @@ pub(crate) enum NotTransferred {
     NoCoordinator { why: String },
     #[error("{to:?} may be leaving the in-sync set")]
     HeirLeaves { to: String },
-    #[error("what was taken was not committed within {0:?}")]
+    #[error("the calls that had run were not committed within {0:?}")]
     NotDrained(Duration),
     #[error("{to:?} has not compared itself within {waited:?} with this member")]
     NotCompared { to: String, waited: Duration },
@@ -71,7 +70,7 @@ pub(crate) enum NotTransferred {
     NotTaken { to: String, waited: Duration },
 }
 
-/// A member ends as the primary, though there are others.
+/// A member ends as the primary, although there are others.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "not handed over before the stop: {why}. This member has ended as the primary: a member of the in-sync set takes over once the \
@@ -105,7 +104,7 @@ impl NotTransferred {
     }
 }
 
-/// A transfer that is under way; it is given up when this is dropped.
+/// A transfer that is under way. It is given up when this is dropped.
 struct Giving<'a> {
     seat: &'a Seat,
     given: oneshot::Receiver<Given>,
@@ -114,7 +113,7 @@ struct Giving<'a> {
 impl Drop for Giving<'_> {
     fn drop(&mut self) {
         self.seat.with(|member, now| {
-            // Looked at under the lock: else it has ended, and another one may have begun.
+            // Checked under the lock. Otherwise it has ended, and another one may have begun.
             if matches!(self.given.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
                 member.give_up_transfer(now);
             }
@@ -126,7 +125,7 @@ impl Pair {
     /// To the member of this name, or to any, as soon as it is in sync.
     pub(crate) async fn transfer(&self, to: Option<&str>) -> Result<Transferred, NotTransferred> {
         let began = Instant::now();
-        // The heir takes over by a swap: while the coordinator is away, no member could lead.
+        // The heir takes over by a swap. While the coordinator is away, no member could lead.
         let answer = self.coordinator.read().await;
         answer.map_err(|error| NotTransferred::NoCoordinator { why: error.to_string() })?;
         let pause_ms = self.node.config.cluster.transfer_pause_ms;
@@ -165,13 +164,13 @@ impl Pair {
         if let Ok(Role::Deposed { by: epoch }) = role
             && self.seat.with(|member, _| member.hint_heir(&info.address))
         {
-            tracing::info!(to = info.name, epoch, "the place of the primary is given to another member");
+            tracing::info!(to = info.name, epoch, "this primary has resigned: another member takes over");
         }
         pending().await
     }
 
-    /// Before this process ends: so that no client has to wait, and nothing is lost that another member could have held. Best
-    /// effort; its caller bounds its time.
+    /// Before this process ends, so that no client has to wait, and nothing is lost that another
+    /// member could hold. Best effort; the caller limits its time.
     pub(crate) async fn hand_over(&self) -> Result<(), NotHandedOver> {
         let (mut given, mut to) = (None, String::new());
         loop {
@@ -185,7 +184,8 @@ impl Pair {
                             return Ok(());
                         }
                         to = info.name;
-                        // Another member has taken it, or takes it at this moment: the next round sees which.
+                        // Another member has taken over, or does so at this moment: the next round
+                        // sees which.
                         sleep(LOOK_AGAIN).await;
                     }
                     None => sleep(LOOK_AGAIN).await,

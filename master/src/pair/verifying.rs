@@ -1,11 +1,12 @@
-//! A standby's questions to its primary, as gRPC has them: samples of its records now and then, and a
-//! repair where something differs.
+//! A standby's questions to its primary, over gRPC: samples of its records now and then, and a
+//! repair if something differs.
 //!
-//! Rules of the shell: a repair has the turn, so nothing else is applied beside it; an answer has
-//! `ANSWER_WITHIN`; entries come in and are confirmed all the while, so no commit waits for a repair.
+//! Rules of the shell: a repair has the turn, so nothing else is applied meanwhile; an answer must
+//! come within `ANSWER_WITHIN`; entries come in and are confirmed all the time, so no commit waits
+//! for a repair.
 //!
-//! Deliberately absent: what is sampled and repaired when (`member::Questions`), and what follows from
-//! a finding (`verification`).
+//! Deliberately absent: what is sampled and repaired when (`member::Questions`), and what follows
+//! from a finding (`verification`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,9 +25,9 @@ use verification::Event;
 use crate::clock::now_ms;
 use crate::pair::Pair;
 
-/// For one answer.
+/// The limit on the wait for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks whether a repair takes too long.
+/// Between two checks whether a repair takes too long.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// One connection to the primary of one epoch.
@@ -40,8 +41,8 @@ impl Verifying {
     /// Runs until it is dropped.
     pub(crate) async fn run(mut self) {
         let pair = Arc::clone(&self.pair);
-        let mut doubts = pair.node.verify.doubts();
-        // While something is repaired.
+        let mut doubts = pair.node.findings.doubts();
+        // Held during a repair.
         let mut turn = None;
         loop {
             doubts.mark_unchanged();
@@ -52,7 +53,7 @@ impl Verifying {
             };
             let doing = if turn.is_some() { block_in_place(next) } else { next() };
             match doing {
-                Doing::Still => turn = Some(pair.node.verify.turn().await),
+                Doing::Still => turn = Some(pair.node.findings.turn().await),
                 Doing::Ask(request) => {
                     let answer = self.ask(request).await;
                     self.questions.on_answer(answer);
@@ -80,31 +81,31 @@ impl Verifying {
     }
 
     fn tell_sample(&self, shard: u32, sampled: Result<Sampled, String>) {
-        let verify = &self.pair.node.verify;
+        let findings = &self.pair.node.findings;
         let sampled = match sampled {
             Ok(sampled) => sampled,
             Err(why) => return tracing::debug!("a sample was not compared: {why}"),
         };
-        verify.counts.samples.fetch_add(1, Ordering::Relaxed);
+        findings.counts.samples.fetch_add(1, Ordering::Relaxed);
         if sampled.differs {
-            sampled.mismatches.iter().for_each(|kind| verify.count(*kind));
+            sampled.mismatches.iter().for_each(|kind| findings.count(*kind));
             let text = format!("a sample of shard {shard} differs: {} records", sampled.mismatches.len());
             tracing::error!("this member is not the same as its primary: {text}");
-            verify.note(text);
+            findings.note(text);
         }
     }
 
     fn tell_repair(&self, Ended { event, repaired, why }: &Ended) {
-        self.pair.node.verify.found(repaired);
+        self.pair.node.findings.found(repaired);
         match (event, why) {
-            (Event::NotRepaired, Some(why)) => tracing::warn!("a repair came to nothing, it is tried again: {why}"),
+            (Event::NotRepaired, Some(why)) => tracing::warn!("a repair failed, and is tried again: {why}"),
             (_, Some(why)) => tracing::error!("{why}"),
             (_, None) => {}
         }
     }
 }
 
-/// Or until it is time to look whether the repair takes too long.
+/// Or until it is time to check whether the repair takes too long.
 async fn wait_for_commit(tail: &Tail, seq: u64) {
     if let Ok(Err(_)) = timeout(LOOK_AGAIN, tail.committed().wait(seq)).await {
         // It is closed, and the stream ends for the same reason.

@@ -1,4 +1,5 @@
-//! The suite takes a state that keeps the contract, and finds each single rule that a state breaks.
+//! Tests: the suite passes a state that keeps the contract, and finds each rule that a state
+//! breaks.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +16,8 @@ use crate::entry::{DomainId, Entry};
 
 const HISTORY: usize = 300;
 
-/// Turns numbers into valid entries: all ops, three epochs, few enough keys that they meet again.
+/// Turns numbers into valid entries: all ops, three epochs, and few enough keys that they meet
+/// again.
 fn history(numbers: impl IntoIterator<Item = u32>) -> Vec<Entry> {
     let mut epoch = 1;
     let mut living: BTreeSet<[u8; 2]> = BTreeSet::new();
@@ -125,7 +127,7 @@ proptest! {
     #[test]
     fn any_valid_history_passes(numbers in proptest::collection::vec(any::<u32>(), 2..160)) {
         let history = history(numbers);
-        // A history of nothing but clears of what is not there changes nothing, and is refused as such.
+        // A history that only clears what does not exist changes nothing, and is refused for that.
         prop_assume!(history.iter().any(|entry| entry.op_type == OP_ADD && entry.domain == DomainId::METADATA));
         run_with(Fault::None, &history);
     }

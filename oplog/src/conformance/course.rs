@@ -1,15 +1,15 @@
-//! A history with the digest that belongs to each point of it: what all checks compare with.
+//! A history with the digest at each point of it, with which all checks compare.
 //!
-//! Invariants: `digests[n]` is the digest after the first `n` entries, found by a plain replay.
+//! Invariant: `digests[n]` is the digest after the first `n` entries, found by a plain replay.
 //!
 //! Absent on purpose: the rules themselves.
 
 use crate::entry::{DomainId, Entry, Position};
 use crate::state::{Digest, Rebuild, ReplicatedState, ShardImage};
 
-/// How many points of the history most checks start from.
+/// From how many points of the history most checks start.
 const POINTS: usize = 8;
-/// How often a long replay compares all of the state.
+/// How often a long replay compares the whole state.
 const LOOKS: usize = 32;
 
 pub(super) struct Course<'a, S> {
@@ -36,7 +36,7 @@ impl<'a, S: ReplicatedState> Course<'a, S> {
         self.history.len()
     }
 
-    /// Evenly over the history, both ends included.
+    /// Evenly spread over the history, both ends included.
     pub(super) fn points(&self) -> impl Iterator<Item = usize> {
         let len = self.len();
         (0..POINTS.min(len)).map(move |i| i * len / (POINTS.min(len) - 1))
@@ -58,7 +58,7 @@ impl<'a, S: ReplicatedState> Course<'a, S> {
         state
     }
 
-    /// Entries `from..upto`, none of which may be refused.
+    /// Applies entries `from..upto`, none of which may be refused.
     pub(super) fn apply(&self, state: &S, from: usize, upto: usize, what: &str) {
         for entry in &self.history[from..upto] {
             if let Err(why) = state.apply(entry) {
@@ -67,7 +67,7 @@ impl<'a, S: ReplicatedState> Course<'a, S> {
         }
     }
 
-    /// The rest of the history, compared on the way.
+    /// Applies the rest of the history, and compares on the way.
     pub(super) fn follow(&self, state: &S, from: usize, what: &str) {
         let stride = self.len().div_ceil(LOOKS);
         let mut held = from;
@@ -79,7 +79,7 @@ impl<'a, S: ReplicatedState> Course<'a, S> {
         }
     }
 
-    /// Position, digest and sum of the shards' digests are those of a plain replay.
+    /// Position, digest and sum of the shards' digests must be those of a plain replay.
     pub(super) fn compare(&self, state: &S, held: usize, what: &str) {
         let (expected, applied) = (self.position(held), state.applied());
         assert_eq!(applied, expected, "conformance: {what} is at the wrong position");
@@ -96,7 +96,7 @@ impl<'a, S: ReplicatedState> Course<'a, S> {
         digest
     }
 
-    /// All shards of a state that stands still.
+    /// All shards of a state that does not change meanwhile.
     pub(super) fn capture(&self, state: &S) -> Vec<ShardImage> {
         (0..self.shards).map(|shard| capture_one(state, shard)).collect()
     }
@@ -114,7 +114,7 @@ impl<'a, S: ReplicatedState> Course<'a, S> {
     }
 }
 
-/// An image that says of itself what the state says of the shard.
+/// An image must say of itself what the state says of the shard.
 pub(super) fn capture_one<S: ReplicatedState>(state: &S, shard: u32) -> ShardImage {
     let image = state.capture(shard);
     let (at, digest) = state.shard_digest(shard);

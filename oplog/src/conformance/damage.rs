@@ -1,5 +1,5 @@
-//! Rule: an image that has changed by one bit is refused and nothing of it stays; a set of images that is not whole, or
-//! whose log ends too early, never becomes a state.
+//! Rule: an image with one changed bit is refused and leaves nothing behind; an incomplete set of
+//! images, or one whose log ends too early, never becomes a state.
 
 use bytes::Bytes;
 
@@ -7,9 +7,9 @@ use super::course::Course;
 use super::images::capture_moving;
 use crate::state::{Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
 
-/// Of how many shards the images are damaged.
+/// How many shards' images are damaged.
 const SHARDS_MAX: usize = 48;
-/// In how many places each of them.
+/// The number of places in which each of them is damaged.
 const FLIPS_MAX: usize = 1024;
 
 pub(super) fn flipped<S: ReplicatedState>(course: &Course<'_, S>) {
@@ -19,7 +19,7 @@ pub(super) fn flipped<S: ReplicatedState>(course: &Course<'_, S>) {
         let stride = images.len().div_ceil(SHARDS_MAX);
         let mut rebuild = (course.empty)().rebuild();
         for (i, image) in images.iter().enumerate() {
-            // Counted from the last one, which depends on the others and so is the most telling.
+            // Counted from the last image, which depends on the others and so shows most.
             if (images.len() - 1 - i).is_multiple_of(stride) {
                 damages(image).for_each(|(damage, damaged)| expect_refused(&mut rebuild, &damaged, &damage));
             }
@@ -77,7 +77,7 @@ pub(super) fn missing<S: ReplicatedState>(course: &Course<'_, S>) {
     }
 }
 
-/// Shards of different moments, and not all of the log that brings them to the same one.
+/// Images of different moments, without all of the log that brings them to the same one.
 pub(super) fn short_log<S: ReplicatedState>(course: &Course<'_, S>) {
     if course.shards < 2 {
         return;

@@ -1,16 +1,16 @@
-//! Rule: images of all shards, and the log from the oldest of them on, give the state again, also when entries were
-//! applied between the captures; what is rebuilt goes on like any other state.
+//! Rule: images of all shards, and the log from the oldest of them on, make the same state again,
+//! even if entries were applied between the captures; a rebuilt state goes on like any other.
 
 use super::course::{Course, capture_one};
 use crate::rng::Rng;
 use crate::state::{ApplyError, Rebuild, ReplicatedState, ShardImage};
 
-/// Captures with random steps between them, beside the ones that are chosen by hand.
+/// Random captures, beside those that are chosen by hand.
 const RANDOM_RUNS: u64 = 16;
 
 /// Captured while nothing is applied.
 pub(super) fn still<S: ReplicatedState>(course: &Course<'_, S>) {
-    // Whoever takes a full sync has had a state of his own; nothing of it may come through.
+    // The receiver of a full sync had a state before, none of which may remain.
     let receivers = [(course.empty)(), course.state(course.len())];
     for (i, held) in course.points().enumerate() {
         let state = course.state(held);
@@ -30,7 +30,8 @@ pub(super) fn still<S: ReplicatedState>(course: &Course<'_, S>) {
 pub(super) fn moving<S: ReplicatedState>(course: &Course<'_, S>) {
     let half = course.len() / 2;
     let shards = course.shards;
-    // All at once, at one place: before the last shard, after the first, in the middle, after the last.
+    // All entries at once, at one place: before the last shard, after the first, in the middle,
+    // after the last.
     for place in [shards.saturating_sub(2), 0, shards / 2, shards - 1] {
         for start in [0, half] {
             move_through(course, start, |shard, left| if shard == place { left / 2 } else { 0 });
@@ -67,7 +68,8 @@ fn move_through<S: ReplicatedState>(course: &Course<'_, S>, start: usize, steps:
     course.follow(&rebuilt, held, what);
 }
 
-/// `steps(shard, left)` entries are applied after the capture of each shard. Gives how many the state holds at the end.
+/// `steps(shard, left)` entries are applied after the capture of each shard. Gives how many the
+/// state holds at the end.
 pub(super) fn capture_moving<S: ReplicatedState>(
     course: &Course<'_, S>,
     start: usize,

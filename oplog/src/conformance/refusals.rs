@@ -1,4 +1,5 @@
-//! Rule: what is not the next entry, or is not understood, is refused by its name, and nothing has changed then.
+//! Rule: an entry that is not the next one, or is not understood, is refused with the right error,
+//! and nothing has changed afterwards.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use super::course::Course;
 use crate::entry::{DomainId, Entry, OP_EPOCH_START, OP_TYPE_NEVER};
 use crate::state::{ApplyError, ReplicatedState};
-use crate::verify::OP_DIGEST;
+use crate::verifiable::OP_DIGEST;
 
 pub(super) fn check<S: ReplicatedState>(course: &Course<'_, S>) {
     for held in course.points().filter(|held| *held < course.len()) {
@@ -60,7 +61,7 @@ fn check_understanding<S: ReplicatedState>(course: &Course<'_, S>, state: &S, he
     expect(course, state, held, "an entry with an unknown op", &unknown, &refusal);
 }
 
-/// Every op of every domain but those that are known, the engine's like any other.
+/// Every op of every domain except the known ones; the engine's ops are treated like any others.
 fn check_all_unknown<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
     let (next, at) = (&course.history[held], course.position(held));
     for domain in (0..=u8::MAX).map(DomainId) {

@@ -1,10 +1,10 @@
-//! Rule: equal entries give equal states, and a digest is the sum of its shards' digests.
+//! Rule: equal entries make equal states, and a digest is the sum of its shards' digests.
 
 use super::course::Course;
 use crate::entry::Entry;
 use crate::state::{Digest, ReplicatedState};
 
-/// The digest before the first and after each entry, equal in two replays.
+/// The digests before the first entry and after each one, which are equal in two replays.
 pub(super) fn digests<S: ReplicatedState>(empty: &dyn Fn() -> S, history: &[Entry]) -> Vec<Digest> {
     let (one, other) = (empty(), empty());
     assert!(one.shards() > 0, "conformance: a state without shards");

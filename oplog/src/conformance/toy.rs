@@ -1,7 +1,9 @@
-//! A small replicated state that keeps the contract, and breaks one rule of it on request: counters in 4 shards and a
-//! directory shard that says how many counters each group (first byte of the key) has.
+//! A small replicated state that keeps the contract, and breaks one rule of it on request: counters
+//! in 4 shards, and a directory shard with the number of counters in each group (first byte of the
+//! key).
 //!
-//! Invariants: without a fault, those of the contract. The directory comes last, since it depends on the counters.
+//! Invariants: without a fault, those of the contract. The directory comes last, since it depends
+//! on the counters.
 //!
 //! Absent on purpose: speed.
 
@@ -48,8 +50,8 @@ pub(super) enum Fault {
     AppliedStaysBehindAfterRebuild,
 }
 
-/// Whether to change a shard, by the seq that it stands at.
-type Held = [u64; SHARDS];
+/// The seq at which each shard stands: an entry changes only a shard that is older.
+type ShardSeqs = [u64; SHARDS];
 
 #[derive(Clone, Default)]
 struct Shard {
@@ -112,7 +114,7 @@ impl Shards {
         Ok(())
     }
 
-    fn apply(&mut self, entry: &Entry, held: &Held, fault: Fault) -> Result<(), ApplyError> {
+    fn apply(&mut self, entry: &Entry, held: &ShardSeqs, fault: Fault) -> Result<(), ApplyError> {
         self.check_next(entry, fault)?;
         match (entry.domain, entry.op_type) {
             (DomainId::ENGINE, OP_EPOCH_START) => {}
@@ -136,7 +138,7 @@ impl Shards {
         Ok(())
     }
 
-    fn add(&mut self, entry: &Entry, held: &Held, fault: Fault) -> Result<(), ApplyError> {
+    fn add(&mut self, entry: &Entry, held: &ShardSeqs, fault: Fault) -> Result<(), ApplyError> {
         let shard = counter_shard(&entry.key);
         if fault == Fault::ChangesBeforeDecoding {
             self.shards[shard].set(&entry.key, Some(0), fault);
@@ -151,7 +153,7 @@ impl Shards {
         Ok(())
     }
 
-    fn remove(&mut self, entry: &Entry, held: &Held, fault: Fault) -> Result<(), ApplyError> {
+    fn remove(&mut self, entry: &Entry, held: &ShardSeqs, fault: Fault) -> Result<(), ApplyError> {
         let () = decode_payload(&entry.payload)?;
         let shard = counter_shard(&entry.key);
         if held[shard] >= entry.seq {
@@ -166,7 +168,7 @@ impl Shards {
         Ok(())
     }
 
-    fn clear_group(&mut self, entry: &Entry, held: &Held, fault: Fault) -> Result<(), ApplyError> {
+    fn clear_group(&mut self, entry: &Entry, held: &ShardSeqs, fault: Fault) -> Result<(), ApplyError> {
         let group: u8 = decode_payload(&entry.payload)?;
         for shard in (0..COUNTERS).filter(|shard| held[*shard] < entry.seq) {
             let keys: Vec<_> = self.shards[shard].records.keys().filter(|key| key[0] == group).cloned().collect();
@@ -178,7 +180,7 @@ impl Shards {
         Ok(())
     }
 
-    fn count(&mut self, group: u8, by: i64, seq: u64, held: &Held, fault: Fault) {
+    fn count(&mut self, group: u8, by: i64, seq: u64, held: &ShardSeqs, fault: Fault) {
         if held[DIRECTORY] >= seq || by == 0 {
             return;
         }

@@ -1,4 +1,4 @@
-//! The attacks. Each goes on until its time is up: what is closed is opened again.
+//! The attacks. Each goes on until its time is over: a connection that is closed is opened again.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::raw::{Raw, beginning, framed};
 use crate::target::key;
 
-/// Connections of one attack at a time; far more than a client needs.
+/// Connections of one attack at a time, far more than a client needs.
 const CONNECTIONS: usize = 12;
 const STREAMS: usize = 60;
 const CONNECTIONS_BUSY: usize = 64;
@@ -29,40 +29,40 @@ const WINDOW: usize = 64;
 const CONNECTIONS_PINGING: usize = 32;
 const CONNECTIONS_IDLE: usize = 40;
 const STREAMS_IDLE: usize = 1000;
-/// Connections that say nothing, kept open at a time.
+/// Silent connections that are open at a time.
 const SILENT: usize = 600;
 const MESSAGE_BYTES: u32 = 16 << 20;
-/// Milliseconds of each key of 4 KiB.
+/// A pattern that takes milliseconds for each key of 4 KiB.
 const SLOW_PATTERN: &str = "a[ab]{900}c";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Attack {
-    /// Nothing at all: what a member takes, and a host stalls, by itself.
+    /// No attack: what a member uses by itself, and how long a host stalls by itself.
     Quiet,
-    /// Connections that say nothing, as fast as they are let in.
+    /// Connections that send nothing, as fast as the member accepts them.
     SilentConnections,
-    /// Long lists, unary, that are not read.
+    /// Unary lists whose answers are not read.
     UnreadLists,
-    /// Likewise over sessions.
+    /// The same over sessions.
     UnreadSessions,
-    /// Records, that are not read.
+    /// Records that are not read.
     UnreadRecords,
-    /// Five bytes for 16 MiB each.
+    /// Requests that announce 16 MiB with five bytes.
     AnnouncedRequests,
-    /// 1 MiB of 16 for each.
+    /// Requests that send 1 MiB of 16.
     HalfRequests,
-    /// Lists by a slow pattern, given up after a moment.
+    /// Lists by a slow pattern that are given up after a moment.
     SlowPatterns,
-    /// Sessions with full windows that read each answer, and ask again.
+    /// Sessions with full windows that read each answer and ask again.
     BusySessions,
     /// A new client with each call.
     NewClients,
-    /// PINGs, whose answers are not read.
+    /// PINGs whose answers are not read.
     Pings,
-    /// PINGs, whose answers are read.
+    /// PINGs whose answers are read.
     AnsweredPings,
-    /// Streams that are opened, and nothing else.
+    /// Streams that are opened and stay idle.
     IdleStreams,
 }
 
@@ -136,13 +136,14 @@ fn sessions() -> Bytes {
     (1..=8).flat_map(|id| framed(&one(id))).collect()
 }
 
-/// Of a whole shard.
+/// The records of a whole shard.
 fn records(shard: usize) -> Bytes {
     let parts = (0..16).map(|bucket| Part { shard: shard as u32, bucket }).collect();
     framed(&PartList { parts })
 }
 
-/// On every connection as many streams as there may be, each with this request; nothing of the answers is read.
+/// Opens as many streams as allowed on every connection, each with this request, and reads none of
+/// the answers.
 async fn many(
     address: SocketAddr,
     until: Instant,
@@ -199,20 +200,20 @@ fn look(at: usize) -> Call {
 }
 
 fn sign_of_life(id: u64) -> Call {
-    // Each client once, whichever session it comes over.
+    // Each client once, whichever session it uses.
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let client_id = u128::from(NEXT.fetch_add(1, Ordering::Relaxed)) << 64 | u128::from(id);
     let caller = Some(Caller { client_id: client_id.to_be_bytes().to_vec().into(), ..Caller::default() });
     Call::Heartbeat(HeartbeatRequest { caller, ..HeartbeatRequest::default() })
 }
 
-/// So many sessions, each with a full window of such calls, as fast as they are answered.
+/// Runs so many sessions, each with a full window of these calls, as fast as they are answered.
 async fn be_busy(address: SocketAddr, until: Instant, sessions: usize, call: fn(u64) -> Call) {
     let mut all = JoinSet::new();
     for _ in 0..sessions {
         all.spawn(async move {
             while Instant::now() < until {
-                // A failure: the member has closed it. Again.
+                // A failure means that the member has closed it: open another one.
                 let _ = timeout(until.saturating_duration_since(Instant::now()), busy_session(address, call)).await;
                 sleep(LOOK_EVERY).await;
             }
@@ -239,14 +240,14 @@ async fn busy_session(
     Ok(())
 }
 
-/// As many as a connection may have, and then as many more as are let in.
+/// As many streams as a connection may have, and then as many more as are accepted.
 async fn open_streams(address: SocketAddr, until: Instant) {
     let mut connections = JoinSet::new();
     for _ in 0..CONNECTIONS_IDLE {
         connections.spawn(async move {
             let Ok(Some(mut raw)) = timeout(LOOK_EVERY * 10, Raw::open(address, 65_535)).await else { return };
             while !raw.is_over() && Instant::now() < until {
-                // One that was refused gives its place back.
+                // A refused stream gives its place back.
                 if raw.kept.len() >= STREAMS_IDLE
                     || !matches!(
                         timeout(LOOK_EVERY, raw.send("Metadata/Exists", beginning(9, 1), false)).await,
@@ -279,7 +280,7 @@ async fn ping(address: SocketAddr, until: Instant, connections: usize, reads: bo
                 }
                 let mut sent = stream.write_all(&[PREFACE, SETTINGS].concat()).await;
                 while sent.is_ok() && Instant::now() < until {
-                    // The member may take nothing more, until it closes the connection.
+                    // The member may accept nothing more, until it closes the connection.
                     let left = until.saturating_duration_since(Instant::now());
                     sent = timeout(left, stream.write_all(&many)).await.unwrap_or(Ok(()));
                 }

@@ -1,17 +1,18 @@
-//! Attacks on a member over loopback: what it takes from the machine meanwhile, and what a polite client notices.
+//! Attacks on a member over loopback: what they cost the member, and what a polite client notices.
 //!
 //! | file | has |
 //! |---|---|
 //! | `target` | the member: a process of its own, with objects whose lists are long |
-//! | `raw` | a connection by hand, whose windows stay as small as its owner likes |
+//! | `raw` | a connection by hand, with windows of any size |
 //! | `attacks` | each attack, by its name |
-//! | `polite` | a client that asks and reads, one call after the other |
+//! | `polite` | a client that makes one call after the other |
 //! | `measure` | one attack with its figures |
-//! | `report` | all of them as a page |
+//! | `report` | the figures of all attacks as a page |
 //!
 //! *Invariant:* an attack uses what any client could send, and nothing but 127.0.0.1.
 //!
-//! Deliberately absent: what is right. Bounds are asserted by the short form (`cli/tests/failover/attacks.rs`).
+//! Deliberately absent: verdicts. The short form (`cli/tests/failover/attacks.rs`) asserts
+//! bounds.
 
 mod attacks;
 mod measure;

@@ -1,4 +1,4 @@
-//! `./x attack`: all attacks, one after the other, each on a member of its own, and a report.
+//! `./x attack`: all attacks, one after the other, each on a new member, and a report.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,20 +8,20 @@ use attack::report::{self, Row};
 use attack::{Attack, Measured, Target, measure};
 use clap::Parser;
 
-/// Attack a member over loopback, and write down what it takes.
+/// Attack a member over loopback, and write down what it costs.
 #[derive(Debug, Parser)]
 #[command(bin_name = "./x attack")]
 struct Options {
     /// Seconds of each attack.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Where the report goes.
+    /// The file of the report.
     #[arg(long, default_value = "docs/reports/attack.md")]
     report: PathBuf,
-    /// The program of an earlier build: each attack is made on it, too, right before.
+    /// The program of an earlier build: each attack runs on it, too, right before.
     #[arg(long)]
     before: Option<PathBuf>,
-    /// Only the attacks whose names contain this; no report is written then.
+    /// Run only the attacks whose names contain this, and write no report.
     #[arg(long, default_value = "")]
     only: String,
     /// Settings of the member, as flags of `understudy serve`.

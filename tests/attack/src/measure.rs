@@ -1,4 +1,4 @@
-//! One attack: the member's memory, and what the polite client noticed, from its begin to its end.
+//! One attack: the member's memory, and what the polite client noticed, from its start to its end.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ pub struct Measured {
     pub rest_bytes: u64,
     pub peak_bytes: u64,
     pub calls: usize,
-    /// Why, of each.
+    /// The reason of each failed call.
     pub failed: Vec<String>,
     pub p99: Duration,
-    /// Between two answers to the polite client.
+    /// The longest time between two answers to the polite client.
     pub gap_max: Duration,
-    /// What the member wrote meanwhile.
+    /// What the member logged meanwhile.
     pub log_bytes: u64,
 }
 

@@ -1,4 +1,5 @@
-//! A client that asks and reads, one call after the other: over a connection of its own, and each second over a new one.
+//! A client that makes one call after the other: over a connection of its own, and each second over
+//! a new one.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ const NEW_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Noticed {
     pub(crate) took: Vec<Duration>,
     pub(crate) failed: Vec<String>,
-    /// Between two answers.
+    /// The longest time between two answers.
     pub(crate) gap_max: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! A connection by hand: requests go out as its owner says, and nothing is read unless it is asked for.
+//! A connection by hand: requests are sent as the caller says, and nothing is read unless it asks.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// `None`: it was not let in.
+    /// `None`: it was not accepted.
     pub async fn open(address: SocketAddr, window_bytes: u32) -> Option<Raw> {
         let stream = TcpStream::connect(address).await.ok()?;
         let opened = Builder::new().initial_window_size(window_bytes).handshake(stream).await;
@@ -50,7 +50,7 @@ impl Drop for Raw {
     }
 }
 
-/// As gRPC sends it.
+/// The message in the frame of gRPC.
 pub fn framed(message: &impl Message) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(0);
@@ -59,7 +59,7 @@ pub fn framed(message: &impl Message) -> Bytes {
     out.freeze()
 }
 
-/// The beginning of a message of `length` bytes, with so many of them.
+/// The first `come` bytes of a message of `length` bytes.
 pub fn beginning(length: u32, come: usize) -> Bytes {
     let mut out = BytesMut::from(&[0][..]);
     out.put_u32(length);

@@ -14,7 +14,7 @@ pub struct Row {
 
 const COLUMNS: &str = "memory at first, MiB | at most, MiB | log, KiB | calls | failed | p99, ms | longest gap, ms |";
 
-/// What a reader of the figures needs to know of what they are bounded by.
+/// The bounds that a reader of the figures needs to know.
 const BOUNDS: &str = "\n\
     Answers that are not read are bounded by `unread_bytes_max` and `connection_unread_bytes_max`, requests that have come in part by\n\
     `request_bytes_max` (512 MiB) and `connection_request_bytes_max`: that is what requests that stay half may hold, since memory is\n\

@@ -1,4 +1,4 @@
-//! The member that is attacked: one process, alone, with objects whose keys are long.
+//! The member under attack: a single process without a cluster, with objects whose keys are long.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,10 +16,10 @@ use tonic::transport::{Channel, Endpoint};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const KEYS: usize = 4000;
-/// Each of 4 KiB, so that a list of all takes 16 MiB, and a pattern long.
+/// Keys of 4 KiB each, so that a list of all takes 16 MiB, and a pattern takes long.
 const KEY_TAIL: usize = 2045;
 
-/// The client that fills it says nothing more, and ends none of its puts.
+/// The client that fills it stays silent afterwards, and ends none of its puts.
 const KEEPS: [&str; 4] = ["--client-ttl-ms", "3600000", "--put-start-timeout-ms", "3600000"];
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// With these settings, as flags. `program`: an earlier build, where it is not the one of this build.
+    /// With these settings, as flags. `program`: an earlier build, if it is not this one.
     pub async fn start(program: Option<&Path>, args: &[&str]) -> Target {
         let (port, dir) = (test_ports::free_port(), TempDir::new().expect("there is a temp dir"));
         let mut command = program.map_or_else(understudy, understudy_at);

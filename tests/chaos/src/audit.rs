@@ -1,9 +1,10 @@
-//! What clients were told in a round, against the promises and against what is there.
+//! Checks what clients were told in a round against the promises and against what exists.
 //!
-//! A round's objects are looked at three times: when it ends; two rounds later, before most of them are removed, so that the
-//! cluster does not grow without end; and, those that are kept, at the end of the run.
+//! A round's objects are read three times: when the round ends; two rounds later, before most of
+//! them are removed, so that the cluster does not grow without end; and, those that are kept, at
+//! the end of the run.
 //!
-//! Deliberately absent: what the promises are. `tests/histories` has them.
+//! Deliberately absent: the promises. `tests/histories` has them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,30 +12,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::{Client, Force, KeyInfo, ListKeys, Location, Pin, Reason};
 use histories::{
-    Answer, Buffer, Call, Counter, Fault, Held, Hold, Linear, Moment, Op, Outcome, at_most_once, by_key, held_apart,
-    holds, linearizable, one_writer, set_full,
+    Answer, Buffer, Counter, Fault, FinalVersions, Hold, Linear, Moment, Op, OpKind, Outcome, at_most_once, by_key,
+    held_apart, holds, linearizable, one_writer, set_full,
 };
 
 use crate::board::{Board, Chapter, prefix, size_of};
 use crate::story::Checked;
 
 const KEYS_AT_ONCE: usize = 1000;
-/// Rounds whose objects are all there.
+/// Rounds whose objects all exist.
 const ROUNDS_KEPT: usize = 2;
-/// Of how many objects one is kept to the end.
+/// One object of this many is kept to the end.
 const KEPT_ONE_IN: usize = 50;
-/// Newest positions of the round before, with those of the next one.
+/// The newest positions of a round are checked again with those of the next one.
 const CARRIED: usize = 500;
-/// In the words of a fault.
+/// The most faults that are printed.
 const FAULTS_MAX: usize = 20;
 
 #[derive(Debug)]
 pub(crate) struct Audit {
     client: Client,
     rounds: VecDeque<Round>,
-    /// To be there at the end.
-    keepers: Held,
-    /// From rounds before: what the next ones must not contradict.
+    /// Must exist at the end.
+    keepers: FinalVersions,
+    /// From earlier rounds: later ones must not contradict these.
     ops: Vec<Op>,
     holds: Vec<Hold>,
     tasks: Tasks,
@@ -44,8 +45,8 @@ pub(crate) struct Audit {
 #[derive(Debug)]
 struct Round {
     number: u64,
-    held: Held,
-    /// Keys where something may still happen by itself.
+    held: FinalVersions,
+    /// Keys that may still change by themselves.
     unsettled: BTreeSet<Arc<str>>,
 }
 
@@ -56,21 +57,21 @@ struct Tasks {
     fetched: BTreeMap<u64, u32>,
 }
 
-/// What is there under a prefix.
+/// What exists under a prefix.
 struct There {
     listed: BTreeMap<Arc<str>, KeyInfo>,
     /// One read for each key.
     reads: Vec<Op>,
-    held: Held,
+    held: FinalVersions,
 }
 
 impl Audit {
     pub(crate) fn new(client: Client) -> Audit {
-        let (rounds, keepers, ops, holds) = (VecDeque::new(), Held::new(), Vec::new(), Vec::new());
+        let (rounds, keepers, ops, holds) = (VecDeque::new(), FinalVersions::new(), Vec::new(), Vec::new());
         Audit { client, rounds, keepers, ops, holds, tasks: Tasks::default() }
     }
 
-    /// `history`: everything that was looked at, in words, if there is a fault.
+    /// `history`: gets everything that was read, in words, if there is a fault.
     pub(crate) async fn round(
         &mut self,
         number: u64,
@@ -127,7 +128,7 @@ impl Audit {
         self.holds.retain(|hold| hold.until == Moment::MAX);
     }
 
-    /// All keys under a prefix, and those that should be.
+    /// Reads all keys under a prefix, and those that should exist.
     async fn look(&self, prefix: &str, touched: BTreeSet<Arc<str>>, board: &Board) -> There {
         let mut listed = BTreeMap::new();
         let mut page_token = Bytes::new();
@@ -165,7 +166,7 @@ impl Audit {
                     Err(_) => Some(u64::MAX),
                 };
                 let outcome = Outcome::Acknowledged(Answer::Found(version));
-                let (client, key, call) = (u32::MAX, Arc::clone(key), Call::Get);
+                let (client, key, call) = (u32::MAX, Arc::clone(key), OpKind::Get);
                 let op =
                     Op { client, key, call, invoked, returned, outcome, at: None, member: None, sent_again: false };
                 reads.push(op);
@@ -174,7 +175,7 @@ impl Audit {
         reads
     }
 
-    /// Every task that was acknowledged is known, and nobody was given one that somebody else has.
+    /// Every acknowledged task is known, and no client was given a task of another one.
     async fn check_tasks(&mut self, chapters: &[Chapter], faults: &mut Vec<Fault>) -> u64 {
         for chapter in chapters {
             let created = chapter.tasks_created.iter().map(|id| (*id, format!("client {}", chapter.client)));
@@ -198,7 +199,7 @@ impl Audit {
         chapters.iter().map(|chapter| (chapter.tasks_created.len() + chapter.tasks_fetched.len()) as u64).sum()
     }
 
-    /// The oldest round: what it held must still be there; most of it goes.
+    /// The oldest round: what it held must still exist. Most of it is removed.
     async fn retire(&mut self, board: &Board) -> Vec<Fault> {
         if self.rounds.len() < ROUNDS_KEPT {
             return Vec::new();
@@ -211,7 +212,7 @@ impl Audit {
             keys.enumerate().partition(|(at, _)| at % KEPT_ONE_IN == 0)
         };
         self.keepers.extend(keepers.into_iter().filter_map(|(_, key)| there.held.get(&key).map(|held| (key, *held))));
-        // From here on its space may be anybody's.
+        // From here on its space may be used again.
         let (begins, now) = (format!("\"{}", prefix(round.number)), board.now());
         self.holds.iter_mut().filter(|hold| hold.who.starts_with(&begins)).for_each(|hold| hold.until = now);
         for some in others.chunks(KEYS_AT_ONCE) {
@@ -221,7 +222,7 @@ impl Audit {
         faults
     }
 
-    /// Nobody changes anything any more.
+    /// No client changes anything any more.
     pub(crate) async fn last(&mut self, board: &Board) -> Vec<Fault> {
         let mut faults = Vec::new();
         for round in std::mem::take(&mut self.rounds) {
@@ -285,13 +286,13 @@ fn buffers(object: &client::Object) -> Vec<Buffer> {
     object.replicas.iter().filter_map(buffer).collect()
 }
 
-/// [`u64::MAX`], which nobody wrote, if it is not whole.
+/// [`u64::MAX`], which no client wrote, if it is not complete.
 fn version_of(object: &client::Object) -> u64 {
     let whole = object.checksum.filter(|version| object.size == size_of(*version) && object.replicas.len() == 1);
     whole.unwrap_or(u64::MAX)
 }
 
-fn differences(round: &Round, held: &Held) -> Vec<Fault> {
+fn differences(round: &Round, held: &FinalVersions) -> Vec<Fault> {
     let settled = |key: &&Arc<str>| !round.unsettled.contains(*key);
     let keys: BTreeSet<&Arc<str>> = round.held.keys().chain(held.keys()).filter(settled).collect();
     let differs = |key: &&Arc<str>| round.held.get(*key) != held.get(*key);
@@ -307,7 +308,7 @@ fn check_pins(pins: &Vec<(Arc<str>, Pin)>, there: &There, faults: &mut Vec<Fault
         match there.listed.get(key) {
             Some(info) if info.pin == *pin => {}
             Some(info) => faults.push(format!("{key:?} has pin {:?}, acknowledged was {pin:?}", info.pin)),
-            // That it is missing is found by others.
+            // Other checks find that it is missing.
             None => {}
         }
     }

@@ -1,7 +1,8 @@
-//! What all clients of a run share: its clock, the round that they are in, versions, and where they hand in what they were
-//! told.
+//! What all clients of a run share: its clock, the current round, versions, and the place where
+//! they hand in what they were told.
 //!
-//! Invariant: a client hands in the ops of a round when it has begun the next one and none of its calls is under way.
+//! Invariant: a client hands in the operations of a round once it has begun the next one and none
+//! of its calls is under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,12 +20,12 @@ pub(crate) struct Chapter {
     pub(crate) round: u64,
     pub(crate) ops: Vec<Op>,
     pub(crate) put_ids: Vec<u64>,
-    /// By key, as it was acknowledged last.
+    /// The pins as last acknowledged, by key.
     pub(crate) pins: Vec<(Arc<str>, client::Pin)>,
     pub(crate) tasks_created: Vec<u64>,
     pub(crate) tasks_maybe_created: u64,
     pub(crate) tasks_fetched: Vec<u64>,
-    /// Answers that do not make sense by themselves.
+    /// Answers that are wrong in themselves.
     pub(crate) faults: Vec<String>,
     pub(crate) client: u32,
 }
@@ -65,23 +66,23 @@ impl Board {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Names a put, for good.
+    /// Identifies a put, for good.
     pub(crate) fn version(&self) -> u64 {
         self.versions.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) async fn hand_in(&self, chapter: Chapter) {
-        // Nobody takes it any more: the run has broken off.
+        // The receiver is gone: the run has broken off.
         let _ = self.chapters.send(chapter).await;
     }
 }
 
-/// One of a few, so that some puts have the size of what they replace, and may be made in place.
+/// One of a few sizes, so that some puts have the size of what they replace, and may be in place.
 pub(crate) fn size_of(version: u64) -> u64 {
     1 + 8192 * (version % 8)
 }
 
-/// `00012/`: all keys of a round begin so.
+/// `00012/`: the prefix of all keys of a round.
 pub(crate) fn prefix(round: u64) -> String {
     format!("{round:05}/")
 }

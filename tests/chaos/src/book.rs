@@ -1,16 +1,16 @@
 //! What one client is told, written down call by call.
 //!
-//! Invariant: an error that no healthy cluster gives is a fault, whatever the history says.
+//! Invariant: an error that no healthy cluster returns is a fault, whatever the history says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::{Client, Error, Items, Pin, Position, Reason, Transport};
-use histories::{Answer, Call, Moment, Op, Outcome, Why};
+use histories::{Answer, Moment, Op, OpKind, Outcome, Why};
 
 use crate::board::{Board, Chapter};
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) enum Told<T> {
     Yes(T),
@@ -31,7 +31,7 @@ pub(crate) struct Book {
 #[derive(Debug)]
 pub(crate) struct Asked {
     key: Arc<str>,
-    call: Call,
+    call: OpKind,
     invoked: Moment,
     sent_again: u64,
 }
@@ -50,7 +50,7 @@ impl Book {
         self.board.hand_in(chapter).await;
     }
 
-    pub(crate) fn ask(&self, client: &Client, key: &Arc<str>, call: Call) -> Asked {
+    pub(crate) fn ask(&self, client: &Client, key: &Arc<str>, call: OpKind) -> Asked {
         let (key, invoked, sent_again) = (Arc::clone(key), self.board.now(), client.stats().sent_again);
         Asked { key, call, invoked, sent_again }
     }
@@ -72,7 +72,7 @@ impl Book {
         };
         let Asked { key, call, invoked, sent_again } = asked;
         let at = at.map(|Position { epoch, seq }| histories::Position { epoch, seq });
-        // Of unary calls the SDK does not count it: any of them may have been.
+        // The SDK does not count retries of unary calls: any call may have been sent again.
         let sent_again = self.transport == Transport::Unary || client.stats().sent_again > sent_again;
         let returned = self.board.now();
         self.record(Op { client: self.me, key, call, invoked, returned, outcome, at, member: None, sent_again });
@@ -98,7 +98,7 @@ impl Book {
             (Error::Deadline { .. } | Error::Unreachable { .. }, _) => Outcome::Refused(Why::DidNotRun),
             (Error::OutcomeUnknown { .. }, _) => Outcome::Unknown,
             (Error::Refused(refused), _) if refused.reason == Reason::OutcomeUnknown => Outcome::Unknown,
-            (Error::Refused(refused), Call::Other(_)) if is_usual(refused.reason) => Outcome::Refused(Why::NotFound),
+            (Error::Refused(refused), OpKind::Other(_)) if is_usual(refused.reason) => Outcome::Refused(Why::NotFound),
             (Error::Refused(refused), _) => match why(refused.reason) {
                 Some(why) => Outcome::Refused(why),
                 None => self.unexpected(asked, error, Outcome::Refused(Why::DidNotRun)),
@@ -113,7 +113,7 @@ impl Book {
     }
 }
 
-/// What the model of a key knows.
+/// The refusals that the model of a key knows.
 fn why(reason: Reason) -> Option<Why> {
     match reason {
         Reason::AlreadyExists => Some(Why::AlreadyExists),
@@ -124,7 +124,7 @@ fn why(reason: Reason) -> Option<Why> {
     }
 }
 
-/// Of tasks and pins, whose objects others may be changing.
+/// For tasks and pins, whose objects others may be changing.
 fn is_usual(reason: Reason) -> bool {
     matches!(reason, Reason::NotFound | Reason::ReplicaExists | Reason::ReplicaNotFound | Reason::TaskNotFound)
 }

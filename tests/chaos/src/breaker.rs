@@ -1,11 +1,12 @@
-//! How faults begin and end, and whom the cluster may lose.
+//! How faults begin and end, and which members the cluster may lose.
 //!
-//! Members keep everything in memory, so what the last holder of an acknowledged write takes with it is gone by right. A
-//! member is killed only while somebody else holds everything, by the coordinator's own word: it is stopped first, so that
-//! it changes nothing any more, then the record is read, and then it is killed or goes on.
+//! Members keep everything in memory, so what the last holder of an acknowledged write takes with
+//! it is rightly gone. A member is killed only while another one holds everything, as the
+//! coordinator shows it: it is stopped first, so that it changes nothing any more, then the record
+//! is read, and then it is killed or continued.
 //!
-//! Invariants: at most [`TOGETHER_MAX`] faults at a time; nothing else happens while a member hands over and ends; when
-//! [`Breaker::heal_all`] has returned, everybody runs and every link is whole.
+//! Invariants: at most [`TOGETHER_MAX`] faults at a time; nothing else happens while a member hands
+//! over and ends; when [`Breaker::heal_all`] has returned, all members run and every link is whole.
 
 use std::time::Duration;
 
@@ -21,18 +22,18 @@ use crate::run::Scene;
 use crate::story::Came;
 
 const TOGETHER_MAX: usize = 2;
-/// What a member had sent to the coordinator before it was stopped has arrived by then, or never will.
+/// What a stopped member had sent to the coordinator has arrived after this time, or never will.
 const IN_FLIGHT: Duration = Duration::from_millis(60);
 const TICK: Duration = Duration::from_millis(20);
 const TRANSFER_WITHIN: Duration = Duration::from_secs(10);
 
-/// One that has not ended.
+/// A fault that has not ended.
 #[derive(Clone, Debug)]
 struct Active {
     kind: Kind,
     name: String,
     upto: Moment,
-    /// In the story.
+    /// Its number in the story.
     number: usize,
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct Breaker {
     etcd_is_up: bool,
     members_max: usize,
     members_min: usize,
-    /// Of members that were ever there.
+    /// How many members there ever were.
     named: usize,
 }
 
@@ -58,7 +59,7 @@ impl Breaker {
         }
     }
 
-    /// Waits, and ends what is due meanwhile.
+    /// Waits, and ends faults that are due meanwhile.
     pub(crate) async fn rest(&mut self, scene: &mut Scene, lasting: Duration) {
         let upto = scene.board.now() + lasting;
         while scene.board.now() < upto {
@@ -72,7 +73,7 @@ impl Breaker {
         }
     }
 
-    /// Nothing, if it would cost too much, or there is nobody to befall.
+    /// Does nothing if the fault would cost too much, or if there is no victim.
     pub(crate) async fn begin(&mut self, scene: &mut Scene, fault: Fault) {
         if !self.try_begin(scene, fault).await.unwrap_or(false) {
             scene.board.story.lock().skipped += 1;
@@ -102,7 +103,7 @@ impl Breaker {
         Some(true)
     }
 
-    /// Who runs, and is not in trouble yet.
+    /// A member that runs and has no fault yet.
     fn victim(&self, view: &View, fault: Fault, primary: &str) -> Option<String> {
         let is_free = |name: &str| self.active.iter().all(|active| active.name != name);
         if fault.who == Who::Primary
@@ -154,7 +155,7 @@ impl Breaker {
     }
 
     async fn kill(&mut self, scene: &mut Scene, name: &str) -> bool {
-        // What a cut link to the coordinator holds back would arrive later.
+        // A cut link to the coordinator holds messages back, which would arrive later.
         let is_cut_off = |active: &Active| active.name == name || matches!(active.kind, Kind::CutEtcd | Kind::CutOff);
         if !self.etcd_is_up || self.active.iter().any(is_cut_off) {
             return false;
@@ -170,7 +171,7 @@ impl Breaker {
         may
     }
 
-    /// By the record, another process of ours is in the set.
+    /// By the record, another running process is in the set.
     fn others_hold_everything(&self, scene: &Scene, name: &str) -> bool {
         let cluster = &scene.linked.cluster;
         let Some(record) = record::read(scene.linked.etcd.as_ref(), cluster.dir()) else { return false };
@@ -178,7 +179,8 @@ impl Breaker {
         others.into_iter().any(|pid| record.insync.contains(&pid))
     }
 
-    /// It hands over and ends. Only beside no other fault, so that whoever is to take over is still there then.
+    /// The member hands over and ends. Only without other faults, so that its heir is still there
+    /// then.
     async fn end_politely(&mut self, scene: &mut Scene, name: &str) -> bool {
         if !self.active.is_empty() || !self.others_hold_everything(scene, name) {
             return false;
@@ -188,8 +190,9 @@ impl Breaker {
         true
     }
 
-    /// Only while all is well, and until it is well again: a primary that dies with its record leaves the rest to an operator, which a
-    /// test of its own shows. The backup is of the last time that etcd was away or emptied.
+    /// Only while the cluster is whole, and until it is whole again: a primary that dies with its
+    /// record leaves the rest to an operator, which another test shows. The backup is from the last
+    /// time that etcd was away or emptied.
     async fn lose_data(&mut self, scene: &mut Scene, kind: Kind) -> Option<Acted> {
         let view = scene.linked.cluster.view().await;
         let is_well = self.active.is_empty() && self.etcd_is_up && view.keys().all(|name| says_in_sync(&view, name));
@@ -209,7 +212,7 @@ impl Breaker {
     }
 
     async fn transfer(&mut self, scene: &mut Scene, primary: &str) -> Option<Acted> {
-        // To whoever is in sync; if nobody is, it is refused, and that is an answer too.
+        // To any member that is in sync. If there is none, it is refused, which is an answer, too.
         let transfer = scene.linked.cluster.transfer(primary, "");
         let answer = timeout(TRANSFER_WITHIN, transfer).await.ok()?;
         answer.ok().map(|_| Acted::IsOver)
@@ -224,7 +227,7 @@ impl Breaker {
         Some(Acted::IsOver)
     }
 
-    /// For good. Never the primary: it would hand over, which [`Kind::Term`] has.
+    /// For good. Never the primary: it would hand over, for which there is [`Kind::Term`].
     async fn leave(&mut self, scene: &mut Scene, name: &str, primary: &str) -> Option<Acted> {
         let few = scene.linked.cluster.names().len() <= self.members_min;
         if few || name == primary || !self.end_politely(scene, name).await {
@@ -259,7 +262,7 @@ impl Breaker {
         scene.board.story.lock().faults[number].upto = Some(now);
     }
 
-    /// Those of this member, which has one fault at a time.
+    /// Heals the links of this member, which has one fault at a time.
     fn heal_ways(&self, scene: &Scene, name: &str) {
         scene.linked.heal_ways(name);
     }

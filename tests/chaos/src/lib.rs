@@ -1,8 +1,10 @@
-//! Chaos: real members, random faults from a seed, clients that never stop, and a check of everything that they were told.
+//! Chaos: real members, random faults from a seed, clients that never stop, and a check of
+//! everything that they were told.
 //!
-//! It goes in rounds. In each one faults come and go for a while; then all of them end, and the cluster must be whole again
-//! within a bounded time (safety, then liveness). Then what clients were told in the round is checked, and forgotten, so a
-//! run is as long as one likes. The load goes on all the time.
+//! A run has rounds. In each one faults come and go for a while; then all of them end, and the
+//! cluster must be whole again within a bounded time (safety, then liveness). Then what clients
+//! were told in the round is checked, and forgotten, so a run may have any length. The load goes on
+//! all the time.
 //!
 //! ```text
 //!   plan ──► breaker ──► members, etcd, links          workers, probes ──► board ──► audit ──► story ──► report
@@ -10,14 +12,15 @@
 //!
 //! | file | has |
 //! |---|---|
-//! | `plan`, `breaker` | which faults, and how they begin and end; whom the cluster may lose |
+//! | `plan`, `breaker` | which faults, and how they begin and end; which members the cluster may lose |
 //! | `worker`, `book`, `probe`, `board` | clients, and what they were told |
 //! | `audit` | the checkers of `tests/histories`, round by round |
-//! | `story`, `series`, `report`, `picture` | what happened, for people |
+//! | `story`, `series`, `report`, `picture` | what happened, for the report |
 //!
-//! *Invariant:* the plan is a function of the seed. The run is not: processes and the kernel take their own time.
+//! *Invariant:* the plan is a function of the seed. The run is not: processes and the kernel take
+//! their own time.
 //!
-//! Deliberately absent: a second try. Whatever a check finds ends the run.
+//! Deliberately absent: a second try. Any finding of a check ends the run.
 
 mod audit;
 mod board;

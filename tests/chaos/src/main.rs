@@ -1,4 +1,4 @@
-//! `./x chaos`: a run with a report. Ctrl-C ends it with the round that is under way, a second one at once.
+//! `./x chaos`: a run with a report. Ctrl-C ends it after the current round, a second one at once.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ async fn main() -> Result<ExitCode> {
         options.members,
         options.coordinator()
     );
-    // A Ctrl-C is for this process, which ends the others in its own time.
+    // Ctrl-C is for this process only, which ends the others itself.
     harness::process::start_apart();
     let story = Arc::new(Mutex::new(Story::default()));
     let (stop, stopped) = watch::channel(false);

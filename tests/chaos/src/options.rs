@@ -1,9 +1,9 @@
-//! What is asked for.
+//! The options of a run.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Who keeps the members' record.
+/// The store of the members' record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
 pub enum Coordinator {
     #[default]
@@ -14,10 +14,10 @@ pub enum Coordinator {
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "./x chaos", about = "Random faults under load, and a check of everything that clients were told")]
 pub struct Options {
-    /// For so long; it ends with the round that is under way then.
+    /// Minutes. The run ends with the round that is under way then.
     #[arg(long, value_name = "M", default_value_t = 10.0)]
     pub minutes: f64,
-    /// Which faults come, in which order. Default: another one at each start, which is printed.
+    /// The seed of the plan: which faults come, in which order. Default: random, and printed.
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
     /// Members find each other through an etcd of their own. The default.
@@ -26,7 +26,7 @@ pub struct Options {
     /// Members find each other through a directory.
     #[arg(long)]
     pub file: bool,
-    /// Members at the beginning; one more may come, and one may go.
+    /// Members at the beginning. One more may come, and one may leave.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=7))]
     pub members: u8,
     /// Seconds of faults in each round.
@@ -35,7 +35,7 @@ pub struct Options {
     /// Where chaos.md and chaos.svg are written.
     #[arg(long, value_name = "DIR", default_value = "docs/reports")]
     pub report: PathBuf,
-    /// Further settings of all members, behind `--`. With `-- --fault AnswersEarly` the checks must
+    /// Further settings of all members, after `--`. With `-- --fault AnswersEarly` the checks must
     /// find lost writes.
     #[arg(last = true)]
     pub settings: Vec<String>,

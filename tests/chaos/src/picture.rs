@@ -1,8 +1,9 @@
 //! Throughput and latency over time, with the faults, as SVG.
 //!
-//! Invariant: a curve has at most [`POINTS_MAX`] points, and what is drawn many times is one path: the picture stands in git.
+//! Invariant: a curve has at most [`POINTS_MAX`] points, and what is drawn many times is one path,
+//! since the picture stands in git.
 //!
-//! Deliberately absent: a library for it. Two curves, their axes and some bars are less than one.
+//! Deliberately absent: a library. Two curves, their axes and some bars need less code than one.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,7 +20,7 @@ const THROUGHPUT: (f64, f64) = (50.0, 190.0);
 const LATENCY: (f64, f64) = (275.0, 190.0);
 const FAULTS: (f64, f64) = (495.0, 112.0);
 const HEIGHT: f64 = 650.0;
-/// Of the latency axis, in µs.
+/// The lower end of the latency axis, in µs.
 const FASTEST_US: f64 = 100.0;
 const SLOWEST_US: f64 = 1e7;
 const LINES_MAX: f64 = 12.0;
@@ -81,7 +82,7 @@ pub(crate) fn draw(story: &Story) -> String {
     svg
 }
 
-/// Through all panels: they are what one looks for.
+/// Through all panels, since a reader looks for them first.
 fn kills(svg: &mut String, story: &Story, axis: &Axis) {
     let (top, bottom) = (THROUGHPUT.0, LATENCY.0 + LATENCY.1);
     let kills = story.faults.iter().filter(|fault| fault.kind == Kind::Kill);
@@ -120,7 +121,7 @@ fn throughput(svg: &mut String, story: &Story, axis: &Axis) {
         gridline(svg, y(value), &format!("{value:.0}"));
         value += step;
     }
-    // The last second is not a whole one.
+    // The last second is not complete.
     let whole = points.iter().take(points.len().saturating_sub(1));
     let at = |(at, point): (usize, &Point)| (axis.x((at as f64 + 0.5) * seconds as f64), y(point.acknowledged));
     curve(svg, whole.enumerate().map(at), "#1a237e");

@@ -1,32 +1,33 @@
 //! Which fault comes next: a function of the seed.
 //!
-//! Each round draws first which kinds it has at all. Faults that would hide each other (etcd away, and a takeover that needs
-//! it) so have rounds of their own, and every mixture of kinds comes in a long run.
+//! Each round first draws which kinds of faults it has. So faults that would hide each other (etcd
+//! away, and a takeover that needs it) get rounds of their own, and a long run has every mixture of
+//! kinds.
 //!
-//! Deliberately absent: who is the primary at that time. `breaker` looks.
+//! Deliberately absent: which member is the primary at that time. `breaker` looks.
 
 use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// What is done to somebody.
+/// What happens to the victim.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Kind {
     Kill,
     Term,
     Pause,
-    /// From all other members.
+    /// Cut off from all other members.
     CutPeers,
     /// The same, in one direction.
     CutRequests,
     CutAnswers,
     CutEtcd,
-    /// From everybody.
+    /// Cut off from all other processes.
     CutOff,
     Narrow,
     Lengthen,
-    /// Connections break and may be made again.
+    /// Connections break and may be opened again.
     Reset,
     StopEtcd,
     /// Its data is lost, or as old as a backup.
@@ -62,12 +63,13 @@ impl Kind {
         matches!(self, Kind::CutEtcd | Kind::CutOff | Kind::StopEtcd | Kind::EmptyEtcd | Kind::RollBackEtcd)
     }
 
-    /// Of a primary: whatever comes then, it is the primary no more.
+    /// Whether a primary loses the lead by it in any case.
     pub(crate) fn ends_its_term(self) -> bool {
         matches!(self, Kind::Kill | Kind::Term | Kind::Transfer)
     }
 
-    /// How long it lasts, at least and at most. Of what ends a process: until it is started again.
+    /// How long it lasts, at least and at most. For faults that end a process: until it is started
+    /// again.
     fn lasting_ms(self) -> (u64, u64) {
         match self {
             Kind::Kill | Kind::Term => (50, 3000),
@@ -115,9 +117,9 @@ pub(crate) struct Fault {
     pub(crate) kind: Kind,
     pub(crate) who: Who,
     pub(crate) lasting: Duration,
-    /// Of rest before it.
+    /// Rest before it.
     pub(crate) after: Duration,
-    /// Of a narrow or a long link.
+    /// The strength of a narrow or a long link.
     pub(crate) strength: u64,
 }
 
@@ -136,7 +138,7 @@ impl Plan {
         plan
     }
 
-    /// About half of the kinds, and always the one that matters most.
+    /// About half of the kinds, and always the most important one.
     pub(crate) fn next_round(&mut self) {
         let rng = &mut self.rng;
         self.kinds = self.possible.iter().copied().filter(|kind| *kind == Kind::Kill || rng.bool()).collect();
@@ -147,7 +149,7 @@ impl Plan {
         let kind = if often { Kind::Kill } else { self.kinds[self.rng.usize(..self.kinds.len())] };
         let who = if self.rng.u8(..3) < 2 { Who::Primary } else { Who::Standby };
         let (least, most) = kind.lasting_ms();
-        // Short ones more often than long ones: what matters lies around the time-outs of the election.
+        // Short ones are more frequent: what matters lies around the time-outs of the election.
         let share = self.rng.f64() * self.rng.f64();
         let lasting = Duration::from_millis(least + ((most - least) as f64 * share) as u64);
         let after = Duration::from_millis(self.rng.u64(50..2000));
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_comes_but_for_those_that_need_an_etcd_where_there_is_none() {
+    fn every_kind_comes_except_those_that_need_a_missing_etcd() {
         let kinds = |has_etcd| faults(1, has_etcd).iter().map(|fault| fault.kind).collect::<BTreeSet<_>>();
         assert_eq!(kinds(true), BTreeSet::from(Kind::ALL));
         assert_eq!(kinds(false).len(), Kind::ALL.len() - 5);

@@ -1,7 +1,8 @@
-//! A client without manners for each member: it asks that one alone, whatever that says of itself, and follows no redirect.
+//! A rude client for each member: it asks that member alone, whatever the member says of itself,
+//! and follows no redirect.
 //!
-//! So it is known who has answered. That is how two primaries at one time would show, also one that wakes up deposed and
-//! still answers whoever stayed with it.
+//! So it is known which member has answered. Two primaries at one time would show that way, even
+//! one that wakes up deposed and still answers a client that stayed with it.
 //!
 //! Deliberately absent: retries and request numbers.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::Transport;
-use histories::{Answer, Call, Moment, Op, Outcome, Position, Why};
+use histories::{Answer, Moment, Op, OpKind, Outcome, Position, Why};
 use proto::v1::metadata_client::MetadataClient;
 use proto::v1::{Caller, GetReplicasRequest, UnpinRequest};
 use tokio::task::JoinHandle;
@@ -21,10 +22,10 @@ use tonic::transport::{Channel, Endpoint};
 use crate::board::Board;
 use crate::book::Book;
 
-/// Also while earlier ones wait: a member that stands still finds them when it wakes up.
+/// Even while earlier ones wait: a member that stands still finds them when it wakes up.
 const ASK_EVERY: Duration = Duration::from_millis(40);
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What all of them ask about; it stays, and its pins are nobody's.
+/// The key that all probes ask about. It stays, and its pins do not count.
 pub(crate) const KEY: &str = "probed";
 
 pub(crate) struct Probe {
@@ -35,7 +36,7 @@ pub(crate) struct Probe {
 }
 
 struct Asked {
-    call: Call,
+    call: OpKind,
     invoked: Moment,
     answer: JoinHandle<Option<(Result<Position, tonic::Status>, Moment)>>,
 }
@@ -54,8 +55,8 @@ impl Probe {
                 self.settle(&mut waiting).await;
                 self.book.turn_over().await;
             }
-            waiting.push_back(self.ask(Call::Get));
-            waiting.push_back(self.ask(Call::Other("unpin")));
+            waiting.push_back(self.ask(OpKind::Get));
+            waiting.push_back(self.ask(OpKind::Other("unpin")));
             while waiting.front().is_some_and(|asked| asked.answer.is_finished()) {
                 self.take(&mut waiting).await;
             }
@@ -71,7 +72,7 @@ impl Probe {
         }
     }
 
-    fn ask(&self, call: Call) -> Asked {
+    fn ask(&self, call: OpKind) -> Asked {
         let (calls, board, invoked) = (self.calls.clone(), Arc::clone(&self.book.board), self.book.board.now());
         let asking = async move {
             let result = timeout(PATIENCE, send(calls, call)).await.ok()?;
@@ -80,32 +81,32 @@ impl Probe {
         Asked { call, invoked, answer: tokio::spawn(asking) }
     }
 
-    /// The oldest.
+    /// The oldest one.
     async fn take(&mut self, waiting: &mut VecDeque<Asked>) {
         let Some(Asked { call, invoked, answer }) = waiting.pop_front() else { return };
         let answer = answer.await.expect("a question does not panic");
         let (outcome, at, returned) = match answer {
             Some((Ok(at), returned)) => (Outcome::Acknowledged(Answer::Done), Some(at), returned),
-            // Mostly that it is not the primary.
+            // Mostly because it is not the primary.
             Some((Err(_), returned)) => (Outcome::Refused(Why::DidNotRun), None, returned),
             None => (Outcome::Unknown, None, self.book.board.now()),
         };
         let member = Some(Arc::clone(&self.member));
         let op =
             Op { client: self.me, key: "".into(), call, invoked, returned, outcome, at, member, sent_again: false };
-        // Refusals are what a probe expects: it is no client whose troubles count.
+        // Probes expect refusals, so these do not count as a client's troubles.
         self.book.chapter.ops.extend(op.is_acknowledged().then_some(op));
     }
 }
 
-async fn send(mut calls: MetadataClient<Channel>, call: Call) -> Result<Position, tonic::Status> {
+async fn send(mut calls: MetadataClient<Channel>, call: OpKind) -> Result<Position, tonic::Status> {
     let caller = Some(Caller { client_id: Bytes::from_static(&[7; 16]), ..Caller::default() });
     let keys = vec![Bytes::from_static(KEY.as_bytes())];
     let at = if call.is_read() {
         calls.get_replicas(GetReplicasRequest { caller, keys, standby: None }).await?.into_inner().position
     } else {
         let answer = calls.unpin(UnpinRequest { caller, keys }).await?.into_inner();
-        // Before the key is there, nothing is changed, so nothing has a position of its own.
+        // Before the key exists, nothing is changed, so no answer has a position of its own.
         let was_changed = answer.results.iter().all(|result| result.refusal.is_none());
         answer.position.filter(|_| was_changed)
     };

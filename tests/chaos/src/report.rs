@@ -1,6 +1,7 @@
-//! What a run has to tell, as a page of Markdown with a picture.
+//! The report of a run, as a page of Markdown with a picture.
 //!
-//! Deliberately absent: opinions. The numbers, where they come from, and the command that makes them again.
+//! Deliberately absent: opinions. It has the numbers, their origin, and the command that reproduces
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +15,7 @@ use crate::picture;
 use crate::plan::{Kind, Who};
 use crate::story::{Story, plural};
 
-/// Writes `chaos.md` and `chaos.svg`, and says the most important to the terminal.
+/// Writes `chaos.md` and `chaos.svg`, and prints a summary.
 pub fn write(options: &Options, story: &Story) -> Result<()> {
     let dir = &options.report;
     std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
@@ -67,14 +68,14 @@ fn about(options: &Options, story: &Story) -> String {
     format!("| | |\n|---|---|\n{}", rows.iter().map(row).collect::<String>())
 }
 
-/// Of the sources, as they are now: to be asked when a run begins.
+/// The commit of the sources. Must be asked when a run begins.
 pub(crate) fn commit() -> String {
     let git = |words: &[&str]| {
         let ran = Command::new("git").args(words).output().ok().filter(|ran| ran.status.success());
         ran.map(|ran| String::from_utf8_lossy(&ran.stdout).trim().to_owned())
     };
     let Some(head) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    // The reports themselves are written after it.
+    // The reports themselves are written later.
     let changed =
         git(&["status", "--porcelain", "--", ".", ":!docs/reports"]).is_none_or(|changed| !changed.is_empty());
     if changed { format!("{head}, with changes that are not committed") } else { head }
@@ -127,7 +128,7 @@ fn verdicts(story: &Story) -> String {
     text
 }
 
-/// p50, p99 and the longest; nothing, if there is none.
+/// p50, p99 and the longest. Nothing if there is none.
 fn spread(times: &mut [Duration]) -> Option<[Duration; 3]> {
     times.sort_unstable();
     let at = |share: f64| times.get(((times.len() as f64 * share).ceil() as usize).saturating_sub(1)).copied();

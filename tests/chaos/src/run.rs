@@ -1,4 +1,4 @@
-//! A run: members and clients begin, rounds of faults come and are checked, and all of it ends.
+//! A run: members and clients start, rounds of faults come and are checked, and everything ends.
 //!
 //! Invariant: however it ends, no process is left, and the story has all that happened until then.
 
@@ -26,13 +26,14 @@ use crate::story::Story;
 use crate::worker::Worker;
 
 const WORKERS: u32 = 6;
-/// Names of probes begin here.
+/// Numbers of probes begin here.
 const PROBES: u32 = 1000;
 const SEGMENT_BYTES: u64 = 1 << 40;
 /// Short, so that some calls end without an answer.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// What would end or drop something by itself is far away, so that the checkers need not know of it. When everybody who
-/// holds anything is lost, nobody begins anew: that would be a fault of this harness, and must show.
+/// All that would end or drop something by itself is far away, so that the checkers need not model
+/// it. If all members that hold anything are lost, none begins anew: that would be a fault of this
+/// harness, and must show.
 const ARGS: [&str; 11] = [
     "--until-stdin-ends",
     "--unclean",
@@ -47,21 +48,21 @@ const ARGS: [&str; 11] = [
     "50000",
 ];
 
-/// Told to end early: the round that is under way is healed and checked.
+/// A run that is told to end early heals and checks its current round.
 pub type Stop = watch::Receiver<bool>;
 
-/// What faults befall.
+/// The targets of faults.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) linked: Linked,
     pub(crate) board: Arc<Board>,
-    /// Each hands in one chapter for each round.
+    /// Each client hands in one chapter for each round.
     clients: u32,
     tasks: JoinSet<()>,
 }
 
 impl Scene {
-    /// Starts a member, and one who asks it alone.
+    /// Starts a member, and a probe for it.
     pub(crate) async fn add(&mut self, name: &str) {
         self.linked.add_with(name, &[]).await;
         let number = PROBES + self.clients;
@@ -97,7 +98,8 @@ async fn connect(linked: &Linked, transport: Transport) -> Client {
     Client::connect(access).await.expect("a member can be reached")
 }
 
-/// Panics where the cluster does not become whole again in time: `story` has everything that was before.
+/// Panics if the cluster does not become whole again in time. Then `story` has everything up to
+/// that point.
 pub async fn run(options: Options, seed: u64, story: Arc<Mutex<Story>>, stop: Stop) {
     let (chapters, mut handed_in) = mpsc::channel(256);
     {
@@ -114,7 +116,7 @@ pub async fn run(options: Options, seed: u64, story: Arc<Mutex<Story>>, stop: St
         scene.linked.cluster.in_sync().await;
     }
     let client = connect(&scene.linked, Transport::Session).await.with_deadline(PATIENCE);
-    // The workers' segments hold it, too, so they come first.
+    // The workers' segments hold the probed key, too, so they start first.
     scene.start_workers(seed).await;
     let probed = client.put(probe::KEY, 1, PutOptions::default()).await.expect("a healthy cluster takes a put");
     probed.end(None).await.expect("a healthy cluster takes a put");
@@ -159,7 +161,8 @@ impl Rounds {
         self.check(scene, round, chapters).await;
     }
 
-    /// The load ends; then all members must hold the same, and all that was ever acknowledged must be there.
+    /// The load ends. Then all members must hold the same, including all that was ever
+    /// acknowledged.
     async fn last(&mut self, mut scene: Scene, handed_in: &mut mpsc::Receiver<Chapter>) {
         let round = scene.board.round();
         scene.board.stop();
@@ -177,13 +180,13 @@ impl Rounds {
     async fn check(&mut self, scene: &mut Scene, round: u64, chapters: Vec<Chapter>) {
         let mut history = String::new();
         let mut faults = self.audit.round(round, chapters, &scene.board, &mut history).await;
-        // That etcd has lost its data is said, and here it has.
+        // LOST DATA of etcd is expected here.
         let is_bad = |line: &String| !line.contains(" LOST DATA: the coordinator ");
         faults.extend(scene.linked.cluster.bad_lines().into_iter().filter(is_bad));
         self.violated(scene, faults, &history);
     }
 
-    /// Everything that helps to find out why stays.
+    /// Keeps everything that helps to find the cause.
     fn violated(&mut self, scene: &mut Scene, faults: Vec<String>, history: &str) {
         if faults.is_empty() {
             return;
@@ -199,7 +202,7 @@ impl Rounds {
         self.story.lock().violations.extend(faults);
     }
 
-    /// At a terminal: one line, that is written over.
+    /// Prints the state of the run. A terminal shows one line that is overwritten.
     fn tell(&self, scene: &Scene) {
         let mut story = self.story.lock();
         story.lasted = scene.board.now();
@@ -222,7 +225,8 @@ impl Rounds {
     }
 }
 
-/// One of each client. It has a call under way for at most its deadline, and some retries of the transport.
+/// One chapter of each client. A client has a call under way for at most its deadline, and some
+/// retries of the transport.
 async fn collect(chapters: &mut mpsc::Receiver<Chapter>, clients: u32) -> Vec<Chapter> {
     let mut collected = Vec::new();
     while collected.len() < clients as usize {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Steps of a fourth of a doubling, from a microsecond on.
+/// Steps of a quarter of a doubling, from a microsecond on.
 const BUCKETS: usize = 128;
 
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Series {
     longest_pause: Duration,
 }
 
-/// What some seconds have to show. Latencies: none, if nothing was acknowledged.
+/// The values of some seconds. Latencies: none, if nothing was acknowledged.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Point {
     /// In each second.
@@ -52,7 +52,7 @@ impl Series {
         &mut self.seconds[index]
     }
 
-    /// `at`: of its answer. A change is what pauses are counted by.
+    /// `at`: when it was answered. Pauses are counted between changes.
     pub(crate) fn on_acknowledged(&mut self, at: Duration, took: Duration, is_change: bool) {
         let second = self.second(at);
         second.acknowledged += 1;
@@ -88,7 +88,7 @@ impl Series {
         self.seconds.chunks(seconds).map(point).collect()
     }
 
-    /// Of all calls together.
+    /// Over all calls together.
     pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
         quantile(&latencies(&self.seconds), share)
     }

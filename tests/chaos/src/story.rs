@@ -1,6 +1,6 @@
-//! What happened in a run, as it is told at its end: faults, answers, takeovers, verdicts.
+//! What happened in a run, for its report: faults, answers, takeovers, verdicts.
 //!
-//! It is kept apart from whatever runs, so that a run that breaks off still has one.
+//! It is kept apart from the run itself, so that a run that breaks off still has one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use histories::{Fault as Violation, Moment, Op, Outcome};
 use crate::plan::{Kind, Who};
 use crate::series::Series;
 
-/// A takeover that was under way when a fault ended is its own.
+/// A takeover that was under way when a fault ended counts as caused by it.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
 /// A fault that came.
@@ -20,15 +20,15 @@ pub(crate) struct Came {
     pub(crate) who: Who,
     pub(crate) name: String,
     pub(crate) from: Moment,
-    /// None: it has not ended.
+    /// `None`: it has not ended.
     pub(crate) upto: Option<Moment>,
-    /// The highest one that was known when it came.
+    /// The highest epoch that was known when it came.
     pub(crate) epoch: u64,
-    /// No other was under way when it came.
+    /// No other fault was under way when it came.
     pub(crate) alone: bool,
 }
 
-/// By how often each check was made.
+/// How often each check was made.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Checked {
     pub(crate) rounds: u64,
@@ -45,7 +45,7 @@ pub struct Story {
     pub(crate) commit: String,
     pub(crate) lasted: Duration,
     pub(crate) faults: Vec<Came>,
-    /// Faults that would have cost what only one member holds, or had nobody to befall.
+    /// Faults that would have destroyed what only one member holds, or had no victim.
     pub(crate) skipped: u64,
     pub(crate) series: Series,
     pub(crate) changes: u64,
@@ -59,7 +59,7 @@ pub struct Story {
     pub(crate) healed: Vec<Duration>,
     pub(crate) checked: Checked,
     pub(crate) violations: Vec<Violation>,
-    /// What stood in the way of calls, and how often.
+    /// The obstacles of calls, and how often each occurred.
     pub(crate) troubles: BTreeMap<String, u64>,
     pub(crate) was_stopped: bool,
 }
@@ -78,7 +78,7 @@ impl Story {
         !self.faults.is_empty() && self.changes > 0 && self.reads > 0 && self.checked.rounds > 0
     }
 
-    /// In one line.
+    /// The summary in one line.
     pub fn summary(&self) -> String {
         let Story { changes, reads, refused, not_run, unknown, faults, .. } = self;
         format!(
@@ -91,7 +91,7 @@ impl Story {
         )
     }
 
-    /// Before its end.
+    /// The run ended before its time.
     pub fn broke_off(&mut self, what: &str) {
         self.violations.push(what.to_owned());
     }
@@ -113,7 +113,7 @@ impl Story {
                     *first = op.returned.min(*first);
                 }
             }
-            // Somebody who knows better has said no.
+            // A refusal by a member that knows the state.
             (Outcome::Refused(why), _) if *why != histories::Why::DidNotRun => {}
             _ => self.series.on_failed(op.returned),
         }
@@ -129,8 +129,9 @@ impl Story {
         self.epoch() - first
     }
 
-    /// From a fault of the primary until a change was acknowledged in a later epoch. Each epoch is put down to the newest
-    /// fault of a primary before it that had not long ended: what ended longer ago did not cause it.
+    /// From a fault of the primary until a change was acknowledged in a later epoch. Each epoch is
+    /// attributed to the newest earlier fault of a primary, unless that ended too long ago to have
+    /// caused it.
     pub(crate) fn outages(&self) -> Vec<(&Came, Duration)> {
         let began = self.firsts.iter().skip(1);
         let cause = |(epoch, first): (&u64, &Moment)| {

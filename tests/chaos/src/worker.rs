@@ -1,8 +1,9 @@
-//! A client that puts, reads, replaces, removes and pins objects, makes tasks and takes them, without end and with one call
-//! at a time.
+//! A client that puts, reads, replaces, removes and pins objects, and creates and runs tasks,
+//! without end and with one call at a time.
 //!
-//! Some keys are its own; of those it leaves one alone once it cannot know what is there. Others it shares with all workers,
-//! who get into each other's way as they like: what they are told there is for the checker of linearizability.
+//! Some keys are its own; it stops using one of those when it cannot know any more what is there.
+//! Others it shares with all workers, which interfere freely: the checker of linearizability judges
+//! what they are told.
 //!
 //! Deliberately absent: a second try at anything. The SDK has made as many as time allowed.
 
@@ -15,16 +16,17 @@ use client::{
     PutStartItem, PutStarted, ReadOptions, ReplicaScope, TaskKind, TaskResult, Transport,
 };
 use fastrand::Rng;
-use histories::{Answer, Buffer, Call};
+use histories::{Answer, Buffer, OpKind};
 use tokio::time::sleep;
 
 use crate::board::{Board, prefix, size_of};
 use crate::book::{Book, Told, one};
 
-/// That all workers use, in each round.
+/// Keys that all workers use, in each round.
 const SHARED_KEYS: usize = 24;
 const PAUSE_MS_MAX: u64 = 6;
-/// Of some calls, so that not every fault is outwaited by the SDK: their outcome stays unknown.
+/// The deadline of some calls is short, so that the SDK does not outwait every fault: their outcome
+/// stays unknown.
 const SHORT_MS_MAX: u64 = 150;
 
 pub(crate) struct Worker {
@@ -36,11 +38,11 @@ pub(crate) struct Worker {
     segments: Arc<[String]>,
     round: u64,
     next: u64,
-    /// Own keys that are there for sure.
+    /// Own keys that certainly exist.
     present: Vec<Arc<str>>,
-    /// Shared keys where a put of ours may still come.
+    /// Shared keys for which a put of this worker may still arrive.
     spoilt: BTreeSet<Arc<str>>,
-    /// Of the last change that was acknowledged.
+    /// The position of the last acknowledged change.
     last: Position,
 }
 
@@ -96,12 +98,12 @@ impl Worker {
         }
     }
 
-    /// Buffers of a start; the version goes into the end.
+    /// Returns the buffers of a start. The version goes into the end.
     async fn start(&mut self, key: &Arc<str>, version: u64, if_exists: IfExists) -> Told<PutStarted> {
         let client = self.handle();
         let size = size_of(version);
         let how = if if_exists == IfExists::Replace { histories::IfExists::Replace } else { histories::IfExists::Fail };
-        let asked = self.book.ask(&client, key, Call::Start { version, if_exists: how });
+        let asked = self.book.ask(&client, key, OpKind::Start { version, if_exists: how });
         let options = PutOptions { if_exists, ..PutOptions::default() };
         let answer = client.put_start(&[PutStartItem::new(key.as_bytes(), size)], options).await;
         let answer = one(answer.map(|answer| Items { position: answer.position, results: answer.results }));
@@ -115,7 +117,7 @@ impl Worker {
 
     async fn end(&mut self, key: &Arc<str>, version: u64, put_id: u64) -> Told<()> {
         let client = self.handle();
-        let asked = self.book.ask(&client, key, Call::End { version });
+        let asked = self.book.ask(&client, key, OpKind::End { version });
         let item = PutEndItem::new(key.as_bytes(), put_id, Some(version));
         let answer = one(client.put_end(&[item], ReplicaScope::All).await);
         self.heard(&answer);
@@ -124,7 +126,7 @@ impl Worker {
 
     async fn revoke(&mut self, key: &Arc<str>, version: u64, put_id: u64) -> Told<()> {
         let client = self.handle();
-        let asked = self.book.ask(&client, key, Call::Revoke { version });
+        let asked = self.book.ask(&client, key, OpKind::Revoke { version });
         let item = PutRevokeItem { key: key.as_bytes().to_vec().into(), put_id };
         let answer = one(client.put_revoke(&[item], ReplicaScope::All).await);
         self.heard(&answer);
@@ -133,19 +135,20 @@ impl Worker {
 
     async fn remove(&mut self, key: &Arc<str>) -> Told<()> {
         let client = self.handle();
-        let asked = self.book.ask(&client, key, Call::Remove);
+        let asked = self.book.ask(&client, key, OpKind::Remove);
         let answer = one(client.remove(&[key.as_bytes()], Force::Yes).await);
         self.heard(&answer);
         self.book.told(&client, asked, answer, |()| Answer::Done)
     }
 
-    /// At a standby it must show all that this worker was told before. It may be older than what others were told, so it has
-    /// no place among their positions; of a key that only this worker changes it must be exact.
+    /// A standby must show all that this worker was told before. It may be older than what others
+    /// were told, so its answer has no place among their positions. For a key that only this worker
+    /// changes it must be exact.
     async fn get(&mut self, key: &Arc<str>, at_a_standby: bool) {
         let plain = self.handle();
         let reads = ReadOptions { min_position: Some(self.last), max_staleness: None };
         let client = if at_a_standby { plain.with_reads(reads) } else { plain };
-        let asked = self.book.ask(&client, key, Call::Get);
+        let asked = self.book.ask(&client, key, OpKind::Get);
         let found = client.get_replicas(&[key.as_bytes()]).await.and_then(|found| {
             let at = (!at_a_standby).then_some(found.position);
             match found.results.into_iter().next().expect("one key has one result") {
@@ -154,7 +157,7 @@ impl Worker {
                 Err(refused) => Err(refused.into()),
             }
         });
-        // An object without its checksum, or of another size, is a version that nobody wrote.
+        // An object without its checksum, or of another size, is a version that no client wrote.
         let version = |object: &client::Object| object.checksum.filter(|version| object.size == size_of(*version));
         self.book.told(&client, asked, found, |found| {
             Answer::Found(found.as_ref().map(|object| version(object).unwrap_or(u64::MAX)))
@@ -163,7 +166,7 @@ impl Worker {
 
     async fn exists(&mut self, key: &Arc<str>) {
         let client = self.handle();
-        let asked = self.book.ask(&client, key, Call::Exists);
+        let asked = self.book.ask(&client, key, OpKind::Exists);
         let found = client.exists(&[key.as_bytes()]).await;
         let found = found.map(|found| (Some(found.position), found.exists[0]));
         self.book.told(&client, asked, found, |found| Answer::Exists(*found));
@@ -227,7 +230,7 @@ impl Worker {
             Told::No => return,
             Told::Unknown => Told::Unknown,
         };
-        // What is not known to have ended may be open, and nothing but a removal gets rid of it.
+        // A put that is not known to have ended may be open, and only a removal clears that.
         if !matches!(ended, Told::Yes(())) {
             self.spoilt.insert(Arc::clone(key));
         }
@@ -236,7 +239,7 @@ impl Worker {
     async fn pin(&mut self, at: usize) {
         let (client, key) = (self.handle(), Arc::clone(&self.present[at]));
         let pin = [Pin::None, Pin::Soft, Pin::Hard][self.rng.usize(..3)];
-        let asked = self.book.ask(&client, &"".into(), Call::Other("pin"));
+        let asked = self.book.ask(&client, &"".into(), OpKind::Other("pin"));
         let answer = match pin {
             Pin::None => one(client.unpin(&[key.as_bytes()]).await),
             pin => one(client.pin(&[key.as_bytes()], pin, None).await),
@@ -245,14 +248,15 @@ impl Worker {
             Told::Yes(()) => drop(self.book.pins.insert(key, pin)),
             Told::No => {}
             Told::Unknown => {
-                // Nobody knows its pin any more.
+                // Its pin is not known any more.
                 self.book.pins.remove(&key);
                 self.present.swap_remove(at);
             }
         }
     }
 
-    /// A copy from wherever it lies to a segment drawn by lot; who has it there is asked to make it.
+    /// A copy from wherever the object is to a random segment. A client that holds it is asked to
+    /// make the copy.
     async fn create_task(&mut self, at: usize) {
         let (client, key) = (self.handle(), Arc::clone(&self.present[at]));
         let target = self.segments[self.rng.usize(..self.segments.len())].clone();
@@ -262,7 +266,7 @@ impl Worker {
             source_segment: String::new(),
             target_segments: vec![target],
         };
-        let asked = self.book.ask(&client, &"".into(), Call::Other("create task"));
+        let asked = self.book.ask(&client, &"".into(), OpKind::Other("create task"));
         let answer = one(client.create_tasks(&[task]).await);
         match self.book.told(&client, asked, answer, |_| Answer::Done) {
             Told::Yes(id) => self.book.chapter.tasks_created.push(id),
@@ -273,8 +277,9 @@ impl Worker {
 
     async fn fetch_tasks(&mut self) {
         let client = self.handle();
-        let asked = self.book.ask(&client, &"".into(), Call::Other("fetch tasks"));
-        // A fetch that finds nothing writes nothing, so it is true at a position that others have, too.
+        let asked = self.book.ask(&client, &"".into(), OpKind::Other("fetch tasks"));
+        // A fetch that finds nothing writes nothing, so its position may be that of another
+        // operation.
         let answer = client.fetch_tasks(8).await.map(|found| {
             let at = (!found.tasks.is_empty()).then_some(found.position);
             (at, found.tasks)
@@ -285,7 +290,7 @@ impl Worker {
         }
         self.book.chapter.tasks_fetched.extend(tasks.iter().map(|task| task.task_id));
         let done: Vec<_> = tasks.iter().map(|task| TaskResult { task_id: task.task_id, failed: None }).collect();
-        let asked = self.book.ask(&client, &"".into(), Call::Other("complete tasks"));
+        let asked = self.book.ask(&client, &"".into(), OpKind::Other("complete tasks"));
         let answer = client.complete_tasks(&done).await;
         let answer = answer.and_then(|answer| Ok((Some(answer.position), answer.all()?)));
         self.book.told(&client, asked, answer, |_| Answer::Done);

@@ -1,9 +1,10 @@
-//! Members of one cluster as processes on this host, in a directory that stays when something fails.
+//! Members of one cluster as processes on this host, in a directory that is kept when something
+//! fails.
 //!
-//! Invariants: members are known by their name; one that is started again keeps its address and begins a log file of its
-//! own; when this is dropped, no process is left.
+//! Invariants: members are known by their name; a member that is started again keeps its address
+//! and begins a new log file; when this is dropped, no process is left.
 //!
-//! Deliberately absent: clients, and what is right or wrong.
+//! Deliberately absent: clients, and verdicts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use crate::view::{View, count_in_sync, epoch, leader, says_in_sync};
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// A member that does not say how it is within this time is taken for one that cannot.
+/// A member that does not report its status within this time counts as unable to.
 const STATUS_WITHIN: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -32,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub struct Spec {
     /// `etcd:http://...`; empty: `file:`, in the directory of the cluster.
     pub coordinator: String,
-    /// Of every member.
+    /// Arguments of every member.
     pub args: Vec<String>,
 }
 
@@ -43,9 +44,9 @@ impl Spec {
 }
 
 #[derive(Debug)]
-struct Member {
+struct MemberSlot {
     port: Port,
-    /// Beyond those of the spec.
+    /// Arguments beyond those of the spec.
     args: Vec<String>,
     admin: AdminClient<Channel>,
     process: Option<Process>,
@@ -54,20 +55,20 @@ struct Member {
 
 #[derive(Debug)]
 pub struct Cluster {
-    members: BTreeMap<String, Member>,
-    /// Whoever knows their addresses must find nobody else there.
-    gone: Vec<Member>,
+    members: BTreeMap<String, MemberSlot>,
+    /// Clients that know their addresses must find no other process there.
+    gone: Vec<MemberSlot>,
     spec: Spec,
-    /// Dropped last: the members write into it.
+    /// Dropped last, since the members write into it.
     dir: Dir,
 }
 
-/// Clusters of tests begin with an empty coordinator: most of them need not wait for members that may hold something. A flag says
-/// otherwise.
+/// Clusters of tests begin with an empty coordinator, so most need not wait for members that may
+/// hold something. A flag overrides this.
 const FOUND_AFTER_MS: &str = "200";
 
 impl Cluster {
-    /// The members, one after the other, and all of them in sync.
+    /// Starts the members one after the other, and waits until all are in sync.
     pub async fn start(names: &[&str], spec: Spec) -> Cluster {
         let mut cluster = Cluster::empty(spec);
         for name in names {
@@ -82,25 +83,25 @@ impl Cluster {
         Cluster { members: BTreeMap::new(), gone: Vec::new(), spec, dir: Dir::new() }
     }
 
-    /// Starts a member that was not there before.
+    /// Starts a new member.
     fn add(&mut self, name: &str, args: &[&str]) {
         self.plan(name, args);
         self.restart(name);
     }
 
-    /// A member that can be started later; clients may know its address before.
+    /// A member that can be started later. Clients may know its address before.
     pub fn plan(&mut self, name: &str, args: &[&str]) {
         let coordinator = self.coordinator();
         self.plan_with(name, &coordinator, args);
     }
 
-    /// As [`Cluster::plan`], with a way to the coordinator of its own.
+    /// As [`Cluster::plan`], with a link of its own to the coordinator.
     pub fn plan_with(&mut self, name: &str, coordinator: &str, args: &[&str]) {
         let port = test_ports::free_port();
         let endpoint = Endpoint::from_shared(format!("http://{}", port.addr())).expect("it is an address");
         let admin = AdminClient::new(endpoint.connect_timeout(STATUS_WITHIN).connect_lazy());
         let args = ["--coordinator", coordinator].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-        self.members.insert(name.to_owned(), Member { port, args, admin, process: None, starts: 0 });
+        self.members.insert(name.to_owned(), MemberSlot { port, args, admin, process: None, starts: 0 });
     }
 
     /// Starts a member that has ended, or was planned.
@@ -108,7 +109,7 @@ impl Cluster {
         self.restart_by(name, Process::start);
     }
 
-    /// The same, on a disk that has no room for its log.
+    /// The same, on a disk without room for its log.
     pub fn restart_on_full_disk(&mut self, name: &str) {
         self.restart_by(name, Process::start_on_full_disk);
     }
@@ -122,19 +123,19 @@ impl Cluster {
         self.member_mut(name).process = Some(process);
     }
 
-    /// What starts a member.
+    /// The command that starts a member.
     fn command(&self, name: &str) -> Command {
         let member = self.member(name);
         let mut command = understudy();
         command.args(["serve", "--node-name", name, "--listen", &member.port.addr().to_string()]);
         command.args(&self.spec.args).args(&member.args);
         command.env("UNDERSTUDY_FOUND_AFTER_MS", FOUND_AFTER_MS);
-        // Places change hands as often as a test asks for; what the pause is for has a test of its own.
+        // Tests transfer as often as they like. The pause has a test of its own.
         command.env("UNDERSTUDY_TRANSFER_PAUSE_MS", "0");
         command
     }
 
-    /// Another copy of a member, at another address.
+    /// A second copy of a member, at another address.
     pub fn copy(&self, name: &str, port: &Port) -> Process {
         let mut command = understudy();
         command.args(["serve", "--node-name", name, "--listen", &port.addr().to_string()]);
@@ -149,11 +150,11 @@ impl Cluster {
         }
     }
 
-    fn member(&self, name: &str) -> &Member {
+    fn member(&self, name: &str) -> &MemberSlot {
         self.members.get(name).unwrap_or_else(|| panic!("there is no member {name:?}"))
     }
 
-    fn member_mut(&mut self, name: &str) -> &mut Member {
+    fn member_mut(&mut self, name: &str) -> &mut MemberSlot {
         self.members.get_mut(name).unwrap_or_else(|| panic!("there is no member {name:?}"))
     }
 
@@ -183,7 +184,7 @@ impl Cluster {
         self.gone.extend(self.members.remove(name));
     }
 
-    /// None: it does not run.
+    /// `None`: it does not run.
     pub fn pid(&self, name: &str) -> Option<u32> {
         self.member(name).process.as_ref().map(Process::pid)
     }
@@ -192,12 +193,12 @@ impl Cluster {
         &self.dir.path
     }
 
-    /// The logs stay, and where they are is told.
+    /// Keeps the logs, and returns where they are.
     pub fn keep_logs(&mut self) -> PathBuf {
         self.dir.keep()
     }
 
-    /// kill -9, and gone.
+    /// kill -9, and waits until it has ended.
     pub fn kill(&mut self, name: &str) {
         self.process(name).kill();
         self.member_mut(name).process = None;
@@ -252,7 +253,7 @@ impl Cluster {
         }
     }
 
-    /// Nobody has ended by itself.
+    /// No member has ended by itself.
     fn check_alive(&self) {
         for (name, member) in &self.members {
             let ended = member.process.as_ref().filter(|process| process.has_ended());
@@ -260,7 +261,8 @@ impl Cluster {
         }
     }
 
-    /// Until one leads and all others that run are in sync with it, also by their own word; then its name and its epoch.
+    /// Until one member leads and all others that run are in sync with it, also by their own word.
+    /// Returns its name and epoch.
     pub async fn in_sync(&self) -> (String, u64) {
         let running = self.members.values().filter(|member| member.process.is_some()).count();
         let all_in_sync = |view: &View| {
@@ -272,7 +274,7 @@ impl Cluster {
         (name.to_owned(), epoch(status))
     }
 
-    /// Until one of these leads. The others are not asked: they may be unable to answer.
+    /// Until one of these leads. Other members are not asked, since they may be unable to answer.
     pub async fn led_by_one_of(&self, names: &[String]) -> String {
         let began = Instant::now();
         loop {
@@ -292,8 +294,8 @@ impl Cluster {
         std::fs::read_to_string(self.dir.path.join(file)).expect("it was started")
     }
 
-    /// How often a member has said something since it was started. A line that came again within a second may still be missing:
-    /// the log counts it first.
+    /// How often a member has logged something since it was started. A line that was repeated
+    /// within a second may still be missing, since the log counts repeats first.
     pub fn said(&self, name: &str, what: &str) -> usize {
         let log = self.log(name);
         let of = |line: &str| -> Option<usize> {
@@ -302,7 +304,7 @@ impl Cluster {
         log.lines().filter(|line| line.contains(what)).map(|line| of(line).unwrap_or(1)).sum()
     }
 
-    /// The first line of a member's log that says so, once it does.
+    /// The first line of a member's log with this text, once there is one.
     pub async fn says(&self, name: &str, what: &str) -> String {
         let began = Instant::now();
         loop {
@@ -326,7 +328,7 @@ impl Cluster {
         logs.map(named).collect()
     }
 
-    /// What happened that a person must look at.
+    /// Lines that an operator must look at.
     pub fn bad_lines(&self) -> Vec<String> {
         let is_bad = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
         let of = |(file, log): (String, String)| {
@@ -359,12 +361,12 @@ impl Cluster {
     }
 }
 
-/// The program, with nothing of the environment that it would look at.
+/// The program, without environment variables that it would read.
 pub fn understudy() -> Command {
     understudy_at(&program())
 }
 
-/// As [`understudy`], of another build.
+/// The command [`understudy`] of another build.
 pub fn understudy_at(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("UNDERSTUDY_")) {
@@ -374,7 +376,7 @@ pub fn understudy_at(program: &Path) -> Command {
     command
 }
 
-/// The one that was built with this: beside it, or, for a test, above.
+/// The program that was built together with this one: beside it, or, for a test, above.
 fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this program knows where it is");
     let mut places = own.ancestors().skip(1).take(2).map(|dir| dir.join("understudy"));

@@ -1,6 +1,7 @@
-//! A real etcd of one's own, alone or as a cluster: its processes, ports and data; stopped, started again, and looked into.
+//! A real etcd, alone or as a cluster: its processes, ports and data. It can be stopped, started
+//! again, and inspected.
 //!
-//! Deliberately absent: members of etcd that come or go for good.
+//! Deliberately absent: members of etcd that join or leave.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub struct Etcd {
     clients: Port,
     peers: Port,
     args: Vec<String>,
-    /// Dropped last: etcd writes into it.
+    /// Dropped last, since etcd writes into it.
     dir: TempDir,
 }
 
@@ -31,7 +32,7 @@ impl Etcd {
         Etcd::start_with(&[]).await
     }
 
-    /// `args`: of etcd itself.
+    /// `args`: for etcd itself.
     pub async fn start_with(args: &[&str]) -> Etcd {
         let mut etcd = Etcd::new("one");
         etcd.args = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -39,26 +40,26 @@ impl Etcd {
         etcd
     }
 
-    /// One that runs nowhere yet.
+    /// An instance that does not run yet.
     fn new(name: &str) -> Etcd {
         let dir = tempfile::Builder::new().prefix("understudy-etcd-").tempdir().expect("there is room");
         let (clients, peers) = (test_ports::free_port(), test_ports::free_port());
         Etcd { name: name.to_owned(), process: None, clients, peers, args: Vec::new(), dir }
     }
 
-    /// With the data of before.
+    /// Restarts it with its previous data.
     pub async fn restart(&mut self) {
         let alone = self.peer();
         self.begin(&alone);
         self.is_up().await;
     }
 
-    /// As those who begin a cluster name it.
+    /// Its name for the initial cluster.
     fn peer(&self) -> String {
         format!("{}=http://{}", self.name, self.peers.addr())
     }
 
-    /// `cluster`: all of them; looked at where there is no data yet.
+    /// `cluster`: all instances. etcd reads it only if it has no data yet.
     fn begin(&mut self, cluster: &str) {
         let mut command = Command::new("etcd");
         let (clients, peers) = (self.url(), format!("http://{}", self.peers.addr()));
@@ -83,13 +84,13 @@ impl Etcd {
         self.process.take().expect("it runs").kill();
     }
 
-    /// Its data is gone. It must not run.
+    /// Deletes its data. It must not run.
     pub fn forget_all(&mut self) {
         assert!(self.process.is_none(), "etcd runs");
         std::fs::remove_dir_all(self.data()).expect("it has run before");
     }
 
-    /// Copies its data aside, in place of an earlier copy. It must not run.
+    /// Copies its data, and replaces an earlier copy. It must not run.
     pub fn back_up(&self) {
         assert!(self.process.is_none(), "etcd runs");
         if self.has_backup() {
@@ -106,7 +107,7 @@ impl Etcd {
         self.dir.path().join("backup")
     }
 
-    /// With the data of the backup. It must not run.
+    /// Restores the data of the copy. It must not run.
     pub fn restore(&mut self) {
         self.forget_all();
         copy(&self.backup(), &self.data());
@@ -132,7 +133,7 @@ impl Etcd {
         format!("etcd:{}", self.url())
     }
 
-    /// What `etcdctl` prints; `None`: it failed.
+    /// The output of `etcdctl`. `None`: it failed.
     pub fn ctl(&self, words: &[&str]) -> Option<String> {
         let mut command = Command::new("etcdctl");
         command.env_clear().env("ETCDCTL_API", "3").args(["--endpoints", &self.url(), "--dial-timeout", "1s"]);
@@ -158,7 +159,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success(), "{} could not be copied", from.display());
 }
 
-/// Three of them: one may be away.
+/// Three instances, one of which may be away.
 #[derive(Debug)]
 pub struct EtcdCluster {
     members: Vec<Etcd>,
@@ -184,7 +185,7 @@ impl EtcdCluster {
         format!("etcd:{}", urls.join(","))
     }
 
-    /// The one that leads; of those that run, each knows.
+    /// The leader, which each running instance knows.
     pub async fn leader(&self) -> usize {
         let began = Instant::now();
         loop {
@@ -201,7 +202,7 @@ impl EtcdCluster {
         &mut self.members[at]
     }
 
-    /// One that was killed, with its data.
+    /// Starts one that was killed, with its data.
     pub async fn restart(&mut self, at: usize) {
         let all = self.peers();
         self.members[at].begin(&all);

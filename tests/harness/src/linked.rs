@@ -1,6 +1,6 @@
 //! Members that reach each other, and etcd, through links of their own.
 //!
-//! Deliberately absent: links to clients. Whatever breaks there, the SDK's own tests have.
+//! Deliberately absent: links to clients. The SDK's own tests have these.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use crate::cluster::{Cluster, Spec};
 use crate::etcd::Etcd;
 use crate::proxy::{Cut, Proxy};
 
-/// Members whose links can be cut. Without an etcd they keep their record in a directory, to which there is no link.
+/// Members whose links can be cut. Without etcd they keep their record in a directory, to which
+/// there is no link.
 #[derive(Debug)]
 pub struct Linked {
     pub cluster: Cluster,
@@ -18,7 +19,7 @@ pub struct Linked {
     ways: BTreeMap<String, Ways>,
 }
 
-/// Through which a member is reached, and reaches etcd.
+/// The links by which a member is reached, and reaches etcd.
 #[derive(Debug)]
 struct Ways {
     peer: Proxy,
@@ -27,7 +28,7 @@ struct Ways {
 }
 
 impl Linked {
-    /// With an etcd.
+    /// Starts the members with an etcd.
     pub async fn start(names: &[&str], args: &[&str]) -> Linked {
         let mut linked = Linked::empty(Some(Etcd::start().await), Spec::with(args));
         for name in names {
@@ -41,7 +42,7 @@ impl Linked {
         Linked { cluster: Cluster::empty(spec), etcd, ways: BTreeMap::new() }
     }
 
-    /// Starts it, too. `args`: beyond those of all members.
+    /// Adds a member and starts it. `args`: beyond those of all members.
     pub async fn add_with(&mut self, name: &str, args: &[&str]) {
         let port = test_ports::free_port();
         let peer = Proxy::start(port.addr()).await;
@@ -63,7 +64,7 @@ impl Linked {
         self.ways.get(name).unwrap_or_else(|| panic!("there is no member {name:?}"))
     }
 
-    /// Through which others reach this member.
+    /// The link by which other members reach this one.
     pub fn peer(&self, name: &str) -> &Proxy {
         &self.ways(name).peer
     }
@@ -72,7 +73,7 @@ impl Linked {
         self.ways(name).etcd.as_ref().expect("there is an etcd")
     }
 
-    /// Cuts what goes between these two, whoever of them listens.
+    /// Cuts the connections between these two members, whichever of them listens.
     pub fn cut_between(&self, one: &str, other: &str) {
         for (listens, connects) in [(one, other), (other, one)] {
             if let Some(pid) = self.cluster.pid(connects) {
@@ -90,7 +91,7 @@ impl Linked {
         }
     }
 
-    /// What was done to this member's own links, for all who use them.
+    /// Heals this member's own links, for all that use them.
     pub fn heal_ways(&self, name: &str) {
         let ways = self.ways(name);
         [Some(&ways.peer), ways.etcd.as_ref()].into_iter().flatten().for_each(Proxy::heal_all_but_cut_from);

@@ -1,9 +1,10 @@
-//! A process of a test: started, signalled by its own pid, and killed when it is dropped, also when the test panics.
+//! A process of a test: started, signalled by its own pid, and killed when it is dropped, even when
+//! the test panics.
 //!
-//! What it prints goes into a file, so that nothing is lost when it dies and no pipe fills up.
+//! Its output goes into a file, so that nothing is lost when it dies and no pipe fills up.
 //!
-//! Its standard input is a pipe that nobody writes into: a member that is told to ends with it, and so with its owner, however
-//! that ends.
+//! Its standard input is a pipe that is never written. A member with the right flag ends with it,
+//! and so with its owner, however that ends.
 //!
 //! Deliberately absent: what the process is.
 
@@ -19,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Whether processes get a group of their own.
 static APART: AtomicBool = AtomicBool::new(false);
 
-/// From here on, Ctrl-C at the terminal is for this process alone: it ends the others in its own time.
+/// From here on, Ctrl-C at the terminal is for this process only, which ends the others itself.
 pub fn start_apart() {
     APART.store(true, Ordering::Relaxed);
 }
@@ -31,14 +32,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// `log` is written anew.
+    /// `log` is truncated.
     pub fn start(command: Command, log: &Path) -> Process {
         let out = File::create(log).unwrap_or_else(|why| panic!("{}: {why}", log.display()));
         let errors = out.try_clone().expect("a file handle can be cloned");
         Process::start_with(command, log, out, errors)
     }
 
-    /// As [`Process::start`], on a disk that has no room for a single line.
+    /// As [`Process::start`], on a disk without room for a single line.
     pub fn start_on_full_disk(command: Command, log: &Path) -> Process {
         File::create(log).unwrap_or_else(|why| panic!("{}: {why}", log.display()));
         let full = || File::options().write(true).open("/dev/full").expect("Linux has it");
@@ -76,9 +77,9 @@ impl Process {
         stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
     }
 
-    /// kill -9, and gone.
+    /// kill -9, and waits until it has ended.
     pub fn kill(&mut self) {
-        // An error: it has ended already.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

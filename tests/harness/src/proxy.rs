@@ -1,13 +1,17 @@
-//! A link between two members, or a member and etcd, that can be cut, in both directions or in one, made narrow, or long.
+//! A link between two members, or a member and etcd, that can be cut in both directions or in one,
+//! narrowed, or made long.
 //!
-//! A cut link is silent: what is sent stays on the way, and arrives when the link heals. Connections stay open, as they do
-//! when a cable is pulled. A narrow one takes so many bytes per second of each connection and direction, and a long one holds
-//! each piece for so long; what comes meanwhile waits, first in the sockets' buffers and then at the sender.
+//! A cut link is silent: messages stay on the way, and arrive when the link heals. Connections stay
+//! open, as when a cable is pulled. A narrow link passes so many bytes per second of each
+//! connection and direction. A long one holds each piece for so long. More bytes wait, first in the
+//! sockets' buffers and then at the sender.
 //!
-//! A process that connects is known by its id, so that one of several can be cut off from who listens.
+//! A connecting process is known by its id, so that one of several can be cut off from the
+//! listener.
 //!
-//! Deliberately absent: loss and reordering within a connection. TCP shows neither: what is lost comes later, as over a long
-//! link, or not at all, as over a cut one, until the connection is given up ([`Proxy::reset`]).
+//! Deliberately absent: loss and reordering within a connection. TCP hides both: what is lost comes
+//! later, as over a long link, or not at all, as over a cut one, until the connection is given up
+//! ([`Proxy::reset`]).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,14 +27,14 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
-/// Of one read, at most.
+/// The most bytes of one read.
 const PIECE_BYTES: usize = 64 << 10;
 /// So many pieces make a second on a narrow link.
 const PIECES_PER_S: u64 = 50;
-/// Before a connection counts as gone.
+/// How often the table is read before a connection counts as gone.
 const TABLE_READS: usize = 5;
 
-/// Which direction of connections is cut: towards those who listen, or back to those who connected.
+/// Which direction is cut: towards the listener, or back to the connecting process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cut {
     Both,
@@ -38,13 +42,13 @@ pub enum Cut {
     Answers,
 }
 
-/// How a link is.
+/// The state of a link.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct State {
     cut: Option<Cut>,
-    /// Of the process with this id.
+    /// The cuts, by the id of the process that connects.
     cut_from: BTreeMap<u32, Cut>,
-    /// Connections of before this number are to end.
+    /// Connections with numbers below this end.
     resets: u64,
     bytes_per_s: Option<u64>,
     delay: Duration,
@@ -64,7 +68,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// To whoever listens at `to`, now or later.
+    /// To the process that listens at `to`, now or later.
     pub async fn start(to: SocketAddr) -> Proxy {
         let port = test_ports::free_port();
         let listener = TcpListener::bind(port.addr()).await.expect("the port is ours");
@@ -81,21 +85,21 @@ impl Proxy {
         self.link.state.send_modify(|state| state.cut = Some(cut));
     }
 
-    /// Cuts the process with this id off.
+    /// Cuts off the process with this id.
     pub fn cut_from(&self, pid: u32, cut: Cut) {
         self.link.state.send_modify(|state| {
             state.cut_from.insert(pid, cut);
         });
     }
 
-    /// What this process was cut off from is its own again.
+    /// Heals what this process was cut off from.
     pub fn heal_from(&self, pid: u32) {
         self.link.state.send_modify(|state| {
             state.cut_from.remove(&pid);
         });
     }
 
-    /// Ends all connections that are open, as when a packet of each is lost for too long.
+    /// Ends all open connections, as when a packet of each is lost for too long.
     pub fn reset(&self) {
         self.link.state.send_modify(|state| state.resets += 1);
     }
@@ -108,7 +112,7 @@ impl Proxy {
         self.link.state.send_modify(|state| state.delay = delay);
     }
 
-    /// But for processes that are cut off one by one.
+    /// Except for processes that are cut off individually.
     pub fn heal_all_but_cut_from(&self) {
         self.link.state.send_modify(|state| {
             let (cut_from, resets) = (std::mem::take(&mut state.cut_from), state.resets);
@@ -120,7 +124,7 @@ impl Proxy {
         self.link.state.send_modify(|state| *state = State { resets: state.resets, ..State::default() });
     }
 
-    /// That have gone through, in both directions.
+    /// Bytes that have passed, in both directions.
     pub fn bytes(&self) -> u64 {
         self.link.bytes.load(Ordering::Relaxed)
     }
@@ -142,7 +146,7 @@ async fn serve(listener: TcpListener, to: SocketAddr, link: Arc<Link>) {
 
 async fn connect(from: TcpStream, to: SocketAddr, link: Arc<Link>) {
     let Some(whose) = who_connected(&from) else { return };
-    // Nobody there: the connection ends, as it would without a proxy.
+    // Without a listener the connection ends, as it would without a proxy.
     let Ok(to) = TcpStream::connect(to).await else { return };
     let _ = (from.set_nodelay(true), to.set_nodelay(true));
     let mut states = link.state.subscribe();
@@ -155,7 +159,7 @@ async fn connect(from: TcpStream, to: SocketAddr, link: Arc<Link>) {
     }
 }
 
-/// Until one end closes. Also that is not heard of while the link is cut.
+/// Until one end closes, which is not noticed while the link is cut, either.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, (direction, whose): (Cut, u32)) {
     let mut states = link.state.subscribe();
     let mut buffer = vec![0; PIECE_BYTES];
@@ -179,10 +183,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, (dir
     }
 }
 
-/// The process on this host at the other end. Nobody when it has gone again meanwhile.
+/// The process on this host at the other end. None if it has already gone.
 fn who_connected(connection: &TcpStream) -> Option<u32> {
     let (from, to) = (connection.peer_addr().ok()?, connection.local_addr().ok()?);
-    // While sockets come and go, one that is there can be missing from the table.
+    // While sockets come and go, an existing one may be missing from the table.
     let inode = (0..TABLE_READS).find_map(|_| socket_between(from, to))?;
     let socket = format!("socket:[{inode}]");
     let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -193,7 +197,8 @@ fn who_connected(connection: &TcpStream) -> Option<u32> {
     pids.into_iter().find(has)
 }
 
-/// The inode of the end at `from`. Both ends count: a port can be that of several connections, most of them over.
+/// The inode of the end at `from`. Both ends count: a port may belong to several connections, most
+/// of which are over.
 fn socket_between(from: SocketAddr, to: SocketAddr) -> Option<String> {
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let (from, to) = (table_entry(from)?, table_entry(to)?);

@@ -1,8 +1,9 @@
-//! Who holds every acknowledged write, by the coordinator's own word: the set of the record, and the processes that are its
-//! members.
+//! Which processes hold every acknowledged write, as the coordinator shows it: the set of the
+//! record, and its members' processes.
 //!
-//! A member of the set counts as here if its presence names the same incarnation and a process of this host that a test has
-//! running. What was killed and started again is another process, whatever it is called.
+//! A member of the set counts as here if its presence names the same incarnation and a running
+//! process of this host that a test has started. A process that was killed and started again is
+//! another one, whatever its name.
 //!
 //! Deliberately absent: what members say of themselves. It may be old.
 
@@ -21,11 +22,11 @@ pub struct Record {
     pub epoch: u64,
     /// Ids of the processes that are members of the set.
     pub insync: BTreeSet<u32>,
-    /// Members of the set, with those that are no process any more.
+    /// Members of the set, including those whose process has ended.
     pub members: usize,
 }
 
-/// None: it does not answer, or has no record yet.
+/// `None`: the coordinator does not answer, or has no record yet.
 pub fn read(etcd: Option<&Etcd>, dir: &Path) -> Option<Record> {
     let (record, members) = match etcd {
         Some(etcd) => of_etcd(etcd)?,
@@ -72,7 +73,8 @@ fn of_dir(dir: &Path) -> Option<(Value, Vec<Value>)> {
     Some((read(&newest)?, members.filter_map(held).collect()))
 }
 
-/// The process that has this file locked. A lock of an open file belongs to no process; the kernel says which open file.
+/// The process that has this file locked. A lock of an open file belongs to no process, but the
+/// kernel says which open file has it.
 fn who_locks(path: &Path) -> Option<u32> {
     let path = path.canonicalize().ok()?;
     let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

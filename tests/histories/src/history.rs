@@ -1,7 +1,7 @@
-//! An operation: who called what, when, what came back, and at which position it is true.
+//! An operation: which client called what and when, what it was told, and at which position.
 //!
-//! Invariants: moments are of one monotonic clock, for all clients of a history; a version names one put for good, and is
-//! never 0.
+//! Invariants: moments are of one monotonic clock, for all clients of a history; a version names
+//! one put for good, and is never 0.
 //!
 //! Deliberately absent: judgement.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Since the history began.
 pub type Moment = Duration;
 
-/// What is wrong, for people.
+/// What is wrong, in words.
 pub type Fault = String;
 
 /// A point in the history of the log.
@@ -29,16 +29,16 @@ impl fmt::Display for Position {
     }
 }
 
-/// What a put does with a key that is there.
+/// What a put does with a key that exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IfExists {
     Fail,
     Replace,
 }
 
-/// A put has two calls: it is seen by readers from its end on.
+/// A put has two calls: readers see it from its end on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Call {
+pub enum OpKind {
     Start {
         version: u64,
         if_exists: IfExists,
@@ -52,13 +52,13 @@ pub enum Call {
     Remove,
     Get,
     Exists,
-    /// A change of something else than a key.
+    /// A change that concerns no key.
     Other(&'static str),
 }
 
-impl Call {
+impl OpKind {
     pub fn is_read(&self) -> bool {
-        matches!(self, Call::Get | Call::Exists)
+        matches!(self, OpKind::Get | OpKind::Exists)
     }
 }
 
@@ -85,11 +85,11 @@ pub enum Answer {
 pub enum Why {
     AlreadyExists,
     NotFound,
-    /// Somebody's put of this key has not ended.
+    /// Another client's put of this key has not ended.
     InProgress,
     /// That put is not under way (any more).
     NotWriting,
-    /// It certainly has not run: nothing is known of the state.
+    /// It certainly has not run, and says nothing about the state.
     DidNotRun,
 }
 
@@ -104,16 +104,16 @@ pub enum Outcome {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Op {
     pub client: u32,
-    /// Empty: it is about no key.
+    /// Empty: it concerns no key.
     pub key: Arc<str>,
-    pub call: Call,
+    pub call: OpKind,
     pub invoked: Moment,
-    /// When the caller knew, or gave up.
+    /// When the caller had the answer, or gave up.
     pub returned: Moment,
     pub outcome: Outcome,
-    /// What an acknowledged one is true at.
+    /// The position of an acknowledged one.
     pub at: Option<Position>,
-    /// Who answered, where that is known.
+    /// The member that answered, if known.
     pub member: Option<Arc<str>>,
     /// Its first answer was lost, or said to try again.
     pub sent_again: bool,
@@ -149,7 +149,7 @@ impl fmt::Display for Op {
     }
 }
 
-/// The operations of each key; those without a key are left out.
+/// The operations of each key. Those without a key are left out.
 pub fn by_key(ops: &[Op]) -> BTreeMap<Arc<str>, Vec<&Op>> {
     let mut keys = BTreeMap::<Arc<str>, Vec<&Op>>::new();
     for op in ops.iter().filter(|op| !op.key.is_empty()) {
@@ -166,32 +166,32 @@ pub(crate) mod testing {
         Moment::from_millis(ms)
     }
 
-    pub(crate) fn op(call: Call, (invoked, returned): (u64, u64), outcome: Outcome) -> Op {
+    pub(crate) fn op(call: OpKind, (invoked, returned): (u64, u64), outcome: Outcome) -> Op {
         let (key, invoked, returned) = ("k".into(), ms(invoked), ms(returned));
         Op { client: 0, key, call, invoked, returned, outcome, at: None, member: None, sent_again: false }
     }
 
-    pub(crate) fn done(call: Call, times: (u64, u64)) -> Op {
+    pub(crate) fn done(call: OpKind, times: (u64, u64)) -> Op {
         op(call, times, Outcome::Acknowledged(Answer::Done))
     }
 
     pub(crate) fn end(version: u64, times: (u64, u64)) -> Op {
-        done(Call::End { version }, times)
+        done(OpKind::End { version }, times)
     }
 
     pub(crate) fn start(version: u64, times: (u64, u64)) -> Op {
-        done(Call::Start { version, if_exists: IfExists::Fail }, times)
+        done(OpKind::Start { version, if_exists: IfExists::Fail }, times)
     }
 
     pub(crate) fn found(version: Option<u64>, times: (u64, u64)) -> Op {
-        op(Call::Get, times, Outcome::Acknowledged(Answer::Found(version)))
+        op(OpKind::Get, times, Outcome::Acknowledged(Answer::Found(version)))
     }
 
     pub(crate) fn removed(times: (u64, u64)) -> Op {
-        done(Call::Remove, times)
+        done(OpKind::Remove, times)
     }
 
-    pub(crate) fn unknown(call: Call, times: (u64, u64)) -> Op {
+    pub(crate) fn unknown(call: OpKind, times: (u64, u64)) -> Op {
         op(call, times, Outcome::Unknown)
     }
 

@@ -1,39 +1,45 @@
-//! Whether the answers about one key have an order that explains them: each operation takes effect at one moment between
-//! its invocation and its return, and answers as the key was then (Herlihy and Wing).
+//! Whether the answers about one key have an order that explains them: each operation takes effect
+//! at one moment between its invocation and its return, and answers as the key was then (Herlihy
+//! and Wing).
 //!
-//! The search is Wing and Gong's with Lowe's memo, one event after the other: what is kept is the set of all
-//! *configurations* that explain everything so far, each a state and which of the operations that are under way have taken
-//! effect. A return leaves those in which that operation has. None left: no order explains it. An operation of unknown
-//! outcome never returns, so it may take effect at any time after its invocation, or never.
+//! The search is Wing and Gong's with Lowe's memo, one event after the other: what is kept is the
+//! set of all *configurations* that explain everything so far, each a state and which of the
+//! operations that are under way have taken effect. A return keeps those in which that operation
+//! has. If none is left, no order explains the history. An operation of unknown outcome never
+//! returns, so it may take effect at any time after its invocation, or never.
 //!
-//! What need not be tried is left out:
-//! - An answer that is true of the state and does not change it is given at once: to wait gains nothing.
+//! These need not be tried:
+//! - An answer that is true of the state and does not change it is given at once: to wait gains
+//!   nothing.
 //! - An operation of unknown outcome that would change nothing does not run.
-//! - Of equal ones of unknown outcome, the one that was invoked first runs first.
-//! - Of two configurations that differ only in which of those have run, the one that has used fewer is kept.
+//! - Among equal ones of unknown outcome, the one that was invoked first runs first.
+//! - If two configurations differ only in which of those have run, the one that has used fewer is
+//!   kept.
 //!
-//! It is as long as the history, times the configurations; those are few unless many different operations of one key are under
-//! way together. At a bound the answer is [`Linear::Undecided`], never a guess.
+//! The work is the length of the history times the number of configurations, which are few unless
+//! many different operations of one key are under way together. At a bound the answer is
+//! [`Linear::Undecided`], never a guess.
 //!
-//! Deliberately absent: more than one key. Linearizability is local: a history fits if each key's does.
+//! Deliberately absent: more than one key. Linearizability is local: a history fits if each key's
+//! does.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::history::{Fault, Op, Outcome, Why};
 use crate::register::Register;
 
-/// Operations of one key that are under way together, with those of unknown outcome.
+/// The most operations of one key that are under way together, including those of unknown outcome.
 const OPEN_MAX: usize = 64;
-/// Steps tried for one key.
+/// The most steps for one key.
 const WORK_MAX: usize = 2_000_000;
-/// Of the operations of a key, when there is a fault.
+/// How many operations of a key a fault shows.
 const OPS_SHOWN: usize = 60;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Linear {
     Fits,
     Broken(Fault),
-    /// The bound was met.
+    /// The bound was reached.
     Undecided(Fault),
 }
 
@@ -46,7 +52,7 @@ struct Configuration {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Event {
-    /// Before the returns of the same moment: what touches counts as under way together.
+    /// Before the returns of the same moment: operations that touch count as under way together.
     Invoked,
     Returned,
 }
@@ -55,13 +61,13 @@ struct Search<'a> {
     ops: &'a [&'a Op],
     /// Operations under way, by slot.
     open: [Option<usize>; OPEN_MAX],
-    /// Of an operation of unknown outcome: the slots of its equals that were invoked before it.
+    /// For an operation of unknown outcome: the slots of its equals that were invoked before it.
     equals_before: [u64; OPEN_MAX],
     configurations: HashSet<Configuration>,
     work: usize,
 }
 
-/// `ops`: all of one key.
+/// `ops`: all operations of one key.
 pub fn linearizable(ops: &[&Op]) -> Linear {
     let mut events: Vec<_> =
         (0..ops.len()).filter(|at| matters(ops[*at])).flat_map(|at| events_of(ops[at], at)).collect();
@@ -89,7 +95,7 @@ pub fn linearizable(ops: &[&Op]) -> Linear {
     Linear::Fits
 }
 
-/// A read without an answer says nothing, nor does what has not run.
+/// A read without an answer says nothing; neither does an operation that has not run.
 fn matters(op: &Op) -> bool {
     match op.outcome {
         Outcome::Unknown => !op.call.is_read(),
@@ -117,7 +123,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Keeps the configurations in which this operation has taken effect, by now at the latest.
+    /// Keeps the configurations in which this operation has taken effect by now.
     fn on_returned(&mut self, at: usize) -> Result<(), Linear> {
         let slot = self.open.iter().position(|open| *open == Some(at)).expect("it was invoked before");
         let bit = 1_u64 << slot;
@@ -152,14 +158,14 @@ impl Search<'_> {
         if self.configurations.is_empty() { Err(Linear::Broken(self.fault(at, &before))) } else { Ok(()) }
     }
 
-    /// Answers that are true of this state and leave it as it is.
+    /// Adds answers that are true of this state and leave it unchanged.
     fn with_what_is_free(&self, found: Configuration) -> Configuration {
         let is_free = |op: &Op| op.outcome != Outcome::Unknown && found.state.after(op) == Some(found.state);
         Configuration { done: found.done | self.slots(is_free), ..found }
     }
 
-    /// Of two configurations that differ only in which operations of unknown outcome have run, the one that has used fewer can
-    /// go on in every way that the other can: the rest may never run.
+    /// If two configurations differ only in which operations of unknown outcome have run, the one
+    /// that has used fewer can continue in every way that the other can: the rest may never run.
     fn keep_the_freest(&mut self) {
         let unknown = self.slots(|op| op.outcome == Outcome::Unknown);
         let mut found: Vec<Configuration> = self.configurations.drain().collect();
@@ -174,7 +180,7 @@ impl Search<'_> {
         }
     }
 
-    /// Those of the operations under way that are such.
+    /// The slots of the operations under way for which this holds.
     fn slots(&self, is_such: impl Fn(&Op) -> bool) -> u64 {
         self.under_way().filter(|(_, op)| is_such(op)).fold(0, |mask, (slot, _)| mask | 1 << slot)
     }

@@ -1,10 +1,10 @@
-//! Histories by hand, and random ones against a search of every order.
+//! Histories by hand, and random ones compared with a search of every order.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::history::testing::{end, found, op, removed, start, unknown};
-use crate::history::{Answer, Buffer, Call, IfExists};
+use crate::history::{Answer, Buffer, IfExists, OpKind};
 
 fn verdict(ops: &[Op]) -> Linear {
     linearizable(&ops.iter().collect::<Vec<_>>())
@@ -38,7 +38,7 @@ fn reads_beside_a_change_see_either_and_never_go_back() {
 
 #[test]
 fn unknown_change_may_come_late_or_never_but_not_go_back() {
-    let put = [start(1, (0, 1)), unknown(Call::End { version: 1 }, (2, 3))];
+    let put = [start(1, (0, 1)), unknown(OpKind::End { version: 1 }, (2, 3))];
     fits(&[&put[..], &[found(None, (4, 5))]].concat());
     fits(&[&put[..], &[found(None, (4, 5)), found(Some(1), (900, 901))]].concat());
     broken(&[&put[..], &[found(Some(1), (4, 5)), found(None, (6, 7))]].concat());
@@ -48,13 +48,14 @@ fn unknown_change_may_come_late_or_never_but_not_go_back() {
 #[test]
 fn refusals_tell_of_the_state() {
     let put = [start(1, (0, 1)), end(1, (2, 3))];
-    let refused = |why, times| op(Call::Start { version: 2, if_exists: IfExists::Fail }, times, Outcome::Refused(why));
+    let refused =
+        |why, times| op(OpKind::Start { version: 2, if_exists: IfExists::Fail }, times, Outcome::Refused(why));
     fits(&[&put[..], &[refused(Why::AlreadyExists, (4, 5))]].concat());
     broken(&[&put[..], &[removed((4, 5)), refused(Why::AlreadyExists, (6, 7))]].concat());
     fits(&[start(1, (0, 1)), refused(Why::InProgress, (2, 3))]);
     broken(&[&put[..], &[refused(Why::InProgress, (4, 5))]].concat());
     fits(&[&put[..], &[refused(Why::DidNotRun, (4, 5))]].concat());
-    let replaced = Call::Start { version: 2, if_exists: IfExists::Replace };
+    let replaced = OpKind::Start { version: 2, if_exists: IfExists::Replace };
     let beside = [op(replaced, (4, 5), Outcome::Acknowledged(Answer::Done)), found(Some(1), (6, 7)), end(2, (8, 9))];
     fits(&[&put[..], &beside, &[found(Some(2), (10, 11))]].concat());
     broken(&[&put[..], &beside, &[found(Some(1), (10, 11))]].concat());
@@ -64,7 +65,7 @@ fn refusals_tell_of_the_state() {
 fn replacement_in_place_hides_the_key_until_it_ends() {
     let given = |version, from, times| {
         let buffer = Buffer { segment: [1; 16], start: from, end: from + 100 };
-        let start = Call::Start { version, if_exists: IfExists::Replace };
+        let start = OpKind::Start { version, if_exists: IfExists::Replace };
         op(start, times, Outcome::Acknowledged(Answer::Started(vec![buffer])))
     };
     let put = [given(1, 0, (0, 1)), end(1, (2, 3))];
@@ -72,10 +73,10 @@ fn replacement_in_place_hides_the_key_until_it_ends() {
     fits(&[&put[..], &[in_place.clone(), found(None, (6, 7)), end(2, (8, 9)), found(Some(2), (10, 11))]].concat());
     broken(&[&put[..], &[in_place.clone(), found(Some(1), (6, 7))]].concat());
     broken(&[&put[..], &[beside, found(None, (6, 7))]].concat());
-    let revoked = op(Call::Revoke { version: 2 }, (6, 7), Outcome::Acknowledged(Answer::Done));
+    let revoked = op(OpKind::Revoke { version: 2 }, (6, 7), Outcome::Acknowledged(Answer::Done));
     fits(&[&put[..], &[in_place.clone(), revoked.clone(), found(None, (8, 9))]].concat());
     broken(&[&put[..], &[in_place, revoked, found(Some(1), (8, 9))]].concat());
-    let lost = unknown(Call::Start { version: 2, if_exists: IfExists::Replace }, (4, 5));
+    let lost = unknown(OpKind::Start { version: 2, if_exists: IfExists::Replace }, (4, 5));
     fits(&[&put[..], &[lost.clone(), found(Some(1), (6, 7)), found(None, (8, 9))]].concat());
     broken(&[&put[..], &[lost.clone(), found(None, (6, 7)), found(Some(1), (8, 9))]].concat());
     broken(&[&put[..], &[lost, found(Some(2), (6, 7))]].concat());
@@ -84,18 +85,18 @@ fn replacement_in_place_hides_the_key_until_it_ends() {
 #[test]
 fn bound_is_said_and_not_guessed_over() {
     let many: Vec<Op> =
-        (0..65).map(|version| unknown(Call::End { version: version + 1 }, (version, version))).collect();
+        (0..65).map(|version| unknown(OpKind::End { version: version + 1 }, (version, version))).collect();
     assert!(matches!(verdict(&many), Linear::Undecided(_)));
 }
 
-/// Every order of every choice of operations: those of unknown outcome may be left out.
+/// Tries every order of every choice of operations: those of unknown outcome may be left out.
 fn by_every_order(ops: &[&Op], state: Register) -> bool {
     let must_be_in = |op: &&Op| op.outcome != Outcome::Unknown;
     if !ops.iter().any(must_be_in) {
         return true;
     }
     (0..ops.len()).any(|at| {
-        // Nothing that is left has returned before it was invoked.
+        // No remaining operation has returned before it was invoked.
         let next = ops[at];
         let is_first = ops.iter().all(|other| other.effect_upto() >= next.invoked);
         let rest: Vec<&Op> = ops.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, op)| *op).collect();
@@ -108,19 +109,19 @@ fn by_every_order(ops: &[&Op], state: Register) -> bool {
 fn any_op() -> impl Strategy<Value = Op> {
     let call = prop_oneof![
         (1..3_u64, prop_oneof![Just(IfExists::Fail), Just(IfExists::Replace)])
-            .prop_map(|(version, if_exists)| Call::Start { version, if_exists }),
-        (1..3_u64).prop_map(|version| Call::End { version }),
-        (1..3_u64).prop_map(|version| Call::Revoke { version }),
-        Just(Call::Remove),
-        Just(Call::Get),
+            .prop_map(|(version, if_exists)| OpKind::Start { version, if_exists }),
+        (1..3_u64).prop_map(|version| OpKind::End { version }),
+        (1..3_u64).prop_map(|version| OpKind::Revoke { version }),
+        Just(OpKind::Remove),
+        Just(OpKind::Get),
     ];
     (call, 0..12_u64, 0..6_u64, 0..8_u32, 0..3_u64).prop_map(|(call, from, lasts, how, version)| {
         let refused = [Why::AlreadyExists, Why::NotFound, Why::InProgress, Why::NotWriting];
         let outcome = match (how, call) {
-            (0..=4, Call::Get) => Outcome::Acknowledged(Answer::Found(Some(version).filter(|version| *version > 0))),
+            (0..=4, OpKind::Get) => Outcome::Acknowledged(Answer::Found(Some(version).filter(|version| *version > 0))),
             (0..=4, _) => Outcome::Acknowledged(Answer::Done),
             (5, _) => Outcome::Unknown,
-            (_, Call::Get) => Outcome::Unknown,
+            (_, OpKind::Get) => Outcome::Unknown,
             (_, _) => Outcome::Refused(refused[version as usize + usize::from(how == 7)]),
         };
         op(call, (from, from + lasts), outcome)
@@ -137,7 +138,7 @@ proptest! {
         prop_assert_eq!(linearizable(&ops) == Linear::Fits, expected, "{:#?}", ops);
     }
 
-    /// A key that really is one: each call has its effect at a moment of its own choice.
+    /// A real register: each call has its effect at a random moment.
     #[test]
     fn history_of_a_real_register_fits(calls in proptest::collection::vec(any_op(), 1..60)) {
         let mut state = Register::default();
@@ -155,8 +156,8 @@ proptest! {
 }
 
 impl Register {
-    /// As a server would answer.
-    fn run(self, call: &Call) -> (Outcome, Register) {
+    /// Runs the operation as a server would.
+    fn run(self, call: &OpKind) -> (Outcome, Register) {
         let is_it = |outcome: Outcome| Some((outcome.clone(), self.after(&op(*call, (0, 0), outcome))?));
         let versions = (0..3).map(|version| Answer::Found(Some(version).filter(|version| *version > 0)));
         let answers = versions.chain([Answer::Done]).map(Outcome::Acknowledged);

@@ -1,7 +1,7 @@
 //! A request that is sent again runs once.
 //!
-//! What has been done can be counted from outside: tasks that are listed, objects that are there. The count must lie between
-//! what was acknowledged and what may have run; and what has an id of its own is given out once.
+//! Effects can be counted from outside: tasks that are listed, objects that exist. The count must
+//! lie between what was acknowledged and what may have run. Something with an id is given out once.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,9 +12,9 @@ use crate::history::Fault;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counter {
     pub acknowledged: u64,
-    /// They may have run.
+    /// Calls that may have run.
     pub unknown: u64,
-    /// What is there in the end.
+    /// How many effects there are in the end.
     pub counted: u64,
 }
 
@@ -28,7 +28,7 @@ impl Counter {
     }
 }
 
-/// What was given out, and to whom: each of it once.
+/// What was given out, and to which client: each thing once.
 pub fn at_most_once<T: Ord + Display, W: Display>(what: &str, given: impl IntoIterator<Item = (T, W)>) -> Vec<Fault> {
     let mut first = BTreeMap::<T, W>::new();
     let mut faults = Vec::new();

@@ -1,14 +1,15 @@
-//! One primary: by epochs, by positions, and by who answered.
+//! One primary: by epochs, by positions, and by the answering member.
 //!
 //! | rule | breaks it |
 //! |---|---|
-//! | of one epoch one member answers | two primaries of one epoch |
-//! | nothing is answered in an epoch to who asks after a later epoch's first answer came | a deposed primary that goes on |
-//! | a change that is asked for after an answer stands beyond it, by epoch and by seq | a takeover without an acknowledged entry |
+//! | in one epoch one member answers | two primaries of one epoch |
+//! | no call is answered in an epoch if it began after a later epoch's first answer | a deposed primary that goes on |
+//! | a change that began after an answer has a later position, by epoch and by seq | a takeover without an acknowledged entry |
 //! | a change has a position of its own | two entries at one position |
 //!
-//! A change that was sent again may be told a later position than its own, shared with others; it counts for the rest.
-//! A read says its epoch, and the seq of the newest change that concerns what it found: only its epoch follows time.
+//! A change that was sent again may be told a later position than its own, which other answers
+//! share. It counts for the other rules. A read has its epoch, and the seq of the newest change to
+//! what it found: only its epoch follows time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_of_an_old_epoch_to_who_asks_later_is_found() {
+    fn answer_of_an_old_epoch_to_a_later_call_is_found() {
         assert!(fault(&[at(end(1, (0, 1)), 2, 5), at(end(2, (2, 3)), 1, 9)]).contains("began after 2/5"));
         assert!(fault(&[at(end(1, (0, 1)), 2, 5), at(found(None, (2, 3)), 1, 9)]).contains("began after 2/5"));
         assert!(fault(&[at(end(1, (0, 1)), 1, 5), at(end(2, (2, 3)), 2, 4)]).contains("began after 1/5"));

@@ -1,15 +1,17 @@
 //! No byte belongs to two objects at the same time.
 //!
-//! A put holds its buffers from the moment at which it was told of them, at the latest, until a call is sent that may give
-//! them back, at the earliest. Two that hold a byte in common at one moment are a fault, in whatever epochs they began.
+//! A put holds its buffers from the moment at which its client was told of them, at the latest,
+//! until a call is sent that may give them back, at the earliest. Two puts that hold a byte in
+//! common at one moment are a fault, in whatever epochs they began.
 //!
-//! Deliberately absent: what frees space by itself (time-outs, expiry, eviction). Whoever records keeps those out.
+//! Deliberately absent: what frees space by itself (time-outs, expiry, eviction). The recorder
+//! prevents these.
 
 use std::collections::BTreeSet;
 
-use crate::history::{Answer, Buffer, Call, Fault, IfExists, Moment, Op, Outcome, by_key};
+use crate::history::{Answer, Buffer, Fault, IfExists, Moment, Op, OpKind, Outcome, by_key};
 
-/// For certain, from `since` until before `until`.
+/// Certainly held from `since` until before `until`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hold {
     pub buffer: Buffer,
@@ -18,12 +20,13 @@ pub struct Hold {
     pub who: String,
 }
 
-/// What the puts of a history have held; those that still do: until [`Moment::MAX`].
+/// What the puts of a history have held. Those that still hold it: until [`Moment::MAX`].
 pub fn holds(ops: &[Op]) -> Vec<Hold> {
     let mut holds = Vec::new();
     for ops in by_key(ops).values() {
         for op in ops {
-            let (Call::Start { version, .. }, Outcome::Acknowledged(Answer::Started(buffers))) = (op.call, &op.outcome)
+            let (OpKind::Start { version, .. }, Outcome::Acknowledged(Answer::Started(buffers))) =
+                (op.call, &op.outcome)
             else {
                 continue;
             };
@@ -37,7 +40,7 @@ pub fn holds(ops: &[Op]) -> Vec<Hold> {
 }
 
 /// When the first call is sent that may give back what this put was given. A later put of the key
-/// that goes in place takes it over: it is given the same, or its outcome is not known.
+/// in place takes the buffers over: it is given the same ones, or its outcome is not known.
 fn freed(ops: &[&Op], started: Moment, (version, given): (u64, &[Buffer])) -> Moment {
     let takes_over = |outcome: &Outcome| match outcome {
         Outcome::Acknowledged(Answer::Started(buffers)) => buffers == given,
@@ -45,21 +48,21 @@ fn freed(ops: &[&Op], started: Moment, (version, given): (u64, &[Buffer])) -> Mo
         Outcome::Unknown => true,
     };
     let frees = |op: &&&Op| match op.call {
-        Call::Remove => true,
-        Call::Start { version: of, if_exists: IfExists::Replace } => of != version && takes_over(&op.outcome),
-        Call::Revoke { version: of } => of == version,
-        Call::End { version: of } => of != version,
+        OpKind::Remove => true,
+        OpKind::Start { version: of, if_exists: IfExists::Replace } => of != version && takes_over(&op.outcome),
+        OpKind::Revoke { version: of } => of == version,
+        OpKind::End { version: of } => of != version,
         _ => false,
     };
     let later = ops.iter().filter(frees).filter(|op| op.may_have_run() && op.effect_upto() >= started);
     later.map(|op| op.invoked).min().unwrap_or(Moment::MAX)
 }
 
-/// Those that hold a byte in common at one moment.
+/// Puts that hold a byte in common at one moment.
 pub fn held_apart(holds: &[Hold]) -> Vec<Fault> {
     let mut events = Vec::with_capacity(2 * holds.len());
     for (at, hold) in holds.iter().enumerate().filter(|(_, hold)| hold.since < hold.until) {
-        // At one moment what ends goes first.
+        // At the same moment, what ends comes first.
         events.extend([(hold.since, true, at), (hold.until, false, at)]);
     }
     events.sort_unstable();
@@ -77,10 +80,10 @@ pub fn held_apart(holds: &[Hold]) -> Vec<Fault> {
     faults
 }
 
-type Taken = BTreeSet<([u8; 16], u64, usize)>;
+type Occupied = BTreeSet<([u8; 16], u64, usize)>;
 
-/// One that reaches into this buffer.
-fn neighbour(held: &Taken, holds: &[Hold], buffer: &Buffer) -> Option<usize> {
+/// A buffer that reaches into this one.
+fn neighbour(held: &Occupied, holds: &[Hold], buffer: &Buffer) -> Option<usize> {
     let (first, end) = ((buffer.segment, 0, 0), (buffer.segment, buffer.end, 0));
     let (_, _, last) = held.range(first..end).next_back()?;
     (holds[*last].buffer.end > buffer.start).then_some(*last)
@@ -103,7 +106,7 @@ mod tests {
     fn given(key: &str, version: u64, start: u64, (invoked, returned): (u64, u64)) -> Op {
         let buffer = Buffer { segment: [1; 16], start, end: start + 100 };
         let told = Outcome::Acknowledged(Answer::Started(vec![buffer]));
-        let started = op(Call::Start { version, if_exists: IfExists::Fail }, (invoked, returned), told);
+        let started = op(OpKind::Start { version, if_exists: IfExists::Fail }, (invoked, returned), told);
         Op { key: key.into(), ..started }
     }
 
@@ -115,7 +118,7 @@ mod tests {
     fn buffers_that_touch_or_follow_each_other_are_apart() {
         assert_eq!(faults(&[given("k", 1, 0, (0, 1)), given("l", 2, 100, (0, 1))]), Vec::<Fault>::new());
         assert_eq!(faults(&[given("k", 1, 0, (0, 1)), removed((2, 3)), given("l", 2, 0, (3, 4))]), Vec::<Fault>::new());
-        let maybe = [given("k", 1, 0, (0, 1)), unknown(Call::Remove, (2, 3)), given("l", 2, 50, (900, 901))];
+        let maybe = [given("k", 1, 0, (0, 1)), unknown(OpKind::Remove, (2, 3)), given("l", 2, 50, (900, 901))];
         assert_eq!(faults(&maybe), Vec::<Fault>::new());
     }
 
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn put_in_place_takes_over_what_the_one_before_it_held() {
         let over = |mut op: Op| {
-            op.call = Call::Start { version: 2, if_exists: IfExists::Replace };
+            op.call = OpKind::Start { version: 2, if_exists: IfExists::Replace };
             op
         };
         let put = [given("k", 1, 0, (0, 1)), end(1, (2, 3))];
@@ -147,7 +150,7 @@ mod tests {
         assert_eq!(faults(&[&put[..], &[in_place, given("l", 3, 0, (6, 7))]].concat()).len(), 1);
         let half = over(given("k", 2, 50, (4, 5)));
         assert_eq!(faults(&[&put[..], &[half]].concat()).len(), 1, "that is not in place");
-        let revoked = [over(unknown(Call::Remove, (4, 5))), given("l", 3, 0, (6, 7))];
+        let revoked = [over(unknown(OpKind::Remove, (4, 5))), given("l", 3, 0, (6, 7))];
         assert_eq!(
             faults(&[&put[..], &revoked].concat()),
             Vec::<Fault>::new(),

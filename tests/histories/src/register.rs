@@ -1,16 +1,16 @@
 //! One key as its callers see it: the version that readers find, and the put that is under way.
 //!
 //! A put that replaces a version is written beside it, and readers find the old one until the put
-//! ends; or in place, and then they find none until then, nor after a revoke. Which of them it was
-//! is seen by what it was given: the buffers of the old version, or others. Of a put of unknown
-//! outcome both may be true.
+//! ends; or it is written in place, and then readers find none until it ends, nor after a revoke.
+//! Its buffers show which it was: those of the old version, or others. For a put of unknown outcome
+//! both may be true.
 //!
-//! Deliberately absent: whatever ends a put or drops an object by itself (time-outs, expiry, eviction). Whoever records
-//! histories keeps those out.
+//! Deliberately absent: what ends a put or drops an object by itself (time-outs, expiry, eviction).
+//! The recorder prevents these.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use crate::history::{Answer, Buffer, Call, IfExists, Op, Outcome, Why};
+use crate::history::{Answer, Buffer, IfExists, Op, OpKind, Outcome, Why};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct Register {
@@ -22,7 +22,7 @@ pub(crate) struct Register {
 struct Put {
     /// 0: there is none.
     version: u64,
-    /// Names its buffers. 0: they are not known.
+    /// Identifies its buffers. 0: they are not known.
     place: u64,
 }
 
@@ -37,8 +37,9 @@ fn place_of(buffers: &[Buffer]) -> u64 {
 }
 
 impl Register {
-    /// What the key is after this operation; none: it cannot have been answered so in this state. An operation of unknown
-    /// outcome that would have been refused here changes nothing, which is as if it never ran.
+    /// The key after this operation. None: it cannot have been answered so in this state. An
+    /// operation of unknown outcome that would have been refused here changes nothing, which is as
+    /// if it never ran.
     pub(crate) fn after(self, op: &Op) -> Option<Register> {
         let place = match &op.outcome {
             Outcome::Acknowledged(Answer::Started(buffers)) => place_of(buffers),
@@ -52,40 +53,40 @@ impl Register {
         }
     }
 
-    /// What else the key may be after it: a put of unknown outcome may have gone in place.
+    /// What else the key may be after it: a put of unknown outcome may have been in place.
     pub(crate) fn in_place_after(self, op: &Op) -> Option<Register> {
         let may_be = op.outcome == Outcome::Unknown
-            && matches!(op.call, Call::Start { if_exists: IfExists::Replace, .. })
+            && matches!(op.call, OpKind::Start { if_exists: IfExists::Replace, .. })
             && self.visible != Put::NONE;
         let beside = self.after(op).filter(|_| may_be)?;
         Some(Register { visible: Put::NONE, ..beside })
     }
 
-    /// What the call makes of it, or why it refuses. `place`: what a put was given.
-    fn told(self, call: &Call, place: u64) -> Result<Register, Why> {
+    /// The result of the call, or why it is refused. `place`: what a put was given.
+    fn told(self, call: &OpKind, place: u64) -> Result<Register, Why> {
         let Register { visible, open } = self;
         let is_nothing = self == Register::default();
         match *call {
-            Call::Start { if_exists: IfExists::Fail, .. } if visible != Put::NONE => Err(Why::AlreadyExists),
-            Call::Start { .. } if open != Put::NONE => Err(Why::InProgress),
-            Call::Start { version, .. } => {
+            OpKind::Start { if_exists: IfExists::Fail, .. } if visible != Put::NONE => Err(Why::AlreadyExists),
+            OpKind::Start { .. } if open != Put::NONE => Err(Why::InProgress),
+            OpKind::Start { version, .. } => {
                 let in_place = place != 0 && place == visible.place;
                 Ok(Register { visible: if in_place { Put::NONE } else { visible }, open: Put { version, place } })
             }
-            Call::End { .. } | Call::Revoke { .. } | Call::Remove if is_nothing => Err(Why::NotFound),
-            Call::End { version } | Call::Revoke { version } if open.version != version => Err(Why::NotWriting),
-            Call::End { .. } => Ok(Register { visible: open, open: Put::NONE }),
-            Call::Revoke { .. } => Ok(Register { visible, open: Put::NONE }),
-            Call::Remove => Ok(Register::default()),
-            Call::Get | Call::Exists | Call::Other(_) => Ok(self),
+            OpKind::End { .. } | OpKind::Revoke { .. } | OpKind::Remove if is_nothing => Err(Why::NotFound),
+            OpKind::End { version } | OpKind::Revoke { version } if open.version != version => Err(Why::NotWriting),
+            OpKind::End { .. } => Ok(Register { visible: open, open: Put::NONE }),
+            OpKind::Revoke { .. } => Ok(Register { visible, open: Put::NONE }),
+            OpKind::Remove => Ok(Register::default()),
+            OpKind::Get | OpKind::Exists | OpKind::Other(_) => Ok(self),
         }
     }
 
-    fn answers(self, call: &Call, answer: &Answer) -> bool {
+    fn answers(self, call: &OpKind, answer: &Answer) -> bool {
         match (call, answer) {
-            (Call::Get, Answer::Found(version)) => version.unwrap_or(0) == self.visible.version,
-            (Call::Exists, Answer::Exists(is_there)) => *is_there == (self.visible != Put::NONE),
-            (Call::Get | Call::Exists, _) => false,
+            (OpKind::Get, Answer::Found(version)) => version.unwrap_or(0) == self.visible.version,
+            (OpKind::Exists, Answer::Exists(is_there)) => *is_there == (self.visible != Put::NONE),
+            (OpKind::Get | OpKind::Exists, _) => false,
             (_, Answer::Done | Answer::Started(_)) => true,
             (_, Answer::Found(_) | Answer::Exists(_)) => false,
         }

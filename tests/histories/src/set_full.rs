@@ -1,24 +1,25 @@
-//! Nothing acknowledged is missing, nothing is there that nobody put.
+//! Nothing acknowledged is missing, and nothing is there that no client put.
 //!
-//! What the end shows is read once, after everything has settled. It must hold for each key whatever the order of its
-//! calls was, so a doubt (a removal that may have run, or that ran beside) speaks for the members; `linear` decides those.
+//! The final state is read once, after everything has settled. The check must be right for each key
+//! whatever the order of its calls was. So a doubt (a removal that may have run, or that ran
+//! beside) counts in the members' favour; `linear` decides those.
 //!
-//! Deliberately absent: keys that are touched after the end was read.
+//! Deliberately absent: keys that are touched after the final read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::history::{Answer, Call, Fault, IfExists, Moment, Op, Outcome, by_key};
+use crate::history::{Answer, Fault, IfExists, Moment, Op, OpKind, Outcome, by_key};
 
-/// The version under each key that is there in the end.
-pub type Held = BTreeMap<Arc<str>, u64>;
+/// The version of each key that exists in the end.
+pub type FinalVersions = BTreeMap<Arc<str>, u64>;
 
-pub fn set_full(ops: &[Op], held: &Held) -> Vec<Fault> {
+pub fn set_full(ops: &[Op], held: &FinalVersions) -> Vec<Fault> {
     let keys = by_key(ops);
     let mut faults: Vec<Fault> =
         keys.iter().filter_map(|(key, ops)| of_key(key, ops, held.get(key).copied())).collect();
     let untried = held.keys().filter(|key| !keys.contains_key(*key));
-    faults.extend(untried.map(|key| format!("nobody put {key:?}, and it is there")));
+    faults.extend(untried.map(|key| format!("no client put {key:?}, but it is there")));
     faults
 }
 
@@ -32,29 +33,30 @@ fn of_key(key: &str, ops: &[&Op], held: Option<u64>) -> Option<Fault> {
 }
 
 fn ended(op: &Op) -> Option<u64> {
-    if let Call::End { version } = op.call { Some(version) } else { None }
+    if let OpKind::End { version } = op.call { Some(version) } else { None }
 }
 
-/// That this version was there: its writer was told so, or a reader has seen it.
+/// An operation that shows that this version was there: its writer was told so, or a reader has
+/// seen it.
 fn witness(op: &Op) -> Option<u64> {
     match (&op.outcome, op.call) {
-        (Outcome::Acknowledged(_), Call::End { version }) => Some(version),
+        (Outcome::Acknowledged(_), OpKind::End { version }) => Some(version),
         (Outcome::Acknowledged(Answer::Found(found)), _) => *found,
         _ => None,
     }
 }
 
-/// A removal that may have come after this moment; or a put in place, which removes what it
+/// A removal that may have come after this moment, or a put in place, which removes what it
 /// replaces unless it ends.
 fn may_be_removed(ops: &[&Op], after: Moment) -> bool {
-    let removes = |op: &Op| matches!(op.call, Call::Remove | Call::Start { if_exists: IfExists::Replace, .. });
+    let removes = |op: &Op| matches!(op.call, OpKind::Remove | OpKind::Start { if_exists: IfExists::Replace, .. });
     ops.iter().any(|op| removes(op) && op.may_have_run() && op.effect_upto() >= after)
 }
 
 fn missing(key: &str, ops: &[&Op]) -> Option<Fault> {
     let seen = ops.iter().filter(|op| witness(op).is_some());
     let lost = seen.filter(|op| !may_be_removed(ops, op.invoked)).max_by_key(|op| op.invoked)?;
-    let word = if lost.call == Call::Get { "taken back" } else { "lost" };
+    let word = if lost.call == OpKind::Get { "taken back" } else { "lost" };
     Some(format!("{word}: {key:?} is not there, after {lost}"))
 }
 
@@ -62,7 +64,7 @@ fn missing(key: &str, ops: &[&Op]) -> Option<Fault> {
 fn back(key: &str, ops: &[&Op], version: u64) -> Option<Fault> {
     let ends = ops.iter().filter(|op| ended(op) == Some(version) && op.may_have_run());
     let upto = ends.map(|op| op.effect_upto()).max()?;
-    let removed = ops.iter().find(|op| op.call == Call::Remove && op.is_acknowledged() && op.invoked > upto)?;
+    let removed = ops.iter().find(|op| op.call == OpKind::Remove && op.is_acknowledged() && op.invoked > upto)?;
     Some(format!("back: {key:?} is there as version {version}, after {removed}"))
 }
 
@@ -93,9 +95,9 @@ mod tests {
     fn what_fits_is_accepted() {
         assert_eq!(faults(&put(1, 0), Some(1)), "");
         assert_eq!(faults(&[&put(1, 0)[..], &[removed((4, 5))]].concat(), None), "");
-        let maybe = [start(1, (0, 1)), unknown(Call::End { version: 1 }, (2, 3))];
+        let maybe = [start(1, (0, 1)), unknown(OpKind::End { version: 1 }, (2, 3))];
         assert_eq!(faults(&maybe, None) + &faults(&maybe, Some(1)), "");
-        let maybe = [&put(1, 0)[..], &[unknown(Call::Remove, (4, 5))]].concat();
+        let maybe = [&put(1, 0)[..], &[unknown(OpKind::Remove, (4, 5))]].concat();
         assert_eq!(faults(&maybe, None) + &faults(&maybe, Some(1)), "");
     }
 
@@ -104,13 +106,13 @@ mod tests {
         assert!(faults(&put(1, 0), None).starts_with("lost: \"k\""));
         let again = [&put(1, 0)[..], &[removed((4, 5))], &put(2, 6)].concat();
         assert!(faults(&again, None).starts_with("lost: \"k\""));
-        let seen = [start(1, (0, 1)), unknown(Call::End { version: 1 }, (2, 3)), found(Some(1), (4, 5))];
+        let seen = [start(1, (0, 1)), unknown(OpKind::End { version: 1 }, (2, 3)), found(Some(1), (4, 5))];
         assert!(faults(&seen, None).starts_with("taken back: \"k\""));
     }
 
     #[test]
     fn version_that_a_put_in_place_may_have_taken_is_not_missed_until_that_put_has_ended() {
-        let over = done(Call::Start { version: 2, if_exists: IfExists::Replace }, (4, 5));
+        let over = done(OpKind::Start { version: 2, if_exists: IfExists::Replace }, (4, 5));
         let begun = [&put(1, 0)[..], &[over]].concat();
         assert_eq!(faults(&begun, None) + &faults(&begun, Some(1)), "");
         assert!(faults(&[&begun[..], &[end(2, (6, 7))]].concat(), None).starts_with("lost: \"k\""));

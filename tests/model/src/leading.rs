@@ -1,11 +1,12 @@
-//! A primary: what it may acknowledge, until when, and what it proposes. Follows `election/src/leading.rs`.
+//! A primary: what it may acknowledge, until when, and what it proposes. Follows
+//! `election/src/leading.rs`.
 
 use crate::rules::TENURE;
 use crate::state::{Leading, Peer, Record};
 use crate::words::{LIVES, SLOTS, Set, Who};
 
 impl Leading {
-    /// All that it holds is committed by its promotion: it is alone in the set.
+    /// The promotion commits all that it holds, since it is alone in the set.
     pub(crate) fn new(record: &Record, current: bool, held: u8) -> Leading {
         Leading {
             epoch: record.epoch,
@@ -20,14 +21,15 @@ impl Leading {
         }
     }
 
-    /// Whoever may be promoted, besides `me`: the record's, those of every proposal that may yet become the record, and the
-    /// one who joins.
+    /// The members that may be promoted, besides `me`: those of the record, those of every proposal
+    /// that may yet become the record, and the peer that joins.
     pub(crate) fn required(&self, me: Who) -> Set {
         let joining = self.joining.map_or(Set::default(), Set::of);
         self.insync.union(self.proposed).union(joining).without(me)
     }
 
-    /// To be asked right before an answer goes out. Alone in the set nobody else can be promoted, and this is always true.
+    /// Checked right before an answer goes out. If it is alone in the set, no other member can be
+    /// promoted, and this is always true.
     pub(crate) fn may_answer(&self, me: Who) -> bool {
         self.required(me).iter().all(|who| self.hears(who))
     }
@@ -47,7 +49,7 @@ impl Leading {
         *peer = Peer { received: peer.received.max(received), age: peer.age.min(age), has_seen };
     }
 
-    /// A record of this epoch. If it is newer, whatever was proposed on an earlier one can't happen any more.
+    /// A record of this epoch. If it is newer, no proposal on an earlier one can happen any more.
     pub(crate) fn on_known(&mut self, record: &Record, current: bool, newer: bool) {
         self.unsure = false;
         if newer {
@@ -58,7 +60,7 @@ impl Leading {
         }
     }
 
-    /// What is known of a life that has ended, and that nothing waits for, is of no more use.
+    /// What is known of a life that has ended, and that nothing waits for, is not needed any more.
     pub(crate) fn forget_dead(&mut self, lives: [u8; SLOTS]) {
         let waits_for = self.insync.union(self.proposed).union(self.joining.map_or(Set::default(), Set::of));
         for who in (0..SLOTS).flat_map(|slot| (0..lives[slot]).map(move |life| Who::new(slot, life))) {
@@ -72,7 +74,7 @@ impl Leading {
         self.joining == Some(who) && self.hears(who) && holds_enough
     }
 
-    /// While a proposal names it that may still happen, it stays required.
+    /// It stays required while a proposal that may still happen names it.
     pub(crate) fn may_forget(&self, who: Who) -> bool {
         self.joining == Some(who) && !self.proposed.contains(who)
     }

@@ -1,30 +1,31 @@
-//! The coordinator loses its record, or shows an older one: what its members make of that. Follows
-//! `election/src/loss.rs`, and the rules of `member.rs` and `leading.rs` that go with it.
+//! The coordinator loses its record, or shows an older one: what members do then. Follows
+//! `election/src/loss.rs`, and the rules of `election.rs` and `leading.rs` that belong to it.
 //!
-//! What was asked of the coordinator and not answered is lost with its data: its connections end.
+//! Requests to the coordinator that were not answered are lost with its data, since its connections
+//! end.
 //!
-//! A claim asks nothing of what other members say to have seen: after a loss they may not be present
-//! again yet. A founder, and a member that begins anew, have looked for a lease, so they see every
-//! member that lives.
+//! A claim does not depend on what other members say they have seen, since after a loss they may
+//! not be present again yet. A founder, and a member that begins anew, have looked for the time of
+//! a lease, so they see every living member.
 //!
-//! Not covered, as ARCHITECTURE.md says, and so does not happen here: a member that holds something
-//! and is cut off from the coordinator, or stopped, for a lease; and a backup that a member cannot
-//! tell from the newest record (`State::is_covered`).
+//! Two cases are not covered, as ARCHITECTURE.md says, and so do not happen here: a member that
+//! holds something and is cut off from the coordinator, or stopped, for the time of a lease; and a
+//! backup that a member cannot distinguish from the newest record (`State::is_covered`).
 //!
-//! Versions are numbers of which only the order counts. They are counted from the oldest that the
-//! coordinator may still show, and all that are older are 0. Once the record is newer than all that
-//! any member has seen, and can be lost no more, none is counted.
+//! Only the order of versions counts. They are counted from the oldest one that the coordinator may
+//! still show; all older ones are 0. Once the record is newer than all that any member has seen,
+//! and can be lost no more, versions are not counted.
 
 use crate::model::Action;
 use crate::rules::{Mistake, Rules};
-use crate::state::{Claim, Leading, Member, Message, Record, State, Swap};
+use crate::state::{Claim, Leading, MemberState, Message, Record, State, Swap};
 use crate::words::{Log, Who};
 
-/// What a look at the coordinator means to a member.
+/// What a read of the coordinator means to a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shown {
     Current,
-    /// By a primary: an older version, under the lead of one that it has waited for with every commit.
+    /// For a primary: an older version, led by a member that every commit of it has waited for.
     MakesWay,
     Lost,
 }
@@ -67,9 +68,9 @@ impl State {
         });
     }
 
-    /// Not covered is a member that lives, saw only what the backup shows, and is in one of the two
-    /// sets. In the backup's alone it would claim on the backup; in the newest alone it would not
-    /// speak up against a beginning with nothing.
+    /// Not covered is a living member that saw only what the backup shows, and is in one of the two
+    /// sets. In the backup's set alone it would claim on the backup; in the newest set alone it
+    /// would not object to a beginning with nothing.
     fn is_covered(&self, backup: &Record) -> bool {
         let newest = self.newest().insync;
         let is_in_one = |who: &Who| backup.insync.contains(*who) != newest.contains(*who);
@@ -135,30 +136,30 @@ impl State {
         }
     }
 
-    /// No member that lives has seen anything.
+    /// No living member has seen anything.
     pub(crate) fn may_found(&self, slot: usize, rules: &Rules) -> bool {
         let is_blind = |other: usize| other != slot && rules.makes(Mistake::FoundBesideSurvivor);
         let has_seen = |other: usize| self.members[other].epoch_max > 0 && !is_blind(other);
         !self.hears_from_the_dead() && !(0..self.members.len()).any(has_seen)
     }
 
-    /// No member that lives has seen anything newer.
+    /// No living member has seen anything newer.
     pub(crate) fn may_begin_anew(&self, slot: usize, rules: &Rules) -> bool {
         let is_blind = |other: usize| other != slot && rules.makes(Mistake::BeginAnewBesideSurvivor);
         let others = (0..self.members.len()).filter(|other| !is_blind(*other)).map(|other| &self.members[other]);
         let is_newer =
-            |member: &Member| member.epoch_max > self.record.epoch || member.version_max > self.record.version;
+            |member: &MemberState| member.epoch_max > self.record.epoch || member.version_max > self.record.version;
         !self.counts || !self.hears_from_the_dead() && !others.into_iter().any(is_newer)
     }
 
-    /// What a member that has ended sent last is under way for less than the lease for which others
-    /// look before they begin.
+    /// The last message of a member that has ended is under way for less than the lease for which
+    /// others look before they begin.
     fn hears_from_the_dead(&self) -> bool {
         let is_last = |message: &Message| matches!(message, Message::Beacon { from, .. } if self.is_dead(*from));
         self.messages.iter().any(is_last)
     }
 
-    /// Where no member has seen one, it is another cluster, in which nothing was acknowledged.
+    /// If no member has seen a record, it is another cluster, in which nothing was acknowledged.
     pub(crate) fn on_founded(&mut self, to: &Record) {
         let is_first = to.epoch == 1;
         if is_first && self.members.iter().any(|member| member.epoch_max > 0) {
@@ -206,7 +207,8 @@ impl State {
         }
     }
 
-    /// All below the oldest version that may be shown, or that a primary leads under, are as good as one another.
+    /// All versions below the oldest one that may be shown, or that a primary leads under, are
+    /// equivalent.
     fn oldest_version(&self) -> u8 {
         let leading = self.members.iter().filter_map(|member| member.leading.as_ref());
         let leading = leading.filter(|leading| leading.epoch >= self.record.epoch).map(|leading| leading.version);

@@ -1,6 +1,8 @@
-//! Checks an instance of the model and prints what was found: `understudy-model MEMBERS FAILURES [LOSSES [EPOCHS]]`.
+//! Checks an instance of the model and prints what was found:
+//! `understudy-model MEMBERS FAILURES [LOSSES [EPOCHS]]`.
 //!
-//! Fails if a promise is broken, if something that must be seen was not, or if the checker did not get through.
+//! Fails if a promise is broken, if something that must be reached was not, or if the checker did
+//! not finish.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -20,7 +22,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             let bounds = Bounds::losing(members.parse()?, failures.parse()?);
             Bounds { losses: losses.parse()?, epochs: epochs.parse()?, ..bounds }
         }
-        _ => return Err("what is asked for is: MEMBERS FAILURES [LOSSES [EPOCHS]]".into()),
+        _ => return Err("usage: MEMBERS FAILURES [LOSSES [EPOCHS]]".into()),
     };
     bounds.check()?;
     Ok(if check(Rules { bounds, mistake: None }) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

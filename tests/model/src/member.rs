@@ -1,6 +1,8 @@
-//! What a member makes of what it reads, hears and is answered. Follows `election/src/member.rs`, rule by rule.
+//! What a member does with what it reads, hears and is answered. Follows
+//! `election/src/election.rs`, rule by rule.
 //!
-//! When a member suspects its primary, or gives a peer up, is no matter of safety: here it may do so at any time.
+//! When a member suspects its primary, or gives a peer up, does not matter for safety: here it may
+//! do so at any time.
 
 use crate::loss::Shown;
 use crate::rules::{Mistake, Rules, WAIT};
@@ -8,7 +10,8 @@ use crate::state::{Claim, Leading, Message, Record, State, Swap};
 use crate::words::{Log, Set, Who};
 
 impl State {
-    /// The member sees a record: the current one, which it has just read, or the one that its own swap has made.
+    /// The member sees a record: the current one, which it has just read, or the one that its own
+    /// swap has made.
     pub(crate) fn learn(&mut self, slot: usize, record: Record, current: bool, swapped: bool) {
         let me = self.who(slot);
         let member = &mut self.members[slot];
@@ -32,7 +35,7 @@ impl State {
     fn lead(&mut self, slot: usize, record: &Record, current: bool) {
         let member = &mut self.members[slot];
         member.claim = None;
-        // Whomever it answered last answers nobody any more.
+        // The primary that it last answered does not answer clients any more.
         member.answered_age = WAIT;
         if record.reborn {
             member.log = Log::default();
@@ -41,7 +44,7 @@ impl State {
         member.leading = Some(Leading::new(record, current, member.log.len()));
     }
 
-    /// What the member may propose to take over from the record as it is, if it may.
+    /// The record that the member may propose to take over from the current one, if it may.
     pub(crate) fn takeover(&self, slot: usize, rules: &Rules) -> Option<Record> {
         let (me, member, record) = (self.who(slot), &self.members[slot], &self.record);
         if member.leading.is_some() || member.asked.is_some() || record.epoch == rules.bounds.epochs {
@@ -58,7 +61,8 @@ impl State {
             return self.may_begin_anew(slot, rules).then_some(Record { reborn: true, ..promoted });
         }
         let may_claim = record.insync.contains(me) || rules.makes(Mistake::ClaimOutsideSet);
-        // Proof, not a guess: that process has ended, or it said in its last message that it answers nobody.
+        // Proof, not a guess: that process has ended, or its last message said that it answers no
+        // more.
         let vacant = self.is_dead(record.primary) || record.epoch <= self.resigned;
         let wait = if rules.makes(Mistake::WaitTooShort) { WAIT - 1 } else { WAIT };
         (may_claim && (vacant || member.answered_age >= wait)).then_some(promoted)
@@ -72,7 +76,8 @@ impl State {
         member.asked = Some(Swap { to, happened: false, current: true });
     }
 
-    /// A primary proposes another set. It needs everybody whom that would put into the set, from now on.
+    /// A primary proposes another set. From now on it needs every member that this would put into
+    /// the set.
     pub(crate) fn propose(&mut self, slot: usize, insync: Set) {
         let me = self.who(slot);
         let member = &mut self.members[slot];
@@ -93,7 +98,7 @@ impl State {
         self.learn(slot, swap.to, swap.current, true);
     }
 
-    /// No answer came. Nothing rests on what has become of the swap.
+    /// No answer came. Nothing relies on the outcome of the swap.
     pub(crate) fn on_no_answer(&mut self, slot: usize, rules: &Rules) {
         let Some(swap) = self.members[slot].asked.take() else { return };
         if !swap.happened {
@@ -121,8 +126,8 @@ impl State {
         }
     }
 
-    /// Whether it is to be answered. Each answer lets the primary answer clients for a tenure: none goes out while a claim may
-    /// still happen, and none to an epoch that is known to be over.
+    /// Whether the member answers. Each answer lets the primary answer clients for a tenure: none
+    /// is given while a claim may still happen, and none to an epoch that is known to be over.
     fn hear(&mut self, slot: usize, (epoch, version): (u8, u8), log: Log, rules: &Rules) -> bool {
         let member = &mut self.members[slot];
         let claims = member.claim.is_some() && !rules.makes(Mistake::AnswerWhileClaiming);
@@ -153,16 +158,16 @@ impl State {
         }
     }
 
-    /// A failure: the process ends, and the next one has nothing and another name. While it does nothing it is as good as down,
-    /// so there is no other state for that.
+    /// A failure: the process ends, and the next one has nothing and another name. While it does
+    /// nothing it is as good as down, so there is no other state for that.
     pub(crate) fn fail(&mut self, slot: usize, rules: &Rules) {
         self.on_no_answer(slot, rules);
         self.failures += 1;
         let life = self.members[slot].life + u8::from(!rules.makes(Mistake::SameIncarnation));
-        self.members[slot] = crate::state::Member::new(life);
+        self.members[slot] = crate::state::MemberState::new(life);
     }
 
-    /// As the primary: lead no more, and say so.
+    /// The primary stops leading, and says so.
     pub(crate) fn resign(&mut self, slot: usize) {
         let member = &mut self.members[slot];
         let Some(leading) = member.leading.take() else { return };

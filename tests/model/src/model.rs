@@ -1,7 +1,8 @@
-//! What may happen next, in any state, and what comes of it.
+//! What may happen next, in any state, and its result.
 //!
-//! There is no action for a pause: whoever does nothing while ticks go by is one that stands still, for as long as the checker
-//! likes. Nor is there one for a broken link: a message that does not come is late or lost.
+//! There is no action for a pause: a member that does nothing while ticks go by stands still, for
+//! as long as the checker likes. There is none for a broken link, either: a message that does not
+//! come is late or lost.
 
 use stateright::{Model, Property};
 
@@ -13,7 +14,7 @@ use crate::words::{Set, Who};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Time goes on, for everybody alike: what clocks make of it is in the two limits.
+    /// Time goes on, equally for all members: clocks are covered by the two limits.
     Tick,
     /// A member's process ends, with all that it had in memory; another one starts.
     Fail {
@@ -35,11 +36,11 @@ pub enum Action {
     Swapped {
         slot: usize,
     },
-    /// A member waits no longer for what became of its swap.
+    /// A member stops waiting for the outcome of its swap.
     NoAnswer {
         slot: usize,
     },
-    /// A swap that nobody waits for any more happens after all,
+    /// A swap that its member has stopped waiting for happens after all,
     LateSwap {
         at: usize,
     },
@@ -47,9 +48,9 @@ pub enum Action {
     LateSwapLost {
         at: usize,
     },
-    /// An operator keeps a backup of the record,
+    /// An operator makes a backup of the record,
     BackUp,
-    /// and the coordinator shows that from here on,
+    /// and the coordinator shows it from here on,
     RollBack,
     /// or none.
     Empty,
@@ -60,7 +61,7 @@ pub enum Action {
         slot: usize,
         to: usize,
     },
-    /// A primary answers a client, of all that is committed.
+    /// A primary answers a client, with all that is committed.
     Acknowledge {
         slot: usize,
     },
@@ -71,7 +72,8 @@ pub enum Action {
     StopJoin {
         slot: usize,
     },
-    /// A primary proposes a set with another member, without one, or the same again to learn what became of a proposal.
+    /// A primary proposes a set with another member, without one, or the same again to learn the
+    /// outcome of a proposal.
     Propose {
         slot: usize,
         insync: Set,
@@ -79,7 +81,7 @@ pub enum Action {
     Resign {
         slot: usize,
     },
-    /// A member that believes to lead writes its address for clients to find.
+    /// A member that believes it leads writes its address for clients to find.
     Publish {
         slot: usize,
     },
@@ -177,7 +179,8 @@ impl Rules {
         actions.extend(leading.may_forget(who).then_some(Action::StopJoin { slot }));
     }
 
-    /// A member answers clients now, whoever asks it: the address says nothing about that, unless by mistake.
+    /// A member answers clients now, whichever member the address names: the address says nothing
+    /// about that, except by mistake.
     pub(crate) fn may_answer(&self, state: &State, slot: usize) -> bool {
         let me = state.who(slot);
         let is_named = self.makes(Mistake::ServeByAddress) && state.address == Some(me);
@@ -234,7 +237,8 @@ impl Rules {
         leading.advance(me, member.log.len());
     }
 
-    /// The member looks at the record before it claims: if a claim of before has happened, it leads already.
+    /// The member reads the record before it claims: if an earlier claim has happened, it leads
+    /// already.
     fn claim(&self, state: &mut State, slot: usize) {
         state.read(slot, self);
         if let Some(to) = state.takeover(slot, self) {

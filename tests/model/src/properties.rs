@@ -1,9 +1,10 @@
-//! What must hold in every state, and what must be seen in some: a model in which nothing happens keeps every promise.
+//! What must hold in every state, and what must be reached in some: a model in which nothing
+//! happens keeps every promise.
 
 use stateright::Property;
 
 use crate::rules::Rules;
-use crate::state::{Leading, Member, State};
+use crate::state::{Leading, MemberState, State};
 
 const NO_SECOND: &str = "no first record is made beside a member that has seen one";
 
@@ -11,7 +12,7 @@ pub(crate) fn properties(rules: &Rules) -> Vec<Property<Rules>> {
     let mut all = vec![
         Property::always("at most one member may answer", one_answers),
         Property::always("who may answer is the record's primary", primary_answers),
-        Property::always("nobody may answer after a later epoch has", no_epoch_goes_back),
+        Property::always("no member may answer after a later epoch has", no_epoch_goes_back),
         Property::always("who may answer has committed all that was acknowledged", reads_miss_nothing),
         Property::always("the primary holds all that was acknowledged", primary_holds_acked),
         Property::always("members of the set hold all that was acknowledged", set_holds_acked),
@@ -39,7 +40,7 @@ pub(crate) fn properties(rules: &Rules) -> Vec<Property<Rules>> {
         all.extend([
             Property::always(NO_SECOND, |_, state: &State| !state.is_founded_twice),
             Property::sometimes("a primary has written its record again", |_, state: &State| {
-                let has_restored = |member: &Member| member.leading.is_some() && member.claim.is_some();
+                let has_restored = |member: &MemberState| member.leading.is_some() && member.claim.is_some();
                 state
                     .members
                     .iter()
@@ -60,14 +61,14 @@ pub(crate) fn properties(rules: &Rules) -> Vec<Property<Rules>> {
         all.push(Property::sometimes("an epoch begins with nothing", |_, state: &State| state.record.reborn));
     }
     if rules.bounds.address {
-        all.push(Property::sometimes("the address names somebody else than the primary", |_, state: &State| {
+        all.push(Property::sometimes("the address names a member that is not the primary", |_, state: &State| {
             state.address.is_some_and(|who| who != state.record.primary)
         }));
     }
     all
 }
 
-fn answering<'a>(rules: &'a Rules, state: &'a State) -> impl Iterator<Item = (usize, &'a Member, &'a Leading)> {
+fn answering<'a>(rules: &'a Rules, state: &'a State) -> impl Iterator<Item = (usize, &'a MemberState, &'a Leading)> {
     let slots = (0..rules.bounds.members).filter(|slot| rules.may_answer(state, *slot));
     slots.filter_map(|slot| Some((slot, &state.members[slot], state.members[slot].leading.as_ref()?)))
 }
@@ -76,9 +77,9 @@ fn one_answers(rules: &Rules, state: &State) -> bool {
     answering(rules, state).count() <= 1
 }
 
-/// Stronger than the one before: from the moment on in which the record names somebody else, its primary answers nobody, also
-/// while the new one does not know yet that it is. One that has written its record again answers in
-/// the epoch before until it knows that it has.
+/// Stronger than the previous one: from the moment in which the record names another member, its
+/// old primary answers no more, even while the new one does not know yet that it leads. A primary
+/// that has written its record again answers in the epoch before until it knows that it has.
 fn primary_answers(rules: &Rules, state: &State) -> bool {
     answering(rules, state).all(|(slot, member, leading)| {
         let newest = state.newest();
@@ -97,11 +98,12 @@ fn reads_miss_nothing(rules: &Rules, state: &State) -> bool {
 }
 
 fn primary_holds_acked(_: &Rules, state: &State) -> bool {
-    let leads = |member: &&Member| member.leading.as_ref().is_some_and(|leading| leading.epoch == state.newest().epoch);
+    let leads =
+        |member: &&MemberState| member.leading.as_ref().is_some_and(|leading| leading.epoch == state.newest().epoch);
     state.members.iter().filter(leads).all(|member| member.log.starts_with(state.acked))
 }
 
-/// Whoever may be promoted, now or by a claim that is under way.
+/// Every member that may be promoted, now or by a pending claim.
 fn set_holds_acked(_: &Rules, state: &State) -> bool {
     let alive = state.newest().insync.iter().filter(|who| !state.is_dead(*who));
     alive.into_iter().all(|who| state.members[who.slot()].log.starts_with(state.acked))
@@ -111,7 +113,7 @@ fn leads_later(state: &State) -> bool {
     state.members.iter().filter_map(|member| member.leading.as_ref()).any(|leading| leading.epoch > 1)
 }
 
-fn happened_unseen(state: &State, member: &Member) -> bool {
+fn happened_unseen(state: &State, member: &MemberState) -> bool {
     let is_behind = |leading: &Leading| leading.epoch == state.record.epoch && !leading.current;
     member.asked.is_none() && member.leading.as_ref().is_some_and(is_behind)
 }

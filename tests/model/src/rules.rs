@@ -1,70 +1,72 @@
-//! What an instance of the model is: its bounds, and a mistake that is made on purpose, or none.
+//! An instance of the model: its bounds, and a deliberate mistake, or none.
 
 use crate::words::{LIVES, SLOTS};
 
-/// How far the checker looks. Within these bounds every order of events is looked at.
+/// How far the checker goes. Within these bounds every order of events is visited.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub members: usize,
-    /// How often a member loses all that it had in memory, over all members.
+    /// How often members lose all that they had in memory, in all.
     pub failures: u8,
     /// Epoch of the last takeover.
     pub epochs: u8,
     /// Entries of a log.
     pub entries: u8,
-    /// Messages between members that are under way at one moment.
+    /// Messages between members that are under way at the same time.
     pub messages: usize,
-    /// Swaps that their member no longer waits for, and that may still happen.
+    /// Swaps that their member has stopped waiting for, and that may still happen.
     pub late_swaps: usize,
     /// How often the coordinator loses its record, or shows an older one.
     pub losses: u8,
-    /// It may show any backup: also one that a member cannot tell from the newest record, which is
-    /// not covered.
+    /// It may show any backup, even one that a member cannot distinguish from the newest record,
+    /// which is not covered.
     pub any_backup: bool,
-    /// No member proposes or claims on a record that has been swapped more often than this since the
-    /// backup was taken.
+    /// No member proposes or claims on a record that has been swapped more often than this since
+    /// the backup was taken.
     pub versions: u8,
-    /// The address key of the coordinator is written, and clients go by it.
+    /// The address key of the coordinator is written, and clients use it.
     pub address: bool,
-    /// Members that differ in nothing but their names are one: a sixth of the states, and traces that rename members.
+    /// Members that differ only in their names count as the same: this leaves a sixth of the
+    /// states, but traces rename members.
     pub symmetry: bool,
 }
 
 /// How many ticks the tenure lasts at most, by the slowest clock that a primary may have.
 pub(crate) const TENURE: u8 = 1;
 
-/// How many ticks a member waits before it claims, by the fastest clock that it may have. That this is no less than the tenure is
-/// what the factor and the margin of `takeover_wait_ms` are for.
+/// How many ticks a member waits before it claims, by the fastest clock that it may have. The
+/// factor and the margin of `takeover_wait_ms` ensure that this is no less than the tenure.
 pub(crate) const WAIT: u8 = 1;
 
-/// What somebody could have built instead. The checker must find what each of them breaks, or it proves nothing.
+/// What a developer might have built instead. The checker must find what each mistake breaks, or it
+/// proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mistake {
-    /// The tenure counts from when an answer comes in, not from when its beacon was sent.
+    /// The tenure counts from when an answer arrives, not from when its beacon was sent.
     TenureFromReceipt,
     /// A claim goes out although its member's last answer may still carry a tenure.
     WaitTooShort,
-    /// Somebody claims who is not in the set.
+    /// A member claims that is not in the set.
     ClaimOutsideSet,
-    /// A peer is no longer waited for once its removal is proposed, not once it has happened.
+    /// Commits stop waiting for a peer once its removal is proposed, not once it has happened.
     AcknowledgeBeforeSwap,
-    /// Beacons are answered while a claim is not decided.
+    /// Beacons are answered while a claim is pending.
     AnswerWhileClaiming,
-    /// A swap whose outcome is unknown is taken for one that failed.
+    /// A swap with an unknown outcome is treated as failed.
     UnknownIsFailed,
     /// A peer is proposed for the set before it holds what is committed.
     JoinBeforeHolding,
-    /// A member that lost its memory goes by its old name.
+    /// A member that lost its memory keeps its old name.
     SameIncarnation,
-    /// A member that follows another primary keeps what that one does not have.
+    /// A member that follows another primary keeps entries that this one does not have.
     KeepDivergedTail,
-    /// Whoever the address key names serves, whatever its gate says.
+    /// The member that the address key names serves, whatever its gate says.
     ServeByAddress,
     /// A primary writes its record again although its right to answer may be over.
     RestoreWithoutRight,
-    /// A member takes part in what a record says that is older than what it has seen.
+    /// A member acts on a record that is older than what it has seen.
     BelieveOlder,
-    /// A member makes a first record without asking what others have seen.
+    /// A member creates a first record without asking what others have seen.
     FoundBesideSurvivor,
     /// A member begins anew without asking what others have seen.
     BeginAnewBesideSurvivor,
@@ -83,7 +85,7 @@ impl Rules {
 }
 
 impl Bounds {
-    /// The least in which all that must be seen can be seen.
+    /// The least in which all that must be reached can be reached.
     pub fn small(members: usize, failures: u8) -> Bounds {
         Bounds {
             members,
@@ -110,7 +112,8 @@ impl Bounds {
         if !(2..=SLOTS).contains(&self.members) {
             return Err(format!("2 to {SLOTS} members, not {}", self.members));
         }
-        // With two, a record may count as the newest that was lost before its own primary knew of it.
+        // With two, a record may count as the newest that was lost before its own primary knew of
+        // it.
         if self.losses > 1 {
             return Err(format!("at most one loss, not {}", self.losses));
         }

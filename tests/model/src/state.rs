@@ -1,7 +1,9 @@
-//! One moment of the whole cluster: the coordinator's two keys, the members, what is under way, what clients were told.
+//! One moment of the whole cluster: the coordinator's two keys, the members, what is under way,
+//! what clients were told.
 //!
-//! Revisions are not numbers here: of each record that somebody remembers it is kept whether it is still the current one, which
-//! is all that compare-and-swap asks. So the set may change without end within a bounded number of states.
+//! Revisions are not numbers here: for each record that is remembered, the state keeps whether it
+//! is still the current one, which is all that compare-and-swap needs. So the set may change
+//! without end within a bounded number of states.
 
 use crate::rules::{TENURE, WAIT};
 use crate::words::{LIVES, Log, SLOTS, Set, Who};
@@ -10,11 +12,11 @@ use crate::words::{LIVES, Log, SLOTS, Set, Who};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Record {
     pub(crate) epoch: u8,
-    /// Rises with each swap. Counted only where the coordinator may lose data: see [`State::tidy`].
+    /// Rises with each swap. Counted only if the coordinator may lose data: see [`State::tidy`].
     pub(crate) version: u8,
     pub(crate) primary: Who,
     pub(crate) insync: Set,
-    /// The epoch begins with nothing: all who held anything have ended.
+    /// The epoch begins with nothing: all members that held anything have ended.
     pub(crate) reborn: bool,
 }
 
@@ -35,7 +37,8 @@ impl Record {
 pub(crate) struct Swap {
     pub(crate) to: Record,
     pub(crate) happened: bool,
-    /// Nothing has followed it. Before it has happened that is so, or it would have been refused.
+    /// No other record has followed it. Before it has happened that is so, or it would have been
+    /// refused.
     pub(crate) current: bool,
 }
 
@@ -51,9 +54,9 @@ pub(crate) struct Claim {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Peer {
     pub(crate) received: u8,
-    /// Ticks since the newest beacon was sent that it has answered, up to the tenure.
+    /// Ticks since the newest beacon that it has answered was sent, up to the tenure.
     pub(crate) age: u8,
-    /// It has answered a beacon that carried the version which the primary leads under.
+    /// It has answered a beacon with the version under which the primary leads.
     pub(crate) has_seen: bool,
 }
 
@@ -62,37 +65,38 @@ pub(crate) struct Leading {
     pub(crate) epoch: u8,
     pub(crate) version: u8,
     pub(crate) insync: Set,
-    /// The record that it leads under is still the coordinator's.
+    /// The record under which it leads is still the coordinator's.
     pub(crate) current: bool,
     /// The record must be read before anything is proposed.
     pub(crate) unsure: bool,
     pub(crate) peers: [Peer; SLOTS * LIVES],
     pub(crate) committed: u8,
     pub(crate) joining: Option<Who>,
-    /// All who would be in the set by a proposal that may have happened, or may yet.
+    /// All members that would be in the set by a proposal that may have happened, or may yet.
     pub(crate) proposed: Set,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Member {
+pub(crate) struct MemberState {
     pub(crate) life: u8,
     /// The highest epoch and version that it has seen.
     pub(crate) epoch_max: u8,
     pub(crate) version_max: u8,
     pub(crate) log: Log,
-    /// The epoch whose primary's log this one is a part of.
+    /// The epoch of the primary whose log this one is a part of.
     pub(crate) log_epoch: u8,
-    /// Ticks since it last gave somebody a right to answer clients, up to the wait.
+    /// Ticks since it last gave a primary a right to answer clients, up to the wait.
     pub(crate) answered_age: u8,
     pub(crate) asked: Option<Swap>,
     pub(crate) claim: Option<Claim>,
-    /// `None`: it follows somebody, or looks for somebody to follow.
+    /// `None`: it follows a primary, or looks for one.
     pub(crate) leading: Option<Leading>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Message {
-    /// From the primary of an epoch: all that it has. `age`: ticks since it was sent, up to the tenure.
+    /// From the primary of an epoch: all that it has. `age`: ticks since it was sent, up to the
+    /// tenure.
     Beacon { from: Who, to: Who, epoch: u8, version: u8, age: u8, log: Log },
     /// To the primary: what is held now, and the age of the beacon that this answers.
     Answer { from: Who, to: Who, epoch: u8, version: u8, age: u8, received: u8 },
@@ -110,40 +114,42 @@ impl Message {
 pub struct State {
     /// What the coordinator shows.
     pub(crate) record: Record,
-    /// While that is not the newest record that was written: the newest.
+    /// The newest record, while that is not the one shown.
     pub(crate) lost: Option<Record>,
-    /// An operator keeps one, taken at any time.
+    /// An operator's backup, made at any time.
     pub(crate) backup: Option<Record>,
     /// How often the coordinator may still lose data.
     pub(crate) losses: u8,
-    /// Versions are counted: the coordinator may lose data, or a member has seen more than it shows.
+    /// Versions are counted: the coordinator may lose data, or a member has seen more than it
+    /// shows.
     pub(crate) counts: bool,
-    /// A first record was made although a member that lives has seen one.
+    /// A first record was created although a living member has seen one.
     pub(crate) is_founded_twice: bool,
-    /// Whom the coordinator's other key names to clients.
+    /// The member that the coordinator's other key names to clients.
     pub(crate) address: Option<Who>,
-    pub(crate) members: [Member; SLOTS],
+    pub(crate) members: [MemberState; SLOTS],
     pub(crate) failures: u8,
     /// In no order: any of them may come next, or never.
     pub(crate) messages: Vec<Message>,
-    /// Swaps that nobody waits for any more; the record is still the one that they compare with.
+    /// Swaps that their members have stopped waiting for. The record is still the one that they
+    /// compare with.
     pub(crate) late: Vec<Record>,
-    /// The last epoch whose primary has said that it answers nobody any more.
+    /// The last epoch whose primary has said that it answers no more.
     pub(crate) resigned: u8,
-    /// What clients know to have succeeded, by a write's answer or by a read's.
+    /// What clients know to have succeeded, by the answer of a write or of a read.
     pub(crate) acked: Log,
     pub(crate) acked_epoch: u8,
 }
 
-impl Member {
-    pub(crate) fn new(life: u8) -> Member {
-        Member {
+impl MemberState {
+    pub(crate) fn new(life: u8) -> MemberState {
+        MemberState {
             life,
             epoch_max: 0,
             version_max: 0,
             log: Log::default(),
             log_epoch: 0,
-            // It has answered nobody. The core waits all the same, since it knows no better.
+            // It has answered no primary. The core waits all the same, since it knows no better.
             answered_age: WAIT,
             asked: None,
             claim: None,
@@ -151,8 +157,8 @@ impl Member {
         }
     }
 
-    /// The record has moved on. A swap that has not happened never will: its member is told so at once, since until then it could
-    /// only do less.
+    /// The record has changed. A swap that has not happened never will: its member is told so at
+    /// once, since until then it could only do less.
     fn on_moved_record(&mut self) {
         self.claim.iter_mut().for_each(|claim| claim.current = false);
         self.leading.iter_mut().for_each(|leading| leading.current = false);
@@ -168,13 +174,13 @@ impl Member {
         self.leading.iter_mut().for_each(|leading| leading.unsure = true);
     }
 
-    /// What differs and can make no difference any more.
+    /// Removes differences that can make no difference any more.
     fn tidy(&mut self, me: Who, record: &Record) {
         let is_won = |claim: &Claim| claim.epoch == record.epoch && record.primary == me;
         if let Some(claim) = self.claim.as_mut().filter(|claim| !claim.current && !is_won(claim)) {
             claim.epoch = 0;
         }
-        // Whatever it would propose is refused.
+        // Anything that it would propose is refused.
         let deposed = self.leading.as_mut().filter(|leading| leading.epoch < record.epoch);
         deposed.into_iter().for_each(|leading| leading.unsure = true);
     }
@@ -198,7 +204,7 @@ impl State {
             counts: losses > 0,
             is_founded_twice: false,
             address: None,
-            members: [0; SLOTS].map(Member::new),
+            members: [0; SLOTS].map(MemberState::new),
             failures: 0,
             messages: Vec::new(),
             late: Vec::new(),
@@ -217,28 +223,29 @@ impl State {
     }
 
     pub(crate) fn tick(&mut self) {
-        self.members.iter_mut().for_each(Member::tick);
+        self.members.iter_mut().for_each(MemberState::tick);
         for message in &mut self.messages {
             let (Message::Beacon { age, .. } | Message::Answer { age, .. }) = message;
             *age = (*age + 1).min(TENURE);
         }
     }
 
-    /// The coordinator carries a swap out that compares with what it has: whatever anybody remembers is old from here on.
+    /// The coordinator carries out a swap that compares with what it has. Every remembered record
+    /// is old from here on.
     pub(crate) fn swap(&mut self, to: Record) {
         if self.record.epoch == 0 {
             self.on_founded(&to);
         }
         if to.reborn && to.epoch > self.record.epoch && self.newest().insync.iter().all(|who| self.is_dead(who)) {
-            // Everybody who held what was acknowledged is gone: it counts no more.
+            // All members that held what was acknowledged are gone, so it counts no more.
             self.acked = Log::default();
         }
         (self.record, self.lost) = (to, None);
         self.late.clear();
-        self.members.iter_mut().for_each(Member::on_moved_record);
+        self.members.iter_mut().for_each(MemberState::on_moved_record);
     }
 
-    /// Drops messages that nobody will look at, and puts the rest into one order.
+    /// Drops messages that will not be read, and sorts the rest.
     pub(crate) fn tidy(&mut self) {
         let members = &self.members;
         self.messages.retain(|message| {

@@ -1,7 +1,8 @@
-//! Members differ in nothing but their names, so of the states that differ in names alone the checker looks at one.
+//! Members differ only in their names, so the checker visits only one of the states that differ
+//! only in names.
 //!
-//! The one is found by sorting members by what they are. Ties keep their order: then two such states may both be looked at, which
-//! costs time and hides nothing.
+//! That one is found by sorting members by their content. Ties keep their order: then two such
+//! states may both be visited, which costs time and hides nothing.
 
 use std::cmp::Ordering;
 
@@ -34,7 +35,7 @@ fn compare(state: &State, left: usize, right: usize) -> Ordering {
     };
     let among = |slot: usize| {
         let who = state.who(slot);
-        let view = move |member: &crate::state::Member| {
+        let view = move |member: &crate::state::MemberState| {
             let leading = member.leading.as_ref()?;
             let is_proposed = member.asked.is_some_and(|swap| swap.to.insync.contains(who));
             let sets = (leading.insync.contains(who), leading.proposed.contains(who), leading.joining == Some(who));

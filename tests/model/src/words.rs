@@ -1,10 +1,10 @@
-//! The small values that a state is made of: a member's life, a set of lives, a log.
+//! The small values of a state: a member's life, a set of lives, a log.
 //!
 //! A state is hashed a hundred million times, so each of these is a number.
 
 use std::fmt;
 
-/// Places for members. An instance with fewer leaves the last ones empty.
+/// Slots for members. An instance with fewer members leaves the last ones empty.
 pub(crate) const SLOTS: usize = 3;
 /// Lives of one member: the first, and one more for each loss of its memory.
 pub(crate) const LIVES: usize = 3;
@@ -27,12 +27,12 @@ impl Who {
         self.0 % LIVES as u8
     }
 
-    /// Where an array over all lives has it.
+    /// Its index in an array over all lives.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The same life where `to[slot]` is the new slot of each member.
+    /// The same life, if `to[slot]` is the new slot of each member.
     pub(crate) fn moved(self, to: [usize; SLOTS]) -> Who {
         Who::new(to[self.slot()], self.life())
     }
@@ -83,8 +83,8 @@ impl fmt::Debug for Set {
     }
 }
 
-/// Four bits for each entry: the epoch that it was appended in. One primary appends in an epoch, so a place in the log and an
-/// epoch tell which entry it is.
+/// Four bits for each entry: the epoch in which it was appended. One primary appends in an epoch,
+/// so an index in the log and an epoch identify the entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Log(u16);
 

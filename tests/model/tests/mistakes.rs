@@ -1,4 +1,4 @@
-//! The checker finds each mistake that is made on purpose, and none where none is made.
+//! The checker finds each deliberate mistake, and finds none without one.
 
 use stateright::{Checker, HasDiscoveries, Model};
 use understudy_model::rules::{Bounds, Mistake, Rules};
@@ -11,14 +11,14 @@ const SECOND: &str = "no first record is made beside a member that has seen one"
 const PROMISES: [&str; 7] = [
     "at most one member may answer",
     RIGHT,
-    "nobody may answer after a later epoch has",
+    "no member may answer after a later epoch has",
     "who may answer has committed all that was acknowledged",
     "the primary holds all that was acknowledged",
     SET,
     SECOND,
 ];
 
-/// The promises that are broken first: one thread looks in the same order each time.
+/// The promises that are broken first: one thread visits states in the same order each time.
 fn broken(bounds: Bounds, mistake: Option<Mistake>) -> Vec<&'static str> {
     let finish = HasDiscoveries::AnyFailures;
     let checker = Rules { bounds, mistake }.checker().finish_when(finish).spawn_bfs().join();

@@ -1,17 +1,21 @@
-//! Hands out TCP ports to tests: [`free_port`] gives one that nobody else on this host gets while the guard lives.
+//! Hands out TCP ports to tests: [`free_port`] returns one that no other process on this host gets
+//! while the guard lives.
 //!
 //! Invariants:
-//! - A port has at most one holder among all processes and threads that ask here: the holder keeps a `flock` on the
-//!   port's file. The kernel gives it back when the holder dies, however it dies, so a killed test blocks nobody.
-//! - Ports lie in [`PORTS`], below 32768: the kernel picks the source ports of outgoing connections from there up, so
-//!   none of them ever lands on a port between the guard and the server that is about to bind it.
-//! - A port is given out only if it can be bound on every address right now: a server that outlived its test, or one
-//!   that has nothing to do with us, is stepped around.
-//! - A process does not give the same port twice until it has gone through the whole range: a late client of an ended
-//!   server does not knock at the next one's door.
+//! - A port has at most one holder among all processes and threads that use this: the holder keeps
+//!   a `flock` on the port's file. The kernel releases it when the holder dies, in whatever way, so
+//!   a killed test blocks no other.
+//! - Ports lie in [`PORTS`], below 32768: the kernel picks the source ports of outgoing connections
+//!   from there up, so none of them ever lands on a port between the guard and the server that is
+//!   about to bind it.
+//! - A port is given out only if it can be bound on every address right now, so ports of servers
+//!   that outlived their test, or of unrelated ones, are skipped.
+//! - A process does not give the same port twice until it has gone through the whole range, so a
+//!   late client of an ended server does not reach the next one.
 //!
-//! Absent on purpose: removing the lock files (whoever removes a file that another one is opening breaks the
-//! exclusion; they are empty, and at most one per port) and keeping the socket bound (the server must bind it).
+//! Absent on purpose: removing the lock files (removing a file that another process is opening
+//! would break the exclusion; they are empty, and at most one per port) and keeping the socket
+//! bound (the server must bind it).
 
 use std::fmt;
 use std::fs::{self, File, Permissions, TryLockError};
@@ -26,11 +30,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Where all ports come from.
 pub const PORTS: Range<u16> = 20_000..32_000;
 
-/// A port that is ours until this is dropped. Keep it as long as something listens on the port.
+/// A port that is reserved until this is dropped. Keep it as long as a process listens on the port.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    /// Holds the lock; closing it gives the port back.
+    /// Holds the lock. Closing it gives the port back.
     _lock: File,
 }
 
@@ -55,11 +59,12 @@ impl fmt::Display for Port {
     }
 }
 
-/// A port that is free, and stays ours while the guard lives.
+/// A port that is free, and stays reserved while the guard lives.
 ///
 /// # Panics
 ///
-/// When all of [`PORTS`] are taken, or the lock files cannot be made: a test can do nothing about either.
+/// When all of [`PORTS`] are taken, or the lock files cannot be made: a test can do nothing about
+/// either.
 pub fn free_port() -> Port {
     let dir = lock_dir().unwrap_or_else(|error| panic!("cannot make the directory of port locks: {error}"));
     let width = u32::from(PORTS.end - PORTS.start);
@@ -75,7 +80,8 @@ pub fn free_port() -> Port {
     panic!("every port of {PORTS:?} is taken; locks are in {}", dir.display());
 }
 
-/// Processes start at different places of the range (they would all race for the same ports otherwise) and go round.
+/// Processes start at different places of the range (otherwise they would all race for the same
+/// ports) and wrap around.
 fn next_offset(width: u32) -> u32 {
     static STEPS: AtomicU32 = AtomicU32::new(0);
     // Neighbouring process ids land far apart: Knuth's multiplicative hash.
@@ -83,7 +89,7 @@ fn next_offset(width: u32) -> u32 {
     start.wrapping_add(STEPS.fetch_add(1, Ordering::Relaxed)) % width
 }
 
-/// The directory is shared by all users of the host, like the temp dir that it stands in.
+/// All users of the host share the directory, like the temp dir around it.
 fn lock_dir() -> io::Result<PathBuf> {
     let dir = std::env::temp_dir().join("understudy-test-ports");
     match fs::create_dir(&dir) {
@@ -94,7 +100,7 @@ fn lock_dir() -> io::Result<PathBuf> {
     Ok(dir)
 }
 
-/// `None`: somebody else holds the port, or listens on it.
+/// `None`: another process holds the port, or listens on it.
 fn try_port(dir: &Path, number: u16) -> io::Result<Option<Port>> {
     let lock = open_lock(&dir.join(format!("{number}.lock")))?;
     match lock.try_lock() {
@@ -104,7 +110,7 @@ fn try_port(dir: &Path, number: u16) -> io::Result<Option<Port>> {
     }
 }
 
-/// Opened for reading only, which is all that a lock needs: so a file that another user made will do.
+/// Opened for reading only, which is enough for a lock, so a file that another user made will do.
 fn open_lock(path: &Path) -> io::Result<File> {
     match File::create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path),
@@ -112,10 +118,10 @@ fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Binding the unspecified address fails if anybody listens on any address of that family.
+/// Binding the unspecified address fails if a process listens on any address of that family.
 fn can_bind(number: u16) -> bool {
     let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, number));
-    // A host without IPv6 has nobody listening there.
+    // A host without IPv6 has no listener there.
     let v6_taken = v4.is_ok() && is_taken_v6(number);
     v4.is_ok() && !v6_taken
 }

@@ -1,4 +1,4 @@
-//! Tests of single ports: what is held, what is given back, what is stepped around.
+//! Tests of single ports: what is held, what is given back, what is skipped.
 //!
 //! Absent on purpose: several processes, which `tests/processes.rs` has.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -13,7 +13,7 @@ use super::{PORTS, can_bind, free_port, try_port};
 #[test]
 fn a_held_port_is_refused_and_a_dropped_one_is_given_again() {
     let dir = tempfile::tempdir().unwrap();
-    // Held in the common directory too, so that nobody else binds it meanwhile.
+    // Held in the common directory, too, so that no other process binds it meanwhile.
     let reserved = free_port();
     let number = *reserved;
     let port = try_port(dir.path(), number).unwrap().expect("nobody has it");
@@ -24,7 +24,7 @@ fn a_held_port_is_refused_and_a_dropped_one_is_given_again() {
 }
 
 #[test]
-fn a_port_that_somebody_listens_on_is_refused_on_any_address() {
+fn a_port_with_a_listener_on_any_address_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for host in ["127.0.0.1", "0.0.0.0"] {
         let port = free_port();
@@ -36,9 +36,9 @@ fn a_port_that_somebody_listens_on_is_refused_on_any_address() {
 }
 
 #[test]
-fn a_port_that_somebody_listens_on_over_ipv6_is_refused() {
+fn a_port_with_a_listener_over_ipv6_is_refused() {
     let port = free_port();
-    // A host without IPv6 cannot bind there: then the port must be good.
+    // A host without IPv6 cannot bind there. Then the port must be free.
     let stranger = TcpListener::bind(("::1", *port));
     assert_eq!(can_bind(*port), stranger.is_err());
 }
@@ -60,7 +60,7 @@ fn many_threads_at_once_get_distinct_ports_that_they_can_bind() {
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let numbers: HashSet<u16> = ports.iter().map(|port| **port).collect();
-    assert_eq!(numbers.len(), THREADS * EACH, "somebody got a port twice");
+    assert_eq!(numbers.len(), THREADS * EACH, "a port was given twice");
     for port in &ports {
         assert!(PORTS.contains(port), "{port} is outside of {PORTS:?}");
         TcpListener::bind(port.addr()).unwrap();

@@ -1,4 +1,5 @@
-//! Several processes ask for ports at once: nobody gets another one's port, and a killed holder blocks nobody.
+//! Several processes ask for ports at once: none gets another one's port, and a killed holder
+//! blocks no other.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::HashSet;
@@ -6,7 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A child that holds ports; killed at the drop so that a failing test leaves none behind.
+/// A child that holds ports. It is killed when this is dropped, so that a failing test leaves none
+/// behind.
 struct Holder {
     child: Child,
 }

@@ -1,6 +1,7 @@
-//! The coordinator as members see it: one record, changed by compare-and-swap; slow, away, or silent about the outcome; and who is
-//! there, with what each of them has seen. It may lose what it holds, or be restored from a backup: then what it shows is not what
-//! is true, until a member or an operator has written the record again.
+//! The coordinator as members see it: one record, changed by compare-and-swap; it may be slow,
+//! away, or silent about an outcome. It shows which members are here and what each has seen. It may
+//! lose its data, or be restored from a backup: then what it shows is wrong until a member or an
+//! operator has written the record again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use crate::rng::Rng;
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "few at a time")]
 pub(crate) enum Request {
-    /// `members`: and who is here, first.
+    /// `members`: first read which members are here.
     Read {
         members: bool,
     },
@@ -28,21 +29,21 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "few at a time, and gone as soon as they are looked at")]
 pub(crate) enum Answer {
-    /// Nothing yet of who has ended.
+    /// Ended members are not known yet.
     Read(Looked),
-    /// Who is here, each with its secret.
+    /// The members that are here, each with its secret.
     Members(Vec<(Incarnation, Secret)>),
     Swapped(u64),
     SwapRefused,
 }
 
-/// A member that is seen.
+/// A member that is shown.
 #[derive(Debug)]
 struct Present {
     who: Incarnation,
     secret: Secret,
     until: u64,
-    /// What it says to have seen.
+    /// What it says it has seen.
     seen: Option<Seen>,
 }
 
@@ -50,30 +51,30 @@ struct Present {
 pub(crate) struct Coordinator {
     /// The newest record that was ever written.
     record: Option<Versioned>,
-    /// What it shows.
+    /// The record that it shows.
     shown: Option<Versioned>,
-    /// All that it has shown.
+    /// All records that it has shown.
     backups: Vec<Versioned>,
     store: u64,
-    /// Since when what it shows is not what is true.
+    /// Since when the shown record is wrong.
     lost_since: Option<u64>,
-    /// An operator wrote the newest record, and no member has taken it up yet.
+    /// An operator wrote the newest record, and no member has read it yet.
     is_entrusted: bool,
-    /// Who leads, in which epoch, and until when that is seen.
+    /// The announced primary, its epoch, and until when the announcement lasts.
     leader: Option<(Incarnation, u64, u64)>,
     present: BTreeMap<usize, Present>,
-    /// After a loss it takes members a while to be seen again.
+    /// After a loss it takes members a while to be shown again.
     seen_from: BTreeMap<usize, u64>,
-    /// Whoever was ever here.
+    /// All incarnations that were ever here.
     pub(crate) listed: BTreeSet<Incarnation>,
     pub(crate) down_until: u64,
-    /// Members whose questions do not reach it, until then,
+    /// Members whose requests do not reach it, until then,
     cut: BTreeMap<usize, u64>,
-    /// and those that it does not see, although their questions may be answered.
+    /// and members that it does not show, although their requests may be answered.
     unseen: BTreeMap<usize, u64>,
 }
 
-/// For how long a member is seen that says nothing more.
+/// For how long a silent member is still shown.
 pub(crate) const LEASE_MS: u64 = 400;
 
 impl Default for Coordinator {
@@ -97,7 +98,7 @@ impl Default for Coordinator {
 }
 
 impl Coordinator {
-    /// What is true, whatever it shows.
+    /// The true record, whatever it shows.
     pub(crate) fn record(&self) -> Option<&Versioned> {
         self.record.as_ref()
     }
@@ -106,7 +107,7 @@ impl Coordinator {
         self.lost_since
     }
 
-    /// Nothing is lost, and members have made of the newest record what they make of it.
+    /// No data is lost, and members have acted on the newest record.
     pub(crate) fn is_settled(&self) -> bool {
         self.record.is_some() && self.lost_since.is_none() && !self.is_entrusted
     }
@@ -123,13 +124,13 @@ impl Coordinator {
         self.unseen.get(&member).is_some_and(|until| now < *until)
     }
 
-    /// Every member can be seen, and ask.
+    /// Every member can be shown, and can ask.
     pub(crate) fn is_calm(&self, now: u64) -> bool {
         let is_over = |until: &u64| now >= *until;
         is_over(&self.down_until) && self.cut.values().all(is_over) && self.unseen.values().all(is_over)
     }
 
-    /// As the members' shells do all the time. `seen`: see [`election::Look::others`].
+    /// Called by the members' shells all the time. `seen`: see [`election::Look::others`].
     pub(crate) fn be_present(
         &mut self,
         member: usize,
@@ -137,7 +138,7 @@ impl Coordinator {
         leads: Option<u64>,
         now: u64,
     ) {
-        // None begins before it has been here once.
+        // No member begins before it has been here once.
         self.listed.insert(who);
         let is_late = self.seen_from.get(&member).is_some_and(|from| now < *from);
         if now < self.down_until || self.is_unseen(member, now) || is_late {
@@ -167,7 +168,8 @@ impl Coordinator {
         self.unseen.insert(member, until);
     }
 
-    /// It shows `backup` from here on, as a store that calls itself the same or not; presences are gone in any case.
+    /// It shows `backup` from here on, with the same store id or a new one. Presences are gone in
+    /// either case.
     pub(crate) fn lose(
         &mut self,
         backup: Option<Versioned>,
@@ -185,7 +187,7 @@ impl Coordinator {
         self.seen_from = (0..members).map(|member| (member, now + rng.below(LEASE_MS / 2))).collect();
     }
 
-    /// An operator's word.
+    /// An operator's decision.
     pub(crate) fn recover(&mut self, to: ConfigRecord) {
         let to = ConfigRecord { store: self.store, ..to };
         self.write(to);
@@ -194,7 +196,7 @@ impl Coordinator {
 
     fn write(&mut self, to: ConfigRecord) -> u64 {
         let revision = self.shown.as_ref().map_or(0, |known| known.revision) + 1;
-        // A member that has not looked since the store is another one writes what looks like a copy.
+        // A member that has not read since the store was replaced writes what looks like a copy.
         let is_whole = to.store == self.store;
         let known = Versioned { record: to, revision };
         self.backups.push(known.clone());

@@ -1,4 +1,5 @@
-//! What all parts of a run share: time, chance, the network, the coordinator, and what the checks remember.
+//! What all parts of a run share: time, chance, the network, the coordinator, and the memory of the
+//! checks.
 
 use election::Incarnation;
 use replication::Nonce;
@@ -11,7 +12,7 @@ use crate::options::Options;
 use crate::rng::Rng;
 use crate::tally::Tally;
 
-/// When a question to the coordinator is given up.
+/// When a request to the coordinator is given up.
 const ANSWER_WITHIN_MS: u64 = 200;
 
 #[derive(Debug)]
@@ -26,17 +27,18 @@ pub(crate) struct Cx {
     pub(crate) tally: Tally,
     /// Faults happen.
     pub(crate) chaos: bool,
-    /// A member came to lead whose state had been changed behind its back, before anybody could find that.
+    /// A member came to lead after its state had been changed without an entry, before any check
+    /// could find that.
     pub(crate) void: bool,
-    /// Nothing is written any more, so that all can come to the same position.
+    /// Nothing is written any more, so that all members can come to the same position.
     pub(crate) rests: bool,
-    /// Says what happens, for whoever looks for the reason of a failure.
+    /// Prints what happens, to find the cause of a failure.
     pub(crate) loud: bool,
     pub(crate) trace: u64,
 }
 
 impl Cx {
-    /// Into the trace: two runs of a seed note the same.
+    /// Adds to the trace: two runs of a seed add the same.
     pub(crate) fn note(&mut self, what: u64) {
         self.trace = (self.trace.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
@@ -89,18 +91,19 @@ impl Cx {
             let at = self.now + 1 + self.rng.below(self.options.coordinator_ms_max);
             return self.net.put(at, Delivery::ToCoordinator { from, asker, request, lose_answer: false });
         }
-        // An answer that is lost, of a request that may still be on its way when the asker has long given up.
+        // The answer is lost, of a request that may still be on its way when the member has long
+        // given up.
         let given_up = Delivery::FromCoordinator { to: from, asker, answer: None };
         self.net.put(self.now + ANSWER_WITHIN_MS, given_up);
         if self.rng.below(2) == 0 {
             let at = self.now + self.rng.below(600);
-            // As if the asker were another one by now.
+            // As if the asker were another incarnation by now.
             let nobody = Incarnation { number: u64::MAX, ..asker };
             self.net.put(at, Delivery::ToCoordinator { from, asker: nobody, request, lose_answer: true });
         }
     }
 
-    /// Who is here: asked beside everything else, and again if no answer comes.
+    /// Asks which members are here: beside everything else, and again if no answer comes.
     pub(crate) fn ask_members(&mut self, from: usize, asker: Incarnation) {
         if !self.coordinator.is_cut(from, self.now) {
             let at = self.now + 1 + self.rng.below(self.options.coordinator_ms_max);
@@ -109,7 +112,7 @@ impl Cx {
         }
     }
 
-    /// Never used twice.
+    /// Returns a nonce that is never used twice.
     pub(crate) fn nonce(&mut self) -> Nonce {
         u128::from(self.net.new_stream()).to_be_bytes()
     }
@@ -120,7 +123,7 @@ impl Cx {
             return;
         }
         let answer = (!away).then(|| self.handle(asker, request)).filter(|_| !lose_answer);
-        // No answer is noticed only after a while.
+        // A missing answer is noticed only after a while.
         let delay = match answer {
             Some(_) => 1 + self.rng.below(self.options.coordinator_ms_max),
             None => ANSWER_WITHIN_MS,

@@ -1,9 +1,9 @@
-//! What breaks, and what is kept whole enough that somebody can go on from it.
+//! What breaks, and what is kept whole so that a member can go on from it.
 
 use ::member::Occasion;
 use election::{ConfigRecord, Incarnation};
 
-use crate::member::Member;
+use crate::member::SimMember;
 use crate::options::Options;
 use crate::world::World;
 
@@ -54,7 +54,7 @@ impl World {
         if self.cx.rng.per_100k(transfer) {
             self.transfer();
         }
-        // Not drawn where it does not happen.
+        // It is not drawn if it cannot happen.
         if change > 0 && self.cx.rng.per_100k(change) {
             self.change_settings();
         }
@@ -69,17 +69,17 @@ impl World {
         }
     }
 
-    /// The coordinator has lost its data not long ago, and a member that is new may found a cluster: whoever holds something must
-    /// be seen by it, which nothing but its presence can see to.
+    /// The coordinator lost its data not long ago, and a new member may found a cluster. It must
+    /// see the members that hold something, which only their presences can ensure.
     fn is_fragile(&self) -> bool {
         self.cx.options.loses_data() && !self.cx.coordinator.is_settled()
     }
 
-    /// It shows nothing any more, or an older record. A member that saw only what a backup of the same store shows, and is in the
-    /// set by it, can't know better: such a backup is not restored.
+    /// It shows nothing any more, or an older record. A member that saw only what a backup of the
+    /// same store shows, and is in the set by it, can't know better: such a backup is not restored.
     fn lose_data(&mut self) {
         let now = self.cx.now;
-        let is_stalled = |member: &Member| member.up && !member.runs(now);
+        let is_stalled = |member: &SimMember| member.up && !member.runs(now);
         // A first record that is lost before any member knows of it was never there.
         if !self.members.iter().any(|member| member.up && member.election().seen().is_some()) {
             return;
@@ -109,7 +109,7 @@ impl World {
         })
     }
 
-    /// Where the members cannot help themselves, an operator names one that holds what counts.
+    /// If the members cannot help themselves, an operator names one that holds all that counts.
     pub(crate) fn recover(&mut self) {
         let Some(since) = self.cx.coordinator.lost_since() else { return };
         let Some(known) = self.cx.coordinator.record().cloned() else { return };
@@ -136,7 +136,8 @@ impl World {
         self.cx.tally.recovered += 1;
     }
 
-    /// A member, mostly the primary, is not seen at the coordinator, nor by one of the others, and mostly lives on.
+    /// A member, mostly the primary, is not shown by the coordinator, nor reachable for one of the
+    /// others, and mostly lives on.
     fn hide(&mut self) {
         let (any, other, now) = (self.any(), self.any(), self.cx.now);
         let primary = self.members.iter().position(|member| member.election().leads().is_some());
@@ -150,7 +151,8 @@ impl World {
         self.cx.tally.cuts += 1;
     }
 
-    /// Whoever begins anew waits for somebody who may lead: that one does not learn of it, and the other one may end before it leads.
+    /// A member that begins anew waits for a primary that may live. That primary does not learn of
+    /// it, or the member ends before it leads.
     fn trouble_a_claim(&mut self) {
         let Some(at) = self.members.iter().position(|member| member.up && member.election().claims()) else { return };
         let until = self.cx.now + self.cx.rng.below(3_000);
@@ -163,7 +165,7 @@ impl World {
         }
     }
 
-    /// To whoever leads, as one of the others or as itself.
+    /// To the primary, as one of the other members or as itself.
     fn spoof(&mut self) {
         let (any, as_one) = (self.any(), self.any());
         let to = self.members.iter().position(|member| member.election().leads().is_some()).unwrap_or(any);
@@ -181,8 +183,8 @@ impl World {
         self.cx.tally.crashes += 1;
     }
 
-    /// As a process that is asked to end does: a primary leaves its place to somebody of the set, if there is time, and claims nothing
-    /// more.
+    /// Like a process that is asked to end: a primary hands over to a member of the set, if there
+    /// is time, and claims nothing more.
     fn stop(&mut self) {
         let at = self.any();
         if !self.members[at].runs(self.cx.now) || !self.may_lose(at) {
@@ -195,7 +197,7 @@ impl World {
         self.cx.tally.stops += 1;
     }
 
-    /// To a member that can take it, or to any, whatever that one lacks: at worst it does not happen.
+    /// To a member that could take over, or to any, whatever it lacks. At worst it does not happen.
     fn transfer(&mut self) {
         let Some(at) = (0..self.members.len()).find(|at| self.members[*at].election().leads().is_some()) else {
             return;
@@ -208,7 +210,8 @@ impl World {
         self.members[at].transfer(&mut self.cx, to, Occasion::Asked);
     }
 
-    /// All members are to go by something else; at times right before the primary is cut off, so that not all know it yet.
+    /// The cluster's settings change, sometimes right before the primary is cut off, so that not
+    /// all members know it yet.
     fn change_settings(&mut self) {
         let (kind, of_state, is_cut_off) = (self.cx.rng.below(3), self.cx.rng.below(2) == 0, self.cx.rng.below(2) == 0);
         let (timing, settings) = (self.cx.options.timing(kind), self.cx.options.state_settings(kind));
@@ -229,26 +232,27 @@ impl World {
         }
     }
 
-    /// One standby's state, while others could go on without it.
+    /// Changes one standby's state, while others could go on without it.
     fn corrupt(&mut self) {
         let at = self.any();
         let member = &self.members[at];
-        // Of a claim that is under way nobody can say any more that it is not to be.
+        // A pending claim can no longer be prevented.
         let may_turn = member.election().leads().is_none() && !member.election().claims() && !member.tainted;
         if member.runs(self.cx.now) && may_turn && self.others_stay(at) {
             self.members[at].corrupt(&mut self.cx);
         }
     }
 
-    /// Memory is all that members have: the last one that holds the acknowledged writes must not lose it, or nobody may
-    /// ever serve again. Where all may be lost, none of them may live on with a state that is not sound: that one would wait for
-    /// a person.
+    /// Members have only memory: the last one that holds the acknowledged writes must not lose it,
+    /// or no member may ever serve again. If all may be lost, none may live on with an unsound
+    /// state: it would wait for an operator.
     pub(crate) fn may_lose(&self, at: usize) -> bool {
-        let waits = |member: &Member| member.at != at && member.up && !member.stays();
+        let waits = |member: &SimMember| member.at != at && member.up && !member.stays();
         self.others_stay(at) || (self.cx.options.lose_all && !self.members.iter().any(waits))
     }
 
-    /// One of the set stays up, and is not about to end, also of a set that a swap on its way may make.
+    /// One member of the set stays up and is not about to end. This includes the sets of swaps on
+    /// their way.
     fn others_stay(&self, at: usize) -> bool {
         let Some(known) = self.cx.coordinator.record() else { return false };
         let me = self.members[at].me;

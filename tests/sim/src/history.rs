@@ -1,9 +1,9 @@
-//! All entries that any primary ever wrote, as a tree: what the checks compare members with.
+//! All entries that any primary ever wrote, as a tree, with which the checks compare members.
 //!
-//! An epoch has one writer and one place where it begins, so a position names an entry and everything before it. A member's log is
-//! known by its end.
+//! An epoch has one writer and one place where it begins, so a position identifies an entry and
+//! everything before it. A member's log is identified by its end.
 //!
-//! Deliberately absent: which of the branches is the right one. Acknowledgements say that.
+//! Deliberately absent: which branch is the right one. Acknowledgements decide that.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,23 @@ use oplog::{ClientId, Digest, Position};
 #[derive(Debug)]
 struct Epoch {
     writer: Incarnation,
-    /// Of the entry before its first one.
+    /// The position of the entry before its first one.
     begins_after: Position,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
     epochs: BTreeMap<u64, Epoch>,
-    /// Of the state right after the entry.
+    /// The digest of the state right after each entry.
     digests: BTreeMap<Position, Digest>,
-    /// Each request with the entries that tell its result.
+    /// Each request, with the entries that have its result.
     requests: BTreeMap<(ClientId, u64), Vec<Position>>,
-    /// Of those whose answer may be made of more than one.
+    /// For requests whose answer may consist of several entries.
     parts_max: BTreeMap<(ClientId, u64), usize>,
 }
 
 impl History {
-    /// Tells who has begun this epoch before.
+    /// Returns which member has begun this epoch before.
     pub(crate) fn begin(&mut self, epoch: u64, writer: Incarnation, begins_after: Position) -> Option<Incarnation> {
         self.epochs.insert(epoch, Epoch { writer, begins_after }).map(|before| before.writer)
     }
@@ -46,7 +46,7 @@ impl History {
         self.parts_max.insert(request, parts_max);
     }
 
-    /// Tells where in this log the same request has all the entries already that it may have.
+    /// Returns where this log already has all the entries that the same request may have.
     pub(crate) fn ran(&mut self, request: (ClientId, u64), at: Position) -> Option<Position> {
         let parts_max = self.parts_max.get(&request).copied().unwrap_or(1);
         let before = self.requests.get(&request).into_iter().flatten().copied();
@@ -56,7 +56,7 @@ impl History {
         twice
     }
 
-    /// Where in the log that ends at `end` the result of a request stands.
+    /// Where in the log that ends at `end` the result of a request is.
     pub(crate) fn entry_of(&self, request: (ClientId, u64), end: Position) -> Option<Position> {
         self.requests.get(&request).into_iter().flatten().copied().find(|at| self.contains(end, *at))
     }
@@ -76,12 +76,12 @@ impl History {
         Some(0)
     }
 
-    /// Whether the log that ends at `end` holds the entry `at`, and so all before it.
+    /// Whether the log that ends at `end` has the entry `at`, and so all before it.
     pub(crate) fn contains(&self, end: Position, at: Position) -> bool {
         self.epoch_at(end, at.seq) == Some(at.epoch)
     }
 
-    /// An entry of these ends of epochs that is not in the log which ends with the last one of them.
+    /// An entry at one of these ends of epochs that is not in the log which ends with the last one.
     pub(crate) fn stray(&self, ends: &[Position]) -> Option<Position> {
         let last = *ends.last()?;
         ends.iter().copied().find(|at| !self.contains(last, *at))

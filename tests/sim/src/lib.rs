@@ -1,20 +1,21 @@
-//! A deterministic simulator: whole clusters with their clients, one millisecond at a time, over the production cores.
+//! A deterministic simulator: whole clusters with their clients, one millisecond at a time, over
+//! the production cores.
 //!
-//! | file | what stands there |
+//! | file | content |
 //! |---|---|
-//! | `world`, `faults`, `options` | a run: what may go wrong in it, and what does |
+//! | `world`, `faults`, `options` | a run: what may go wrong in it, and what goes wrong |
 //! | `member/` | a member: election, log, state, replication, standby, verification, in a shell with one thread |
 //! | `client/`, `requests` | clients: the SDK's rules for attempts, and what they ask |
-//! | `outsider` | a process that is no member, and speaks as one |
+//! | `outsider` | a process that is no member, and claims to be one |
 //! | `net`, `coordinator` | streams, letters, and the one record |
 //! | `history` | all that any primary ever wrote |
 //! | `checks/` | what must hold: a file for each invariant |
-//! | `run`, `tally` | many seeds, and what they did |
+//! | `run`, `tally` | many seeds, and what happened in them |
 //!
-//! A run is a pure function of the seed. What the master's shell does with sockets and tasks is done here with letters and
-//! ticks; what is *decided* is decided by the same code.
+//! A run is a pure function of the seed. What the shell in `master` does with sockets and tasks,
+//! this does with letters and ticks. All *decisions* are made by the same code.
 //!
-//! Deliberately absent: a disk, bytes that are damaged on their way, long calls, sessions.
+//! Deliberately absent: a disk, damaged bytes, long calls, sessions.
 
 mod checks;
 mod client;

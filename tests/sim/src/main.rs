@@ -1,4 +1,4 @@
-//! Runs seeds, for a night or for one failure again, and writes down what happened.
+//! Runs seeds, for a night or a single one again, and writes down what happened.
 
 use std::fs;
 use std::io::{IsTerminal as _, Write as _, stderr};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use understudy_test_sim::{Outcome, World, keep_panics, run_seeds};
 
-/// Simulate clusters; ends at the first seed that breaks a promise.
+/// Simulate clusters. Ends at the first seed that breaks a promise.
 #[derive(Parser, Debug)]
 #[command(name = "understudy-test-sim", bin_name = "./x sim")]
 struct Args {
@@ -17,10 +17,10 @@ struct Args {
     seeds: u64,
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Run this seed alone, and say what happens.
+    /// Run only this seed, and print what happens.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from"])]
     replay: Option<u64>,
-    /// Write what happened in Markdown to this file.
+    /// Write what happened to this file, in Markdown.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let outcome = run_seeds(args.from, args.seeds, |done| {
         if shows && done % 20 == 0 {
             eprint!("\r{done} of {} seeds, {:.0} s ", args.seeds, began.elapsed().as_secs_f64());
-            // What a terminal does not show now it shows later.
+            // If the terminal does not show it now, it shows it later.
             let _ = stderr().flush();
         }
     });

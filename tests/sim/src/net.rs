@@ -1,7 +1,8 @@
-//! What is on its way: between members over streams, between clients and members in single letters, to the coordinator and back.
+//! What is on its way: between members over streams, between clients and members in single letters,
+//! and to and from the coordinator.
 //!
-//! A stream is as TCP is: nothing of it is lost or overtaken, anything may be late, and it may break, of which an end may hear
-//! much later or not at all. A link that is cut holds back what is sent over it.
+//! A stream behaves like TCP: nothing is lost or overtaken, anything may be late, and it may break,
+//! which an end may notice much later or never. A link that is cut holds back what is sent over it.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::requests::{Reply, Request};
 pub(crate) enum End {
     Member(usize),
     Client(usize),
-    /// A process that is no member, and speaks as one.
+    /// A process that is no member, and claims to be one.
     Outsider,
 }
 
@@ -24,7 +25,7 @@ pub(crate) enum End {
 pub(crate) enum Body {
     Hello(v1::Hello),
     Proof(v1::Proof),
-    /// The hello is not taken.
+    /// The hello is refused.
     Refused,
     Down(v1::FromPrimary),
     Receipt(v1::Receipt),
@@ -32,7 +33,7 @@ pub(crate) enum Body {
     Closed,
     Ask(v1::VerifyRequest),
     Told(Option<Answer>),
-    Call(Request),
+    Request(Request),
     Reply(Reply),
 }
 
@@ -40,7 +41,7 @@ pub(crate) enum Body {
 pub(crate) struct Letter {
     pub(crate) from: End,
     pub(crate) to: End,
-    /// Of a call: the attempt.
+    /// For a call, this is the attempt.
     pub(crate) stream: u64,
     pub(crate) body: Body,
 }
@@ -58,7 +59,7 @@ pub(crate) struct Net {
     under_way: BTreeMap<(u64, u64), Delivery>,
     sent: u64,
     streams: u64,
-    /// When the newest letter of a stream comes, by stream and sender.
+    /// When the newest letter of a stream arrives, by stream and sender.
     lanes: BTreeMap<(u64, End), u64>,
     cut_until: BTreeMap<(usize, usize), u64>,
 }
@@ -74,7 +75,7 @@ impl Net {
         self.under_way.insert((at, self.sent), delivery);
     }
 
-    /// Behind whatever was sent over the same stream.
+    /// After everything that was sent over the same stream.
     pub(crate) fn put_in_order(&mut self, mut at: u64, letter: Letter) {
         if let (End::Member(from), End::Member(to)) = (letter.from, letter.to)
             && let Some(until) = self.cut_until.get(&(from, to))
@@ -96,7 +97,7 @@ impl Net {
         self.cut_until.insert((from, to), until);
     }
 
-    /// Links are whole; what was held back comes soon.
+    /// Links are whole. What was held back comes soon.
     pub(crate) fn heal(&mut self, now: u64) {
         self.cut_until.clear();
         self.lanes.clear();
@@ -104,7 +105,7 @@ impl Net {
         held.into_iter().for_each(|delivery| self.put(now + 1, delivery));
     }
 
-    /// The coordinator is started anew: what was on its way to it is gone with its connections.
+    /// The coordinator is started anew: requests on their way to it are lost with its connections.
     pub(crate) fn lose_questions(&mut self) {
         for delivery in self.under_way.values_mut() {
             if let Delivery::ToCoordinator { from, asker, .. } = *delivery {

@@ -1,4 +1,5 @@
-//! What may go wrong in a run. Drawn from the seed, so that some runs know only one kind of trouble, and some all.
+//! What may go wrong in a run. Drawn from the seed, so that some runs have only one kind of
+//! trouble, and some have all.
 
 use std::time::Duration;
 
@@ -20,36 +21,41 @@ pub(crate) struct Options {
     pub(crate) calls_at_once: usize,
     /// Messages take from 1 to this many milliseconds.
     pub(crate) delay_ms_max: u64,
-    /// A message takes up to half a second longer: it was lost, and sent again by the transport.
+    /// A message takes up to half a second longer, as if it was lost and sent again by the
+    /// transport.
     pub(crate) late_message: u64,
     /// A client's request is lost, or comes twice, the second time much later.
     pub(crate) lose_request: u64,
     pub(crate) repeat_request: u64,
     pub(crate) crash: u64,
-    /// How often whoever looks finds proof that a process which has ended has ended. After the chaos: always, if ever.
+    /// How often proof of death of an ended process is found. After the chaos: always, if ever.
     pub(crate) proofs: u64,
-    /// Also the last one who holds what was acknowledged may crash: then somebody begins with nothing. Needs proofs, or
+    /// Even the last member that holds what was acknowledged may crash: then another one begins
+    /// with nothing. Needs proofs, or
     pub(crate) lose_all: bool,
-    /// that members begin with nothing, too, where nobody has led for long, whatever is true of those who held something.
+    /// that members begin with nothing without proof once none has led for long, whatever is true
+    /// of those that held something.
     pub(crate) cold_after: bool,
-    /// How each member is bound as the primary then. `None`: it is not, and begins anew on proof only.
+    /// How each member is bound as the primary then. `None`: it is not bound, and begins anew on
+    /// proof only.
     pub(crate) bounds: Vec<Option<u64>>,
-    /// A member that lives is not seen for longer than that; and one that has claimed, and may wait, ends.
+    /// A living member is not shown for longer than that; and a member that has claimed, and may
+    /// wait, ends.
     pub(crate) hide: u64,
-    /// A client asks something else under a number that was answered.
+    /// A client sends another request with a number that was answered.
     pub(crate) foreign: u64,
     /// All requests have the same hash.
     pub(crate) colliding: bool,
-    /// What each member was started with, of what belongs to the cluster: as usual, shorter, or longer.
+    /// Which cluster settings each member was started with: default, shorter, or longer.
     pub(crate) kinds: Vec<u64>,
-    /// An operator has all members go by one of these from now on.
+    /// An operator changes the cluster's settings to one of these.
     pub(crate) change: u64,
     lag_ops_max: u64,
-    /// A primary is asked to leave its place to another member.
+    /// A primary is asked to hand over.
     pub(crate) transfer: u64,
     pub(crate) transfer_pause_ms: u64,
     pub(crate) pause: u64,
-    /// A link, in one direction, goes silent.
+    /// A link goes silent in one direction.
     pub(crate) cut_link: u64,
     /// A member is asked to stop, and ends some time later.
     pub(crate) stop: u64,
@@ -60,45 +66,47 @@ pub(crate) struct Options {
     /// The coordinator takes from 1 to this many milliseconds, each way.
     pub(crate) coordinator_ms_max: u64,
     pub(crate) coordinator_down: u64,
-    /// The coordinator loses what it holds, or is restored from a backup.
+    /// The coordinator loses its data, or is restored from a backup.
     pub(crate) lose_data: u64,
-    /// Members that are started anew found no cluster, as `found = never` says; else any may.
+    /// Members that are started anew found no cluster, as with `found = never`. Otherwise any may.
     pub(crate) found_never: bool,
-    /// The coordinator's answer is lost, before or after the swap has happened; or it comes late.
+    /// The coordinator's answer is lost, before or after the swap has happened, or it comes late.
     pub(crate) coordinator_unsure: u64,
-    /// A process that is no member knocks: with the numbers of one, or with its own; and it answers where a member was that has ended.
+    /// A process that is no member connects, with the numbers of a member or with its own, and
+    /// answers in place of a member that has ended.
     pub(crate) spoof: u64,
     /// Clocks run up to this many per mille faster or slower. The protocol allows for 25 each way.
     pub(crate) clock_rate: u64,
-    /// How each member's first clock runs, per mille of its second one: slewed, beyond what the protocol allows for, and further
-    /// than any kernel slews it, so that few runs show what follows.
+    /// How each member's first clock runs, per mille of its second one: slewed beyond what the
+    /// protocol allows for, and further than any kernel slews it, so that few runs show what
+    /// follows.
     pub(crate) slews: Vec<u64>,
     /// A member that stands still is a host that is suspended.
     pub(crate) suspends: bool,
-    /// How long the task that has log and state may take to hear of a role.
+    /// How long the task that has log and state may take to learn of a role.
     pub(crate) role_ms_max: u64,
-    /// Of the log in memory. Small: peers that were away find their place gone.
+    /// Entries of the log in memory. With few, peers that were away find theirs gone.
     pub(crate) tail_entries: usize,
     pub(crate) window_entries: u64,
     pub(crate) window_bytes: usize,
     pub(crate) batch_entries: usize,
-    /// A standby applies at most so many entries in a millisecond.
+    /// A standby applies at most this many entries in a millisecond.
     pub(crate) apply_entries: usize,
-    /// Messages that a stream takes in a millisecond.
+    /// Messages that a stream accepts in a millisecond.
     pub(crate) sends: usize,
     pub(crate) digest_every_ms: u64,
     repair_max: usize,
     client_ttl_ms: u64,
     object_lease_ms: u64,
     pub(crate) segment_bytes: u64,
-    /// Clients put into tenants of their own, too.
+    /// Clients also put into tenants of their own.
     pub(crate) tenants: bool,
     pub(crate) chaos_ms: u64,
 }
 
 impl Options {
     pub(crate) fn draw(rng: &mut Rng) -> Options {
-        // Never, now and then, or often.
+        // It happens never, now and then, or often.
         let mut sometimes = |chance: u64| [0, chance / 5, chance][rng.below(3) as usize];
         let proofs = sometimes(700);
         let lose_all = proofs > 0 && sometimes(5) > 0;
@@ -109,7 +117,7 @@ impl Options {
         let (coordinator_down, coordinator_unsure, clock_rate) = (sometimes(100), sometimes(200), sometimes(24));
         let mut of = |few: [u64; 2]| few[rng.below(2) as usize];
         let tail_entries = [of([40, 150]), 100_000][of([0, 1]) as usize] as usize;
-        // Below what the log holds, or so far above that it is full first.
+        // Below what the log holds, or so far above it that the log is full first.
         let (lag_ops_max, window_entries) = (tail_entries as u64 * 2 / of([3, 1]), of([8, 8192]));
         let role_ms_max = of([6, 60]);
         let (window_bytes, batch_entries) = (of([4 << 10, 4 << 20]) as usize, of([3, 512]) as usize);
@@ -122,30 +130,30 @@ impl Options {
         let (members, clients, delay_ms_max) =
             (2 + rng.below(3) as usize, 1 + rng.below(4) as usize, 1 + rng.below(40));
         let chaos_ms = 3_000 + rng.below(5_000);
-        // Aside, so that runs without it are what they were before there was such a thing.
+        // Drawn aside, so that runs without it are what they were before this option existed.
         let mut aside = rng.clone();
         let cold_after = aside.below(4) == 0;
         let lose_all = lose_all || (cold_after && aside.below(2) == 0);
         let hide = if cold_after { 200 } else { 0 };
-        // Nobody begins anew over a primary that is not bound: then proof is needed.
+        // No member begins anew over a primary that is not bound: then proof is needed.
         let mut bound = || match aside.below(4) {
             0 if proofs > 0 => None,
             1 => Some(1400),
             _ => Some(700),
         };
         let bounds = (0..members).map(|_| bound()).collect();
-        // Where all may be lost, and then the record, a cluster would be founded again, and rightly.
+        // If all may be lost, and then the record, a cluster would rightly be founded again.
         let lose_data = if lose_all || cold_after { 0 } else { [0, 0, 30, 100][aside.below(4) as usize] };
         let found_never = aside.below(2) == 0;
         let spoof = [0, 100, 100, 800][aside.below(4) as usize];
-        // A peer that catches up must be faster than the clients are.
+        // A peer that catches up must be faster than the clients.
         let is_slow = window_entries == 8 || apply_entries == 1;
         let calls_at_once = if is_slow { 1 } else { [1, 3][aside.below(2) as usize] };
         let (foreign, colliding) = ([0, 0, 200][aside.below(3) as usize], aside.below(2) == 0);
         let differ = aside.below(2) == 0;
         let kinds = (0..members).map(|_| if differ { aside.below(3) } else { 0 }).collect();
         let change = if differ { [0, 30, 200][aside.below(3) as usize] } else { 0 };
-        // Aside once more, for the same reason.
+        // Drawn aside once more, for the same reason.
         let mut aside = aside.clone();
         let slewed = aside.below(3) == 0;
         let mut slew = || if slewed { [1000, 250, 2200, 2200][aside.below(4) as usize] } else { 1000 };
@@ -215,7 +223,7 @@ impl Options {
         Founding { allowed: !(self.found_never && began), after_ms: LEASE_MS }
     }
 
-    /// Short enough to happen in a run, and to meet primaries that live.
+    /// Short enough to happen in a run, and to meet living primaries.
     pub(crate) fn unclean(&self, member: usize) -> Unclean {
         match self.bounds[member] {
             Some(confirm_within_ms) if self.cold_after => Unclean::ColdAfter { after_ms: 1500, confirm_within_ms },
@@ -237,7 +245,7 @@ impl Options {
         }
     }
 
-    /// None for the messages of another.
+    /// The timing of one kind of member, as in [`Options::kinds`].
     pub(crate) fn timing(&self, kind: u64) -> Timing {
         let [tenure_ms, drop_after_ms, silence_ms, beacon_ms] = match kind {
             0 => [500, 300, 200, 50],
@@ -261,7 +269,7 @@ impl Options {
             soft_pin_ttl_ms: 500,
             put_start_timeout_ms: 400,
             put_release_timeout_ms: object_lease_ms.max(600),
-            // A task that is assigned stays so: then each is somebody's once.
+            // An assigned task stays assigned, so that each is assigned once.
             task_timeout_ms: 3_600_000,
             eviction_high_watermark: 0.7,
             eviction_ratio: 0.2,
@@ -269,7 +277,7 @@ impl Options {
         }
     }
 
-    /// Samples often enough to find something within a run.
+    /// Samples are frequent enough to find something within a run.
     pub(crate) fn member(&self, shards: u32) -> Settings {
         Settings {
             ask_again_ms: Pace::default().ask_again_ms,
@@ -293,7 +301,7 @@ impl Options {
         TailConfig { entries_max: self.tail_entries, ..TailConfig::default() }
     }
 
-    /// Time-outs short enough to run out within a run.
+    /// Time-outs are short enough to end within a run.
     pub(crate) fn metadata(&self, me: Incarnation) -> Config {
         let seed = me.member.0 << 8 | me.number;
         Config {
@@ -308,7 +316,7 @@ impl Options {
         }
     }
 
-    /// Of a client's call, and the pauses between its attempts.
+    /// For a client's call, and the pauses between its attempts.
     pub(crate) const CALL_WITHIN: Duration = Duration::from_secs(4);
     pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 }

@@ -1,10 +1,11 @@
-//! A process that is no member. It speaks the members' protocol, knows all of their numbers and what they have said before, and none
-//! of their secrets.
+//! A process that is no member. It speaks the members' protocol, knows all of their numbers and
+//! what they have said before, and none of their secrets.
 //!
-//! It says hello to a primary as one of its peers, or as itself; where it is let in, it says that it holds everything. And where a
-//! member has ended it answers in its place: where it is believed, it says that what is not applied is to be dropped.
+//! It sends a hello to a primary as one of its peers, or as itself. If it is admitted, it says that
+//! it holds everything. If a member has ended, it answers in its place. If it is believed, it says
+//! that what is not applied must be dropped.
 //!
-//! Deliberately absent: changing what others say to each other. Against that only certificates help.
+//! Deliberately absent: changing messages of others. Only certificates protect against that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,18 +19,18 @@ use crate::cx::Cx;
 use crate::net::{Body, End, Letter};
 use member::incarnation_to_wire;
 
-/// Of a member that there is not.
+/// The number of a member that does not exist.
 const OWN_NUMBER: u64 = 99;
 /// Streams that it remembers.
 const STREAMS_MAX: usize = 32;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outsider {
-    /// By stream: whom it talks to.
+    /// The member that each stream talks to.
     open: BTreeMap<u64, usize>,
-    /// Streams that began with it in a member's place. Those that a member has begun end with that member.
+    /// Streams in which it poses as a member. Streams that a member has begun end with that member.
     posed: BTreeSet<u64>,
-    /// A proof that a member made, and what it said that it holds.
+    /// A proof that a member made, with what it said it holds.
     overheard: Option<v1::Proof>,
 }
 
@@ -57,7 +58,7 @@ impl Outsider {
         cx.send_to(End::Outsider, End::Member(to), stream, Body::Hello(hello));
     }
 
-    /// What comes over the streams that it has opened.
+    /// Messages on the streams that it has opened.
     pub(crate) fn on_letter(&mut self, cx: &mut Cx, letter: Letter) {
         let (stream, Some(&to)) = (letter.stream, self.open.get(&letter.stream)) else { return };
         let Body::Down(message) = letter.body else { return };
@@ -65,7 +66,7 @@ impl Outsider {
             return;
         }
         let answer = match message.message {
-            // One that was good once, or none.
+            // A proof that was valid once, or none.
             Some(Down::Challenge(_)) => Body::Proof(self.overheard.clone().unwrap_or_default()),
             _ => Body::Receipt(v1::Receipt {
                 epoch: message.epoch,
@@ -78,7 +79,7 @@ impl Outsider {
         cx.send_to(End::Outsider, End::Member(to), stream, answer);
     }
 
-    /// What comes where a member has ended: whoever says hello there finds somebody.
+    /// Messages to a member that has ended: a standby that sends a hello there gets an answer.
     pub(crate) fn poses_as(&mut self, cx: &mut Cx, primary: Incarnation, letter: Letter) {
         let Letter { from, to, stream, body } = letter;
         if let Body::Proof(proof) = &body {
@@ -109,7 +110,7 @@ impl Outsider {
         cx.send_to(to, from, stream, Body::Down(message));
     }
 
-    /// Somebody else proves itself, and is overheard.
+    /// Another process proves itself, and is overheard.
     pub(crate) fn overhears(&mut self, proof: &v1::Proof) {
         self.overheard = Some(proof.clone());
     }

@@ -1,4 +1,5 @@
-//! What clients ask, as a member runs it on its state, and what they are told: in a form that can be compared.
+//! The requests of clients, as a member runs them on its state, and the answers, in a form that can
+//! be compared.
 
 use metadata::{
     Address, Call, CallRefused, ItemId, Metadata, Now, Outcome, Pin, Place, Placement, PutEndItem, PutRevokeItem,
@@ -10,9 +11,9 @@ use proto::v1::CallError;
 
 pub(crate) type Key = [u8; 2];
 
-/// Of each client.
+/// Keys of each client.
 pub(crate) const KEYS: u64 = 10;
-/// An entry holds 256.
+/// More than one entry holds, which is 256.
 const PIN_MANY: u64 = 300;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +54,7 @@ pub(crate) enum Ask {
         owner: u8,
         upper: bool,
     },
-    /// Of this number, whatever tenant the request is in.
+    /// The tenant with this number, whatever tenant the request is in.
     DeleteTenant {
         tenant: u8,
     },
@@ -79,14 +80,14 @@ pub(crate) struct Request {
     pub(crate) answered_below: u64,
     /// When its client first asked.
     pub(crate) asked_at: u64,
-    /// 0: the default one.
+    /// 0: the default tenant.
     pub(crate) tenant: u8,
-    /// From where its client calls.
+    /// The host of its client.
     pub(crate) host: u8,
     pub(crate) ask: Ask,
 }
 
-/// The same for the same request, whoever gives it.
+/// The same for the same request, whichever member answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Told {
     Done(Outcome<()>),
@@ -105,7 +106,7 @@ pub(crate) enum Told {
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) answer: Result<Told, CallError>,
-    /// In which it was given.
+    /// The epoch in which it was given.
     pub(crate) epoch: u64,
 }
 
@@ -130,11 +131,11 @@ fn one<T>(results: Vec<Outcome<T>>) -> Outcome<T> {
 }
 
 impl Ask {
-    /// Entries that its answer may be made of, at most.
+    /// The most entries that its answer may consist of.
     pub(crate) fn parts_max(&self) -> usize {
         match self {
             Ask::PinMany { .. } => 2,
-            // It goes over what is left once more where it was cut off.
+            // After an interruption it goes over what is left once more.
             Ask::RemoveMatching { .. } => usize::MAX,
             Ask::Remount { .. }
             | Ask::Heartbeat

@@ -1,4 +1,5 @@
-//! Many seeds, on as many threads as there are: what all of them did, and the first one that breaks a promise.
+//! Many seeds, on as many threads as there are CPUs: what happened in all of them, and the first
+//! one that breaks a promise.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
@@ -11,7 +12,7 @@ use crate::tally::Tally;
 use crate::world::{Summary, World};
 
 thread_local! {
-    /// What the last panic of this thread said, and where.
+    /// The message and place of this thread's last panic.
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -19,25 +20,25 @@ thread_local! {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     pub seed: u64,
-    /// `name of the check: what was seen`, or what an assertion of the production code says.
+    /// `name of the check: what was seen`, or the message of an assertion of the production code.
     pub what: String,
     pub options: String,
 }
 
 impl Violation {
-    /// Of the check.
+    /// The name of the check.
     pub fn name(&self) -> &str {
         self.what.split(':').next().unwrap_or_default()
     }
 }
 
-/// What became of a range of seeds.
+/// The result of a range of seeds.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub seeds: u64,
     pub tally: Tally,
     pub healed_after_ms_max: u64,
-    /// Of those that were run, the one with the lowest seed.
+    /// The violation with the lowest seed.
     pub violation: Option<Violation>,
 }
 
@@ -58,7 +59,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Violation> {
     })
 }
 
-/// Ends at the first violation. `on_seed` hears how many are done.
+/// Ends at the first violation. `on_seed` is told how many are done.
 pub fn run_seeds(from: u64, seeds: u64, on_seed: impl Fn(u64) + Sync) -> Outcome {
     let (next, outcome) = (AtomicU64::new(0), Mutex::new(Outcome::default()));
     let threads = thread::available_parallelism().map_or(1, usize::from);

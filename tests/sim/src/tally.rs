@@ -1,4 +1,4 @@
-//! What happened in runs, counted: a simulator in which nothing happens proves nothing.
+//! Counts of what happened in runs: a simulator in which nothing happens proves nothing.
 
 macro_rules! tally {
     ($($(#[doc = $what:literal])* $name:ident)*) => {
@@ -12,7 +12,7 @@ macro_rules! tally {
                 $(self.$name += other.$name;)*
             }
 
-            /// Each with its name, for people.
+            /// Each with its name, for display.
             pub fn lines(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
             }
@@ -21,21 +21,21 @@ macro_rules! tally {
 }
 
 tally! {
-    /// Epochs that somebody came to serve in.
+    /// Epochs in which a member came to serve.
     takeovers
-    /// Of them, those that began with nothing, since everybody was lost.
+    /// Those that began with nothing, because all members were lost.
     rebirths
-    /// Places that were given away, and that were not after all.
+    /// Transfers that were done, and those that failed.
     transfers
     not_transferred
     transfers_too_soon
-    /// Times that an operator changed what all members go by.
+    /// How often an operator changed the cluster's settings.
     settings_changed
-    /// Times that the coordinator lost what it held, or was rolled back,
+    /// How often the coordinator lost its data, or was rolled back,
     losses
-    /// that a primary wrote its record again,
+    /// how often a primary wrote its record again,
     restored
-    /// and that an operator did.
+    /// and how often an operator did.
     recovered
     crashes
     stops
@@ -49,22 +49,22 @@ tally! {
     corruptions
     repairs
     full_syncs
-    /// Streams that found their place in the log gone.
+    /// Streams whose entries in the log were gone.
     purged
     /// Answers to changes.
     acknowledged
     /// Answers to reads.
     reads
-    /// Reads that a standby answers, and those that it does not.
+    /// Reads that a standby answers, and those that it refuses.
     standby_reads
     standby_reads_refused
-    /// Calls of more items than one entry takes.
+    /// Calls with more items than one entry takes.
     large
     /// Attempts of clients after the first.
     retries
     /// Answers that were given a second time.
     answered_again
-    /// Other calls under a number that was answered.
+    /// Other calls with a number that was answered.
     foreign
     /// Calls that clients gave up without an answer.
     unknown
@@ -72,10 +72,10 @@ tally! {
     /// Tenants that were deleted.
     tenants_deleted
     clients_expired
-    /// Puts that were given the bytes of what they replace.
+    /// Puts that were given the buffers of what they replace.
     replaced_in_place
     objects_evicted
     puts_discarded
-    /// Runs that ended since a member led before a change of its state could be found.
+    /// Runs that ended because a member led before a change of its state could be found.
     void
 }

@@ -1,7 +1,9 @@
-//! A cluster, its clients, its network and its coordinator, one millisecond at a time. A run is a function of its seed.
+//! A cluster, its clients, its network and its coordinator, one millisecond at a time. A run is a
+//! function of its seed.
 //!
-//! First chaos, in which only safety is asked for; then the faults end, and within a bounded time there must be one primary with
-//! every member in its set, every client must be answered, and all states must be the same one.
+//! First chaos, in which only safety is required. Then the faults end, and within a bounded time
+//! there must be one primary with every member in its set, every client must be answered, and all
+//! states must be the same.
 
 use election::{Event, Incarnation, MemberId};
 
@@ -10,24 +12,24 @@ use crate::client::Client;
 use crate::coordinator::{Answer, Coordinator};
 use crate::cx::Cx;
 use crate::history::History;
-use crate::member::{Member, Rates};
+use crate::member::{Rates, SimMember};
 use crate::net::{Body, Delivery, End, Letter, Net};
 use crate::options::Options;
 use crate::outsider::Outsider;
 use crate::rng::Rng;
 use crate::tally::Tally;
 
-/// Answers that each client must have after the cluster is whole.
+/// Answers that each client must get after the cluster is whole.
 const ANSWERS_MIN: u64 = 3;
 
-/// What a run did, for people and for comparing two runs of one seed.
+/// What a run did, for display and for comparing two runs of one seed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Summary {
     pub seed: u64,
     pub members: usize,
     pub healed_after_ms: u64,
     pub tally: Tally,
-    /// Of everything that happened, in order.
+    /// A hash of everything that happened, in order.
     pub trace: u64,
 }
 
@@ -35,7 +37,7 @@ pub struct Summary {
 pub struct World {
     seed: u64,
     pub(crate) cx: Cx,
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<SimMember>,
     pub(crate) outsider: Outsider,
     clients: Vec<Client>,
 }
@@ -65,14 +67,14 @@ impl World {
                 let rate = 1000 - cx.options.clock_rate + cx.rng.below(2 * cx.options.clock_rate + 1);
                 let offset = 1_000 + cx.rng.below(1_000_000);
                 let slew = cx.options.slews[at as usize];
-                Member::new(&cx, me, Rates { rate, slew, slewed_until: u64::MAX, offset, slept_ms: 0 })
+                SimMember::new(&cx, me, Rates { rate, slew, slewed_until: u64::MAX, offset, slept_ms: 0 })
             })
             .collect();
         let clients = (0..cx.options.clients).map(|at| Client::new(at, &cx.options)).collect();
         World { seed, cx, members, outsider: Outsider::default(), clients }
     }
 
-    /// Tells on stderr what happens.
+    /// Prints on stderr what happens.
     pub fn loud(mut self) -> World {
         self.cx.loud = true;
         self
@@ -83,7 +85,7 @@ impl World {
         format!("{:?}", self.cx.options)
     }
 
-    /// Panics where a promise is broken.
+    /// Panics when a promise is broken.
     pub fn run(mut self) -> Summary {
         while self.cx.now < self.cx.options.chaos_ms && !self.cx.void {
             self.break_something();
@@ -111,9 +113,9 @@ impl World {
         }
     }
 
-    /// Nobody asks any more: all come to the same position, and are the same.
+    /// No client asks any more: all members come to the same position, and are the same.
     fn come_to_rest(&mut self, since: u64) {
-        // What was changed behind its back is found and repaired.
+        // Changes without an entry are found and repaired.
         self.go_on_until(since, |world| !world.members.iter().any(|member| member.tainted));
         self.cx.rests = true;
         let is_at_rest =
@@ -125,14 +127,14 @@ impl World {
     }
 
     fn is_level(&self) -> bool {
-        let mut positions = self.members.iter().map(Member::positions);
+        let mut positions = self.members.iter().map(SimMember::positions);
         let Some(Some((last, _))) = positions.next() else { return false };
         self.members.iter().all(|member| member.positions() == Some((last, last)))
     }
 
     fn compare(&self) {
         let primary = self.members.iter().find(|member| member.election().leads().is_some());
-        let Some(primary) = primary.and_then(Member::state) else { return };
+        let Some(primary) = primary.and_then(SimMember::state) else { return };
         for member in &self.members {
             if let Some(state) = member.state() {
                 healed::check_same(primary, member.me, state);
@@ -141,7 +143,7 @@ impl World {
     }
 
     fn describe(&self) -> String {
-        let members = self.members.iter().map(Member::describe).collect::<String>();
+        let members = self.members.iter().map(SimMember::describe).collect::<String>();
         format!("{:?}{members}\n{:?}", self.cx.coordinator.record(), self.clients)
     }
 
@@ -149,7 +151,7 @@ impl World {
         let Some(known) = self.cx.coordinator.record().filter(|_| self.cx.coordinator.lost_since().is_none()) else {
             return false;
         };
-        let leads = |member: &&Member| member.election().leads() == Some(known.record.epoch);
+        let leads = |member: &&SimMember| member.election().leads() == Some(known.record.epoch);
         self.members.iter().all(|member| member.up && known.record.insync.contains(&member.me))
             && self.members.iter().filter(leads).count() == 1
     }
@@ -167,7 +169,8 @@ impl World {
             if ends && self.may_lose(at) {
                 self.crash(at);
             } else if ends && !self.cx.chaos && self.cx.coordinator.lost_since().is_some() {
-                // The last one that holds everything was told to end, and the record is lost: nothing can be made of that.
+                // The last member that holds everything was told to end, and the record is lost:
+                // this cannot be recovered.
                 self.cx.void = true;
             }
             if self.members[at].runs(now) {
@@ -235,7 +238,7 @@ impl World {
         }
         let event = match answer {
             Some(Answer::Read(looked)) => {
-                // Those that are found to have ended, mostly.
+                // Members that are found to have ended, mostly.
                 let up: Vec<Incarnation> = self.members.iter().filter(|one| one.up).map(|one| one.me).collect();
                 let ended = |cx: &mut Cx, who| {
                     let proofs = cx.options.proofs;

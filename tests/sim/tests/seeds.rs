@@ -22,7 +22,7 @@ fn two_thousand_seeds_break_no_promise() {
     assert!(tally.tasks_assigned > 1_000 && tally.puts_discarded > 2_000, "{tally:?}");
     assert!(tally.tenants_deleted > 1_000, "{tally:?}");
     assert!(tally.replaced_in_place > 500, "{tally:?}");
-    // And neither do runs that end early.
+    // Neither do runs that end early.
     assert!(tally.void < 100, "{tally:?}");
 }
 
@@ -33,7 +33,7 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
-/// Each line: a seed, and what it once found.
+/// Each line has a seed, and what it once found.
 #[test]
 fn seeds_that_once_broke_a_promise_break_none() {
     keep_panics();

@@ -1,5 +1,5 @@
-//! What the tests of this crate share: a node in this process, the binary as a process, and one way to make a call over
-//! either transport.
+//! What the tests of this crate share: a node in this process, the binary as a process, and one way
+//! to make a call over either transport.
 
 pub(crate) mod process;
 pub(crate) mod requests;
@@ -46,7 +46,7 @@ pub(crate) async fn start_with(rule: CommitRule, set: impl FnOnce(&mut Config)) 
 }
 
 impl Running {
-    /// Asks for the stop; `done` is over when it is.
+    /// Asks for the stop. The handle ends when it is done.
     pub(crate) fn stop(self) -> JoinHandle<()> {
         drop(self.stop);
         self.served

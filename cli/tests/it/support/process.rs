@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
-    // Settings of whoever runs the tests are not ours.
+    // Settings in the environment of the test run do not count.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("UNDERSTUDY_")) {
         command.env_remove(name);
     }
@@ -18,7 +18,7 @@ pub(crate) fn command() -> Command {
 pub(crate) struct Master {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// The one that it prints at its start.
+    /// The line that it prints at its start.
     pub(crate) line: String,
     _port: test_ports::Port,
 }
@@ -50,7 +50,7 @@ impl Master {
         assert!(sent.expect("kill is there").success());
     }
 
-    /// How it ended, how long that took, and what it wrote to its log.
+    /// How it ended, how long that took, and what it logged.
     pub(crate) fn ended_within(mut self, limit: Duration) -> (ExitStatus, Duration, String) {
         let began = Instant::now();
         loop {

@@ -72,7 +72,7 @@ pub(crate) fn on(segment: &str) -> Option<Placement> {
     Some(Placement { replicas: 1, preferred_segments: vec![segment.to_owned()], ..Placement::default() })
 }
 
-/// In memory; the number makes id, name and addresses.
+/// In memory. The number determines id, name and addresses.
 pub(crate) fn segment(number: u8, size: u64) -> Segment {
     Segment {
         id: Bytes::copy_from_slice(&[number; 16]),

@@ -29,7 +29,7 @@ pub(crate) async fn channel(address: SocketAddr) -> Channel {
     endpoint.connect().await.expect("the node listens")
 }
 
-/// Sends what is over the limit too.
+/// A client that also sends what is over the limit.
 pub(crate) async fn metadata(address: SocketAddr) -> MetadataClient<Channel> {
     MetadataClient::new(channel(address).await)
         .max_decoding_message_size(4 * MESSAGE_BYTES_MAX)
@@ -60,7 +60,7 @@ impl Session {
         Ok(Session { requests, answers, last_id: 0 })
     }
 
-    /// The id of the request.
+    /// Returns the id of the request.
     pub(crate) async fn send(&mut self, call: Call) -> u64 {
         self.last_id += 1;
         let request = SessionRequest { id: self.last_id, call: Some(call) };
@@ -88,7 +88,7 @@ impl Session {
         answer
     }
 
-    /// From now on nothing more is sent.
+    /// Nothing more is sent from now on.
     pub(crate) fn into_answers(self) -> Streaming<SessionResponse> {
         self.answers
     }

@@ -1,5 +1,6 @@
-//! Takes as many ports as its argument says (one without), prints them one per line, and holds them until its standard
-//! input ends: for scripts that start servers, and for the test of several processes.
+//! Takes as many ports as its argument says (default: one), prints one per line, and holds them
+//! until its standard input ends: for scripts that start servers, and for the test of several
+//! processes.
 
 use std::io::{self, Write};
 
@@ -15,7 +16,7 @@ fn main() -> io::Result<()> {
         writeln!(out, "{port}")?;
     }
     out.flush()?;
-    // Not reading at all would leave nobody to notice that the holder's parent has gone.
+    // Without reading, it would not notice that the holder's parent has gone.
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     drop(ports);
     Ok(())

@@ -1,6 +1,7 @@
-//! What was acknowledged is in the log, and so in the state, of every later primary, and in what every later read sees.
+//! What was acknowledged is in the log, and so in the state, of every later primary, and every
+//! later read sees it.
 //!
-//! Of what was acknowledged only the newest entry is kept: it stands for all before it.
+//! Only the newest acknowledged entry is kept: it stands for all before it.
 
 use election::Incarnation;
 use oplog::Position;
@@ -14,14 +15,14 @@ pub(crate) struct Acknowledged {
 }
 
 impl Acknowledged {
-    /// `end`: of the log of the member that answers; `at`: what its answer rests on.
+    /// `end`: of the log of the member that answers. `at`: what its answer rests on.
     pub(crate) fn acknowledge(&mut self, history: &History, who: Incarnation, end: Position, at: Position) {
         self.check(history, who, end, "answers");
-        // An answer that rests on something older says nothing of what came since.
+        // An answer that rests on something older says nothing of later entries.
         self.newest = self.newest.max(at);
     }
 
-    /// A standby tells what it has applied, which is as good as acknowledged from here on.
+    /// A standby answers what it has applied, which counts as acknowledged from here on.
     pub(crate) fn told_by_standby(&mut self, history: &History, who: Incarnation, applied: Position) {
         let (older, newer) =
             if applied.seq < self.newest.seq { (applied, self.newest) } else { (self.newest, applied) };

@@ -1,4 +1,4 @@
-//! No entry is applied twice, none is left out, and none of another history than the log's.
+//! No entry is applied twice, none is left out, and none is of another history than the log's.
 
 use election::Incarnation;
 use oplog::Position;
@@ -14,5 +14,5 @@ pub(crate) fn check(history: &History, who: Incarnation, before: Position, at: P
 }
 
 pub(crate) fn misfit(who: Incarnation, error: &StandbyError) -> ! {
-    violated!("{who:?}: an entry does not fit a state that nobody has touched: {error}")
+    violated!("{who:?}: an entry does not fit a state that was not changed otherwise: {error}")
 }

@@ -1,4 +1,4 @@
-//! A job is assigned exactly once, also when the primary ends in the middle of that.
+//! A task is assigned exactly once, even if the primary ends in the middle of the assignment.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! A client follows no redirect, and believes no answer, of a lower epoch than the highest that it has seen.
+//! A client follows no redirect, and believes no answer, of a lower epoch than the highest that it
+//! has seen.
 
 use super::violated;
 

@@ -1,4 +1,5 @@
-//! `purged ≤ applied ≤ received`, `committed ≤ received`; and a primary's log still has what a peer of its set lacks.
+//! `purged ≤ applied ≤ received`, `committed ≤ received`; and a primary's log still has what a peer
+//! of its set lacks.
 
 use election::Incarnation;
 use oplog::{Position, Tail};
@@ -14,7 +15,7 @@ pub(crate) fn check(who: Incarnation, tail: &Tail, applied: Position) {
     }
 }
 
-/// `peer` is in the set and has received so much.
+/// `peer` is in the set and has received this much.
 pub(crate) fn check_kept(tail: &Tail, peer: Incarnation, received: u64) {
     let first = tail.first_seq();
     if first > received + 1 {

@@ -1,5 +1,5 @@
-//! A standby that differs from its primary knows it as soon as it has come to the next digests in the log; one that does not differ
-//! raises no alarm.
+//! A standby that differs from its primary knows it once it has come to the next digests in the
+//! log. A standby that does not differ raises no alarm.
 
 use election::Incarnation;
 use oplog::{Difference, Position};
@@ -8,7 +8,7 @@ use super::violated;
 
 pub(crate) fn check(who: Incarnation, at: Position, is_sound: bool) {
     if is_sound {
-        violated!("{who:?} has compared itself at {at}, differs, and believes to be sound");
+        violated!("{who:?} has compared itself at {at}, differs, and believes that it is sound");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Equal position ⇒ equal digest: whatever way a state came to a position, it is the one of the primary that wrote it.
+//! Equal position ⇒ equal digest: however a state came to a position, it equals that of the primary
+//! that wrote it.
 
 use election::Incarnation;
 use oplog::{Digest, Position};

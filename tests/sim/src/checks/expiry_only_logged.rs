@@ -1,5 +1,5 @@
-//! Expiry, eviction and all else that happens by itself is decided by the primary and logged: a standby's state does not move by its
-//! own clock.
+//! The primary decides and logs expiry, eviction and all else that happens by itself: a standby's
+//! state does not change by its own clock.
 
 use election::Incarnation;
 use metadata::{Metadata, Now};
@@ -7,7 +7,7 @@ use oplog::ReplicatedState as _;
 
 use super::violated;
 
-/// A standby does what every member does now and then.
+/// A standby runs what every member runs now and then.
 pub(crate) fn check(who: Incarnation, state: &Metadata, now: Now) {
     let before = state.digest();
     let steps = state.step(now);

@@ -1,5 +1,5 @@
-//! After the faults end, within a bounded time: one primary, every member in its set, every client is answered, and all states are
-//! the same one, down to what is derived from it.
+//! After the faults end, within a bounded time: there is one primary, every member is in its set,
+//! every client is answered, and all states are the same, down to what is derived from them.
 
 use election::Incarnation;
 use metadata::Metadata;

@@ -1,8 +1,8 @@
 //! No client expires for time in which its primary could not answer.
 //!
-//! Of each member that leads, the time in which it took calls and answered them is counted here once more, and where in that
-//! time each client was heard last. An expiry that comes earlier than a TTL after that counts time in which the client's signs
-//! of life were refused, or not read.
+//! For each primary, this counts once more the time in which it accepted and answered calls, and
+//! when in that time it last heard each client. An expiry earlier than a TTL after that counts time
+//! in which the client's heartbeats were refused, or not read.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use oplog::{ClientId, DomainId, Entry};
 use super::violated;
 use crate::member::TTL_STEP_MS_MAX;
 
-/// Ends of whole milliseconds of both counts.
+/// Rounding to whole milliseconds, in both counts.
 const SLACK_MS: u64 = 5;
 
 /// One epoch of one member.
 #[derive(Debug, Default)]
 struct Reign {
     epoch: u64,
-    /// Of its clock, when it was last looked at.
+    /// Its clock, when it was last checked.
     seen_ms: u64,
-    /// It could answer then.
+    /// Whether it could answer then.
     served: bool,
-    /// When its commits last moved, or had nowhere to go.
+    /// When its commits last moved, or had nothing left to commit.
     moved_ms: u64,
     committed: u64,
-    /// Where the log ended then. Up to there it was all that there was to commit.
+    /// Where the log ended then.
     appended: u64,
-    /// For so long it could answer, in all.
+    /// The time for which it could answer, in all.
     served_ms: u64,
-    /// Where in that time a client was heard. Those that are not here: at its beginning.
+    /// When in that time each client was heard. Clients that are not here: at its start.
     clients: BTreeMap<ClientId, u64>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// In each millisecond in which the member runs.
+    /// Called in each millisecond in which the member runs.
     pub(crate) fn lives(&mut self, who: Incarnation, epoch: Option<u64>, clock: u64, service: &Service) {
         let Some(epoch) = epoch else { return drop(self.reigns.remove(&who)) };
         let reign = self.reigns.entry(who).or_default();
@@ -51,7 +51,7 @@ impl Heard {
         if reign.served {
             reign.served_ms += clock.saturating_sub(reign.seen_ms).min(TTL_STEP_MS_MAX);
         }
-        // What was appended since the last look had no time to be committed.
+        // Entries appended since the last look had no time to be committed.
         let had_nothing = service.committed >= reign.appended || service.committed == service.appended;
         if had_nothing || service.committed != reign.committed {
             reign.moved_ms = clock;
@@ -67,7 +67,7 @@ impl Heard {
         }
     }
 
-    /// An entry of the member that leads.
+    /// An entry of the primary.
     pub(crate) fn logged(&mut self, who: Incarnation, entry: &Entry, client_ttl_ms: u64) {
         if let Some(stamp) = entry.request {
             return self.heard(who, stamp.client);

@@ -1,4 +1,5 @@
-//! A member of the in-sync set lacks no acknowledged entry: it was received there before it was acknowledged.
+//! A member of the in-sync set lacks no acknowledged entry: it received each before it was
+//! acknowledged.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,11 @@ use crate::history::History;
 
 /// Where the log of each living member ends.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct LogEnds {
     ends: BTreeMap<Incarnation, Position>,
 }
 
-impl Held {
+impl LogEnds {
     pub(crate) fn holds(&mut self, who: Incarnation, end: Position) {
         self.ends.insert(who, end);
     }

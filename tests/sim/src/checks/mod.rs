@@ -1,6 +1,7 @@
 //! What must hold in every run: a file for each invariant, checked when it could first be broken.
 //!
-//! A violation ends the run with `name of the file: what was seen`. The deliberate bugs in `bites/` are each caught by such a name.
+//! A violation ends the run with `name of the file: what was seen`. Each deliberate bug in `bites/`
+//! is caught by such a name.
 
 pub(crate) mod acknowledged_survives;
 pub(crate) mod applied_in_order;
@@ -37,13 +38,13 @@ macro_rules! violated {
 }
 pub(crate) use violated;
 
-/// Those that remember something.
+/// The checks that remember something.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) one_primary: one_primary::OnePrimary,
     pub(crate) no_late_acknowledgement: no_late_acknowledgement::Latest,
     pub(crate) acknowledged: acknowledged_survives::Acknowledged,
-    pub(crate) held: insync_lacks_nothing::Held,
+    pub(crate) held: insync_lacks_nothing::LogEnds,
     pub(crate) births: born_with_nothing::Births,
     pub(crate) monotonic: monotonic::Monotonic,
     pub(crate) same_answer: same_answer::Answers,
@@ -54,9 +55,9 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// A member is about to lead `epoch`. True: its life began with nothing, and this is the first that is seen of it. Until now
-    /// a primary of the life before may have answered; from here on what it acknowledged counts no more, and what it promised does
-    /// `until` then.
+    /// A member is about to lead `epoch`. True: its life began with nothing, and this is its first
+    /// primary. Until now a primary of the previous life may have answered; from here on, what it
+    /// acknowledged does not count, and what it promised counts `until` then.
     pub(crate) fn begins(&mut self, epoch: u64, until: u64) -> bool {
         let is_new = self.births.is_new_life(epoch);
         if is_new {

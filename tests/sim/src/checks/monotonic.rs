@@ -1,5 +1,5 @@
-//! Epoch, committed and applied of a member never go back. A position goes on with its epoch: a member that drops what was never
-//! committed has gone on to a later one.
+//! Epoch, committed and applied of a member never go back. Positions compare by epoch first: a
+//! member that drops what was never committed has moved on to a later epoch.
 
 use std::collections::BTreeMap;
 

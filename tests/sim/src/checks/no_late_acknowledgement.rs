@@ -1,4 +1,4 @@
-//! Nobody acknowledges, or answers a read, after a later epoch has begun to.
+//! No member acknowledges, or answers a read, after a later epoch has begun to.
 
 use election::Incarnation;
 

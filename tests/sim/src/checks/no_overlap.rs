@@ -1,7 +1,7 @@
-//! No two live buffers overlap. Seen from the clients: as long as one may write what was handed out
-//! to it, or may read what was leased to it, nobody else is given a byte of that. And no reader is
-//! told of bytes that a writer may be changing: so an object that is replaced in place is not found
-//! until that put ends.
+//! No two live buffers overlap. As clients see it: as long as a client may write a buffer that it
+//! was given, or may read one that was leased to it, no other client is given a byte of it. And no
+//! reader is told of bytes that a writer may be changing, so an object that is replaced in place is
+//! not found until that put ends.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ struct Promise {
     place: Place,
     bytes: u64,
     until: u64,
-    /// 0: to a reader.
+    /// 0: leased to a reader.
     put: u64,
     /// Of a life of the cluster that has ended: segments had other numbers, and puts too.
     of_before: bool,
@@ -25,13 +25,14 @@ struct Promise {
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     promises: Vec<Promise>,
-    /// Where the newest put of a key was to write, whatever became of it.
+    /// The buffers of the newest put of a key, whatever became of it.
     started: BTreeMap<(u8, Key), Vec<Place>>,
-    /// Puts that were given the places of the put before.
+    /// Puts that were given the buffers of the put before.
     pub(crate) in_place: u64,
 }
 
-/// How long a writer may write, from when it asked at the earliest. A reader was told how long it may read.
+/// How long a writer may write, counted from when it asked at the earliest. A reader was told how
+/// long it may read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) now: u64,
@@ -69,8 +70,9 @@ impl Promises {
         }
     }
 
-    /// The cluster knows nothing of what was promised. Its first primary waits for this long before it hands out any space, and
-    /// clients mount again what they had: so far what was promised holds.
+    /// The cluster knows nothing of what was promised. Its first primary waits for this long before
+    /// it hands out any space, and clients mount again what they had: so far what was promised
+    /// holds.
     pub(crate) fn begin_anew(&mut self, until: u64) {
         for promise in &mut self.promises {
             (promise.until, promise.of_before) = (promise.until.min(until), true);
@@ -80,7 +82,7 @@ impl Promises {
 
     fn check_free(&self, new: &Promise) {
         let overlaps = |old: &&Promise| {
-            // Readers share what they read. No two clients have addresses in common.
+            // Readers may share what they read. No two clients have addresses in common.
             let same_segment = old.place.segment == new.place.segment && old.put != new.put;
             let end = |promise: &Promise| promise.place.address + promise.bytes;
             (same_segment || old.of_before) && old.place.address < end(new) && new.place.address < end(old)
@@ -94,7 +96,7 @@ impl Promises {
         }
     }
 
-    /// Its writer says that it writes no more, or that its object is not wanted.
+    /// Its writer says that it has stopped writing, or that its object is not wanted.
     pub(crate) fn finished(&mut self, put: u64) {
         self.promises.retain(|promise| promise.put != put || promise.of_before);
     }

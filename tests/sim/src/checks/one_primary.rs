@@ -1,4 +1,4 @@
-//! One primary per epoch acknowledges, and one writes.
+//! In each epoch, one primary acknowledges, and one writes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Only a member of the in-sync set is promoted; whoever begins with nothing says so.
+//! Only a member of the in-sync set is promoted. A member that begins with nothing says so.
 
 use election::ConfigRecord;
 

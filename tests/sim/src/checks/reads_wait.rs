@@ -1,5 +1,6 @@
-//! A read that does not find what was removed waits until the removal is committed: a failover may
-//! take it back (P4). So it is also where the tenant has gone since, or was made anew under its name.
+//! A read that does not find what was removed waits until the removal is committed, since a
+//! failover may take it back (P4). This holds even if the tenant has gone since, or was created
+//! anew under its name.
 
 use election::Incarnation;
 use metadata::Metadata;
@@ -9,7 +10,7 @@ use super::violated;
 use crate::history::History;
 use crate::requests::{Ask, Request, Told, tenant};
 
-/// `removal`: has run on this state, whose log ends at `end`, and waits for its commit.
+/// `removal`: it has run on this state, whose log ends at `end`, and waits for its commit.
 pub(crate) fn check(
     history: &History,
     who: Incarnation,

@@ -1,5 +1,5 @@
-//! Exactly once: the same request gets the same answer, whoever gives it and however often, and has
-//! one entry in a log. Another request under its number gets none.
+//! Exactly once: the same request gets the same answer, from every member and however often, and
+//! has one entry in a log. Another request with its number gets none.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// True: it is told for the first time.
+    /// True: it is answered for the first time.
     pub(crate) fn told(&mut self, who: Incarnation, request: &Request, told: &Told) -> bool {
         if request.number == 0 {
             return true;

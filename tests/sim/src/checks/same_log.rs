@@ -1,4 +1,5 @@
-//! A log is a part of one history: whoever holds an entry holds all that its writer had before it.
+//! A log is a part of one history: a member that holds an entry holds all that its writer had
+//! before it.
 
 use election::Incarnation;
 use oplog::Tail;

@@ -1,4 +1,4 @@
-//! A member whose state is known not to be what its log says claims nothing, and enters no set.
+//! A member that is known not to be sound claims nothing, and enters no set.
 
 use election::{ConfigRecord, Incarnation};
 
@@ -10,7 +10,7 @@ pub(crate) fn claims(who: Incarnation, to: &ConfigRecord, is_sound: bool) {
     }
 }
 
-/// A primary proposes a set; `unsound`: those whose last word to it was that they are not sound.
+/// A primary proposes a set. `unsound`: members whose last word to it was that they are not sound.
 pub(crate) fn proposes(record: &ConfigRecord, to: &ConfigRecord, unsound: impl Fn(Incarnation) -> bool) {
     if let Some(who) = to.insync.difference(&record.insync).find(|who| unsound(**who)) {
         violated!("{who:?} is let into {to:?}, and has said that it is not sound");

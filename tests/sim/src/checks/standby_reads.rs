@@ -1,7 +1,6 @@
-//! A standby tells what is as fresh as it was asked for.
+//! A standby's answer is as fresh as it was asked for.
 //!
-//! That it tells only what is committed is checked with what was acknowledged: see
-//! `acknowledged_survives`.
+//! `acknowledged_survives` checks that it answers only what is committed.
 
 use std::collections::VecDeque;
 
@@ -12,13 +11,13 @@ use oplog::Position;
 use super::violated;
 use crate::history::History;
 
-/// Nothing is asked that is older.
+/// No read asks for anything older.
 const KEPT_MS: u64 = 4_000;
-/// Of a clock's rate, in per mille, and of whole milliseconds.
+/// For a clock's rate, in per mille, and for whole milliseconds.
 const RATE_SLACK: u64 = 30;
 const SLACK_MS: u64 = 2;
 
-/// When something was acknowledged that was newer than all before it.
+/// When something newer than all before was acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledgements {
     by_time: VecDeque<(u64, Position)>,
@@ -29,7 +28,7 @@ impl Acknowledgements {
         if self.newest() < at {
             self.by_time.push_back((now, at));
         }
-        // One is kept that is older than all that is asked for.
+        // One is kept that is older than every read asks for.
         while self.by_time.get(1).is_some_and(|(when, _)| when + KEPT_MS < now) {
             self.by_time.pop_front();
         }
@@ -39,7 +38,7 @@ impl Acknowledgements {
         self.by_time.back().map_or(Position::default(), |(_, at)| *at)
     }
 
-    /// A standby that has applied so much answers.
+    /// A standby that has applied this much answers.
     pub(crate) fn told(&self, history: &History, who: Incarnation, applied: Position, asked: Asked, now: u64) {
         if !history.contains(applied, asked.min_position) {
             violated!("{who:?} answers with {applied}, and was asked for {}", asked.min_position);

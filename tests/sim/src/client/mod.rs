@@ -1,4 +1,5 @@
-//! A client: one call at a time, or a few, by the SDK's own rules for what an attempt's end means and where the next one goes.
+//! A client: one call at a time, or a few, by the SDK's own rules for what the end of an attempt
+//! means and where the next one goes.
 
 mod work;
 
@@ -16,12 +17,12 @@ use crate::options::Options;
 use crate::requests::{Ask, Reply, Request};
 use work::Work;
 
-/// A connection over which nothing comes for so long is broken.
+/// A connection that is silent for so long is broken.
 const ATTEMPT_MS_MAX: u64 = 600;
 const PAUSE_MS_MAX: u64 = 12;
 
 #[derive(Debug)]
-struct Call {
+struct OpenCall {
     request: Request,
     attempts: Attempts,
     began: u64,
@@ -38,12 +39,12 @@ pub(crate) struct Client {
     way: Way,
     number: u64,
     /// Those that are under way, the oldest first.
-    calls: Vec<Call>,
+    calls: Vec<OpenCall>,
     next_at: u64,
-    /// The last call that was answered under its number.
+    /// The last call that was answered, by its number.
     answered_last: Option<(u64, Ask)>,
     work: Work,
-    /// Since the world last looked.
+    /// Since the world last asked.
     pub(crate) answered: u64,
 }
 
@@ -62,7 +63,7 @@ impl Client {
         }
     }
 
-    /// `goes_on`: a new call is begun when there is room for one.
+    /// `goes_on`: begin a new call if there is room for one.
     pub(crate) fn tick(&mut self, cx: &mut Cx, goes_on: bool) {
         for call in std::mem::take(&mut self.calls) {
             let left = self.tick_one(cx, call);
@@ -73,8 +74,8 @@ impl Client {
         }
     }
 
-    /// What is left of it.
-    fn tick_one(&mut self, cx: &mut Cx, mut call: Call) -> Option<Call> {
+    /// Returns what is left of the call.
+    fn tick_one(&mut self, cx: &mut Cx, mut call: OpenCall) -> Option<OpenCall> {
         match call.attempt.take() {
             None if cx.now < call.again_at => Some(call),
             None => Some(self.send(cx, call)),
@@ -114,12 +115,13 @@ impl Client {
             cx.history.may_have_parts((self.id, number), parts_max);
             cx.tally.large += 1;
         }
-        // A number that was answered is asked about again: the client does not have it, for all that the primary is to know.
+        // A number that was answered is sent again: as far as the primary may know, the client does
+        // not have the answer.
         let under_way = self.calls.iter().map(|call| call.request.number).filter(|number| *number > 0);
         let answered_below = under_way.chain([number]).min().unwrap_or(number);
-        // Two clients on each.
+        // Two clients on each host.
         let host = self.at as u8 / 2;
-        let call = Call {
+        let call = OpenCall {
             request: Request { client: self.id, number, answered_below, asked_at: cx.now, tenant, host, ask },
             attempts: Attempts::new(Options::CALL_WITHIN, OnLoss::SendsAgain, Options::BACKOFF),
             began: cx.now,
@@ -131,20 +133,20 @@ impl Client {
         self.calls.push(call);
     }
 
-    fn send(&self, cx: &mut Cx, mut call: Call) -> Call {
+    fn send(&self, cx: &mut Cx, mut call: OpenCall) -> OpenCall {
         let (attempt, stream) = (call.attempts.begin(&self.way), cx.net.new_stream());
         let to = (0..cx.options.members).find(|member| address(*member) == attempt.target.address);
         let to = End::Member(to.expect("only members are named"));
         call.attempt = Some((attempt, stream));
         call.attempt_until = cx.now + ATTEMPT_MS_MAX;
-        let body = Body::Call(call.request.clone());
+        let body = Body::Request(call.request.clone());
         cx.post(Letter { from: End::Client(self.at), to, stream, body });
         call
     }
 
     /// `stream`: of the attempt that it answers.
     pub(crate) fn on_reply(&mut self, cx: &mut Cx, stream: u64, reply: Reply) {
-        let is_asked = |call: &Call| call.attempt.as_ref().is_some_and(|(_, asked)| *asked == stream);
+        let is_asked = |call: &OpenCall| call.attempt.as_ref().is_some_and(|(_, asked)| *asked == stream);
         let Some(at) = self.calls.iter().position(is_asked) else { return };
         let mut call = self.calls.remove(at);
         let (attempt, _) = call.attempt.take().expect("one is under way");
@@ -153,8 +155,8 @@ impl Client {
         }
     }
 
-    /// What is left of a call whose attempt has ended.
-    fn on_end(&mut self, cx: &mut Cx, mut call: Call, attempt: &Attempt, reply: Reply) -> Option<Call> {
+    /// Returns what is left of a call whose attempt has ended.
+    fn on_end(&mut self, cx: &mut Cx, mut call: OpenCall, attempt: &Attempt, reply: Reply) -> Option<OpenCall> {
         let (seen, before) = (self.way.epoch_seen(), self.way.clone());
         let end = match &reply.answer {
             Ok(_) => AttemptEnd::Answer(Some(reply.epoch)),
@@ -171,7 +173,7 @@ impl Client {
         self.on_next(cx, call, next, Some(reply))
     }
 
-    /// It went where the error points, and would not have by itself.
+    /// The client went where the error points, and would not have gone there by itself.
     fn check_redirect(&self, mut plain: Way, attempt: &Attempt, error: &proto::v1::CallError, seen: u64) {
         plain.on_failure(attempt.target.turn);
         let (to, by_itself) = (self.way.target().address, plain.target().address);
@@ -180,7 +182,7 @@ impl Client {
         }
     }
 
-    fn on_next(&mut self, cx: &mut Cx, mut call: Call, next: Next, reply: Option<Reply>) -> Option<Call> {
+    fn on_next(&mut self, cx: &mut Cx, mut call: OpenCall, next: Next, reply: Option<Reply>) -> Option<OpenCall> {
         match next {
             Next::Again { pause } => {
                 cx.tally.retries += 1;

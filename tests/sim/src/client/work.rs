@@ -1,7 +1,7 @@
-//! What a client wants next: puts that are ended, revoked, replaced or left alone; removals, pins, lookups; tasks, created for
-//! others and fetched; signs of life, and all of its segment told anew when it is not known. In some
-//! runs puts in tenants of their own, of which there may be fewer than names: what was put there is
-//! removed soon, and its tenant deleted.
+//! What a client does next: puts that are ended, revoked, replaced or abandoned; removals, pins,
+//! lookups; tasks, created for others and fetched; heartbeats, and a remount when the primary asks
+//! for one. In some runs it also puts into tenants of its own, of which there is room for fewer
+//! than there are names: such objects are removed soon, and the tenant is deleted.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::requests::{Ask, KEYS, Key, Request, Told};
 
 const HEARTBEAT_EVERY_MS: u64 = 150;
-/// But for the default one. One more than fit.
+/// Besides the default one. One more than there is room for.
 const TENANTS: u64 = 3;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Work {
     mounted: bool,
     heartbeat_due: u64,
     started: Option<(u8, Key, u64)>,
-    /// To be asked next, right after each other.
+    /// The next calls, one right after the other.
     next: VecDeque<(u8, Ask)>,
     tasks: Vec<u64>,
     segment_bytes: u64,
@@ -39,8 +39,8 @@ impl Work {
         }
     }
 
-    /// Another call than the one that was answered under this number, as a client asks that does
-    /// not keep to the rules.
+    /// Another call than the one that was answered with this number, as from a client that breaks
+    /// the rules.
     pub(super) fn foreign(&self, cx: &mut Cx, answered: &Ask) -> Ask {
         let key = [self.me, cx.rng.below(KEYS) as u8];
         match answered {
@@ -49,7 +49,7 @@ impl Work {
         }
     }
 
-    /// In which tenant; and whether it changes anything.
+    /// Returns the tenant, the call, and whether it changes anything.
     pub(super) fn next(&mut self, cx: &mut Cx) -> (u8, (Ask, bool)) {
         if !self.mounted {
             return (0, (Ask::Remount { segment: self.me, bytes: self.segment_bytes }, true));
@@ -63,17 +63,17 @@ impl Work {
             return (tenant, (ask, changes));
         }
         let begun = self.started.as_ref().map(|(tenant, ..)| *tenant);
-        // A tenant that finds no place makes its call wait.
+        // A call whose tenant finds no place has to wait.
         let any = cx.chaos && cx.options.tenants && cx.rng.below(5) == 0;
         let tenant = begun.unwrap_or_else(|| if any { 1 + cx.rng.below(TENANTS) as u8 } else { 0 });
         let (ask, changes) = self.next_in(cx, tenant);
-        // Where no tenant is made, it may be any.
+        // A call that creates no tenant may use any.
         (tenant, (ask, changes))
     }
 
     fn next_in(&mut self, cx: &mut Cx, tenant: u8) -> (Ask, bool) {
         if let Some((_, key, put)) = self.started.take() {
-            // From here on the buffers may be somebody else's at any time.
+            // From here on the buffers may belong to another put at any time.
             match cx.rng.below(20) {
                 0 => {}
                 1 => {
@@ -93,7 +93,7 @@ impl Work {
         let anybody = [cx.rng.below(cx.options.clients as u64) as u8, key[1]];
         match cx.rng.below(100) {
             0..45 => {
-                // Often the size that the key has had before: then a replacement may go in place.
+                // Often the previous size of the key, so that a replacement may be in place.
                 let size = if cx.rng.below(2) == 0 { 64 + 100 * u64::from(key[1]) } else { 64 + cx.rng.below(2_000) };
                 (Ask::Start { key, size, replace: cx.rng.below(2) == 0 }, true)
             }
@@ -109,7 +109,7 @@ impl Work {
         }
     }
 
-    /// Of several parts, mostly.
+    /// Mostly of several parts.
     fn large(&self, cx: &mut Cx) -> (Ask, bool) {
         let (owner, either) = (self.me, cx.rng.below(2) == 0);
         match cx.rng.below(2) {
@@ -134,7 +134,7 @@ impl Work {
         }
     }
 
-    /// Whatever became of it: what may have to be known is asked anew.
+    /// Whatever became of it: the client asks again for what it must know.
     pub(super) fn on_unknown(&mut self, ask: &Ask) {
         if matches!(ask, Ask::Remount { .. }) {
             self.mounted = false;

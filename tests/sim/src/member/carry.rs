@@ -1,4 +1,4 @@
-//! What the member says is to be done, and log and state from one role to the next.
+//! Carries out the member's actions, and moves log and state from one role to the next.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use metadata::{COLLIDING, Metadata, Now, Settings};
 use oplog::{Appender, Position, ReplicatedState as _, Secret, Tail, TailConfig};
 use standby::Standby;
 
-use super::Member;
+use super::SimMember;
 use crate::checks::one_primary::OnePrimary;
 use crate::checks::{applied_in_order, equal_digest, same_answer, sound_leads};
 use crate::coordinator::Request;
 use crate::cx::Cx;
 use crate::options::Options;
 
-/// Of a state's digest: after every so many entries.
+/// Records a state's digest after this many entries.
 const DIGEST_EVERY: u64 = 4;
 
 /// States of this simulator.
@@ -50,18 +50,18 @@ impl ::member::Stock<Metadata> for Stock<'_> {
         self.options.tail()
     }
 
-    /// Calls run on what the member leads with.
+    /// Calls use what the member leads with.
     fn hold(&self, _: &Arc<Metadata>, _: &Arc<Tail>) {}
 
-    /// As if at random: another one for each member and epoch.
+    /// As if at random: different for each member and epoch.
     fn begins(&self, epoch: u64) -> (u64, Secret) {
         let own = u128::from(epoch) << 64 | u128::from(self.me.member.0 << 32 | self.me.number);
         (0, if self.options.colliding { COLLIDING } else { Secret(own.to_le_bytes()) })
     }
 }
 
-impl Member {
-    /// Tells the member something, and does what it says.
+impl SimMember {
+    /// Tells the member something, and carries out its actions.
     pub(super) fn with<R>(&mut self, cx: &mut Cx, tell: impl FnOnce(&mut ::member::Member, u64) -> R) -> R {
         let moment = self.moment(cx.now);
         self.core.on_time(moment);
@@ -138,7 +138,7 @@ impl Member {
     fn log_digests(&mut self, cx: &mut Cx) {
         let logged = match &self.life {
             Some(Life::Leads(state, _)) if !cx.rests => state.log_digests(self.ttl(cx)).ok(),
-            // Where the log has no room, the next one will do.
+            // If the log has no room now, the next call will do.
             Some(Life::Leads(..) | Life::Follows(_)) | None => None,
         };
         self.wrote(cx);
@@ -194,7 +194,7 @@ impl Member {
         self.carry(cx);
     }
 
-    /// After whatever may have appended to the log that this member leads with.
+    /// Called after anything that may have appended to the log with which this member leads.
     pub(super) fn wrote(&mut self, cx: &mut Cx) {
         let Some(Life::Leads(state, tail)) = &self.life else { return };
         let last = tail.last();
@@ -223,13 +223,13 @@ impl Member {
         self.with(cx, |member, now| member.on_appended(&tail, now));
     }
 
-    /// It is asked to end, and gets to know it.
+    /// It is asked to end, and learns so.
     pub(crate) fn retire(&mut self, cx: &mut Cx) {
         self.happen(cx, Event::Retire);
         self.retired = !self.election().claims();
     }
 
-    /// As a process that is asked to end does, until it ends.
+    /// What a process that is asked to end does until it ends.
     pub(super) fn leave(&mut self, cx: &mut Cx) {
         if self.core.gives() {
             return;
@@ -244,13 +244,13 @@ impl Member {
         }
     }
 
-    /// All members are to go by this. False: this one can't see to that.
+    /// Changes the timing of the cluster. False: this member can't.
     pub(crate) fn retime(&mut self, cx: &mut Cx, timing: Timing) -> bool {
         let changes = timing.named().map(|(name, value)| (name.to_owned(), value));
         self.with(cx, |member, now| member.retime(&changes, now)).is_ok()
     }
 
-    /// Likewise, of what stands in the state: leases, TTLs, how many tombstones are kept.
+    /// The same for settings in the state: leases, TTLs, how many tombstones are kept.
     pub(crate) fn set_settings(&mut self, cx: &mut Cx, settings: &Settings) -> bool {
         let Some(Life::Leads(state, _)) = &self.life else { return false };
         let names = ["client_ttl_ms", "object_lease_ms", "put_release_timeout_ms", "tombstones_max"];
@@ -262,11 +262,11 @@ impl Member {
         is_set
     }
 
-    /// The place of the primary is to go to that member, or to any that can take it.
+    /// Hands over to that member, or to any that can take over.
     pub(crate) fn transfer(&mut self, cx: &mut Cx, to: Option<Incarnation>, occasion: Occasion) {
         let heir = to.or_else(|| self.core.best_heir(self.clock(cx.now)));
         if let Some(heir) = heir.filter(|heir| *heir != self.me) {
-            // Another one may be under way, or have been a moment ago.
+            // Another transfer may be under way, or may have been a moment ago.
             let begun = self.with(cx, |member, now| member.transfer(heir, occasion, now));
             if matches!(begun, Err(NotTransferred::TooSoon { .. })) {
                 assert_eq!(occasion, Occasion::Asked, "a member that ends waits for no pause");

@@ -1,18 +1,19 @@
-//! The two clocks of a member's host, as the world turns them, and the time that the member makes of them.
+//! The two clocks of a member's host, as the world moves them, and the time that the member
+//! derives.
 
 use election::{Moment, TwoClocks};
 
 /// How the clocks of one host run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rates {
-    /// Of both, per mille of the world's clock.
+    /// Rate of both, per mille of the world's clock.
     pub(crate) rate: u64,
-    /// Of the first clock, per mille of the second one, until it is right again.
+    /// Rate of the first clock, per mille of the second one, until it is right again.
     pub(crate) slew: u64,
     pub(crate) slewed_until: u64,
     /// Where they began, in milliseconds.
     pub(crate) offset: u64,
-    /// For how long the host was suspended: the second one stood still.
+    /// For how long the host was suspended: the second clock stood still.
     pub(crate) slept_ms: u64,
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Of a process that begins.
+    /// The clocks of a process that begins.
     pub(super) fn new(rates: Rates, now: u64) -> Clocks {
         Clocks { rates, merged: TwoClocks::new(rates.first_ns(now), rates.second_ns(now)) }
     }

@@ -1,4 +1,4 @@
-//! Applying, with the comparisons that come with it; and the questions to the primary.
+//! Applying, with its comparisons, and the questions to the primary.
 
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use proto::v1::verify_response::Answer;
 use standby::apply_committed;
 use verification::Event;
 
-use super::Member;
+use super::SimMember;
 use crate::checks::{applied_in_order, divergence_found, equal_digest};
 use crate::cx::Cx;
 use crate::net::{Body, End};
 
-/// What a DIGEST entry showed: where, how, and whether this state is truly another one than the primary's.
+/// What a DIGEST entry showed: its position, the difference, and whether this state really differs
+/// from the primary's.
 type Comparison = (Position, Difference, bool);
 
 fn on_applied<'a>(
@@ -42,8 +43,8 @@ fn on_applied<'a>(
     }
 }
 
-impl Member {
-    /// What was changed behind its back.
+impl SimMember {
+    /// Changes its state without an entry.
     pub(crate) fn corrupt(&mut self, cx: &mut Cx) {
         let kinds = [
             Fault::RecordChanged,
@@ -54,7 +55,7 @@ impl Member {
             Fault::ShardLost,
         ];
         let kind = kinds[cx.rng.below(kinds.len() as u64) as usize];
-        // Not while records are being replaced.
+        // Nothing is damaged while records are being replaced.
         let repairs = self.repairs();
         if let Some(Life::Follows(standby)) = &self.life
             && !repairs
@@ -93,7 +94,7 @@ impl Member {
             if !self.tainted {
                 divergence_found::no_false_alarm(self.me, at, &difference);
             }
-            // The log itself may have put it right.
+            // The log itself may have corrected it.
             self.tainted &= differs || !difference.is_empty();
             self.with(cx, |member, now| member.doubt(Event::Compared { at, difference }, now));
             if differs {
@@ -102,7 +103,7 @@ impl Member {
         }
     }
 
-    /// What this member asks of its primary now, if anything.
+    /// What this member asks its primary now, if anything.
     fn question(&mut self, cx: &mut Cx) {
         loop {
             let clock = self.clock(cx.now);
@@ -142,7 +143,7 @@ impl Member {
         }
     }
 
-    /// As the primary. It answers at once.
+    /// The primary answers at once.
     pub(super) fn on_ask(&mut self, cx: &mut Cx, from: End, stream: u64, request: v1::VerifyRequest) {
         let End::Member(to) = from else { return };
         let who = incarnation(&request.who.unwrap_or_default());

@@ -1,17 +1,17 @@
-//! A member: the production's `member`, carried by a shell that has one thread, and a clock that the
-//! world turns.
+//! A member: the production's `member`, in a shell with one thread, and a clock that the world
+//! moves.
 //!
 //! | file | carries |
 //! |---|---|
 //! | `clocks` | the clocks of its host |
-//! | `carry` | what the member says is to be done; log and state from one role to the next |
+//! | `carry` | the member's actions; log and state from one role to the next |
 //! | `streams` | the primary's side of its streams |
 //! | `ride` | the standby's side of its stream |
 //! | `doubts` | applying, samples, a repair |
 //! | `serve` | calls, and what a primary does by itself |
 //!
-//! Nothing is decided here but when this shell gets to do what it is told: how long it takes to hear
-//! of a role, and how much it sends and applies in a millisecond.
+//! This shell decides only its own speed: how long it takes to learn of a role, and how much it
+//! sends and applies in a millisecond.
 
 mod carry;
 mod clocks;
@@ -40,63 +40,64 @@ use ride::Ride;
 use serve::Pending;
 pub(crate) use serve::address;
 
-pub(crate) struct Member {
+pub(crate) struct SimMember {
     pub(crate) at: usize,
     pub(crate) me: Incarnation,
     core: ::member::Member,
     gate: Arc<Gate>,
     /// `None`: it has ended.
     life: Option<Life<Metadata>>,
-    /// When the role is taken up: the task that has log and state is slower than the election.
+    /// When the role begins: the task that has log and state is slower than the election.
     role_due: Option<u64>,
     /// By stream of the network: where the peer is, and what it is sent.
     streams: BTreeMap<u64, (End, Outgoing<Metadata>)>,
-    /// What it proves itself by.
+    /// Its secret, by which it proves itself.
     secret: Secret,
     roll: Roll<Secret>,
     roll_due: u64,
-    /// Those that said hello and have not proven who they are, by stream.
+    /// Peers that have sent a hello and have not proven who they are, by stream.
     challenged: BTreeMap<u64, (End, Challenged)>,
     ride: Option<Ride>,
     /// Its state was changed without an entry, and is not repaired yet.
     pub(crate) tainted: bool,
     pending: Vec<Pending>,
-    /// Of the own log: what the history has of it.
+    /// How much of its own log the history has.
     written_upto: u64,
     pub(crate) inbox: VecDeque<Letter>,
     pub(crate) up: bool,
     pub(crate) paused_until: u64,
     pub(crate) restart_at: u64,
-    /// It was asked to stop, and will have by then.
+    /// It was asked to stop, and will have stopped by then.
     pub(crate) stops_at: Option<u64>,
-    /// It gives its place away before; and what became of the last transfer.
+    /// It hands over before it stops. And the result of its last transfer.
     pub(crate) leaves: bool,
     given: Option<Result<Transferred, NotTransferred>>,
-    /// It was told that it ends, and had no claim under way: it must not come to lead any more.
+    /// It was told that it ends while it had no pending claim: it must not lead any more.
     retired: bool,
     clocks: Clocks,
     ttl: TtlClock,
     upkeep_due: u64,
 }
 
-/// What a late tick brings beyond this is a stall, and left out.
+/// The part of a late tick beyond this is a stall, and is left out.
 pub(crate) const TTL_STEP_MS_MAX: u64 = 100;
-/// How often a member looks who is here, and how soon again where one was not. Much shorter than in the master, as all is here.
+/// How often a member reads which members are here, and how soon again if one was missing. Much
+/// shorter than in `master`, like all times here.
 const ROLL_EVERY_MS: u64 = 500;
 const LOOK_PAUSE_MS: u64 = 20;
 const FORGET_AFTER_MS: u64 = 1_000;
 
-impl Member {
-    pub(crate) fn new(cx: &Cx, me: Incarnation, rates: Rates) -> Member {
+impl SimMember {
+    pub(crate) fn new(cx: &Cx, me: Incarnation, rates: Rates) -> SimMember {
         let clocks = Clocks::new(rates, cx.now);
         let Moment { now: clock, .. } = clocks.moment(cx.now);
         let life = Life::begin(&Stock::new(cx, me, Now::default()));
         let start = cx.options.start(me.member.0 as usize, cx.coordinator.record().is_some());
         let cluster_id = u128::from(me.number) << 64 | u128::from(me.member.0);
-        let election = election::Member::new(me, cluster_id, start, clock);
+        let election = election::Election::new(me, cluster_id, start, clock);
         let gate = Arc::new(Gate::closed());
         let settings = cx.options.member(life.state().shards());
-        Member {
+        SimMember {
             at: me.member.0 as usize,
             me,
             core: ::member::Member::new(me, election, settings, Arc::clone(&gate)),
@@ -126,13 +127,13 @@ impl Member {
         }
     }
 
-    /// Its memory is gone; it is another incarnation now.
+    /// Its memory is gone: it is another incarnation now.
     pub(crate) fn restart(&mut self, cx: &Cx) {
         let me = Incarnation { member: self.me.member, number: self.me.number + 1 };
-        *self = Member::new(cx, me, self.clocks.rates);
+        *self = SimMember::new(cx, me, self.clocks.rates);
     }
 
-    /// Those at the other ends of its streams hear of it, mostly.
+    /// The other ends of its streams mostly notice it.
     pub(crate) fn end(&mut self, cx: &mut Cx, restart_at: u64) {
         cx.say(|| format!("{:?}: ends", self.me));
         cx.checks.held.gone(self.me);
@@ -152,8 +153,8 @@ impl Member {
         self.inbox.clear();
     }
 
-    /// Its part in the election.
-    pub(crate) fn election(&self) -> &election::Member {
+    /// Its election.
+    pub(crate) fn election(&self) -> &election::Election {
         self.core.election()
     }
 
@@ -170,7 +171,7 @@ impl Member {
         self.clocks.rates.slewed_until = now;
     }
 
-    /// Its host is suspended, for one millisecond more.
+    /// Its host is suspended for one more millisecond.
     pub(crate) fn sleep(&mut self) {
         self.clocks.rates.slept_ms += 1;
     }
@@ -179,7 +180,7 @@ impl Member {
         self.up && now >= self.paused_until
     }
 
-    /// It may be promoted, and is here to stay.
+    /// It may be promoted, and will stay up.
     pub(crate) fn stays(&self) -> bool {
         self.up && self.stops_at.is_none() && !self.tainted && self.core.is_sound()
     }
@@ -192,7 +193,7 @@ impl Member {
         self.life.as_ref().map(Life::state)
     }
 
-    /// Where its log ends, and what of it is applied.
+    /// Where its log ends, and how much of it is applied.
     pub(crate) fn positions(&self) -> Option<(Position, Position)> {
         self.life.as_ref().map(|life| (life.tail().last(), life.state().applied()))
     }
@@ -229,12 +230,12 @@ impl Member {
             Body::Down(message) => self.on_down(cx, stream, message),
             Body::Ask(request) => self.on_ask(cx, from, stream, request),
             Body::Told(answer) => self.on_told(cx, stream, answer),
-            Body::Call(request) => self.on_call(cx, from, stream, request),
+            Body::Request(request) => self.on_call(cx, from, stream, request),
             Body::Reply(_) => {}
         }
     }
 
-    /// At the coordinator, and who else is.
+    /// Shows itself at the coordinator, and reads which other members are there.
     fn be_seen(&mut self, cx: &mut Cx) {
         let me = (self.me, self.secret, self.election().seen());
         cx.coordinator.be_present(self.at, me, self.core.leads(), cx.now);
@@ -250,7 +251,7 @@ impl Member {
         self.roll.update(shown.into_iter().map(|(who, secret)| (incarnation_to_wire(who), secret)), is_named, now);
     }
 
-    /// Of one that is not on the roll. Soon: it may have just come.
+    /// For a member that is not on the roll. Soon, since it may have just come.
     fn look(&mut self, cx: &Cx) {
         self.roll_due = self.roll_due.min(cx.now + LOOK_PAUSE_MS);
     }
@@ -271,7 +272,7 @@ impl Member {
         self.check_peers(cx);
     }
 
-    /// Whatever is true of its other end: one of them may hear of it much later, or not at all.
+    /// Whatever is true of the other end: one end may learn it much later, or never.
     pub(crate) fn break_a_stream(&mut self, cx: &mut Cx) {
         let ride = self.ride.as_ref().map(|ride| (End::Member(ride.to()), ride.stream));
         let first = self.streams.iter().next().map(|(stream, (to, _))| (*to, *stream));
@@ -300,7 +301,7 @@ fn secret(me: Incarnation) -> Secret {
     Secret((u128::from(me.member.0 + 1) << 64 | u128::from(me.number)).to_be_bytes())
 }
 
-impl std::fmt::Debug for Member {
+impl std::fmt::Debug for SimMember {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.describe())
     }

@@ -1,4 +1,4 @@
-//! The standby's side of its stream: letters to `Riding`, and what it says to the primary.
+//! The standby's side of its stream: letters to `Riding`, and its messages to the primary.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use proto::v1;
 use standby::StandbyError;
 
 use super::carry::Stock;
-use super::{Member, address};
+use super::{SimMember, address};
 use crate::checks::{applied_in_order, equal_digest, same_log};
 use crate::cx::Cx;
 use crate::net::Body;
@@ -16,9 +16,10 @@ use crate::net::Body;
 pub(super) struct Ride {
     pub(super) riding: Riding,
     pub(super) stream: u64,
-    /// Messages that have come and are not taken yet: the log is full of what is not applied.
+    /// Messages that have come and are not processed yet, because the log is full of entries that
+    /// are not applied.
     waiting: VecDeque<v1::FromPrimary>,
-    /// Since the primary has proven itself; and what the answer to the last one comes over.
+    /// Set since the primary has proven itself, with the stream for the answer to the last one.
     pub(super) questions: Option<Questions>,
     pub(super) asked: u64,
 }
@@ -29,7 +30,7 @@ impl Ride {
     }
 }
 
-impl Member {
+impl SimMember {
     pub(super) fn follow(&mut self, cx: &mut Cx) {
         let clock = self.clock(cx.now);
         let Some(Life::Follows(standby)) = &self.life else { return };
@@ -58,7 +59,7 @@ impl Member {
         cx.send(self.at, primary.member.0 as usize, stream, Body::Hello(hello));
     }
 
-    /// The other end hears of it, too.
+    /// The other end notices it, too.
     fn end_ride(&mut self, cx: &mut Cx, why: Option<&RideEnd>) {
         if let Some(ride) = &self.ride {
             cx.send(self.at, ride.to(), ride.stream, Body::Closed);
@@ -72,7 +73,7 @@ impl Member {
         }
     }
 
-    /// It goes on as something else.
+    /// The member takes another role.
     pub(super) fn drop_ride(&mut self, cx: &mut Cx) {
         if let Some(ride) = self.ride.take() {
             cx.send(self.at, ride.to(), ride.stream, Body::Closed);
@@ -155,7 +156,7 @@ impl Member {
         }
     }
 
-    /// All of the state is new.
+    /// The whole state was replaced.
     fn on_synced(&mut self, cx: &Cx) {
         self.tainted = false;
         if let Some(state) = self.state() {

@@ -1,15 +1,16 @@
-//! Calls: taken, run, and answered once what they rest on is committed and the gate says so. And what a primary does by itself.
+//! Calls: accepted, run, and answered once what they rest on is committed and the gate is open. And
+//! what a primary does by itself.
 
 use std::sync::Arc;
 
-use ::member::{Asked, Effect, Life};
+use ::member::{Asked, CallKind, Life};
 use election::Service;
 use metadata::{CallRefused, Now};
 use oplog::{Position, ReplicatedState as _};
 use proto::status;
 use proto::v1::{CallError, Reason};
 
-use super::Member;
+use super::SimMember;
 use crate::checks::no_overlap::Terms;
 use crate::checks::{expiry_only_logged, reads_wait};
 use crate::cx::Cx;
@@ -31,7 +32,7 @@ pub(crate) fn address(member: usize) -> String {
     format!("m{member}:1")
 }
 
-impl Member {
+impl SimMember {
     pub(super) fn on_call(&mut self, cx: &mut Cx, from: End, stream: u64, request: Request) {
         let run = self.gate.check_open(self.clock(cx.now)).and_then(|epoch| {
             let Some(Life::Leads(state, _)) = &self.life else { return Err(status::not_primary("", epoch)) };
@@ -52,10 +53,10 @@ impl Member {
         cx.post(Letter { from: End::Member(self.at), to, stream, body: Body::Reply(reply) });
     }
 
-    /// A client might read now, and would be answered: that must be right, too.
+    /// A client might read now, and would be answered. That answer must be right, too.
     fn could_read(&self, cx: &mut Cx) {
         let Some((epoch, tail)) = self.core.reign() else { return };
-        if self.gate.check_answer(Effect::Reads, epoch, self.clock(cx.now)).is_ok() {
+        if self.gate.check_answer(CallKind::Read, epoch, self.clock(cx.now)).is_ok() {
             self.acts(cx, epoch);
             cx.checks.acknowledged.leads(&cx.history, self.me, tail.last());
             let Some(Life::Leads(state, _)) = &self.life else { return };
@@ -65,11 +66,12 @@ impl Member {
         }
     }
 
-    /// And so might one that asks a standby.
+    /// So might a client that asks a standby.
     pub(super) fn could_read_as_standby(&mut self, cx: &mut Cx) {
         let (Some(Life::Follows(standby)), Some(known)) = (&self.life, cx.coordinator.record()) else { return };
         let applied = standby.state().applied();
-        // Beside a life that has begun anew with nothing, one that knows nothing of it tells what is lost.
+        // While a life that has begun anew exists, a member that knows nothing of it may answer
+        // what is lost.
         if self.tainted || known.record.born > applied.epoch {
             return;
         }
@@ -91,13 +93,13 @@ impl Member {
         cx.checks.no_late_acknowledgement.acts(self.me, epoch);
     }
 
-    /// Whatever may go out now.
+    /// Sends all answers that may go out now.
     pub(super) fn answer(&mut self, cx: &mut Cx) {
         self.could_read(cx);
         let clock = self.clock(cx.now);
         for pending in std::mem::take(&mut self.pending) {
-            let effect = if pending.request.number > 0 { Effect::Mutates } else { Effect::Reads };
-            match (self.gate.check_answer(effect, pending.epoch, clock), self.core.reign()) {
+            let kind = if pending.request.number > 0 { CallKind::Mutation } else { CallKind::Read };
+            match (self.gate.check_answer(kind, pending.epoch, clock), self.core.reign()) {
                 (Err(error), _) => {
                     self.reply(cx, pending.from, pending.stream, Reply { epoch: error.epoch, answer: Err(error) });
                 }
@@ -110,14 +112,15 @@ impl Member {
         }
     }
 
-    /// The one place where a client is told something.
+    /// The only place where a client is answered.
     fn acknowledge(&self, cx: &mut Cx, pending: Pending, end: Position) {
         let Pending { from, stream, request, ran, epoch } = pending;
         let at = cx.history.epoch_at(end, ran.wait_seq).map(|epoch| Position { epoch, seq: ran.wait_seq });
         let at = at.expect("what it rests on is in the log");
         self.acts(cx, epoch);
         cx.checks.acknowledged.acknowledge(&cx.history, self.me, end, at);
-        // Beside a life that has begun anew with nothing the old primary may answer a little longer, until somebody leads it.
+        // While a life that has begun anew exists, the old primary may answer a little longer,
+        // until a member leads the new one.
         if let Some(known) = cx.coordinator.record().filter(|known| known.record.born <= epoch) {
             cx.checks.held.acknowledged(&cx.history, &known.record, at);
         }
@@ -150,7 +153,7 @@ impl Member {
         }
     }
 
-    /// For the clock of the TTLs.
+    /// The service as the clock of the TTLs needs it.
     fn service(&self) -> Service {
         self.core.reign().map_or(Service::SHUT, |(_, tail)| Service {
             until_ms: self.gate.serves_until_ms(),
@@ -184,7 +187,7 @@ impl Member {
     }
 }
 
-/// As the master tells it.
+/// The error that `master` would report.
 fn error_of(refused: CallRefused, epoch: u64) -> CallError {
     match refused {
         CallRefused::Invalid { field, what } => panic!("no client asks this: {field}: {what}"),

@@ -7,12 +7,12 @@ use proto::v1;
 use proto::v1::from_primary::Message as Down;
 use replication::Challenged;
 
-use super::Member;
+use super::SimMember;
 use crate::checks::{cursors, peers_of_a_reign};
 use crate::cx::Cx;
 use crate::net::{Body, End};
 
-/// Those that said hello and prove nothing.
+/// The most peers that have sent a hello and not proven who they are.
 const CHALLENGED_MAX: usize = 64;
 
 /// Why nothing more is sent over a stream now.
@@ -22,7 +22,7 @@ enum Stop {
     Ends,
 }
 
-impl Member {
+impl SimMember {
     pub(super) fn on_hello(&mut self, cx: &mut Cx, from: End, stream: u64, hello: v1::Hello) {
         let listed = hello.who.and_then(|who| self.roll.find(who)).copied();
         if listed.is_none() {
@@ -70,7 +70,7 @@ impl Member {
         self.with(cx, |member, now| member.close_stream(outgoing.stream(), now));
     }
 
-    /// Everything that may be sent now.
+    /// Sends everything that may be sent now.
     pub(super) fn pump(&mut self, cx: &mut Cx) {
         let streams: Vec<u64> = self.streams.keys().copied().collect();
         for stream in streams {
@@ -107,7 +107,7 @@ impl Member {
         Ok(())
     }
 
-    /// What a peer of the set lacks is there.
+    /// The log has what a peer of the set lacks.
     pub(super) fn check_peers(&self, cx: &Cx) {
         let (Some(known), Some((epoch, tail))) = (self.election().record(), self.core.reign()) else { return };
         let is_current = cx.coordinator.record().is_some_and(|record| record.record.epoch == epoch);

@@ -1,7 +1,7 @@
 //! Numbers from a seed: the same throws for the same seed, everywhere.
 //!
-//! Deliberately absent: promises about a whole run. Which client comes first is up to the scheduler; what each one
-//! wants to do, in which order, is not.
+//! Deliberately absent: promises about a whole run. The scheduler decides which client comes first;
+//! only what each one does, in which order, is fixed.
 
 use oplog::Rng;
 
@@ -9,7 +9,7 @@ use oplog::Rng;
 pub(crate) struct Dice(Rng);
 
 impl Dice {
-    /// Dice of its own for each of many.
+    /// Separate dice for each of many.
     pub(crate) fn fork(seed: u64, which: usize) -> Dice {
         Dice(Rng::new(Rng::new(seed ^ (which as u64) << 32).next()))
     }
@@ -22,7 +22,7 @@ impl Dice {
         self.next() % bound
     }
 
-    /// Once in so many throws.
+    /// True once in this many throws.
     pub(crate) fn once_in(&mut self, throws: u64) -> bool {
         self.below(throws) == 0
     }

@@ -1,5 +1,5 @@
-//! Members without a network: one that is fed from the node's tail from the first entry on, and one that joins in the
-//! middle, from images that are captured while everybody writes.
+//! Members without a network: one that follows the node's tail from the first entry on, and one
+//! that joins in the middle, from images that are captured while all clients write.
 //!
 //! Invariant: at the end each of them has the node's digest, by the log alone.
 
@@ -22,7 +22,7 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// From the first entry on; the tail keeps what it has not seen.
+    /// From the first entry on. The tail keeps what it has not seen.
     pub(crate) fn start(node: &Arc<Node>, empty: Metadata) -> Follower {
         node.tail().set_floor(Some(empty.applied().seq + 1));
         let stop = Arc::new(AtomicBool::new(false));
@@ -39,7 +39,7 @@ impl Follower {
         Follower { stop, thread }
     }
 
-    /// With all that is in the log by now.
+    /// Returns the state with all that is in the log by now.
     pub(crate) fn finish(self) -> Metadata {
         self.stop.store(true, Ordering::Release);
         self.thread.join().unwrap_or_else(|_| panic!("the follower could not follow"))
@@ -65,7 +65,7 @@ fn catch_up(node: &Node, state: &Metadata) {
     }
 }
 
-/// A full sync while the node is at work. The tail is large enough to hold the log since the oldest image.
+/// A full sync while the node works. The tail is large enough for the log since the oldest image.
 pub(crate) fn join_now(node: &Node) -> Metadata {
     let state = node.state();
     let mut rebuild = state.rebuild();

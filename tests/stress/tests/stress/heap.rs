@@ -1,8 +1,9 @@
-//! The live heap of this process, counted at each allocation: what a leak shows in. Resident memory would not do, since
-//! an allocator keeps what it has been given back.
+//! The live heap of this process, counted at each allocation, which shows a leak. Resident memory
+//! would not show it, since an allocator keeps freed memory.
 //!
-//! The allocator is that of the program: another one gives large blocks back to the system where they are freed, which can take tens
-//! of milliseconds, and would be measured as a hold of a lock.
+//! The allocator is that of the program. Another one gives large blocks back to the system when
+//! they are freed, which can take tens of milliseconds, and would be measured as a lock that is
+//! held.
 
 use cap::Cap;
 use mimalloc::MiMalloc;

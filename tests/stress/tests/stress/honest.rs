@@ -1,7 +1,8 @@
-//! Clients as they should be: over the SDK, with segments of their own, doing a bit of everything. Some leave in good
-//! order, some just vanish.
+//! Well-behaved clients: over the SDK, with segments of their own, doing a bit of everything. Some
+//! leave in good order, some vanish.
 //!
-//! Invariant: one life is a connect, a mount, and so many steps drawn from the client's own dice.
+//! Invariant: one life is a connect, a mount, and a number of steps drawn from the client's own
+//! dice.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ impl Honest {
             tenant: (*self.dice.pick(&TENANTS)).to_owned(),
             host: format!("host-{}", self.which % 4),
             transport: if self.which.is_multiple_of(3) { Transport::Unary } else { Transport::Session },
-            // Long enough for a machine that others use too.
+            // Long enough for a shared machine.
             deadline: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(10),
             connect_deadline: Duration::from_secs(20),
@@ -84,7 +85,7 @@ impl Honest {
     }
 }
 
-/// Whether the call was answered at all, and how its items went.
+/// Counts whether the call was answered, and how its items went.
 pub(crate) fn count_items<T>(kind: &'static str, answer: Result<Items<T>, Error>, tally: &mut Tally) -> Vec<T> {
     match count(kind, answer, tally) {
         Some(items) => {

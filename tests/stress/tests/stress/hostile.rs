@@ -1,7 +1,9 @@
-//! Clients that send what nobody should: spoiled requests of every kind, under each other's names, one by one and over
-//! sessions; messages that are cut, garbled or far too large; streams that break off in the middle.
+//! Clients that send what no client should: spoiled requests of every kind, with each other's ids,
+//! one by one and over sessions; messages that are cut, garbled or far too large; streams that
+//! break off in the middle.
 //!
-//! Invariant: whatever they send is answered, or refused with a reason, and the connection lives on.
+//! Invariant: whatever they send is answered, or refused with a reason, and the connection lives
+//! on.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -57,7 +59,7 @@ impl Hostile {
         }
     }
 
-    /// Any bytes, as a request of any kind, or of no kind at all.
+    /// Random bytes, as a request of any kind, or of no kind.
     async fn garbled(&mut self, client: &mut RawClient, tally: &mut Tally) {
         const KIND: &str = "(garbled)";
         tally.called(KIND);
@@ -97,7 +99,7 @@ impl Hostile {
         }
     }
 
-    /// Every request is answered, under its number.
+    /// Every request is answered, with its id.
     async fn session(&mut self, client: &mut RawClient, tally: &mut Tally) {
         const KIND: &str = "(session)";
         tally.called(KIND);
@@ -135,8 +137,8 @@ impl Hostile {
         assert!(answered.iter().all(|answered| *answered), "a session ended before all its requests were answered");
     }
 
-    /// Requests are on their way, and nobody waits for the answers any more; or it ends with something that is no
-    /// request.
+    /// Requests are on their way, and the client waits for no answer; or the session ends with
+    /// something that is no request.
     async fn cut_session(&mut self, client: &mut RawClient, tally: &mut Tally) {
         const KIND: &str = "(cut session)";
         tally.called(KIND);
@@ -162,7 +164,7 @@ impl Hostile {
 }
 
 fn encoded(call: &Call) -> Bytes {
-    // A session's request without its number and its frame is the message of the unary call.
+    // A session's request without its id and its frame is the message of the unary call.
     let framed = SessionRequest { id: 0, call: Some(call.clone()) }.encode_to_vec();
     let mut rest = &framed[..];
     prost::encoding::decode_key(&mut rest).expect("it was encoded here");

@@ -1,6 +1,6 @@
-//! What the node and the clients log at WARN or ERROR: nothing that is not expected here.
+//! What the node and the clients log at WARN or ERROR: nothing unexpected.
 //!
-//! Invariant: one collector for the process, set before anything runs.
+//! Invariant: there is one collector for the process, set before anything runs.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -12,9 +12,10 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry;
 
 const EXPECTED: &[&str] = &[
-    // On a machine that others use too, this process may stand still for a while.
+    // On a shared machine this process may stand still for a while.
     "this process stood still",
-    // Among the random frames that `noise` sends is one like this now and then; h2 says so and goes on.
+    // Among the random frames of `noise` there is one like this now and then. h2 logs it and goes
+    // on.
     "recv PING ack that we never sent",
 ];
 
@@ -48,7 +49,7 @@ pub(crate) fn collect() {
     tracing::subscriber::set_global_default(registry().with(Collector)).expect("this process has one test");
 }
 
-/// Those that nobody expected.
+/// The lines that were not expected.
 pub(crate) fn unexpected() -> Vec<String> {
     LINES.get_or_init(Mutex::default).lock().clone()
 }

@@ -1,11 +1,13 @@
-//! Sixty-four clients, honest and hostile, call one node at once for a minute and leave. Then it must be as if nobody
-//! had been there: nothing panicked, nothing was logged that a person must look at, no lock was held for long, the log
-//! gives the same state elsewhere, all space is free, and the memory is back.
+//! Sixty-four clients, honest and hostile, call one node at once for a minute and leave. Then the
+//! node must be as before: nothing panicked, nothing was logged that an operator must look at, no
+//! lock was held for long, the log makes the same state elsewhere, all space is free, and the
+//! memory is back.
 //!
-//! `STRESS_SECONDS` says how long (60), `STRESS_SEED` what the clients want to do; a run prints its seed. Without one
-//! all runs want the same, so a red one after a green one is about what has changed; `STRESS_SEED=$RANDOM` looks further.
+//! `STRESS_SECONDS` is the length (60), and `STRESS_SEED` decides what the clients do; a run prints
+//! its seed. Without a seed all runs do the same, so a failure after a success comes from a change.
+//! `STRESS_SEED=$RANDOM` explores more.
 //!
-//! Deliberately absent: answers that are looked at one by one. What a call means is the property tests' affair.
+//! Deliberately absent: checks of single answers. The property tests check what a call means.
 
 mod dice;
 mod follower;
@@ -43,16 +45,17 @@ const DEFAULT_SEED: u64 = 1;
 const HONEST: usize = 44;
 const HOSTILE: usize = 16;
 const NOISE: usize = 4;
-/// Mounted from the beginning to the end, and used by everybody.
+/// Mounted from the beginning to the end, and used by all clients.
 pub(crate) const COMMON_SEGMENT: &str = "common";
 const COMMON_BYTES: u64 = 8 << 20;
 
 const LOCK_HELD_MAX: Duration = Duration::from_millis(10);
-/// What may stay: numbers of clients that are gone, tenants, tables that have grown, all of them bounded.
+/// What may stay: request numbers of clients that are gone, tenants, tables that have grown, all of
+/// them bounded.
 const HEAP_LEFT_MAX: usize = 4 << 20;
-/// Beyond the time of the load.
+/// The time that is allowed in addition to the time of the load.
 const HANGS_AFTER: Duration = Duration::from_secs(150);
-/// For everything that times out to have done so.
+/// The time for everything that times out.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -69,7 +72,7 @@ fn sixty_four_clients_leave_nothing_behind() {
     println!("STRESS_SECONDS={seconds} STRESS_SEED={seed}");
     count_panics();
     log::collect();
-    // As the program has it: else the allocator gives memory back in the middle of a step.
+    // Like the program. Otherwise the allocator gives memory back in the middle of a step.
     master::give_memory_back_aside().expect("a thread can be started");
     let watched = watch(Duration::from_secs(seconds) + HANGS_AFTER);
     stress(seed, Duration::from_secs(seconds));
@@ -79,7 +82,8 @@ fn sixty_four_clients_leave_nothing_behind() {
     assert!(lines.is_empty(), "unexpected lines in the log (seed {seed}):\n{}", lines.join("\n"));
 }
 
-/// Ends this process if the result is not dropped in time: whoever waits for a lock that never comes free can't be told.
+/// Ends this process if the result is not dropped in time: a thread that waits for a lock for ever
+/// can't be told.
 fn watch(at_most: Duration) -> mpsc::SyncSender<()> {
     let (watched, ended) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -91,7 +95,7 @@ fn watch(at_most: Duration) -> mpsc::SyncSender<()> {
     watched
 }
 
-/// Also those that a runtime catches.
+/// Including panics that a runtime catches.
 fn count_panics() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -156,7 +160,7 @@ fn stress(seed: u64, lasts: Duration) {
     served.stop();
 }
 
-/// With a segment that everybody uses.
+/// Mounts a segment that all clients use.
 async fn host(served: &Served) -> Client {
     let client = Client::connect(Options::new([served.address().to_string()])).await.expect("the node listens");
     let segment = Segment::memory(COMMON_SEGMENT, 1 << 40, COMMON_BYTES, "10.0.0.1:9000");
@@ -182,7 +186,7 @@ async fn load(served: &Served, seed: u64, lasts: Duration) -> (Tally, Metadata) 
     let joined = tokio::task::spawn_blocking(move || follower::join_now(&node)).await.expect("a full sync ends well");
     let mut tally = Tally::default();
     while let Some(ended) = clients.join_next().await {
-        tally.add(ended.unwrap_or_else(|why| panic!("a client fell over (seed {seed}): {why}")));
+        tally.add(ended.unwrap_or_else(|why| panic!("a client failed (seed {seed}): {why}")));
     }
     (tally, joined)
 }
@@ -216,7 +220,7 @@ fn same_state(who: &str, other: &Metadata, state: &Metadata) {
     other.check().unwrap_or_else(|what| panic!("{who} is not sound: {what}"));
 }
 
-/// The one that joined in the middle takes the rest of the log, as far as it is there.
+/// The one that joined in the middle applies the rest of the log, as far as it is still there.
 fn catch_up_of(joined: Metadata, served: &Served) {
     let last = Follower::start(served.node(), joined).finish();
     same_state("the one that joined", &last, &served.state());

@@ -1,7 +1,8 @@
-//! Whoever speaks to the port without speaking gRPC: random bytes, half of an HTTP/2 handshake, requests of another
-//! century, connections that are reset while something is under way.
+//! Connections that do not speak gRPC: random bytes, half of an HTTP/2 handshake, HTTP/1 requests,
+//! connections that are reset in the middle.
 //!
-//! Deliberately absent: expectations. The node may close the connection when it likes; it may not fall over.
+//! Deliberately absent: expectations. The node may close the connection at any time; it may not
+//! fail.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::tally::Tally;
 
 const KIND: &str = "(noise)";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Empty settings, then the first frame of a request that never goes on.
+/// Empty settings, then the first frame of a request that never continues.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -49,7 +50,7 @@ impl Noise {
         }
     }
 
-    /// Frames of every type with lengths that are right and contents that are not.
+    /// Frames of every type with valid lengths and invalid contents.
     fn frames(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         for _ in 0..self.dice.below(20) {
@@ -68,7 +69,7 @@ impl Noise {
             // Closed with a reset, not in good order.
             stream.set_zero_linger().expect("it is a socket");
         }
-        // The node may be gone already; that is its right.
+        // The node may have closed it already, which is allowed.
         let _ = stream.write_all(bytes).await;
         let mut answer = [0; 1024];
         while let Ok(Ok(1..)) = timeout(PATIENCE, stream.read(&mut answer)).await {}

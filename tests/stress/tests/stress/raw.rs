@@ -1,4 +1,4 @@
-//! gRPC with messages of any bytes: the channel is right, what goes over it need not be.
+//! gRPC with arbitrary messages: the channel is valid, the messages need not be.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
-/// Answers may be as large as the contract lets them be, and what is over it is sent as well.
+/// Answers may be as large as the contract allows, and requests beyond that are sent as well.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -1,6 +1,6 @@
-//! Requests as no SDK makes them: of every kind, mostly sensible, each field of which may be spoiled.
+//! Requests that no SDK makes: of every kind, mostly sensible, each field of which may be spoiled.
 //!
-//! Deliberately absent: what becomes of them. Much of it is refused, some of it is done.
+//! Deliberately absent: their results. Many are refused, some are carried out.
 
 use bytes::Bytes;
 use proto::v1::session_request::Call;
@@ -17,7 +17,7 @@ use crate::dice::Dice;
 
 pub(crate) const CALLS: u64 = 26;
 
-/// One request in so many has any given field spoiled.
+/// One request in this many has any given field spoiled.
 const SPOILED: u64 = 12;
 
 /// The name of the method, and the request.
@@ -92,7 +92,7 @@ fn is_spoiled(dice: &mut Dice) -> bool {
     dice.once_in(SPOILED)
 }
 
-/// Few, or none, or too many.
+/// Few, none, or too many.
 fn list<T>(dice: &mut Dice, mut item: impl FnMut(&mut Dice) -> T) -> Vec<T> {
     let count = match dice.below(200) {
         0 => 10_001,
@@ -109,7 +109,7 @@ fn names(dice: &mut Dice) -> Vec<String> {
 }
 
 pub(crate) fn key(dice: &mut Dice) -> Bytes {
-    // Rarely, since one bad key of many refuses the whole call.
+    // Rarely, since one bad key refuses the whole call.
     match dice.below(600) {
         0 => Bytes::new(),
         1 => Bytes::from(vec![b'y'; 4097]),

@@ -1,5 +1,5 @@
-//! The node under load: in this process, on threads of its own, with times and bounds so short and small that a minute
-//! meets them all, and with locks measured in CPU time, since others work on this machine too.
+//! The node under load: in this process, on threads of its own, with times and bounds so small that
+//! a minute reaches them all, and with locks measured in CPU time, since the machine is shared.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Served {
     _port: test_ports::Port,
 }
 
-/// Of the calling thread. A lock is taken and given back by the same one.
+/// CPU time of the calling thread. A lock is taken and given back by the same thread.
 fn cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -82,7 +82,7 @@ impl Served {
         Metadata::new(metadata::Config::default(), Position { epoch: 1, seq: 0 })
     }
 
-    /// Nobody needs any of it.
+    /// No member needs any of it.
     pub(crate) fn forget_log(&self) {
         self.node.tail().set_floor(None);
         self.node.tail().truncate_before(u64::MAX);

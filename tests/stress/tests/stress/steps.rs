@@ -1,7 +1,7 @@
 //! The single things that an honest client does.
 //!
-//! Deliberately absent: a model of what should come back. The property tests of the state have one; here it is enough
-//! that every answer has a reason.
+//! Deliberately absent: a model of the right answers. The property tests of the state have one;
+//! here it is enough that every answer has a reason.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn key(dice: &mut Dice) -> Bytes {
 
 fn keys(dice: &mut Dice) -> Vec<Bytes> {
     let count = match dice.below(40) {
-        // Beyond what runs between other calls.
+        // More than what runs between other calls.
         0 => 2500,
         1..4 => 300,
         _ => 1 + dice.below(20),
@@ -208,7 +208,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// One of them goes and comes back.
+    /// One of them is unmounted and mounted again.
     async fn segments(&mut self, dice: &mut Dice, tally: &mut Tally) {
         match dice.below(4) {
             0 => {
@@ -216,7 +216,7 @@ impl<'a> Steps<'a> {
                 let grace = Duration::from_millis(dice.below(200));
                 let id = self.segments[which].id;
                 count_items("UnmountSegment", self.client.unmount_segments(&[id], grace).await, tally);
-                // Another mapping of the same memory, which may still be on its way out.
+                // Another mapping of the same memory, whose old segment may still be going.
                 self.segments[which].id = client::SegmentId(std::array::from_fn(|_| dice.next() as u8));
                 let segment = self.segments[which].clone();
                 count_items("MountSegment", self.client.mount_segments(&[segment]).await, tally);

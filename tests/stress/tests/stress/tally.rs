@@ -1,7 +1,7 @@
-//! What was called, how often, and what came of it.
+//! Which calls were made, how often, and with which results.
 //!
-//! Invariant: a refusal that no caller could have caused, or that has no reason, stops its client at once, with the
-//! call that it was the answer to.
+//! Invariant: a refusal that no client could have caused, or that has no reason, stops its client
+//! at once, with its call.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +35,7 @@ impl Tally {
         self.refused(kind, refusal.reason(), &refusal.message);
     }
 
-    /// Nobody knows, and that is the honest answer: the node was too busy for too long.
+    /// The outcome is unknown, which is the honest answer: the node was too busy for too long.
     pub(crate) fn unanswered(&mut self, kind: &'static str) {
         *self.refused.entry((kind, "(no answer in time)")).or_default() += 1;
     }

@@ -1,17 +1,18 @@
-//! How members find that they differ, and repair just that: the contract beside [`ReplicatedState`].
+//! How members find a difference between their states, and repair it: the contract beside
+//! [`ReplicatedState`].
 //!
 //! ```text
-//!   digests of all shards ─► of a shard's buckets ─► the records of a bucket ─► what differs is replaced
+//!   digests of all shards ─► of a shard's buckets ─► records of a bucket ─► what differs is replaced
 //! ```
 //!
 //! Invariants that a state keeps:
-//! - Digests that are *kept* cost O(1) per change; those that are *counted* come from the records themselves. Where the two
-//!   differ, the memory behind them has changed without an entry.
-//! - Whatever is compared between members stands at the same position on both.
-//! - A repair replaces what differs from the image and nothing else, or changes nothing, or leaves a state that takes nothing
-//!   more and says so.
+//! - *Kept* digests are updated with each change, at O(1). *Counted* digests are recomputed from
+//!   the records. If the two differ, memory has changed without an entry.
+//! - Members compare their states at the same position only.
+//! - A repair replaces exactly what differs from the image, or changes nothing, or leaves a state
+//!   that accepts nothing more and says so.
 //!
-//! Absent on purpose: who compares with whom, and when.
+//! Absent on purpose: which members compare, and when.
 
 use bytes::Bytes;
 
@@ -20,28 +21,29 @@ use crate::entry::Position;
 use crate::error::DecodeError;
 use crate::state::{Digest, ReplicatedState, ShardImage};
 
-/// The digests of a primary's state right before this entry: what every other member must have at the same seq.
+/// The digests of a primary's state right before this entry: every other member must have the same
+/// ones at the same seq.
 pub const OP_DIGEST: u8 = 2;
 
-/// A whole state at one position.
+/// The digests of a whole state at one position.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Digests {
     pub at: Position,
-    /// Of each shard.
+    /// One for each shard.
     pub shards: Vec<Digest>,
-    /// Of what follows from the records and is decided by: free space, totals.
+    /// The digest of what follows from the records and is used in decisions: free space, totals.
     pub implied: Digest,
 }
 
 impl Digests {
-    /// As the payload of an [`OP_DIGEST`] entry. The position is the entry's.
+    /// As the payload of an [`OP_DIGEST`] entry. The entry has the position.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut bytes = Vec::with_capacity((self.shards.len() + 1) * 16);
         bytes.extend(self.shards.iter().chain([&self.implied]).flat_map(|digest| digest.0.to_le_bytes()));
         encode_payload(&&bytes[..], out);
     }
 
-    /// Of a state with as many shards: with another number of digests there is nothing to compare.
+    /// For a state with as many shards: another number of digests cannot be compared.
     pub fn decode(at: Position, payload: &[u8], shards_expected: usize) -> Result<Digests, DecodeError> {
         let bytes: &[u8] = decode_payload(payload)?;
         let (digests, rest) = bytes.as_chunks::<16>();
@@ -56,7 +58,7 @@ impl Digests {
         }
     }
 
-    /// What is not the same in the other one.
+    /// What differs from the other one.
     pub fn difference(&self, other: &Digests) -> Difference {
         let shards = self.shards.len().max(other.shards.len());
         let differs = |shard: &usize| self.shards.get(*shard) != other.shards.get(*shard);
@@ -67,7 +69,7 @@ impl Digests {
     }
 }
 
-/// Where two states differ.
+/// The shards in which two states differ, and whether what follows from the records differs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Difference {
     pub shards: Vec<u32>,
@@ -90,27 +92,27 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Its memory is what entries have made of it.
+    /// Kept and counted digests are equal: the memory has not changed without an entry.
     pub fn is_sound(&self) -> bool {
         self.kept == self.counted
     }
 }
 
-/// Some of the records of a shard: those that are repaired together.
+/// Some records of a shard that are repaired together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Part {
     pub shard: u32,
     pub bucket: u32,
 }
 
-/// The records of some parts at one position, with the digests of the whole state there.
+/// The records of some parts at one position, with the digests of the whole state at that position.
 #[derive(Clone, Debug)]
 pub struct PartsImage {
     pub digests: Digests,
     pub parts: Vec<Part>,
-    /// The implementation's own. One changed bit in it must be noticed.
+    /// The implementation's own format. Every changed bit must be noticed.
     pub bytes: Bytes,
-    /// Of the shard that has no parts, where it was asked for.
+    /// The image of the shard that has no parts, if it was asked for.
     pub whole: Option<ShardImage>,
 }
 
@@ -119,16 +121,16 @@ pub struct PartsImage {
 pub struct Mismatch {
     pub part: Part,
     pub kind: MismatchKind,
-    /// For people: the record's key.
+    /// The record's key, for display.
     pub record: String,
-    /// For people: each field that differs, as it is here and as it is there.
+    /// Each field that differs, with its value here and there, for display.
     pub fields: Vec<(String, String, String)>,
 }
 
-/// Seen from the member that is checked.
+/// A difference as seen from the member that is checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum MismatchKind {
-    /// Both have it, and not the same.
+    /// Both have it, and its content differs.
     Checksum,
     KeyNotFound,
     ExtraKey,
@@ -144,8 +146,8 @@ impl MismatchKind {
     }
 }
 
-/// Some records of a part as one member has them at a position. Within the part these are all records of a range of hashes, so
-/// that one that is missing is noticed too.
+/// Some records of a part, as one member has them at a position. They are all records of the part
+/// within a range of hashes, so that a missing one is noticed, too.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sample {
     pub at: Position,
@@ -159,22 +161,23 @@ pub struct Sample {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SampleRecord {
-    /// Of the whole key.
+    /// Hash of the whole key.
     pub hash: u64,
-    /// Of its first bytes; see [`crate::prefix_hash`].
+    /// Hash of its first bytes; see [`crate::prefix_hash`].
     pub prefix_hash: u64,
-    /// CRC32 of the record's own bytes, counted now.
+    /// CRC32 of the record's own bytes, computed now.
     pub checksum: u32,
 }
 
-/// Where a scrub goes on.
+/// Where a scrub continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ScrubCursor {
     pub shard: u32,
-    /// Within the shard; the implementation's own.
+    /// The place within the shard, in the implementation's own format.
     pub next: u128,
     pub counted: Digest,
-    /// Of the shard when its scrub began: one that has changed since is begun anew.
+    /// The version of the shard when its scrub began. If the shard has changed since, its scrub
+    /// begins again.
     pub version: u64,
     pub tries: u32,
 }
@@ -185,20 +188,20 @@ impl ScrubCursor {
     }
 }
 
-/// What one step of a scrub came to.
+/// The result of one step of a scrub.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ScrubStep {
     /// There is more of this shard.
     More(ScrubCursor),
-    /// Its records are those that its digest says.
+    /// The records match the digest.
     Sound,
-    /// They are not; with what was found.
+    /// They do not. Says what was found.
     Rotten(String),
-    /// It changes too fast to be looked at in small steps.
+    /// It changes too fast to be checked in small steps.
     Busy,
 }
 
-/// A repair did not happen. Nothing has changed, unless it is [`RepairError::Broken`].
+/// A repair failed. Nothing has changed, unless it is [`RepairError::Broken`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RepairError {
     #[error("the image is of {image}, the state stands at {state}")]
@@ -209,36 +212,38 @@ pub enum RepairError {
     Inconsistent { what: String },
     #[error("{found} records differ, at most {max} are repaired one by one")]
     TooMany { found: usize, max: usize },
-    /// What differs takes other space, or does not say which: the shard without parts is needed as well, and what the records
-    /// imply is built anew.
+    /// What differs needs other space, or does not say which: the shard without parts is needed,
+    /// too, and all that follows from the records is built anew.
     #[error("bucket {} of shard {} cannot be repaired alone: {why}", part.bucket, part.shard)]
     NeedsWhole { part: Part, why: &'static str },
-    /// In the middle of it: what the records imply is not what was kept of it.
+    /// The repair stopped half-way: what follows from the records does not match what was kept.
     #[error("the repair broke off: {what}")]
     Broken { what: String },
 }
 
 pub trait Verifiable: ReplicatedState {
-    /// Of each shard, and of what they imply, as kept.
+    /// The kept digests of each shard, and of what follows from them.
     fn digests(&self) -> Digests;
 
-    /// Looks at every record of the shard; nothing of one that is not there.
+    /// Reads every record of the shard. Empty for a shard that does not exist.
     fn buckets(&self, shard: u32) -> Buckets;
 
-    /// A shard that cannot be looked at in parts comes whole, whichever of its parts is asked for.
+    /// A shard without parts is captured as a whole, whichever of its parts is asked for.
     fn capture_parts(&self, parts: &[Part]) -> PartsImage;
 
-    /// At the position of the image, while nothing is applied: makes these parts, and what follows from them, what the image
-    /// says. Tells what differed. `Broken`: the state takes nothing more.
+    /// Called at the position of the image, while nothing is applied. Makes these parts, and what
+    /// follows from them, equal to the image. Returns what differed. `Broken`: the state accepts
+    /// nothing more.
     fn repair(&self, image: &PartsImage, records_max: usize) -> Result<Vec<Mismatch>, RepairError>;
 
-    /// At most `records_max` of one part, around a hash.
+    /// At most `records_max` records of one part, around a hash.
     fn sample(&self, part: Part, around: u64, records_max: usize) -> Sample;
 
-    /// What of another member's sample is not as it is here. What has changed since its position is left out.
+    /// Which records of another member's sample differ from those here. Records that have changed
+    /// since the sample's position are left out.
     fn check_sample(&self, sample: &Sample) -> Vec<(MismatchKind, u64)>;
 
-    /// Looks at some records; no lock is held for longer than that takes.
+    /// Checks some records. No lock is held for longer than that takes.
     fn scrub(&self, at: ScrubCursor, records_max: usize) -> ScrubStep;
 }
 

@@ -1,4 +1,5 @@
-//! One member's part in the election: from events to actions, without a clock, a socket or a random number.
+//! One member's part in the election: from events to actions, without a clock, a socket or a random
+//! number.
 //!
 //! ```text
 //!             ┌── no record ─────────────────────────────► claim ──swap won──► Leading
@@ -9,23 +10,28 @@
 //! ```
 //!
 //! Rules that keep it safe (docs: ARCHITECTURE.md):
-//! - A member that claims has waited out the tenure that it gave by its newest answer: a message says for how long its answer lets
-//!   the primary answer clients, and a primary that asks for less counts on no more by an earlier one. So by then the one that led
-//!   before has none, whatever the record says. The member answers no other one until its claim is decided.
+//! - A member claims only after the tenure that its newest answer granted has ended. Each message
+//!   says for how long its answer lets the primary answer clients; a primary that asks for less
+//!   relies on no more from earlier answers. So the previous primary has no tenure left, whatever
+//!   the record says. The member answers no primary until its claim is decided.
 //! - Claims and changes of the set compare the same revision: exactly one wins.
-//! - A swap whose outcome is unknown may still happen, until the record has moved on. Nothing rests on its failure.
-//! - Only a primary that is known to answer nobody any more is not waited for: it said so itself, in its last message, or
-//!   the kernel says that its process has ended. Silence and broken streams prove nothing.
-//! - A member whose state is not what its log says claims nothing, and leaves the set.
-//! - A primary looks at the record now and then: somebody may have led since, of whom it has heard nothing. Where the record bounds it
-//!   by the coordinator and nobody answers in time, it makes way for the others of the set.
-//! - A member that knows of something newer than the coordinator shows claims nothing on that. A primary that may answer at that
-//!   moment writes the record again, under a later epoch; it makes way only for a member that it has waited for with every commit.
-//! - A first record is made only where no member that is present holds anything, looked at for as long as a member that lives may
-//!   need to be seen again.
-//! - Whoever was not in the set begins only with nothing, and only when all who were are known to have ended; or, where the
-//!   record bounds its primary by the coordinator, when nobody has led for long. Such a claim may meet a living primary, so
-//!   whoever wins it leads only when that one's last confirmation is too old for any answer.
+//! - A swap with an unknown outcome may still happen until the record has changed. No decision
+//!   relies on its failure.
+//! - The wait is left out only if the primary is known to answer no more: it said so in its last
+//!   message, or there is proof of death. Silence and broken streams prove nothing.
+//! - A member that is not sound claims nothing, and leaves the set.
+//! - A primary reads the record now and then, since another member may lead without its knowledge.
+//!   If the record bounds the primary's tenure by the coordinator, and the coordinator does not
+//!   answer in time, the primary resigns so that another member of the set can take over.
+//! - A member that knows of something newer than the coordinator shows claims nothing on that
+//!   record. A primary that may answer at that moment writes its record again, under a later epoch.
+//!   It yields only to a member that every one of its commits has waited for.
+//! - A member founds a cluster only if no present member holds anything. It looks for as long as a
+//!   living member may need to be shown as present again.
+//! - A member outside the set begins only with nothing, and only once all members of the set are
+//!   known to have ended, or, if the record bounds its primary by the coordinator, once no member
+//!   has led for a long time. Then a primary may still live, so the winner leads only when that
+//!   primary's last confirmation is too old for any answer.
 //!
 //! Deliberately absent: the log itself, connections, what a client sees.
 
@@ -40,55 +46,63 @@ use crate::timing::{Millis, Pace, Timing, outlasts_ms};
 pub enum Event {
     /// Comes at least every few milliseconds.
     Tick,
-    /// Of the time that `now` has counted, so much more may not have passed ([`crate::Moment::behind_ms`]). Comes before whatever
-    /// else happens at that moment.
+    /// This much more of the time that `now` has counted may not have passed
+    /// ([`crate::Moment::behind_ms`]). Comes before any other event of that moment.
     FellBehind(Millis),
     /// The coordinator's answer to [`Action::Read`].
     Read(Look),
-    /// Somebody who is alive says at the coordinator that it leads this epoch. Comes before the answer to the read. To be looked
-    /// for under [`Unclean::ColdAfter`].
+    /// The coordinator shows that a living member announces itself as the primary of this epoch.
+    /// Comes before the answer to the read. Needed for [`Unclean::ColdAfter`].
     Announced { epoch: u64 },
-    /// Nobody says so. Likewise.
+    /// The coordinator shows no such announcement. Comes before the answer to the read, too.
     NobodyAnnounced,
-    /// [`Action::Swap`] has happened, with this revision.
+    /// [`Action::Swap`] has happened, and gave the record this revision.
     Swapped(u64),
     /// The record had another revision: this swap will never happen.
     SwapRefused,
-    /// No answer, an error, a time-out. A swap may have happened, or still happen.
+    /// No answer, an error, or a time-out. A swap may have happened, or may still happen.
     NoAnswer,
-    /// As a standby: a message of the primary of `epoch`, which leads under this version of the record, sent at `sent_ms` of its
-    /// clock. Answered, it lets that one answer clients until `tenure_ms` after that.
+    /// As a standby: a message of the primary of `epoch`, which leads under this version of the
+    /// record, sent at `sent_ms` on its clock. If this member answers it, that primary may answer
+    /// clients until `tenure_ms` after `sent_ms`.
     Heard { from: Incarnation, epoch: u64, version: u64, sent_ms: Millis, tenure_ms: Millis },
-    /// As a standby: the stream from the primary of `epoch` broke. A reason to hurry, no proof of anything.
+    /// As a standby: the stream from the primary of `epoch` broke. This is a reason to hurry, and
+    /// no proof.
     StreamBroken { from: Incarnation, epoch: u64 },
-    /// As the primary: a peer of this epoch holds everything up to `received`, of which its state has what is up to `applied`, and
-    /// answers what was sent at `echo_ms`. It is not `sound` while its state is not what the log says: then it must not be in the
-    /// set.
+    /// As the primary: a peer of this epoch has received the log up to `received`, has applied it
+    /// up to `applied`, and answers the message sent at `echo_ms`. While it is not `sound` it must
+    /// not be in the set.
     Answered { from: Incarnation, epoch: u64, received: u64, applied: u64, echo_ms: Millis, sound: bool },
-    /// As the primary: the stream from a peer of this epoch broke, and no other one of it is open.
+    /// As the primary: the stream from a peer of this epoch broke, and no other stream of it is
+    /// open.
     PeerGone { who: Incarnation, epoch: u64 },
-    /// As the primary: the own log reaches up to here.
+    /// As the primary: its own log reaches up to here.
     Appended(u64),
-    /// As a standby: what is held now, on disk or in memory.
-    Held(u64),
-    /// Whether this member's own state is what its log says, for all that is known. While it is not, it claims nothing.
+    /// The log of this standby reaches up to here.
+    Received(u64),
+    /// Whether this member is sound, as far as it knows. While it is not, it claims nothing.
     Sound(bool),
-    /// The coordinator says that the record may have changed: a hint, which may come late, for nothing, or not at all.
+    /// The coordinator says that the record may have changed. This is only a hint: it may come
+    /// late, without a change, or not at all.
     Hint,
-    /// Another member, which has proven who it is, knows of a later epoch: a reason to look at the record, and no more.
+    /// Another member, which has proven who it is, knows of a later epoch. This is only a reason to
+    /// read the record.
     LaterEpoch { from: Incarnation, epoch: u64 },
-    /// As the primary: an operator wants all members to go by this. Done when [`Member::timing`] says so. It is valid.
+    /// As the primary: an operator wants this timing for the cluster. It is valid. Done when
+    /// [`Election::timing`] returns it.
     Retime(Timing),
-    /// As the primary: lead no more. Somebody in the set is told so, and may take over at once.
+    /// As the primary: stop leading. A member of the set is told, and may take over at once.
     Resign,
-    /// This process is about to end. It answers no peer and claims nothing from here on, so that it leaves the set while others
-    /// can still take it out; a member that leads does so once it stops leading. It goes on to look who leads. A claim that is
-    /// under way is decided all the same.
+    /// This process is about to end. From now on this member answers no primary and claims nothing,
+    /// so that it leaves the set while the primary can still remove it; a member that leads does so
+    /// once it stops leading. It goes on to look who leads. A pending claim is decided all the
+    /// same.
     Retire,
-    /// As a standby: the primary of `epoch` said in its last message that it answers nobody any more, and left it to this
-    /// member to take over.
+    /// As a standby: the primary of `epoch` said in its last message that it answers no more, and
+    /// that this member takes over.
     Resigned { from: Incarnation, epoch: u64 },
-    /// The process that was this incarnation has ended. Proof, not a guess; taken back when that incarnation is heard.
+    /// The process of this incarnation has ended. This is proof, not a guess. It is withdrawn when
+    /// that incarnation is heard from.
     ProvenDead(Incarnation),
 }
 
@@ -96,7 +110,7 @@ pub enum Event {
 #[allow(clippy::large_enum_variant, reason = "few at a time, and gone as soon as they are looked at")]
 pub enum Action {
     Read,
-    /// Compare with the record and its revision (`None`: there is no record), and swap.
+    /// Compare the record and its revision (`None`: there is no record), and swap.
     Swap {
         expect: Option<Versioned>,
         to: ConfigRecord,
@@ -106,17 +120,18 @@ pub enum Action {
         primary: Incarnation,
         epoch: u64,
     },
-    /// Tell the primary that its message has come, and what is held.
+    /// Confirm the message to the primary, and say what this member has received.
     Answer {
         epoch: u64,
         echo_ms: Millis,
     },
-    /// Be the primary: all that is held is committed, alone. Apply it, begin the epoch in the log, serve. What was held before
-    /// [`Member::born`] is dropped first.
+    /// Be the primary. Everything that this member has received is committed, since it is alone in
+    /// the set: apply it, begin the epoch in the log, serve. What it held before [`Election::born`]
+    /// is dropped first.
     Lead {
         epoch: u64,
     },
-    /// Everything up to here may be acknowledged, while the tenure lasts.
+    /// Entries up to here may be acknowledged, while the tenure lasts.
     Commit {
         upto: u64,
     },
@@ -125,42 +140,47 @@ pub enum Action {
         epoch: u64,
         by: u64,
     },
-    /// For people: it leads no more, since the coordinator has not confirmed in time that it does. [`Action::Depose`] follows.
+    /// For the log: this member stops leading, because the coordinator has not confirmed in time
+    /// that it leads. [`Action::Depose`] follows.
     Unconfirmed {
         epoch: u64,
     },
-    /// For people: what the coordinator shows is not what was seen. `known`: by this member; nothing where it has seen nothing and
-    /// others have.
+    /// For the log: the coordinator shows less than members have seen. `known`: what this member
+    /// has seen; `None` if only others have seen more.
     CoordinatorLostData {
         lost: Lost,
         known: Option<Seen>,
         found: Option<Seen>,
     },
-    /// For people: this member writes its record again, under a later epoch.
+    /// For the log: this member writes its record again, under a later epoch.
     Restores {
         epoch: u64,
     },
 }
 
-/// What becomes of a cluster of which every member that held anything acknowledged is known to have ended.
+/// What happens to a cluster once every member that holds anything acknowledged is known to have
+/// ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unclean {
-    /// It stays down until one of them is back with its state, or a person decides.
+    /// The cluster stays down until one of them is back with its state, or an operator decides.
     Wait,
-    /// Another member begins with nothing. Never with what it happens to hold: that may be stale.
+    /// Another member begins with nothing. It never uses what it happens to hold, which may be
+    /// stale.
     Cold,
-    /// As [`Unclean::Cold`], and also where nobody knows that they have ended, but nobody has led for `after_ms`. So that this is
-    /// safe, a primary must hear from the coordinator every `confirm_within_ms`, or it stops answering.
+    /// As [`Unclean::Cold`], and also without proof of death if no member has led for `after_ms`.
+    /// To make this safe, a primary must hear from the coordinator every `confirm_within_ms`, or it
+    /// stops answering.
     ColdAfter { after_ms: Millis, confirm_within_ms: Millis },
 }
 
 impl Unclean {
-    /// Whether a member must hear at each look at the record whether somebody leads ([`Event::Announced`]).
+    /// Whether a member must hear with each read of the record whether another member leads
+    /// ([`Event::Announced`]).
     pub fn asks_who_leads(self) -> bool {
         matches!(self, Unclean::ColdAfter { .. })
     }
 
-    /// How a primary is bound that was started with this.
+    /// How a primary that was started with this is bound.
     fn confirm_within_ms(self) -> Option<Millis> {
         match self {
             Unclean::Wait | Unclean::Cold => None,
@@ -169,31 +189,34 @@ impl Unclean {
     }
 }
 
-/// How a member begins where nothing is there that it could follow.
+/// How a member begins if there is nothing to follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Founding {
-    /// It may make the first record of a cluster. Else it waits until there is one.
+    /// It may make the first record of a cluster. Otherwise it waits until there is one.
     pub allowed: bool,
-    /// For so long it looks first, for a record and for members that hold something: after the coordinator has lost its data, a
-    /// member that lives may take so long to be seen again. Also before it begins a later epoch with nothing.
+    /// For so long it first looks for a record and for members that hold something: after the
+    /// coordinator has lost its data, a living member may take so long to be shown as present
+    /// again. It waits the same before it begins a later epoch with nothing.
     pub after_ms: Millis,
 }
 
 /// What a member is started with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Start {
-    /// What it goes by until it has seen a record that says what all go by; the first record of a cluster says this.
+    /// What it goes by until it has seen a record with a timing. A member that founds a cluster
+    /// writes this into the first record.
     pub timing: Timing,
     pub pace: Pace,
     pub unclean: Unclean,
     pub founding: Founding,
 }
 
-/// What has been asked of the coordinator and not answered yet.
+/// The request to the coordinator that is not answered yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Asked {
     Nothing,
-    /// With what was known then. An answer may be older than what was heard since, but not than that.
+    /// With what was known at that time. The answer may be older than what was heard since, but not
+    /// older than that.
     Read {
         known: Known,
         at: Millis,
@@ -205,7 +228,7 @@ enum Asked {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Role {
+enum Phase {
     Starting,
     Following { primary: Incarnation, epoch: u64 },
     Leading(Box<Leading>),
@@ -216,13 +239,14 @@ enum Role {
 struct Claim {
     expect: Option<Versioned>,
     to: ConfigRecord,
-    /// It may have met a primary that goes on to answer for so long.
+    /// A living primary may go on to answer for so long after this claim.
     wait_ms: Millis,
-    /// When it was known to have happened.
+    /// When this member learned that the claim has happened.
     won_at: Option<Millis>,
 }
 
-/// Nobody led when the coordinator was asked, again and again, and the record was the same: a change would be a sign of life.
+/// Each of several reads showed that no member leads, and the same record: a changed record would
+/// be a sign of life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Vacancy {
     revision: u64,
@@ -230,7 +254,8 @@ struct Vacancy {
     seen: Millis,
 }
 
-/// It was so each time that the coordinator was asked, and it was asked again and again: a member that stood still has not looked.
+/// Each of several reads showed this, without a long pause between them: a member that stood still
+/// has not looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Stretch {
     since: Millis,
@@ -238,7 +263,8 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// So it was at `now` again. A first look counts from its answer: the host may have stood still since the question.
+    /// It is still so at `now`. A first read counts from its answer, since the host may have stood
+    /// still after it was sent.
     fn goes_on(before: Option<Stretch>, now: Millis, pause_max: Millis) -> Stretch {
         let since = before.filter(|before| now <= before.seen + pause_max).map_or(now, |before| before.since);
         Stretch { since, seen: now }
@@ -246,61 +272,63 @@ impl Stretch {
 }
 
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct Election {
     me: Incarnation,
     cluster_id: u128,
-    /// That of the newest record that said one.
+    /// The timing in the newest record that has one.
     timing: Timing,
     pace: Pace,
     unclean: Unclean,
     founding: Founding,
-    role: Role,
+    phase: Phase,
     asked: Asked,
     ask_again_at: Millis,
-    /// Something about the record is not known for sure: read it before anything is proposed.
+    /// The record is not known for sure: it must be read before anything is proposed.
     unsure: bool,
-    /// The coordinator has lost data, for all that was heard last.
+    /// The coordinator has lost data, by its newest answer.
     lost: Option<Lost>,
-    /// The store that answered last, and since when each answer was its.
+    /// The store that answered last, and since when every answer came from it.
     store: u64,
     store_since: Millis,
-    /// There was no record, and no member that held anything.
+    /// Since when there was no record, and no present member held anything.
     emptiness: Option<Stretch>,
-    /// This member itself was shown as present.
+    /// Since when this member itself was shown as present.
     presence: Option<Stretch>,
     claim: Option<Claim>,
     heard_ms: Millis,
-    /// From here on no primary counts on an answer of this member. At the start: a tenure from now, for all it knows.
+    /// After this moment no primary relies on an answer of this member. At the start, one tenure
+    /// from now: it may have answered before it was started.
     free_ms: Millis,
     known: Known,
     held: u64,
-    /// The last epoch that it began with nothing.
+    /// The last epoch that this member began with nothing.
     born: u64,
-    /// No primary up to this epoch answers anybody any more, and this member may say so.
+    /// No primary up to this epoch answers any more, so this member need not wait for one.
     vacant_epoch: u64,
-    /// What the coordinator said last of who leads, until the record comes: an epoch, or 0 for nobody.
+    /// What the coordinator last announced about who leads, until the record comes: an epoch, or 0
+    /// if no member leads.
     announced: Option<u64>,
     vacancy: Option<Vacancy>,
-    /// Those of the last record seen that have ended for good.
+    /// The members of the newest record that have ended for good.
     dead: BTreeSet<Incarnation>,
     retired: bool,
     sound: bool,
-    /// As the primary: when to look whether the record is still the one that it leads under.
+    /// As the primary: when to check whether the record is still the one under which it leads.
     look_at: Millis,
 }
 
-impl Member {
-    /// With nothing held yet. `cluster_id` is for the record, should this member create it.
-    pub fn new(me: Incarnation, cluster_id: u128, start: Start, now: Millis) -> Member {
+impl Election {
+    /// A member that holds nothing yet. `cluster_id` is for the record, if this member creates it.
+    pub fn new(me: Incarnation, cluster_id: u128, start: Start, now: Millis) -> Election {
         let Start { timing, pace, unclean, founding } = start;
-        Member {
+        Election {
             me,
             cluster_id,
             timing,
             pace,
             unclean,
             founding,
-            role: Role::Starting,
+            phase: Phase::Starting,
             asked: Asked::Nothing,
             ask_again_at: now,
             unsure: true,
@@ -326,25 +354,26 @@ impl Member {
     }
 
     fn leading(&self) -> Option<&Leading> {
-        match &self.role {
-            Role::Leading(leading) => Some(leading),
-            Role::Starting | Role::Following { .. } => None,
+        match &self.phase {
+            Phase::Leading(leading) => Some(leading),
+            Phase::Starting | Phase::Following { .. } => None,
         }
     }
 
-    /// What all members are to go by, once a change that is under way is through.
+    /// The timing of the cluster, once a pending change is through.
     pub fn timing_to_be(&self) -> Timing {
         self.leading().and_then(Leading::wanted).unwrap_or(self.timing)
     }
 
-    /// What this member goes by: what the newest record says that it has seen.
+    /// The timing that this member goes by: from the newest record that it has seen.
     pub fn timing(&self) -> &Timing {
         &self.timing
     }
 
-    /// The last epoch that this member began with nothing, since everybody who held anything acknowledged was lost. What it held
-    /// before may be stale, and is to be dropped before anything else is done with it: whether it still leads that epoch by then,
-    /// follows somebody, or leads a later one. 0: there was none.
+    /// The last epoch that this member began with nothing, because every member that held anything
+    /// acknowledged was lost. What it held before may be stale, and must be dropped before anything
+    /// else is done with it, whether this member still leads that epoch by then, follows, or leads
+    /// a later one. 0: there was none.
     pub fn born(&self) -> u64 {
         self.born
     }
@@ -358,8 +387,8 @@ impl Member {
         self.leading().map(Leading::epoch)
     }
 
-    /// Before this moment answers may go out, for all that is known now. To be looked at after the work, right before the
-    /// answer. 0: never.
+    /// Answers may go out before this moment, as far as is known. Checked after the work, right
+    /// before the answer goes out. 0: never.
     pub fn tenure_until(&self) -> Millis {
         self.leading().map_or(0, |leading| leading.tenure_until(&self.timing))
     }
@@ -369,38 +398,41 @@ impl Member {
         now < self.tenure_until() || self.tenure_until() == Millis::MAX
     }
 
-    /// The record that this member leads under.
+    /// The record under which this member leads.
     pub fn record(&self) -> Option<&Versioned> {
         self.leading().map(|leading| &leading.known)
     }
 
-    /// As the primary: what a peer has received, and when the beacon was sent that it answered last.
+    /// As the primary: what a peer has received, and the send time of the newest beacon that it
+    /// answered.
     pub fn peer(&self, who: Incarnation) -> Option<(u64, Millis)> {
         self.leading().and_then(|leading| leading.peer(who))
     }
 
-    /// As the primary: whether `who` could take over, should this member resign now. To be asked right before.
+    /// As the primary: whether `who` could take over if this member resigned now. Ask right before
+    /// the resignation.
     pub fn may_succeed(&self, who: Incarnation) -> bool {
         self.leading().is_some_and(|leading| leading.may_succeed(who))
     }
 
-    /// As the primary: for how long a peer has lacked something, at most.
+    /// As the primary: for how long at most a peer has lacked an entry.
     pub fn peer_lag_ms(&self, who: Incarnation, now: Millis) -> Option<Millis> {
         self.leading().and_then(|leading| leading.lag_ms(who, now))
     }
 
-    /// As the primary: from where on its log must be kept for the peers of the set. `None`: nobody needs any of it.
+    /// As the primary: the log must be kept from here on for the peers of the set. `None`: no peer
+    /// needs any of it.
     pub fn needed_seq(&self) -> Option<u64> {
         self.leading().and_then(Leading::needed_seq)
     }
 
-    /// The newest that this member knows of its cluster: for its presence, so that no other member founds a second one. `None`: it
-    /// has seen no record.
+    /// The newest that this member knows of its cluster. It goes into its presence, so that no
+    /// other member founds a second cluster. `None`: it has seen no record.
     pub fn seen(&self) -> Option<Seen> {
         self.known.seen()
     }
 
-    /// How the coordinator has lost data, for all that it said last.
+    /// How the coordinator has lost data, by its newest answer.
     pub fn lost(&self) -> Option<Lost> {
         self.lost
     }
@@ -409,12 +441,13 @@ impl Member {
         self.leading().map(Leading::committed)
     }
 
-    /// A claim is under way: this member may come to lead yet, also after [`Event::Retire`].
+    /// A claim is pending: this member may still come to lead, even after [`Event::Retire`].
     pub fn claims(&self) -> bool {
         self.claim.is_some()
     }
 
-    /// Whether a message of the primary of `epoch` would be taken and answered. Asked before its entries are touched.
+    /// Whether a message of the primary of `epoch` would be accepted and answered. Asked before its
+    /// entries are touched.
     pub fn would_answer(&self, epoch: u64) -> bool {
         epoch >= self.known.epoch && self.claim.is_none() && self.leading().is_none() && !self.retired
     }
@@ -428,7 +461,8 @@ impl Member {
             Event::SwapRefused => self.on_undecided(now),
             Event::NoAnswer => {
                 if matches!(self.asked, Asked::Swap { .. }) {
-                    // The coordinator may be in trouble: somebody who leads could not say so either.
+                    // The coordinator may be in trouble. Then a primary could not announce itself,
+                    // either.
                     self.vacancy = None;
                 }
                 self.on_undecided(now + self.pace.ask_again_ms);
@@ -437,13 +471,13 @@ impl Member {
                 self.on_heard(from, (epoch, version), (sent_ms, tenure_ms), now, out);
             }
             Event::StreamBroken { from, epoch } => {
-                if self.role == (Role::Following { primary: from, epoch }) {
+                if self.phase == (Phase::Following { primary: from, epoch }) {
                     self.heard_ms = self.heard_ms.min(now.saturating_sub(self.timing.silence_ms));
                 }
             }
             Event::Answered { from, epoch, received, applied, echo_ms, sound } => {
                 self.is_alive(from, epoch);
-                if let Role::Leading(leading) = &mut self.role
+                if let Phase::Leading(leading) = &mut self.phase
                     && leading.epoch() == epoch
                     && leading.on_answered(from, Answer { received, applied, echo_ms, sound }, now)
                 {
@@ -451,7 +485,7 @@ impl Member {
                 }
             }
             Event::PeerGone { who, epoch } => {
-                if let Role::Leading(leading) = &mut self.role
+                if let Phase::Leading(leading) = &mut self.phase
                     && leading.epoch() == epoch
                 {
                     leading.on_gone(who, now);
@@ -459,13 +493,13 @@ impl Member {
             }
             Event::Appended(seq) => {
                 self.held = seq;
-                if let Role::Leading(leading) = &mut self.role
+                if let Phase::Leading(leading) = &mut self.phase
                     && leading.on_appended(seq)
                 {
                     out.push(Action::Commit { upto: leading.committed() });
                 }
             }
-            Event::Held(seq) => self.held = seq,
+            Event::Received(seq) => self.held = seq,
             Event::Hint => self.on_hint(now),
             Event::LaterEpoch { epoch, .. } if epoch > self.known.epoch => self.on_hint(now),
             Event::LaterEpoch { .. } => {}
@@ -477,22 +511,22 @@ impl Member {
             Event::NobodyAnnounced => self.announced = Some(0),
             Event::Sound(sound) => self.sound = sound,
             Event::Retime(timing) => {
-                if let Role::Leading(leading) = &mut self.role {
+                if let Phase::Leading(leading) = &mut self.phase {
                     leading.want(timing);
                 }
             }
             Event::Resign => self.on_resign(now, out),
             Event::Retire => self.retired = true,
             Event::Resigned { from, epoch } => {
-                if self.role == (Role::Following { primary: from, epoch }) {
+                if self.phase == (Phase::Following { primary: from, epoch }) {
                     self.on_vacant(epoch, now);
-                    // At once: clients wait.
+                    // This runs at once, since clients wait.
                     self.on_tick(now, out);
                 }
             }
             Event::ProvenDead(who) => {
                 self.dead.insert(who);
-                if let Role::Following { primary, epoch } = self.role
+                if let Phase::Following { primary, epoch } = self.phase
                     && primary == who
                 {
                     self.on_vacant(epoch, now);
@@ -501,7 +535,8 @@ impl Member {
         }
     }
 
-    /// What must outlast the time of another member began later, for all that is known.
+    /// Waits that must outlast another member's time may have begun later than counted, so they are
+    /// extended.
     fn on_fell_behind(&mut self, more_ms: Millis) {
         let later = |since: &mut Millis| *since = since.saturating_add(more_ms);
         later(&mut self.free_ms);
@@ -511,12 +546,14 @@ impl Member {
         self.emptiness.iter_mut().chain(&mut self.presence).for_each(|stretch| later(&mut stretch.since));
     }
 
-    /// Its last answers are out, or never will be. If nobody takes over, it may claim again like any other member.
+    /// Its last answers are out, or never go out. If no other member takes over, it may claim again
+    /// like any member.
     fn on_resign(&mut self, now: Millis, out: &mut Vec<Action>) {
-        let Role::Leading(leading) = &self.role else { return };
+        let Phase::Leading(leading) = &self.phase else { return };
         let (epoch, primary) = (leading.epoch(), leading.known.record.primary);
-        self.role = Role::Following { primary, epoch };
-        // Nothing will be heard until somebody else leads: look at the record at once, and again and again.
+        self.phase = Phase::Following { primary, epoch };
+        // No message will come until another member leads: read the record at once, and again and
+        // again.
         self.heard_ms = now.saturating_sub(self.timing.silence_ms);
         self.free_ms = self.free_ms.max(now + self.timing.takeover_wait_ms());
         out.push(Action::Depose { epoch, by: epoch });
@@ -524,7 +561,8 @@ impl Member {
 
     fn on_hint(&mut self, now: Millis) {
         if self.leading().is_some() {
-            // Its own swaps tell it nearly all that there is to know, and fail when another member has led since.
+            // Its own swaps tell the primary nearly everything, and fail if another member has led
+            // since.
             self.look_at = self.look_at.min(now);
             return;
         }
@@ -532,7 +570,7 @@ impl Member {
         self.ask_again_at = self.ask_again_at.min(now);
     }
 
-    /// What proved that it had ended was wrong, or is proven again as soon as somebody looks.
+    /// The proof of death was wrong, or will be found again soon.
     fn is_alive(&mut self, who: Incarnation, epoch: u64) {
         if self.dead.remove(&who) {
             self.vacant_epoch = self.vacant_epoch.min(epoch.saturating_sub(1));
@@ -546,9 +584,10 @@ impl Member {
     }
 
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
-        if let Role::Leading(leading) = &self.role
+        if let Phase::Leading(leading) = &self.phase
             && leading.is_to_step_aside(now, &self.timing)
-            // Nobody could take over; and as long as it says that it leads, nobody takes this for a new cluster.
+            // With lost data no member could take over. And while this one announces that it leads,
+            // no member takes this for a new cluster.
             && self.lost.is_none()
         {
             out.push(Action::Unconfirmed { epoch: leading.epoch() });
@@ -558,12 +597,12 @@ impl Member {
             return;
         }
         let silent = now >= self.heard_ms + self.timing.silence_ms;
-        match &mut self.role {
+        match &mut self.phase {
             _ if self.unsure => self.read(now, out),
-            Role::Starting => self.read(now, out),
-            Role::Following { .. } if silent || self.claim.is_some() => self.read(now, out),
-            Role::Following { .. } => {}
-            Role::Leading(leading) => {
+            Phase::Starting => self.read(now, out),
+            Phase::Following { .. } if silent || self.claim.is_some() => self.read(now, out),
+            Phase::Following { .. } => {}
+            Phase::Leading(leading) => {
                 if let Some(to) = leading.wanted_change(now, &self.timing) {
                     leading.on_proposed(to.clone());
                     let expect = Some(leading.known.clone());
@@ -587,10 +626,10 @@ impl Member {
         out.push(Action::Swap { expect, to });
     }
 
-    /// Refused or unknown: the record tells, and it alone.
+    /// The swap was refused, or its outcome is unknown: only the record can tell.
     fn on_undecided(&mut self, ask_again_at: Millis) {
         self.asked = Asked::Nothing;
-        // A first record that is refused means that there was one.
+        // A refused first record means that there is a record.
         self.emptiness = None;
         self.unsure = true;
         self.ask_again_at = ask_again_at;
@@ -619,7 +658,7 @@ impl Member {
                 let was_due = self.leading().is_some_and(Leading::is_to_look_first);
                 self.learn(known, at, now, out);
                 if was_due && !self.leading().is_some_and(Leading::is_to_look_first) {
-                    // Commits wait for what was looked for.
+                    // Commits wait for the change that waited for this read.
                     self.ask_again_at = now;
                 }
             }
@@ -630,14 +669,16 @@ impl Member {
         }
     }
 
-    /// A primary knows the record of its version to the letter. It makes way, whatever the version, for a member that it has waited
-    /// for with every commit; to no other one that leads by a record which does not follow from its own.
+    /// A primary knows the record of its own version exactly. It yields, whatever the version, to a
+    /// member that all of its commits have waited for. It does not yield to another member that
+    /// leads by a record which does not follow from its own.
     fn as_primary(&mut self, shown: Shown, found: Option<&Versioned>) -> Shown {
-        let Role::Leading(leading) = &self.role else { return shown };
+        let Phase::Leading(leading) = &self.phase else { return shown };
         let Some(found) = found.filter(|_| shown != Shown::Lost(Lost::AnotherCluster)) else { return shown };
         let known = &leading.known.record;
         let is_later = found.record.epoch > known.epoch;
-        // An epoch has one primary: only a hand at the coordinator can have written another one into it.
+        // An epoch has one primary. Only an edit of the coordinator's data can have written another
+        // one into it.
         if !is_later && found.record.primary != self.me {
             return Shown::Lost(Lost::RolledBack);
         }
@@ -654,14 +695,16 @@ impl Member {
         }
     }
 
-    /// Nothing is claimed on it. A primary whose right to answer holds now writes its record again: see [`Leading::may_restore`].
+    /// Nothing is claimed on lost data. A primary that may answer now writes its record again: see
+    /// [`Leading::may_restore`].
     fn on_lost(&mut self, lost: Lost, found: Option<Versioned>, now: Millis, out: &mut Vec<Action>) {
         (self.lost, self.unsure) = (Some(lost), true);
         let seen = |found: &Versioned| found.record.seen();
         out.push(Action::CoordinatorLostData { lost, known: self.known.seen(), found: found.as_ref().map(seen) });
-        let Role::Leading(leading) = &self.role else { return };
-        // Of two clusters neither yields: an operator decides. And a store that is another one may have come up beside the old one,
-        // which others still see: it must have answered alone for a while.
+        let Phase::Leading(leading) = &self.phase else { return };
+        // If there are two clusters, neither yields: an operator decides. If the store is a new
+        // one, it may run beside the old one, which other members may still see. So it must have
+        // answered alone for a while.
         let is_same_store = leading.known.record.store == self.store;
         let has_settled = now >= self.store_since.saturating_add(self.founding.after_ms);
         let may_restore = (is_same_store || has_settled) && leading.may_restore(now, &self.timing);
@@ -673,12 +716,12 @@ impl Member {
         self.claim(found, to, 0, now, out);
     }
 
-    /// Between two looks of which the second goes on from the first.
+    /// The longest pause between two reads of one stretch.
     fn look_pause_max(&self) -> Millis {
         (self.founding.after_ms / 4).max(5 * self.pace.ask_again_ms)
     }
 
-    /// There is no record, and no member that is present has seen one.
+    /// There is no record, and no present member has seen one.
     fn found(&mut self, now: Millis, out: &mut Vec<Action>) {
         let Founding { allowed, after_ms } = self.founding;
         if !allowed || self.retired {
@@ -692,10 +735,11 @@ impl Member {
         }
     }
 
-    /// What was said of who leads counts for as long as it is said again and again: this member may have stood still, too.
+    /// An announcement counts for as long as it is repeated: this member itself may have stood
+    /// still.
     fn note_vacancy(&mut self, found: Option<&Versioned>, now: Millis) {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return };
-        // Now and then nobody says anything.
+        // Some reads come without an announcement.
         let Some(announced) = self.announced.take() else { return };
         self.vacancy = found.filter(|known| announced < known.record.epoch).map(|known| {
             let revision = known.revision;
@@ -705,18 +749,18 @@ impl Member {
         });
     }
 
-    /// Nobody has led for so long that this member may begin anew: then, how long a primary that lives all the same may go on to
-    /// answer.
+    /// No member has led for so long that this one may begin anew. Returns for how long a primary
+    /// that still lives may go on to answer.
     fn left_alone(&self, known: &Versioned, now: Millis) -> Option<Millis> {
         let Unclean::ColdAfter { after_ms, .. } = self.unclean else { return None };
         let within = known.record.confirm_within_ms?;
         let vacancy = self.vacancy.filter(|vacancy| (vacancy.revision, vacancy.seen) == (known.revision, now))?;
-        // Longer than somebody who has won such a claim waits before it announces itself.
+        // Longer than the winner of such a claim waits before it announces itself.
         let after_ms = after_ms.max(within.saturating_mul(2));
         (now >= vacancy.since.saturating_add(after_ms)).then(|| outlasts_ms(within))
     }
 
-    /// `asked_ms`: when the question was asked that this answers.
+    /// `asked_ms`: when the request was sent that this answers.
     fn learn(&mut self, known: Versioned, asked_ms: Millis, now: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
         self.known.learn(&known.record);
@@ -732,10 +776,10 @@ impl Member {
             return;
         }
         if self.claim.as_ref().is_some_and(|claim| claim.expect.as_ref() != Some(&known)) {
-            // The record has moved on: that claim can't happen any more.
+            // The record has changed: that claim can't happen any more.
             self.claim = None;
         }
-        if let Role::Leading(leading) = &mut self.role {
+        if let Phase::Leading(leading) = &mut self.phase {
             if epoch == leading.epoch() {
                 if leading.on_known(known, asked_ms, now) {
                     out.push(Action::Commit { upto: leading.committed() });
@@ -753,19 +797,19 @@ impl Member {
     fn go_by(&mut self, said: Option<Timing>, now: Millis) {
         let Some(timing) = said.filter(|said| *said != self.timing) else { return };
         let before = std::mem::replace(&mut self.timing, timing);
-        if let Role::Leading(leading) = &mut self.role {
+        if let Phase::Leading(leading) = &mut self.phase {
             leading.on_timing((&before, &timing), now);
         }
     }
 
-    /// What a record that somebody else wrote means for this member.
+    /// What a record that another member wrote means for this member.
     fn consider(&mut self, known: Versioned, now: Millis, out: &mut Vec<Action>) {
         let silent = now >= self.heard_ms + self.timing.silence_ms;
         let may_claim = known.record.insync.contains(&self.me) && self.sound;
         self.dead.retain(|who| known.record.insync.contains(who));
         let all_lost = known.record.insync.iter().all(|who| self.dead.contains(who));
-        let first_look = self.role == Role::Starting;
-        if first_look || !matches!(self.role, Role::Following { epoch, .. } if epoch == known.record.epoch) {
+        let first_look = self.phase == Phase::Starting;
+        if first_look || !matches!(self.phase, Phase::Following { epoch, .. } if epoch == known.record.epoch) {
             self.follow(&known.record, out);
         }
         let begins_anew_after = match self.unclean {
@@ -785,7 +829,8 @@ impl Member {
             return self.claim(Some(known), to, wait_ms, now, out);
         }
         if self.retired || !may_claim {
-            // A claim that it would not make again must not happen later either: while it may, nobody is answered.
+            // An abandoned claim must be cancelled: while it may still happen, no primary is
+            // answered.
             if self.claim.is_some() {
                 let to = known.record.renewed();
                 self.swap(Some(known), to, now, out);
@@ -813,7 +858,8 @@ impl Member {
         now: Millis,
         out: &mut Vec<Action>,
     ) {
-        // Somebody who is waited for may outlive whoever waits: the next one must know for how long.
+        // The primary that this claim waits for may outlive this member. So the record says for how
+        // long the next member must wait.
         let inherited = to.confirm_within_ms.filter(|_| wait_ms > 0);
         let to = to.confirmed_within(self.unclean.confirm_within_ms().max(inherited));
         self.claim = Some(Claim { expect: expect.clone(), to: to.clone(), wait_ms, won_at: None });
@@ -821,31 +867,32 @@ impl Member {
     }
 
     fn follow(&mut self, record: &ConfigRecord, out: &mut Vec<Action>) {
-        self.role = Role::Following { primary: record.primary, epoch: record.epoch };
+        self.phase = Phase::Following { primary: record.primary, epoch: record.epoch };
         out.push(Action::Follow { primary: record.primary, epoch: record.epoch });
     }
 
     fn lead(&mut self, known: Versioned, confirmed_ms: Millis, now: Millis, out: &mut Vec<Action>) {
         let epoch = known.record.epoch;
-        if let Role::Leading(before) = &self.role {
-            // It has written its record again: calls that wait are asked for anew in the later epoch.
+        if let Phase::Leading(before) = &self.phase {
+            // It has written its record again: pending calls are decided anew in the later epoch.
             out.push(Action::Depose { epoch: before.epoch(), by: epoch });
         }
         self.claim = None;
         self.dead.clear();
         self.vacancy = None;
-        // Of a cluster's first epoch there was nothing before, and whoever creates the record has nothing.
+        // In a cluster's first epoch there was nothing before, and the member that creates the
+        // record holds nothing.
         if known.record.begins_anew() {
             self.born = epoch;
             self.held = 0;
             self.sound = true;
         }
-        self.role = Role::Leading(Box::new(Leading::new(self.me, (known, confirmed_ms), self.held, now)));
+        self.phase = Phase::Leading(Box::new(Leading::new(self.me, (known, confirmed_ms), self.held, now)));
         out.push(Action::Lead { epoch });
     }
 
-    /// Every answer lets the primary answer clients for a tenure. So none goes out while a claim may still happen, and
-    /// none to an epoch that is known to be over.
+    /// Every answer lets the primary answer clients for a tenure. So this member answers neither
+    /// while its claim may still happen, nor a primary whose epoch is known to be over.
     fn on_heard(
         &mut self,
         from: Incarnation,
@@ -858,7 +905,7 @@ impl Member {
         if epoch < self.known.epoch || self.claim.is_some() {
             return;
         }
-        if let Role::Leading(leading) = &self.role {
+        if let Phase::Leading(leading) = &self.phase {
             if epoch > leading.epoch() {
                 self.unsure = true;
                 self.ask_again_at = now;
@@ -872,11 +919,11 @@ impl Member {
         self.vacancy = None;
         self.heard_ms = now;
         let granted_ms = now + outlasts_ms(tenure_ms);
-        // A primary that asks for less counts on no more by any answer of before.
-        let is_same = self.role == Role::Following { primary: from, epoch };
+        // A primary that asks for less relies on no more from earlier answers.
+        let is_same = self.phase == Phase::Following { primary: from, epoch };
         self.free_ms = if is_same { granted_ms } else { self.free_ms.max(granted_ms) };
-        if self.role != (Role::Following { primary: from, epoch }) {
-            self.role = Role::Following { primary: from, epoch };
+        if self.phase != (Phase::Following { primary: from, epoch }) {
+            self.phase = Phase::Following { primary: from, epoch };
             out.push(Action::Follow { primary: from, epoch });
         }
         out.push(Action::Answer { epoch, echo_ms: sent_ms });
@@ -884,5 +931,5 @@ impl Member {
 }
 
 #[cfg(test)]
-#[path = "member_test.rs"]
+#[path = "election_test.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Each rule of the machine: a state, an event, and exactly the actions that follow.
+//! Tests of each rule of the machine: a state, an event, and exactly the actions that follow.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ const THIRD: Incarnation = Incarnation { member: MemberId(3), number: 1 };
 
 const AT_ONCE: Founding = Founding { allowed: true, after_ms: 0 };
 
-/// Written by a member that went by the defaults.
+/// Written by a member with the default timing.
 fn first(cluster_id: u128, who: Incarnation) -> ConfigRecord {
     ConfigRecord::first(cluster_id, who, 1).timed(Timing::default())
 }
@@ -20,12 +20,12 @@ fn start(unclean: Unclean, founding: Founding) -> Start {
     Start { timing: Timing::default(), pace: Pace::default(), unclean, founding }
 }
 
-fn member() -> Member {
+fn member() -> Election {
     Timing::default().validate().unwrap();
-    Member::new(ME, 7, start(Unclean::Cold, AT_ONCE), 1000)
+    Election::new(ME, 7, start(Unclean::Cold, AT_ONCE), 1000)
 }
 
-fn feed(member: &mut Member, event: Event, now: Millis) -> Vec<Action> {
+fn feed(member: &mut Election, event: Event, now: Millis) -> Vec<Action> {
     let mut out = Vec::new();
     member.on_event(event, now, &mut out);
     out
@@ -39,7 +39,7 @@ fn swap(expect: Versioned, to: ConfigRecord) -> Action {
     Action::Swap { expect: Some(expect), to }
 }
 
-/// `known` and `found`: epoch and version.
+/// `known` and `found` are an epoch and a version.
 fn lost(lost: Lost, known: Option<(u64, u64)>, found: Option<(u64, u64)>) -> Action {
     let seen = |(epoch, version)| Seen { cluster_id: 7, epoch, version };
     Action::CoordinatorLostData { lost, known: known.map(seen), found: found.map(seen) }
@@ -49,7 +49,7 @@ fn nothing() -> Event {
     read(None)
 }
 
-/// Of epoch 3, with the other one as the primary.
+/// A record of epoch 3, with the other member as the primary.
 fn others(insync: &[Incarnation], revision: u64) -> Versioned {
     let record = ConfigRecord {
         cluster_id: 7,
@@ -66,7 +66,7 @@ fn others(insync: &[Incarnation], revision: u64) -> Versioned {
     Versioned { record, revision }
 }
 
-fn leader() -> Member {
+fn leader() -> Election {
     let mut member = member();
     assert_eq!(feed(&mut member, Event::Tick, 1000), [Action::Read]);
     let first = first(7, ME);
@@ -75,16 +75,17 @@ fn leader() -> Member {
     member
 }
 
-/// What a primary does that is to take a peer out of the set: it looks first whether the coordinator still answers it.
-fn looks_and_then(member: &mut Member, now: Millis) -> Vec<Action> {
+/// A primary that is to remove a peer from the set first checks whether the coordinator still
+/// answers.
+fn looks_and_then(member: &mut Election, now: Millis) -> Vec<Action> {
     let known = member.record().cloned();
     assert_eq!(feed(member, Event::Tick, now), [Action::Read]);
     assert_eq!(feed(member, read(known), now), []);
     feed(member, Event::Tick, now)
 }
 
-/// In the set of epoch 3; the last answer left at 1000.
-fn standby() -> Member {
+/// A member in the set of epoch 3, whose last answer left at 1000.
+fn standby() -> Election {
     let mut member = member();
     let heard = Event::Heard { from: OTHER, epoch: 3, version: 1, sent_ms: 77, tenure_ms: 500 };
     let follow = Action::Follow { primary: OTHER, epoch: 3 };
@@ -136,7 +137,7 @@ fn time_that_may_not_have_passed_is_waited_for_once_more() {
 }
 
 #[test]
-fn nobody_is_answered_while_a_claim_may_still_happen() {
+fn no_primary_is_answered_while_a_claim_may_still_happen() {
     let mut member = standby();
     feed(&mut member, Event::Tick, 1600);
     feed(&mut member, read(others(&[ME, OTHER], 9)), 1601);
@@ -145,7 +146,7 @@ fn nobody_is_answered_while_a_claim_may_still_happen() {
     assert_eq!(feed(&mut member, heard.clone(), 1602), []);
     assert_eq!(feed(&mut member, Event::NoAnswer, 1700), []);
     assert_eq!(feed(&mut member, heard.clone(), 1701), [], "it may happen yet");
-    // The record has moved on without us: now it can't.
+    // The record has changed without this member's swap: now it can't happen.
     feed(&mut member, Event::Tick, 1800);
     assert_eq!(feed(&mut member, read(others(&[OTHER], 10)), 1801), []);
     assert_eq!(feed(&mut member, heard, 1802), [Action::Answer { epoch: 3, echo_ms: 500 }]);
@@ -171,7 +172,7 @@ fn outside_of_the_set_nothing_is_claimed() {
     assert_eq!(member.leads(), None);
 }
 
-/// It would hold all that is acknowledged, and could not serve before it has applied it.
+/// It holds everything acknowledged, but could not serve before it has applied it.
 #[test]
 fn a_peer_with_much_of_the_log_still_to_apply_does_not_join() {
     let mut member = leader();
@@ -234,8 +235,8 @@ fn a_silent_peer_is_dropped_before_anything_is_acknowledged_without_it() {
     assert!(member.may_answer(1701));
 }
 
-/// The primary of epoch 1 with one peer in its set; nothing has come from that since 1100.
-fn leader_of_two() -> Member {
+/// The primary of epoch 1 with one peer in its set. No message has come from that peer since 1100.
+fn leader_of_two() -> Election {
     let mut member = leader();
     let answered = Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms: 1100, sound: true };
     feed(&mut member, answered, 1101);
@@ -245,17 +246,17 @@ fn leader_of_two() -> Member {
     member
 }
 
-/// The coordinator hears it, and it does not hear the coordinator: then the record must not change unseen, so that its standby,
-/// which the record names, takes over.
+/// The coordinator hears the primary, but the primary does not hear the coordinator. Then the
+/// record must not change unseen, so that the standby, which the record names, can take over.
 #[test]
-fn primary_that_the_coordinator_does_not_answer_proposes_nobody_out_of_the_set() {
+fn primary_that_the_coordinator_does_not_answer_removes_no_peer_from_the_set() {
     let mut member = leader_of_two();
     for now in (1400..9000).step_by(200) {
         assert_eq!(feed(&mut member, Event::Tick, now), [Action::Read], "{now}");
         assert_eq!(feed(&mut member, Event::NoAnswer, now + 100), []);
     }
     assert!(!member.may_answer(9000));
-    // Its answer is as old as its question.
+    // The answer is as old as its question.
     let record = member.record().cloned();
     feed(&mut member, Event::Tick, 9000);
     assert_eq!(feed(&mut member, read(record), 9050), []);
@@ -264,10 +265,11 @@ fn primary_that_the_coordinator_does_not_answer_proposes_nobody_out_of_the_set()
     );
 }
 
-/// What is left of that: its answers are lost from between the look and the swap on. Nobody can serve while that lasts, nothing is
-/// lost, and whichever link is whole again first is enough.
+/// The remaining case: answers of the coordinator are lost from between the look and the swap on.
+/// While that lasts no member can serve. Nothing is lost, and it is enough that either link is
+/// whole again.
 #[test]
-fn swap_without_an_answer_leaves_nobody_that_may_serve_until_one_of_two_links_is_whole() {
+fn after_a_swap_without_an_answer_no_member_may_serve_until_one_of_two_links_is_whole() {
     let cut_off = || {
         let mut member = leader_of_two();
         feed(&mut member, Event::Appended(1), 1200);
@@ -283,7 +285,8 @@ fn swap_without_an_answer_leaves_nobody_that_may_serve_until_one_of_two_links_is
         (member, alone.clone())
     };
 
-    // The standby sees a record without itself: for all that it knows the primary is alone, and acknowledges.
+    // The standby sees a record without itself: as far as it knows, the primary is alone and
+    // acknowledges.
     let mut standby = standby();
     for now in (1600..5000).step_by(200) {
         assert_eq!(feed(&mut standby, Event::Tick, now), [Action::Read]);
@@ -331,7 +334,7 @@ fn a_coordinator_that_lost_its_data_is_not_believed() {
 }
 
 #[test]
-fn a_primary_that_resigns_answers_nobody_and_its_heir_need_not_wait() {
+fn a_primary_that_resigns_answers_no_more_and_its_heir_need_not_wait() {
     let mut old = leader();
     assert_eq!(feed(&mut old, Event::Resign, 2000), [Action::Depose { epoch: 1, by: 1 }]);
     assert!(!old.may_answer(2000) && old.leads().is_none());
@@ -360,7 +363,7 @@ fn record_of_its_own_epoch_that_names_another_primary_is_not_taken_for_its_own()
 }
 
 #[test]
-fn a_resigned_primary_claims_again_when_nobody_else_does() {
+fn a_resigned_primary_claims_again_when_no_other_member_does() {
     let mut old = leader();
     feed(&mut old, Event::Resign, 2000);
     assert_eq!(feed(&mut old, Event::Tick, 2000), [Action::Read]);
@@ -420,7 +423,7 @@ fn a_proof_of_death_is_taken_back_when_that_incarnation_is_heard() {
 }
 
 #[test]
-fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_ended() {
+fn member_outside_the_set_begins_with_nothing_and_only_when_all_in_it_have_ended() {
     let third = Incarnation { member: MemberId(3), number: 1 };
     let record = || read(others(&[OTHER, third], 9));
     let mut member = standby();
@@ -433,13 +436,13 @@ fn who_was_not_in_the_set_begins_with_nothing_and_only_when_all_who_were_have_en
     assert!(
         matches!(&claimed[..], [Action::Swap { expect: Some(Versioned { revision: 9, .. }), to }] if (to.epoch, to.born) == (4, 4))
     );
-    feed(&mut member, Event::Held(77), 9101);
+    feed(&mut member, Event::Received(77), 9101);
     assert_eq!(feed(&mut member, Event::Swapped(10), 9102), [Action::Lead { epoch: 4 }]);
     assert_eq!((member.committed(), member.born()), (Some(0), 4));
     feed(&mut member, Event::Resign, 9103);
     assert_eq!(member.born(), 4, "whatever it is next: what it held then is not to be counted");
 
-    let mut patient = Member::new(ME, 7, start(Unclean::Wait, AT_ONCE), 1000);
+    let mut patient = Election::new(ME, 7, start(Unclean::Wait, AT_ONCE), 1000);
     feed(&mut patient, Event::Tick, 1000);
     feed(&mut patient, Event::ProvenDead(OTHER), 1000);
     let followed = feed(&mut patient, read(others(&[OTHER], 9)), 1001);
@@ -506,7 +509,7 @@ fn a_peer_whose_stream_broke_is_dropped_sooner_unless_it_speaks_again() {
 }
 
 #[test]
-fn a_standby_that_is_about_to_end_answers_nobody_and_claims_nothing() {
+fn a_standby_that_is_about_to_end_neither_answers_nor_claims() {
     let mut member = standby();
     feed(&mut member, Event::Retire, 1002);
     assert!(!member.would_answer(3));
@@ -583,7 +586,7 @@ fn a_peer_that_is_not_sound_leaves_the_set_and_is_let_in_again_when_it_is() {
 }
 
 #[test]
-fn whoever_is_about_to_leave_the_set_may_not_succeed() {
+fn a_peer_that_is_about_to_leave_the_set_may_not_succeed() {
     let mut member = leader();
     assert!(!member.may_succeed(OTHER) && !member.may_succeed(ME));
     let answered = |echo_ms, sound| Event::Answered { from: OTHER, epoch: 1, received: 0, applied: 0, echo_ms, sound };
@@ -613,7 +616,7 @@ fn a_primary_finds_out_by_itself_that_another_one_leads() {
     assert_eq!(
         feed(&mut member, found, look_at + 1),
         [depose, Action::Follow { primary: OTHER, epoch: 3 }],
-        "a person may have declared it dead"
+        "an operator may have declared it dead"
     );
 }
 
@@ -652,10 +655,11 @@ fn a_primary_of_a_pair_writes_its_record_again_only_while_the_other_one_has_just
         (member, answered)
     };
     let older = Versioned { record: first(7, ME), revision: 9 };
-    let looks = |member: &mut Member, now| {
+    let looks = |member: &mut Election, now| {
         feed(member, Event::Hint, now);
         if matches!(feed(member, Event::Tick, now)[..], [Action::Swap { .. }]) {
-            // A silent peer is to leave the set; the record is not the one that this compares with.
+            // The silent peer is due to leave the set. The record is not the one that this swap
+            // compares with.
             feed(member, Event::SwapRefused, now);
             assert_eq!(feed(member, Event::Tick, now), [Action::Read]);
         }
@@ -712,8 +716,8 @@ fn of_two_clusters_neither_yields() {
 }
 
 #[test]
-fn a_bound_primary_that_nobody_answers_writes_nothing_again_and_says_on_that_it_leads() {
-    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+fn a_bound_primary_without_answers_does_not_write_its_record_again_and_still_announces_itself() {
+    let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let claimed = look(&mut member, &bound(&[ME, OTHER], 9), 1000, 1600);
     let [(Action::Swap { to, .. }, _)] = &claimed[..] else { panic!("{claimed:?}") };
     feed(&mut member, Event::Swapped(10), 1600);
@@ -749,8 +753,8 @@ fn a_new_member_creates_no_record_while_another_one_that_is_here_holds_something
 #[test]
 fn a_record_is_created_only_after_a_while_in_which_nothing_was_there_each_time() {
     const PATIENT: Founding = Founding { allowed: true, after_ms: 2000 };
-    let start = |founding| Member::new(ME, 7, start(Unclean::Cold, founding), 1000);
-    let looks = |member: &mut Member, from: Millis, upto: Millis| {
+    let start = |founding| Election::new(ME, 7, start(Unclean::Cold, founding), 1000);
+    let looks = |member: &mut Election, from: Millis, upto: Millis| {
         for now in (from..upto).step_by(50) {
             assert_eq!(feed(member, Event::Tick, now), [Action::Read]);
             assert_eq!(feed(member, nothing(), now), []);
@@ -767,7 +771,7 @@ fn a_record_is_created_only_after_a_while_in_which_nothing_was_there_each_time()
     feed(&mut unsure, Event::NoAnswer, 2951);
     looks(&mut unsure, 3100, 5000);
 
-    // The store has forgotten this member, and so whoever else was there.
+    // The store has forgotten this member, so it may have forgotten others, too.
     let mut forgotten = start(PATIENT);
     looks(&mut forgotten, 1000, 2900);
     feed(&mut forgotten, Event::Tick, 2950);
@@ -785,7 +789,7 @@ fn a_record_is_created_only_after_a_while_in_which_nothing_was_there_each_time()
 #[test]
 fn with_nothing_an_epoch_is_begun_only_after_a_while_in_which_no_member_was_seen_that_holds_more() {
     let founding = Founding { allowed: false, after_ms: 2000 };
-    let mut member = Member::new(ME, 7, start(Unclean::Cold, founding), 1000);
+    let mut member = Election::new(ME, 7, start(Unclean::Cold, founding), 1000);
     feed(&mut member, Event::Tick, 1000);
     feed(&mut member, read(others(&[OTHER], 9)), 1001);
     feed(&mut member, Event::ProvenDead(OTHER), 1002);
@@ -806,7 +810,7 @@ fn with_nothing_an_epoch_is_begun_only_after_a_while_in_which_no_member_was_seen
 }
 
 #[test]
-fn whoever_resigns_to_end_claims_nothing_any_more() {
+fn a_primary_that_resigns_to_end_claims_nothing_any_more() {
     let mut member = leader();
     feed(&mut member, Event::Resign, 1100);
     feed(&mut member, Event::Retire, 1100);
@@ -849,8 +853,8 @@ fn a_peer_that_falls_silent_again_and_again_is_not_let_in_at_once() {
     assert!(now - spoke > Timing::default().slow_pause_ms - 500, "{}", now - spoke);
 }
 
-/// A tick, and whatever is asked of the coordinator is answered.
-fn settle(member: &mut Member, now: Millis, revision: &mut u64) {
+/// A tick; then every request to the coordinator is answered.
+fn settle(member: &mut Election, now: Millis, revision: &mut u64) {
     for action in feed(member, Event::Tick, now) {
         match action {
             Action::Swap { .. } => {
@@ -910,7 +914,7 @@ fn what_a_peer_lacks_is_kept_from_when_it_is_proposed() {
 
 const COLD_AFTER: Unclean = Unclean::ColdAfter { after_ms: 12_000, confirm_within_ms: 5000 };
 
-/// Of epoch 3, as [`others`]; its primary is bound.
+/// As [`others`], of epoch 3, but its primary is bound.
 fn bound(insync: &[Incarnation], revision: u64) -> Versioned {
     let Versioned { record, .. } = others(insync, revision);
     Versioned { record: record.confirmed_within(Some(5000)), revision }
@@ -918,7 +922,7 @@ fn bound(insync: &[Incarnation], revision: u64) -> Versioned {
 
 #[test]
 fn a_bound_primary_answers_only_for_so_long_after_it_asked_and_still_led() {
-    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+    let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     feed(&mut member, Event::Tick, 1000);
     let first = first(7, ME).confirmed_within(Some(5000));
     assert_eq!(feed(&mut member, nothing(), 1001), [Action::Swap { expect: None, to: first.clone() }]);
@@ -933,8 +937,9 @@ fn a_bound_primary_answers_only_for_so_long_after_it_asked_and_still_led() {
     assert_eq!((member.leads(), member.tenure_until()), (Some(1), 7000 + 5000), "it led all the time, and goes on");
 }
 
-/// Looks every 50 ms, in `from..upto`, and is shown `known`, which nobody leads. Returns what it asked for but reads, and when.
-fn look(member: &mut Member, known: &Versioned, from: Millis, upto: Millis) -> Vec<(Action, Millis)> {
+/// Reads every 50 ms, in `from..upto`, and is shown `known`, in which no member leads. Returns what
+/// it asked for except reads, and when.
+fn look(member: &mut Election, known: &Versioned, from: Millis, upto: Millis) -> Vec<(Action, Millis)> {
     let mut asked = Vec::new();
     for now in (from..upto).step_by(50) {
         for action in feed(member, Event::Tick, now) {
@@ -949,9 +954,9 @@ fn look(member: &mut Member, known: &Versioned, from: Millis, upto: Millis) -> V
 }
 
 #[test]
-fn where_nobody_has_led_for_long_somebody_begins_with_nothing_once_no_answer_can_go_out_any_more() {
+fn a_member_begins_with_nothing_when_none_has_led_for_long_and_no_answer_can_go_out_any_more() {
     let known = bound(&[OTHER], 9);
-    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+    let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let asked = look(&mut member, &known, 1000, 13_050);
     let to = known.record.reborn(ME).confirmed_within(Some(5000));
     assert_eq!(asked, [(swap(known.clone(), to.clone()), 13_000)]);
@@ -969,7 +974,7 @@ fn where_nobody_has_led_for_long_somebody_begins_with_nothing_once_no_answer_can
 fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
     let known = bound(&[OTHER], 9);
     let start = || {
-        let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+        let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
         assert_eq!(look(&mut member, &known, 1000, 12_000), []);
         member
     };
@@ -991,7 +996,7 @@ fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
 
     let mut member = start();
     let changed = bound(&[OTHER], 10);
-    assert_eq!(look(&mut member, &changed, 12_000, 23_950), [], "somebody has changed the record");
+    assert_eq!(look(&mut member, &changed, 12_000, 23_950), [], "another member has changed the record");
 
     let mut member = start();
     assert_eq!(look(&mut member, &known, 16_000, 27_000), [], "this member stood still");
@@ -1006,21 +1011,22 @@ fn time_in_which_a_primary_was_or_could_not_be_seen_does_not_count() {
 }
 
 #[test]
-fn whoever_follows_somebody_who_began_anew_and_may_not_have_led_waits_as_long() {
+fn successor_of_a_member_that_began_anew_and_may_not_have_led_waits_as_long() {
     let won = |insync: &[Incarnation]| {
         let Versioned { record, .. } = bound(&[THIRD], 9);
         let reborn = record.reborn(OTHER);
         Versioned { record: ConfigRecord { insync: insync.iter().copied().collect(), ..reborn }, revision: 10 }
     };
     for (insync, unclean, waits_ms, bound_ms) in [
-        // It may have ended before it led: then the primary before it may still answer, and this one may end, too.
+        // It may have ended before it led. Then the primary before it may still answer, and this
+        // member may end, too.
         (&[OTHER][..], Unclean::Cold, 5000 + 250 + 20, Some(5000)),
         (&[OTHER], Unclean::ColdAfter { after_ms: 12_000, confirm_within_ms: 2000 }, 5000 + 250 + 20, Some(5000)),
         (&[OTHER], Unclean::ColdAfter { after_ms: 20_000, confirm_within_ms: 9000 }, 5000 + 250 + 20, Some(9000)),
-        // It has led: nobody else has joined it before.
+        // It has led, since no other member joins before that.
         (&[OTHER, THIRD], Unclean::Cold, 0, None),
     ] {
-        let mut member = Member::new(ME, 7, start(unclean, AT_ONCE), 1000);
+        let mut member = Election::new(ME, 7, start(unclean, AT_ONCE), 1000);
         for who in insync {
             feed(&mut member, Event::ProvenDead(*who), 1000);
         }
@@ -1039,14 +1045,14 @@ fn whoever_follows_somebody_who_began_anew_and_may_not_have_led_waits_as_long() 
 
 #[test]
 fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
-    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+    let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let known = bound(&[ME, OTHER], 9);
     let claimed = look(&mut member, &known, 1000, 1600);
     let [(Action::Swap { to, .. }, _)] = &claimed[..] else { panic!("{claimed:?}") };
     feed(&mut member, Event::Swapped(10), 1600);
     assert_eq!(member.leads(), Some(4));
     let joined = Versioned { record: to.with(OTHER), revision: 11 };
-    let tick = |member: &mut Member, now| {
+    let tick = |member: &mut Election, now| {
         feed(
             member,
             Event::Answered { from: OTHER, epoch: 4, received: 0, applied: 0, echo_ms: now, sound: true },
@@ -1069,9 +1075,9 @@ fn a_bound_primary_that_is_not_confirmed_makes_way_for_the_others_of_its_set() {
 }
 
 #[test]
-fn an_older_announcement_is_nobodys_and_who_is_in_the_set_takes_over_as_ever() {
+fn an_older_announcement_does_not_count_and_a_member_of_the_set_takes_over_as_ever() {
     let known = bound(&[OTHER], 9);
-    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+    let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     for now in (1000..13_000).step_by(50) {
         feed(&mut member, Event::Tick, now);
         feed(&mut member, Event::Announced { epoch: 2 }, now);
@@ -1082,15 +1088,15 @@ fn an_older_announcement_is_nobodys_and_who_is_in_the_set_takes_over_as_ever() {
     let claimed = feed(&mut member, read(known), 13_000);
     assert!(matches!(&claimed[..], [Action::Swap { to, .. }] if to.born == 4), "{claimed:?}");
 
-    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+    let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     let claims = look(&mut member, &bound(&[ME, OTHER], 9), 1000, 1000 + Timing::default().takeover_wait_ms() + 50);
     assert!(matches!(&claims[..], [(Action::Swap { to, .. }, _)] if to.born == 1 && to.epoch == 4), "{claims:?}");
 }
 
 #[test]
-fn a_claim_that_is_not_made_again_is_settled_so_that_the_primary_can_be_answered() {
+fn an_abandoned_claim_is_cancelled_so_that_the_primary_can_be_answered() {
     let known = bound(&[OTHER], 9);
-    let mut member = Member::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
+    let mut member = Election::new(ME, 7, start(COLD_AFTER, AT_ONCE), 1000);
     assert_eq!(look(&mut member, &known, 1000, 13_050).len(), 1);
     feed(&mut member, Event::NoAnswer, 14_000);
     assert!(member.claims());

@@ -1,6 +1,8 @@
-//! What verification costs: two pairs in one run, one without it and one with its defaults, or with what is asked for.
+//! The cost of verification: two pairs in one run, one without it and one with its default
+//! settings, or others.
 //!
-//! Not in it: keeping the digests, which cannot be switched off. `perf` over `server` says what share of a put they are.
+//! Not included: keeping the digests, which cannot be switched off. `perf` over `server` shows
+//! their share of a put.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +18,16 @@ use crate::server::put_many;
 const NONE: [&str; 6] = ["--digest-interval-ms", "0", "--verify-interval-ms", "0", "--scrub-cycle-ms", "0"];
 const BATCH: usize = 500;
 const ROUNDS: usize = 6;
-/// Objects of each round, and of the writer in a second.
+/// Objects of each round, and of the writer per second.
 const ROUND_OBJECTS: usize = 50_000;
 const WRITES_PER_S: usize = 5000;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Objects that are there.
+    /// Objects that exist.
     #[arg(long, default_value_t = 1_000_000)]
     objects: usize,
-    /// How long the members are left alone, and how long the writers write.
+    /// How long the members rest, and how long the writers write.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Further arguments of the servers with verification.
@@ -37,7 +39,7 @@ struct Pair {
     name: &'static str,
     client: Client,
     servers: [Server; 2],
-    /// Dropped last: the members need its directory.
+    /// Dropped last, since the members need its directory.
     _members: Members,
 }
 
@@ -51,7 +53,7 @@ impl Pair {
         Ok(Pair { name, client, servers, _members: members })
     }
 
-    /// Of the primary and of its standby.
+    /// CPU time of the primary and of its standby.
     fn cpu_ns(&self) -> Result<[u64; 2]> {
         let [first, second] = &self.servers;
         Ok([first.process().cpu_ns()?, second.process().cpu_ns()?])
@@ -79,7 +81,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     at_rest(&pairs, Duration::from_secs(args.seconds)).await?;
     in_batches(&pairs).await?;
     at_a_rate(&pairs, Duration::from_secs(args.seconds)).await?;
-    // A figure of something that did not run says nothing.
+    // A figure is worthless if nothing ran.
     let [_, with] = &pairs;
     let standby = connect(&with.servers[1].address(), Transport::Unary).await?.status().await?;
     let done = standby.verification;
@@ -101,7 +103,7 @@ async fn at_rest(pairs: &[Pair; 2], lasting: Duration) -> Result<()> {
     Ok(())
 }
 
-/// In turn, so that what else goes on here meets both.
+/// In turn, so that other load on the machine affects both.
 async fn in_batches(pairs: &[Pair; 2]) -> Result<()> {
     let mut spent = [[0; 2]; 2];
     for round in 0..ROUNDS {

@@ -1,10 +1,10 @@
-//! What a member tells people of its verification: counts, findings, lines of its log; and its own
-//! digests of lately.
+//! What a member reports about its verification: counts, findings, log lines; and its own recent
+//! digests.
 //!
 //! Rule of the shell: a task that applies entries, or repairs, holds the turn.
 //!
 //! Deliberately absent: what follows from a finding (`member`), the questions to the primary
-//! (`pair/verifying`), the look at the own records (`scrub`).
+//! (`pair/verifying`), the check of its own records (`scrub`).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,19 +17,19 @@ use verification::{Action, Condition, Event, Verifier};
 
 use crate::clock;
 
-/// Findings that are kept for people.
+/// How many findings are kept.
 const FINDINGS_MAX: usize = 32;
-/// Of how many comparisons this member still knows its own digests.
+/// For how many comparisons this member keeps its own digests.
 const RECENT_MAX: usize = 16;
 
-/// Something that a person may want to know.
+/// A finding, for operators.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub(crate) wall_ms: u64,
     pub(crate) what: String,
 }
 
-/// Since the start.
+/// Counts since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) compared: AtomicU64,
@@ -48,20 +48,20 @@ pub(crate) struct Counts {
 }
 
 #[derive(Debug)]
-pub(crate) struct Verify {
-    /// Who may apply entries and repair, one at a time.
+pub(crate) struct Findings {
+    /// A task that applies entries or repairs holds this, one at a time.
     turn: TurnMutex<()>,
     findings: Mutex<VecDeque<Finding>>,
     recent: Mutex<VecDeque<Digests>>,
     compared_at: watch::Sender<u64>,
-    /// Wakes the tasks that repair, or that take what a primary sends.
+    /// Wakes the tasks that repair, or that receive from the primary.
     doubts: watch::Sender<()>,
     pub(crate) counts: Counts,
 }
 
-impl Default for Verify {
-    fn default() -> Verify {
-        Verify {
+impl Default for Findings {
+    fn default() -> Findings {
+        Findings {
             turn: TurnMutex::new(()),
             findings: Mutex::default(),
             recent: Mutex::default(),
@@ -72,7 +72,7 @@ impl Default for Verify {
     }
 }
 
-/// "sound", "diverged", "lost"; and what is the matter.
+/// "sound", "diverged" or "lost", and the reason.
 pub(crate) fn condition(verifier: &Verifier) -> (&'static str, String) {
     let shards: Vec<String> = verifier.suspects().iter().map(u32::to_string).collect();
     let left_alone = verifier.left_alone().len();
@@ -88,12 +88,12 @@ pub(crate) fn condition(verifier: &Verifier) -> (&'static str, String) {
     }
 }
 
-impl Verify {
+impl Findings {
     pub(crate) async fn turn(&self) -> Turn<'_, ()> {
         self.turn.lock().await
     }
 
-    /// Changes when there is something new to be done about this member's doubts.
+    /// Changes when there is something new to do about this member's doubts.
     pub(crate) fn doubts(&self) -> watch::Receiver<()> {
         self.doubts.subscribe()
     }
@@ -110,7 +110,7 @@ impl Verify {
         findings.push_back(Finding { wall_ms: clock::wall_ns() / 1_000_000, what });
     }
 
-    /// The own digests at a seq at which the log has those of the primary.
+    /// This member's own digests at a seq at which the log has those of the primary.
     pub(crate) fn keep(&self, digests: Digests) {
         let seq = digests.at.seq;
         let mut recent = self.recent.lock();
@@ -122,7 +122,7 @@ impl Verify {
         self.compared_at.send_replace(seq);
     }
 
-    /// The state that the digests were of is not held any more.
+    /// The state of these digests is not held any more.
     pub(crate) fn forget_digests(&self) {
         self.recent.lock().clear();
     }
@@ -131,14 +131,15 @@ impl Verify {
         self.recent.lock().iter().any(|digests| digests.at == at)
     }
 
-    /// Waits until this member has come to that seq. `None`: it is not known here any more.
+    /// Waits until this member has reached that seq. `None`: its digests are not known here any
+    /// more.
     pub(crate) async fn digests_at(&self, seq: u64) -> Option<Digests> {
         let mut compared_at = self.compared_at.subscribe();
         compared_at.wait_for(|at| *at >= seq).await.ok()?;
         self.recent.lock().iter().find(|digests| digests.at.seq == seq).cloned()
     }
 
-    /// `was_sound`: before that.
+    /// `was_sound`: before this comparison.
     pub(crate) fn on_compared(&self, compared: &Compared, was_sound: bool) {
         self.counts.compared.fetch_add(1, Ordering::Relaxed);
         let Event::Compared { at, difference } = &compared.event else { return };
@@ -146,7 +147,7 @@ impl Verify {
             return;
         }
         self.counts.differed.fetch_add(1, Ordering::Relaxed);
-        let implied = if difference.implied { " and in what they imply" } else { "" };
+        let implied = if difference.implied { " and in what follows from them" } else { "" };
         let what = format!("at {at} the digests differ in shards {:?}{implied}", difference.shards);
         if was_sound {
             tracing::error!("this member is not the same as its primary: {what}");
@@ -182,7 +183,7 @@ impl Verify {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The own records of a shard are not what is kept of them.
+    /// This member's own records of a shard do not match its digest.
     pub(crate) fn rotten(&self, shard: u32, what: &str, leads: bool) {
         self.counts.rotten.fetch_add(1, Ordering::Relaxed);
         let text = format!("shard {shard} has changed without an entry: {what}");
@@ -198,7 +199,7 @@ impl Verify {
         self.note(text);
     }
 
-    /// What this member's doubts have come to. `verified`: up to where it was found sound.
+    /// The result of this member's doubts. `verified`: the newest position at which it was sound.
     pub(crate) fn on_doubt(&self, action: &Action, verified: Position) {
         match action {
             Action::Sound(true) => {
@@ -207,7 +208,7 @@ impl Verify {
             Action::Sound(false) | Action::Repair { .. } => {}
             Action::FullSync => {
                 self.counts.full_syncs.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("this member's state is not to be trusted any more: it takes a full sync");
+                tracing::error!("this member's state is not to be trusted any more: it needs a full sync");
                 self.note("a full sync is needed".to_owned());
             }
             Action::Alarm { shards } => {
