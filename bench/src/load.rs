@@ -5,6 +5,7 @@ use std::future::Future;
 use anyhow::Result;
 use client::{Client, Options, Segment, Transport};
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use oplog::Rng;
 
 pub(crate) const OBJECT_BYTES: u64 = 4096;
 
@@ -16,10 +17,9 @@ pub(crate) fn key(prefix: &str, at: usize) -> String {
 /// The numbers below `count` in an order that defeats caches, the same in every run.
 pub(crate) fn shuffled(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    let mut random = 0x9e37_79b9_u64;
+    let mut rng = Rng::new(0);
     for at in (1..count).rev() {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        order.swap(at, (random >> 33) as usize % (at + 1));
+        order.swap(at, rng.below(at + 1));
     }
     order
 }

@@ -8,6 +8,7 @@ use metadata::{
 use oplog::{ClientId, Position, Tail, TailConfig};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::load::shuffled;
 use crate::measure::{Process, report};
 
 #[derive(clap::Args, Debug)]
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ..Config::default()
     };
     let state = Metadata::new(config, Position { epoch: 1, seq: 0 });
-    state.lead(appender, Now { ttl_ms: 1, wall_ms: 1 });
+    state.lead(appender, Now { ttl_ms: 1, wall_ms: 1 }, 1);
     let keys = shuffled_keys(args.objects);
     let mut bench = Bench { state, number: 0, keys, batch: args.batch };
     bench.mount(args.objects as u64)?;
@@ -75,19 +76,12 @@ fn thread_cpu_ns() -> u64 {
 }
 
 fn shuffled_keys(count: usize) -> Vec<[u8; 40]> {
-    let mut keys: Vec<[u8; 40]> = (0..count)
-        .map(|at| {
-            let mut key = [b'k'; 40];
-            key[..20].copy_from_slice(format!("{at:020}").as_bytes());
-            key
-        })
-        .collect();
-    let mut random = 0x9e37_79b9_u64;
-    for at in (1..keys.len()).rev() {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        keys.swap(at, (random >> 33) as usize % (at + 1));
-    }
-    keys
+    let key = |at| {
+        let mut key = [b'k'; 40];
+        key[..20].copy_from_slice(format!("{at:020}").as_bytes());
+        key
+    };
+    shuffled(count).into_iter().map(key).collect()
 }
 
 impl Bench {

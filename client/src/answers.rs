@@ -294,6 +294,9 @@ pub struct Status {
     pub retired_bytes: u64,
     /// Number of pieces that `retired_bytes` consists of.
     pub retired_extents: u64,
+    /// Bounds of all clients together that the primary has met, each with its setting and both
+    /// figures.
+    pub full: Vec<String>,
     /// Tenants, counting the default one.
     pub tenants: u64,
     /// Tasks that are kept.

@@ -17,7 +17,7 @@
 //! with its own.
 //!
 //! The simulator's clients use this without histories. [`Way::meets`] is tested by the tests beside
-//! this file, and by those of `master/tests/failover` whose clusters are founded anew or begin
+//! this file, and by those of `cli/tests/failover` whose clusters are founded anew or begin
 //! anew.
 //!
 //! Deliberately absent: connections, and what was lost with the previous history.

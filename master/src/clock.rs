@@ -115,7 +115,7 @@ impl Clock {
 }
 
 /// Nanoseconds since 1970: for names that must differ, not for durations.
-pub(crate) fn wall_ns() -> u64 {
+pub fn wall_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Realtime))
 }
 

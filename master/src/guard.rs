@@ -40,7 +40,7 @@ const REPORT_PAUSE: Duration = Duration::from_millis(100);
 /// After this the coordinator is given up, and the standbys wait as they would without a guard.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(guard(config))
 }

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 /// The worst one last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     Ok,
     Degraded,
     /// Only commands say so: a member always knows.
@@ -31,10 +31,10 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     /// The verdicts that a member may give.
-    pub(crate) const ALL: [Verdict; 4] = [Verdict::Ok, Verdict::Degraded, Verdict::NoPrimary, Verdict::LostData];
+    pub const ALL: [Verdict; 4] = [Verdict::Ok, Verdict::Degraded, Verdict::NoPrimary, Verdict::LostData];
 
     /// For display.
-    pub(crate) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Verdict::Ok => "OK",
             Verdict::Degraded => "DEGRADED",
@@ -45,7 +45,7 @@ impl Verdict {
     }
 
     /// For programs.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Verdict::Ok => "ok",
             Verdict::Degraded => "degraded",
@@ -56,7 +56,7 @@ impl Verdict {
     }
 
     /// 1 and 2 are those of any command that fails.
-    pub(crate) fn exit_code(self) -> u8 {
+    pub fn exit_code(self) -> u8 {
         match self {
             Verdict::Ok => 0,
             Verdict::Degraded => 3,
@@ -69,89 +69,91 @@ impl Verdict {
 
 /// What is wrong, and what an operator does about it.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-pub(crate) struct Reason {
-    pub(crate) what: String,
-    pub(crate) next: String,
+pub struct Reason {
+    pub what: String,
+    pub next: String,
 }
 
 /// The verdict, and all reasons for it, the gravest first.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Health {
-    pub(crate) verdict: Verdict,
-    pub(crate) reasons: Vec<Reason>,
+pub struct Health {
+    pub verdict: Verdict,
+    pub reasons: Vec<Reason>,
     /// Facts that are no reason for a worse verdict, but should be known.
-    pub(crate) notes: Vec<Reason>,
+    pub notes: Vec<Reason>,
 }
 
 /// A member that was asked. `said`: none, if it has not answered.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// Its name, or its address if the name is not known.
-    pub(crate) name: String,
-    pub(crate) said: Option<Said>,
+    pub name: String,
+    pub said: Option<Said>,
     /// The error that it returned. Empty: it did not say that it accepts no more connections.
-    pub(crate) turned_away: String,
+    pub turned_away: String,
 }
 
 impl Asked {
-    pub(crate) fn said(name: &str, said: Said) -> Asked {
+    pub fn said(name: &str, said: Said) -> Asked {
         Asked { name: name.to_owned(), said: Some(said), turned_away: String::new() }
     }
 }
 
 /// What one member says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Said {
+pub struct Said {
     /// It says that it leads.
-    pub(crate) leads: bool,
+    pub leads: bool,
     /// As the primary: it may answer no client at this moment.
-    pub(crate) is_mute: bool,
+    pub is_mute: bool,
     /// `None`: it was started without a coordinator, and is alone.
-    pub(crate) cluster: Option<InCluster>,
+    pub cluster: Option<InCluster>,
+    /// As the primary: bounds of all clients together that are met.
+    pub full: Vec<String>,
     /// Why its state is not what its log says. Empty: it is.
-    pub(crate) unsound: String,
+    pub unsound: String,
     /// Settings with which it was started and that differ from the cluster's: see [`difference`].
-    pub(crate) started_otherwise: Vec<String>,
+    pub started_otherwise: Vec<String>,
 }
 
 /// A setting of the cluster, and a member's own value.
-pub(crate) fn difference(name: &str, value: &str, started_with: &str) -> String {
+pub fn difference(name: &str, value: &str, started_with: &str) -> String {
     format!("{name} {started_with}, the cluster's is {value}")
 }
 
 /// What a member says of its cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct InCluster {
+pub struct InCluster {
     /// The id in hex. Empty: the member has seen no record yet.
-    pub(crate) id: String,
-    pub(crate) epoch: u64,
+    pub id: String,
+    pub epoch: u64,
     /// The epoch in which the cluster began with no objects. 0: not known.
-    pub(crate) born: u64,
+    pub born: u64,
     /// The primary's name. Empty: it is not here.
-    pub(crate) primary: String,
-    pub(crate) lost_data: Option<String>,
+    pub primary: String,
+    pub lost_data: Option<String>,
     /// Why the coordinator cannot be used. Empty: it can.
-    pub(crate) coordinator_trouble: String,
+    pub coordinator_trouble: String,
     /// Why it could not be promoted. Empty: it could.
-    pub(crate) not_promotable: String,
-    pub(crate) members: Vec<Peer>,
+    pub not_promotable: String,
+    pub members: Vec<Peer>,
 }
 
 /// A member, as another one sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Peer {
-    pub(crate) name: String,
-    pub(crate) in_sync: bool,
-    pub(crate) state: String,
-    pub(crate) sound: bool,
+pub struct Peer {
+    pub name: String,
+    pub in_sync: bool,
+    pub state: String,
+    pub sound: bool,
 }
 
-pub(crate) const RECOVER: &str =
+pub const RECOVER: &str =
     "Start the members that are down. If they are gone for good, `understudy recover` says what is left";
 const LOOK_AT_COORDINATOR: &str = "Bring the coordinator back, or the way to it; its own log says more";
 
 /// The verdict on these answers.
-pub(crate) fn judge(asked: &[Asked]) -> Health {
+pub fn judge(asked: &[Asked]) -> Health {
     let answers: Vec<_> = asked.iter().filter_map(|one| Some((one.name.as_str(), one.said.as_ref()?))).collect();
     let mut found = Found::default();
     lost_data(&answers, &mut found);
@@ -162,6 +164,7 @@ pub(crate) fn judge(asked: &[Asked]) -> Health {
         coordinator(name, said, &mut found);
     }
     if let Some((name, said)) = primary {
+        full(name, said, &mut found);
         followers(name, said, &mut found);
         disagreement(name, said, &answers, &mut found);
         if said.cluster.is_none() {
@@ -204,13 +207,13 @@ fn differences(answers: &[(&str, &Said)]) -> Vec<Reason> {
 
 /// Why a directory may not have named all members, and the verdict if it has named none.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Trouble {
-    pub(crate) alone: Verdict,
-    pub(crate) reason: Reason,
+pub struct Trouble {
+    pub alone: Verdict,
+    pub reason: Reason,
 }
 
 /// The verdict if the members were found in a directory.
-pub(crate) fn judge_found(trouble: Option<Trouble>, asked: &[Asked]) -> Health {
+pub fn judge_found(trouble: Option<Trouble>, asked: &[Asked]) -> Health {
     match trouble {
         Some(Trouble { alone, reason }) if asked.is_empty() => {
             Health { verdict: alone, reasons: vec![reason], notes: Vec::new() }
@@ -331,6 +334,16 @@ fn coordinator(name: &str, said: &Said, found: &mut Found) {
     if !said.unsound.is_empty() {
         let what = format!("{name} is not what its log says: {}", said.unsound);
         found.add(Verdict::Degraded, what, "It is repaired by itself; `understudy verify` shows whether that is done");
+    }
+}
+
+fn full(primary: &str, said: &Said, found: &mut Found) {
+    if !said.full.is_empty() {
+        found.add(
+            Verdict::Degraded,
+            format!("{primary} refuses what needs more of a bound that is met: {}", said.full.join("; ")),
+            "Look for the client that takes so much, or raise the setting at the next start of each member",
+        );
     }
 }
 

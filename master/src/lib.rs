@@ -1,4 +1,5 @@
-//! One node as a complete metadata master over gRPC, and the command line around it.
+//! One node as a complete metadata master over gRPC: a library, for the command `understudy` and
+//! for tests.
 //!
 //! | file | decides |
 //! |---|---|
@@ -22,8 +23,7 @@
 //! | `reload` | settings that change in a running process |
 //! | `cluster_status`, `cluster_news` | the cluster as this member knows it; log lines about its changes |
 //! | `cluster_settings` | settings that belong to the cluster, as one list |
-//! | `plain` | text from outside, without control characters |
-//! | `cli` | the commands |
+//! | `plain` | text from outside, without control characters; sizes for display |
 //!
 //! *Invariant:* nothing here decides what a call means: it goes to `metadata`, and its answer comes
 //! back.
@@ -33,7 +33,6 @@
 
 mod background;
 mod budget;
-pub mod cli;
 pub mod clock;
 mod cluster_news;
 mod cluster_settings;
@@ -44,11 +43,11 @@ mod faults;
 mod findings;
 pub mod gate;
 mod grpc;
-mod guard;
-mod health;
+pub mod guard;
+pub mod health;
 mod http;
 mod listen;
-mod logging;
+pub mod logging;
 mod membership;
 mod memory;
 mod metrics;
@@ -56,7 +55,7 @@ mod node;
 mod pair;
 mod plain;
 mod process;
-mod reload;
+pub mod reload;
 mod scrub;
 pub mod serve;
 mod upkeep;
@@ -64,8 +63,12 @@ mod upkeep;
 pub use gate::{Gate, Standing};
 pub use grpc::in_process;
 pub use grpc::server::BindError;
-pub use logging::finish as finish_log;
+pub use membership::{incarnation, open_what_is_there};
 pub use memory::give_memory_back_aside;
+pub use metrics::metrics_markdown;
 pub use node::{CommitRule, Node};
-pub use process::{abort_on_panic, avoid_huge_pages};
+pub use pair::named;
+pub use pair::transfer::NotHandedOver;
+pub use plain::{is_plain, plain, size};
+pub use process::{abort_on_panic, avoid_huge_pages, node_name};
 pub use serve::Server;

@@ -72,7 +72,7 @@ pub(crate) struct Counts {
 }
 
 /// Once for each process. `node`: the name of its member. Empty: it has none.
-pub(crate) fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
+pub fn start(logging: &Logging, node: &str) -> anyhow::Result<()> {
     let stderr = io::stderr();
     // A handle of its own: the thread may block in a write, and must not hold the lock of
     // `io::stderr` meanwhile.
@@ -131,7 +131,7 @@ pub fn finish() {
 }
 
 /// Writes a line beside the log, in its turn. False: there is no log, so nothing is in the way.
-pub(crate) fn say(line: &str) -> bool {
+pub fn say(line: &str) -> bool {
     let started = LOG.get();
     if let Some(Started { log, .. }) = started {
         log.sink.push(format!("{line}\n"));

@@ -56,7 +56,7 @@ impl Membership {
 }
 
 /// A new incarnation.
-pub(crate) fn incarnation(name: &str) -> Incarnation {
+pub fn incarnation(name: &str) -> Incarnation {
     Incarnation { member: MemberId(xxhash_rust::xxh3::xxh3_64(name.as_bytes())), number: clock::wall_ns() }
 }
 
@@ -102,7 +102,7 @@ fn password(settings: &Cluster) -> Result<String, ConfigError> {
 }
 
 /// Only members create a directory: a command that finds none was given the wrong one.
-pub(crate) async fn open_what_is_there(settings: &Cluster) -> anyhow::Result<Arc<dyn Coordinator>> {
+pub async fn open_what_is_there(settings: &Cluster) -> anyhow::Result<Arc<dyn Coordinator>> {
     if let Some(dir) = file_dir(settings).filter(|dir| !dir.is_dir()) {
         anyhow::bail!(
             "{} is no directory: no member was ever started with it. Check --coordinator and --cluster-name",

@@ -21,7 +21,7 @@ use prometheus_client::metrics::MetricType;
 use crate::gate::Standing;
 use crate::health::Verdict;
 use crate::http::Facts;
-pub(crate) use page::metrics_markdown;
+pub use page::metrics_markdown;
 pub(crate) use requests::{CallTimer, Counted, Method, Requests};
 pub(crate) use text::Format;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rustix::process::{Pid, test_kill_process};
 use crate::logging;
 
 /// `wanted`, or else the name of the host.
-pub(crate) fn node_name(wanted: &str) -> String {
+pub fn node_name(wanted: &str) -> String {
     match wanted {
         "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         wanted => wanted.to_owned(),

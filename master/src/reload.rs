@@ -20,7 +20,7 @@ const LIVE: [&str; 1] = ["log_level"];
 
 /// From now on, on a thread of its own, for as long as the process lives. `config`: the result of
 /// `flags` at the start.
-pub(crate) fn start(flags: Flags, mut config: Config) -> io::Result<()> {
+pub fn start(flags: Flags, mut config: Config) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut hangups = {
         let _inside = runtime.enter();

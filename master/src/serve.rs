@@ -135,7 +135,7 @@ impl StopSignals {
     }
 
     /// SIGHUP, too.
-    pub(crate) fn or_hangup(mut self) -> anyhow::Result<StopSignals> {
+    pub fn or_hangup(mut self) -> anyhow::Result<StopSignals> {
         self.hangup = Some(signal(SignalKind::hangup()).context("signals cannot be caught")?);
         Ok(self)
     }
@@ -153,7 +153,7 @@ impl StopSignals {
         self
     }
 
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn it_does_what_a_list_in_one_piece_does() {
         let (mut holders, mut list) = (Holders::default(), Vec::new());
-        let mut random = crate::rng::Rng::new(7);
+        let mut random = oplog::Rng::new(7);
         // Up over two chunks and down to nothing, with some of the other all the way.
         for (steps, growing) in [(20_000, 4), (40_000, 1)] {
             for step in 0..steps {

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn it_does_what_a_queue_in_one_piece_does() {
         let (mut queue, mut plain) = (Queue::default(), VecDeque::new());
-        let mut random = crate::rng::Rng::new(3);
+        let mut random = oplog::Rng::new(3);
         for (steps, growing) in [(6 * CHUNK, 4), (12 * CHUNK, 1)] {
             for step in 0..steps {
                 if random.below(5) < growing {

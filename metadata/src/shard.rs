@@ -14,7 +14,7 @@ use crate::object::Object;
 use crate::types::SHARD_BUCKETS;
 
 #[derive(Debug, Default)]
-pub(crate) struct Shard {
+pub struct Shard {
     table: HashTable<Box<Object>>,
     /// Kept, each the sum over a part of the records.
     buckets: [Digest; SHARD_BUCKETS],
@@ -182,14 +182,13 @@ pub(crate) fn in_bucket(shard: &Shard, bucket: u32) -> impl Iterator<Item = &Obj
 
 #[cfg(test)]
 mod tests {
-    use oplog::ClientId;
+    use oplog::{ClientId, Rng};
     use smallvec::smallvec;
 
     use ledger::ItemId;
 
     use super::*;
     use crate::object::Replica;
-    use crate::rng::Rng;
     use crate::types::{Pin, Place};
 
     fn object(n: u64) -> Object {

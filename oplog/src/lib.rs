@@ -13,11 +13,12 @@
 //! | `appender`  | the one writer's side: it reserves a place before the state changes           |
 //! | `state`     | the contract between the engine and a replicated state                        |
 //! | `verifiable` | the contract for finding a difference between two states, and repairing it   |
+//! | `rng`       | numbers from a seed, for a state that chooses and for tests                   |
 //! | `conformance` | the checks that every replicated state must pass (feature `conformance`)    |
 //!
-//! Absent on purpose: an async runtime, clocks, randomness, threads, files and sockets. Futures
-//! here use only the standard waker; time stamps come with the draft; nothing here knows what an op
-//! means.
+//! Absent on purpose: an async runtime, clocks, randomness (`rng` is given its seed), threads,
+//! files and sockets. Futures here use only the standard waker; time stamps come with the draft;
+//! nothing here knows what an op means.
 
 mod appender;
 mod codec;
@@ -27,6 +28,7 @@ mod entry;
 mod error;
 mod frame;
 mod ring;
+mod rng;
 mod secret;
 mod state;
 mod tail;
@@ -38,6 +40,7 @@ pub use codec::{PAYLOAD_VERSION, decode_payload, encode_payload};
 pub use entry::{ClientId, DomainId, Draft, Entry, OP_EPOCH_START, OP_TYPE_NEVER, Position, RequestStamp, prefix_hash};
 pub use error::{Bound, DecodeError, Overloaded};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES_MAX, FRAME_VERSION, Frame};
+pub use rng::Rng;
 pub use secret::Secret;
 pub use state::{ApplyError, Digest, InstallError, Rebuild, ReplicatedState, ShardImage};
 pub use tail::{FRAME_OVERHEAD_BYTES, Tail, TailConfig, TailConfigError, TailError, TailStats};

@@ -5,7 +5,8 @@
 //!
 //! The bounds of lists stand in the contract, beside the field (`items_max` in `options.proto`).
 //!
-//! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory).
+//! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory), and
+//! what the state refuses by itself (how long a key is, how many replicas it keeps).
 
 use crate::calls::items_max;
 
@@ -16,8 +17,6 @@ pub const SEGMENT_ID_BYTES: usize = 16;
 /// The digest of a state.
 pub const DIGEST_BYTES: usize = 16;
 
-/// The longest key. The shortest has one byte.
-pub const KEY_BYTES_MAX: usize = 4096;
 /// Items of one call: keys, segments, tasks.
 pub const BATCH_ITEMS_MAX: usize = items_max("", "");
 /// One encoded message, in either direction. A longer answer is cut after a page if the call has
@@ -34,11 +33,6 @@ pub const PATH_BYTES_MAX: usize = 1024;
 pub const REGEX_BYTES_MAX: usize = 1024;
 /// The message with which a client fails a task.
 pub const TASK_MESSAGE_BYTES_MAX: usize = 1024;
-
-/// Replicas of one object, in memory and on disk each; targets of one copy.
-pub const REPLICAS_MAX: usize = items_max("CopyStartItem", "target_segments");
-/// Segments named as preferred in one call.
-pub const PREFERRED_SEGMENTS_MAX: usize = items_max("Placement", "preferred_segments");
 
 /// Keys of one page if the request has no limit. The most is [`BATCH_ITEMS_MAX`].
 pub const LIST_KEYS_DEFAULT: usize = 1000;

@@ -138,19 +138,16 @@ mod tests {
     /// beginning.
     #[test]
     fn fork_is_the_longest_common_beginning_of_random_logs() {
-        let mut random = 7_u64;
-        let mut below = |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut rng = oplog::Rng::new(7);
+        let mut below = |n: usize| rng.below(n);
         for _ in 0..20_000 {
             // A chain of primaries, each of which continues a prefix of one of two logs.
             let mut logs = [vec![0_u64], vec![0_u64]];
-            for epoch in 1..=1 + below(5) {
-                let (from, to) = (below(2) as usize, below(2) as usize);
-                let kept = 1 + below(logs[from].len() as u64) as usize;
+            for epoch in 1..=1 + below(5) as u64 {
+                let (from, to) = (below(2), below(2));
+                let kept = 1 + below(logs[from].len());
                 let mut log = logs[from][..kept].to_vec();
-                log.extend(std::iter::repeat_n(epoch, 1 + below(4) as usize));
+                log.extend(std::iter::repeat_n(epoch, 1 + below(4)));
                 logs[to] = log;
             }
             let ends = |log: &[u64], base: usize| -> Vec<Position> {
@@ -163,7 +160,7 @@ mod tests {
                 ends
             };
             let [mine, theirs] = &logs;
-            let base = below(mine.len() as u64) as usize;
+            let base = below(mine.len());
             let common = mine.iter().zip(theirs).take_while(|(a, b)| a == b).count() as u64 - 1;
             let peer = PeerLog { history: ends(theirs, 0), applied: at((0, 0)), partial: None };
             match plan(&ends(mine, base), base as u64, &peer) {

@@ -81,7 +81,7 @@ mod tests {
         let features = "cargo test --workspace --all-features --profile checked --no-run";
         assert_eq!(as_typed(&build()), format!("{features} --test failover --test processes"));
         assert!(include_str!("../../tests/ports/tests/processes.rs").contains("hold-ports"));
-        assert!(include_str!("../../master/tests/failover/main.rs").contains("mod kills;"));
+        assert!(include_str!("../../cli/tests/failover/main.rs").contains("mod kills;"));
         assert!(include_str!("../../tests/python/contract.py").contains(&format!("PORTS = {PORTS}\n")));
     }
 }

@@ -5,7 +5,7 @@
 //! - They have no time limit: a hang is seen by the operator who waits.
 //! - Their output is shown, since the figures are the purpose.
 //!
-//! Absent on purpose: the scenarios, in `master/tests/failover/long.rs`.
+//! Absent on purpose: the scenarios, in `cli/tests/failover/long.rs`.
 
 use std::process::Command;
 
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_test_that_is_named_exists() {
-        let tests = include_str!("../../master/tests/failover/long.rs");
+        let tests = include_str!("../../cli/tests/failover/long.rs");
         for (name, command) in commands(&Args::default()) {
             assert!(tests.contains(&format!("async fn {name}()")), "long.rs has no {name}");
             assert!(as_typed(&command).ends_with(&format!("--exact long::{name}")), "{command:?}");

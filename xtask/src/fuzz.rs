@@ -168,12 +168,12 @@ fn directories(target: &str) -> Result<[PathBuf; 3]> {
     Ok(dirs)
 }
 
-/// libFuzzer's merge copies an input only if it reaches something that no stored one does.
+/// libFuzzer's merge copies the fewest inputs that reach all that no stored input reaches.
 fn store(target: &str) -> Result<()> {
     let [found, stored, _] = directories(target)?;
     let before = fs::read_dir(&stored)?.count();
     let mut command = Command::new(binary(target)?);
-    command.arg("-merge=1").args([&stored, &found]);
+    command.arg("-set_cover_merge=1").args([&stored, &found]);
     let output = children::capture(&mut command)?;
     ensure!(output.status.success(), "the merge of {target} failed: {}", String::from_utf8_lossy(&output.stderr));
     println!("{target}: {} inputs stored, {before} before", fs::read_dir(&stored)?.count());

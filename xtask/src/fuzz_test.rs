@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
+use std::path::Path;
 
 use super::{TELLING_LINES, again, all_targets, summary, telling_lines};
 
@@ -65,4 +66,14 @@ fn targets_are_the_rust_files_of_the_directory_in_order() {
     }
     assert_eq!(all_targets(dir.path()).unwrap(), ["frame", "payload"]);
     assert!(all_targets(&dir.path().join("gone")).is_err());
+}
+
+#[test]
+fn stored_corpora_stay_small() {
+    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for corpus in fs::read_dir(corpora).unwrap() {
+        let corpus = corpus.unwrap().path();
+        let inputs = fs::read_dir(&corpus).unwrap().count();
+        assert!(inputs < 64, "{} has {inputs} inputs: docs/development.md says how to choose", corpus.display());
+    }
 }

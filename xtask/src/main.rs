@@ -21,7 +21,6 @@ mod fuzz;
 mod model;
 mod programs;
 mod repo;
-mod steady;
 mod steps;
 mod test;
 mod tools;
@@ -91,9 +90,6 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Run the failover and the simulator suite many times in a row, and write each run to
-    /// docs/reports.
-    Steady(steady::Args),
     /// Show which programs are installed, with their versions, and which are missing.
     Doctor,
 }
@@ -128,7 +124,6 @@ fn run(command: Command) -> Result<()> {
         Command::Failover(args) => failover::run(&args),
         Command::Chaos { args } => programs::chaos(args),
         Command::Attack { args } => programs::attack(args),
-        Command::Steady(args) => steady::run(&args),
         Command::Doctor => doctor::run(),
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run_all(steps: Vec<Step>) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn refuse_strays(strays: Vec<Descendant>) -> Result<()> {
+fn refuse_strays(strays: Vec<Descendant>) -> Result<()> {
     let list: Vec<String> = strays.iter().map(|stray| format!("{} (pid {})", stray.name, stray.pid)).collect();
     ensure!(list.is_empty(), "it left processes running, which were ended: {}", list.join(", "));
     Ok(())

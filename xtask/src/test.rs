@@ -74,13 +74,11 @@ fn full_run() -> Vec<Step> {
     ]
 }
 
-/// Which tests: those beside the code; those and the integration tests; or only the integration
-/// tests with clusters.
+/// Which tests: those beside the code, or the integration tests, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
+enum Scope {
     Unit,
     All,
-    Suites,
 }
 
 fn format() -> Step {
@@ -138,15 +136,12 @@ fn tests(scope: Scope, filters: &[String]) -> Step {
 
 /// All tests run optimised and with every check on (profile `checked`). Unit tests alone are built
 /// faster than they run, so they use the dev profile.
-pub(crate) fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Command {
+fn test_command(scope: Scope, filters: &[String], nextest: bool, ci: bool) -> Command {
     let mut words: Vec<&str> = if nextest { vec!["nextest", "run"] } else { vec!["test"] };
     words.extend(["--workspace", "--all-features"]);
     match scope {
         Scope::Unit => words.extend(["--lib", "--bins"]),
-        Scope::All | Scope::Suites => words.extend([if nextest { "--cargo-profile" } else { "--profile" }, "checked"]),
-    }
-    if scope == Scope::Suites {
-        words.extend(["--test", "failover", "--test", "seeds"]);
+        Scope::All => words.extend([if nextest { "--cargo-profile" } else { "--profile" }, "checked"]),
     }
     if nextest {
         words.extend(ci.then_some(["--profile", "ci"]).into_iter().flatten());

@@ -15,8 +15,6 @@ fn nextest_is_called_with_the_profile_of_the_place() {
     assert_eq!(shown(Scope::All, &[], true, true), format!("{base} --cargo-profile checked --profile ci"));
     assert_eq!(shown(Scope::All, &["a", "b"], true, false), format!("{base} --cargo-profile checked a b"));
     assert_eq!(shown(Scope::Unit, &[], true, false), format!("{base} --lib --bins"));
-    let suites = "--cargo-profile checked --test failover --test seeds";
-    assert_eq!(shown(Scope::Suites, &[], true, false), format!("{base} {suites}"));
 }
 
 #[test]

@@ -33,11 +33,12 @@ const GENERATED: [&str; 3] = ["docs/configuration.md", "docs/metrics.md", "docs/
 
 const TEXTS: [&str; 4] = ["master/src/config", "master/src/metrics.rs", "proto/src/reasons.rs", "proto/proto"];
 
-const COMMANDS: &str = "master/src/cli";
+const COMMANDS: &str = "cli/src";
 
 /// The crates whose comments are checked.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 15] = [
     "bench",
+    "cli",
     "client",
     "coordinator",
     "election",

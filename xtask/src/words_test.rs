@@ -74,7 +74,7 @@ fn each_kind_of_file_has_its_rule() {
         ("docs/configuration.md", Rule::WORDS),
         ("docs/reports/sim.md", Rule::WORDS),
         ("docs/understudy.toml", Rule::WORDS),
-        ("master/src/cli/dev.rs", Rule::WORDS),
+        ("cli/src/dev.rs", Rule::WORDS),
         ("proto/proto/understudy/v1/admin.proto", Rule::TEXTS),
         ("election/src/lib.rs", Rule::SOURCE),
     ] {

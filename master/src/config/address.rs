@@ -4,7 +4,7 @@
 use std::net::Ipv6Addr;
 
 /// `Err`: what is wrong with it, and what it must be.
-pub(crate) fn check_host_port(text: &str) -> Result<(), String> {
+pub fn check_host_port(text: &str) -> Result<(), String> {
     let wrong = |why: &str| Err(format!("{text:?} {why}, must be HOST:PORT, as 10.0.0.7:7400"));
     if text.contains("://") {
         return wrong("is a URL");
@@ -25,7 +25,7 @@ pub(crate) fn check_no_user(text: &str) -> Result<(), String> {
 }
 
 /// As [`check_host_port`], but the port may be missing.
-pub(crate) fn check_url(text: &str) -> Result<(), String> {
+pub fn check_url(text: &str) -> Result<(), String> {
     check_no_user(text)?;
     let wrong = |why: &str| Err(format!("{text:?} {why}, must be http://HOST:PORT or https://HOST:PORT"));
     let Some(bare) = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)) else {

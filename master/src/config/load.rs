@@ -45,7 +45,7 @@ pub struct Flags {
 /// The address of the coordinator, for commands that ask it and are not members.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Coordinator")]
-pub(crate) struct CoordinatorFlags {
+pub struct CoordinatorFlags {
     /// Where the members keep their record, as they were started: file:DIR or
     /// etcd:http://HOST:PORT,...
     #[arg(long, env = "UNDERSTUDY_COORDINATOR", value_name = "WHERE")]
@@ -80,7 +80,7 @@ pub(crate) struct CoordinatorFlags {
 }
 
 impl CoordinatorFlags {
-    pub(crate) fn load(&self) -> Result<Cluster, ConfigError> {
+    pub fn load(&self) -> Result<Cluster, ConfigError> {
         let CoordinatorFlags { etcd_user, etcd_ca_file, etcd_cert_file, etcd_key_file, .. } = self.clone();
         let etcd = self.etcd.as_ref().map(|url| format!("etcd:{url}"));
         let cluster = ClusterFlags {
@@ -136,7 +136,7 @@ fn before(at: Option<&Place>) -> String {
 
 /// The first line of the file, without its end. `Err`: what is wrong with it, without any of its
 /// content.
-pub(crate) fn read_password(path: &Path) -> Result<String, String> {
+pub fn read_password(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
     match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(password.to_owned()),
@@ -145,7 +145,7 @@ pub(crate) fn read_password(path: &Path) -> Result<String, String> {
 }
 
 /// Other users of the host must not read secrets in the list of processes.
-pub(crate) fn refuse_secrets(mut command_line: impl Iterator<Item = OsString>) -> Result<(), ConfigError> {
+pub fn refuse_secrets(mut command_line: impl Iterator<Item = OsString>) -> Result<(), ConfigError> {
     let is_secret = |word: OsString| {
         word.to_str().is_some_and(|word| word == "--etcd-password" || word.starts_with("--etcd-password="))
     };

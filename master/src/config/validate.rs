@@ -117,7 +117,7 @@ fn within(field: &'static str, value: u64) -> Checked {
 }
 
 /// Whether this can be the name of a member.
-pub(crate) fn check_name(field: &'static str, name: &str) -> Checked {
+pub fn check_name(field: &'static str, name: &str) -> Checked {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     rule(name.len() <= NAME_BYTES_MAX, field, || format!("{} bytes, the limit is {NAME_BYTES_MAX}", name.len()))?;
     rule(!name.is_empty() && name.chars().all(is_letter), field, || {

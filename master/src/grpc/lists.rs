@@ -32,6 +32,14 @@ const SHORT_BYTES: usize = 2 * BATCH_ITEMS_MAX;
 const SESSION_REQUEST: &str = "SessionRequest";
 const PACKAGE: &str = ".understudy.v1.";
 
+// The contract and the state, neither of which knows the other, bound the same lists.
+const _: () = {
+    assert!(BATCH_ITEMS_MAX == metadata::CALL_ITEMS_MAX);
+    assert!(items_max("Placement", "preferred_segments") == metadata::REPLICAS_MAX as usize);
+    assert!(items_max("CopyStartItem", "target_segments") == metadata::REPLICAS_MAX as usize);
+    assert!(items_max("CreateTaskItem", "target_segments") == metadata::REPLICAS_MAX as usize);
+};
+
 /// Checks a unary call.
 pub(crate) fn check_request(method: &str, bytes: &[u8]) -> Result<(), CallError> {
     if bytes.len() <= SHORT_BYTES {

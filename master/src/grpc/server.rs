@@ -75,7 +75,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> 
 }
 
 impl BindError {
-    pub(crate) fn of(address: SocketAddr, why: io::Error) -> BindError {
+    pub fn of(address: SocketAddr, why: io::Error) -> BindError {
         match why.kind() {
             io::ErrorKind::AddrInUse => BindError::PortInUse { address },
             io::ErrorKind::AddrNotAvailable => BindError::NotHere { address },

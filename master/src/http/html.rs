@@ -5,7 +5,7 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::http::facts::{Cluster, Facts, MemberFacts, Setting, Status};
-use crate::plain::plain;
+use crate::plain::{plain, size};
 
 /// Text within a page.
 struct Text<T>(T);
@@ -88,7 +88,7 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
         ("objects", format!("{} ({} unfinished)", status.objects, status.objects_unfinished)),
         ("capacity", {
             let (used, all, retired) =
-                (bytes(status.used_bytes), bytes(status.capacity_bytes), bytes(status.retired_bytes));
+                (size(status.used_bytes), size(status.capacity_bytes), size(status.retired_bytes));
             format!("{used} of {all} used, {retired} retired in {} pieces", status.retired_extents)
         }),
         ("segments", status.segments.to_string()),
@@ -98,12 +98,12 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
         ("evicted", status.evicted_total.to_string()),
         ("log tail", {
             let (entries, first) = (status.tail_entries, status.tail_first_seq);
-            format!("{entries} entries, {}, from seq {first}", bytes(status.tail_bytes))
+            format!("{entries} entries, {}, from seq {first}", size(status.tail_bytes))
         }),
         ("digest", status.digest.clone()),
         ("settings", settings(&status.settings)),
         ("longest lock", format!("{} µs", status.lock_held_us_max)),
-        ("memory", bytes(status.memory_resident_bytes)),
+        ("memory", size(status.memory_resident_bytes)),
     ];
     if let Some(Cluster { epoch, primary, tenure_left_ms, .. }) = cluster {
         let tenure = tenure_left_ms.map(|left| format!(", its tenure lasts {left} ms")).unwrap_or_default();
@@ -155,16 +155,6 @@ fn write_member(page: &mut String, member: &MemberFacts) -> fmt::Result {
     page.write_str("</tr>")
 }
 
-/// Formats with the largest unit of which there is at least one.
-fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let unit = UNITS.iter().enumerate().rev().find(|(power, _)| bytes >= 1 << (10 * power));
-    match unit {
-        Some((power, unit)) if power > 0 => format!("{:.1} {unit}", bytes as f64 / (1_u64 << (10 * power)) as f64),
-        _ => format!("{bytes} B"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,12 +164,6 @@ mod tests {
         let text = Text("<b onclick=\"x\" & 'y'>").to_string();
         assert_eq!(text, "&lt;b onclick=&quot;x&quot; &amp; &#39;y&#39;&gt;");
         assert_eq!(Text("a\u{1b}[2J\u{202e}b\0").to_string(), r"a\u{1b}[2J\u{202e}b\u{0}");
-    }
-
-    #[test]
-    fn sizes_have_the_unit_that_fits() {
-        assert_eq!([bytes(0), bytes(1023), bytes(1024)], ["0 B", "1023 B", "1.0 KiB"]);
-        assert_eq!([bytes(3 << 29), bytes(u64::MAX)], ["1.5 GiB", "16777216.0 TiB"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::metrics::{METRICS, OK, RoleLabel};
 const INTO_STRING: &str = "a string takes what is written";
 
 /// The whole page docs/metrics.md.
-pub(crate) fn metrics_markdown() -> String {
+pub fn metrics_markdown() -> String {
     let mut page = PAGE_HEAD.to_owned();
     for metric in METRICS {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();

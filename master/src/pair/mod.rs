@@ -55,7 +55,8 @@ use crate::node::Node;
 pub(crate) use crate::pair::door::random;
 use crate::pair::door::{Door, secret_of};
 use crate::pair::peers::PeerCalls;
-pub(crate) use crate::pair::presence::{Roll, named};
+pub(crate) use crate::pair::presence::Roll;
+pub use crate::pair::presence::named;
 pub(crate) use crate::pair::seat::Seat;
 
 /// The member is told the time this often.

@@ -32,7 +32,7 @@ const FORGET_AFTER_MS: u64 = 10_000;
 pub(crate) struct Roll(Mutex<replication::Roll<MemberInfo>>);
 
 /// The name and the address for display: `b (10.0.0.8:7400)`.
-pub(crate) fn named(info: &MemberInfo) -> String {
+pub fn named(info: &MemberInfo) -> String {
     format!("{} ({})", info.name, info.address)
 }
 

@@ -76,7 +76,7 @@ pub(crate) enum NotTransferred {
     "not handed over before the stop: {why}. This member has ended as the primary: a member of the in-sync set takes over once the \
      tenure is over; where there is none, what this member held is lost"
 )]
-pub(crate) struct NotHandedOver {
+pub struct NotHandedOver {
     pub(crate) why: String,
 }
 

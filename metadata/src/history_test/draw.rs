@@ -3,9 +3,10 @@
 //!
 //! Deliberately absent: state of its own. A history is a list of numbers, and every part of such a list is one too.
 
+use oplog::Rng;
+
 use super::model::{Model, Object};
 use super::request::{From, Request, SEGMENTS};
-use crate::rng::Rng;
 use crate::*;
 
 const TENANTS: [&str; 3] = ["", "blue", "red"];

@@ -24,13 +24,12 @@ mod world;
 
 use bytes::Bytes;
 use ledger::{LedgerOp, TenantGoneOp, TenantOp};
-use oplog::{DomainId, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedState};
+use oplog::{DomainId, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedState, Rng};
 use proptest::prelude::*;
 use world::World;
 
+use crate::Metadata;
 use crate::op::OpType;
-use crate::rng::Rng;
-use crate::state::Metadata;
 use crate::{Placement, PutStart};
 
 const EVENTS_MAX: usize = 250;

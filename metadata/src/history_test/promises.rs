@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use oplog::Rng;
 use parking_lot::Mutex;
 
 use super::request::{SEGMENTS, client};
 use super::threads::{call, check_against_log, primary};
-use crate::rng::Rng;
 use crate::*;
 
 /// Readers do not hold up writers: a lease may be granted in the very moment between the decision that an object is not

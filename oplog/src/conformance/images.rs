@@ -2,6 +2,7 @@
 //! even if entries were applied between the captures; a rebuilt state goes on like any other.
 
 use super::course::{Course, capture_one};
+use crate::rng::Rng;
 use crate::state::{ApplyError, Rebuild, ReplicatedState, ShardImage};
 
 /// Random captures, beside those that are chosen by hand.
@@ -37,7 +38,7 @@ pub(super) fn moving<S: ReplicatedState>(course: &Course<'_, S>) {
         }
     }
     for seed in 0..RANDOM_RUNS {
-        let mut dice = Dice(seed);
+        let mut dice = Rng::new(seed);
         let start = dice.below(course.len());
         move_through(course, start, |shard, left| match dice.below(2) {
             0 => 0,
@@ -87,17 +88,4 @@ pub(super) fn capture_moving<S: ReplicatedState>(
     let rising = images.is_sorted_by_key(|image| image.at);
     assert!(rising, "conformance: the image of a later shard is older than the one of an earlier shard");
     (images, held)
-}
-
-/// SplitMix64: the same throws for the same seed, everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
 }

@@ -11,7 +11,7 @@
 //!
 //! *Invariant:* an attack uses what any client could send, and nothing but 127.0.0.1.
 //!
-//! Deliberately absent: verdicts. The short form (`master/tests/failover/attacks.rs`) asserts
+//! Deliberately absent: verdicts. The short form (`cli/tests/failover/attacks.rs`) asserts
 //! bounds.
 
 mod attacks;

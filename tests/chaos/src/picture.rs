@@ -1,11 +1,15 @@
 //! Throughput and latency over time, with the faults, as SVG.
 //!
+//! Invariant: a curve has at most [`POINTS_MAX`] points, and what is drawn many times is one path,
+//! since the picture is stored in git.
+//!
 //! Deliberately absent: a library. Two curves, their axes and some bars need less code than one.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::plan::Kind;
+use crate::series::Point;
 use crate::story::Story;
 
 const WIDTH: f64 = 1200.0;
@@ -20,6 +24,8 @@ const HEIGHT: f64 = 650.0;
 const FASTEST_US: f64 = 100.0;
 const SLOWEST_US: f64 = 1e7;
 const LINES_MAX: f64 = 12.0;
+/// The points of a curve. A longer run has several seconds in a point.
+const POINTS_MAX: usize = 400;
 
 /// A line of the panel of faults.
 struct Class {
@@ -78,14 +84,10 @@ pub(crate) fn draw(story: &Story) -> String {
 
 /// Through all panels, since a reader looks for them first.
 fn kills(svg: &mut String, story: &Story, axis: &Axis) {
-    for fault in story.faults.iter().filter(|fault| fault.kind == Kind::Kill) {
-        let x = axis.x(fault.from.as_secs_f64());
-        let (top, bottom) = (THROUGHPUT.0, LATENCY.0 + LATENCY.1);
-        let _ = writeln!(
-            svg,
-            "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#c62828\" stroke-opacity=\"0.25\"/>"
-        );
-    }
+    let (top, bottom) = (THROUGHPUT.0, LATENCY.0 + LATENCY.1);
+    let kills = story.faults.iter().filter(|fault| fault.kind == Kind::Kill);
+    let lines: String = kills.map(|fault| format!("M{:.1},{top}V{bottom}", axis.x(fault.from.as_secs_f64()))).collect();
+    let _ = writeln!(svg, "<path stroke=\"#c62828\" stroke-opacity=\"0.25\" d=\"{lines}\"/>");
 }
 
 fn title(svg: &mut String, (top, _): (f64, f64), what: &str) {
@@ -109,10 +111,10 @@ fn curve(svg: &mut String, points: impl Iterator<Item = (f64, f64)>, colour: &st
 
 fn throughput(svg: &mut String, story: &Story, axis: &Axis) {
     title(svg, THROUGHPUT, "acknowledged calls per second");
-    let points = story.series.points();
-    let most = points.iter().map(|point| point.acknowledged).max().unwrap_or(1).max(1);
-    let step = round_step(f64::from(most) / 4.0);
-    let top = (f64::from(most) / step).ceil() * step;
+    let (points, seconds) = points(story);
+    let most = points.iter().map(|point| point.acknowledged).fold(1.0, f64::max);
+    let step = round_step(most / 4.0);
+    let top = (most / step).ceil() * step;
     let y = |value: f64| THROUGHPUT.0 + THROUGHPUT.1 * (1.0 - value / top);
     let mut value = 0.0;
     while value <= top {
@@ -121,10 +123,14 @@ fn throughput(svg: &mut String, story: &Story, axis: &Axis) {
     }
     // The last second is not complete.
     let whole = points.iter().take(points.len().saturating_sub(1));
-    let at = |(second, point): (usize, &crate::series::Point)| {
-        (axis.x(second as f64 + 0.5), y(f64::from(point.acknowledged)))
-    };
+    let at = |(at, point): (usize, &Point)| (axis.x((at as f64 + 0.5) * seconds as f64), y(point.acknowledged));
     curve(svg, whole.enumerate().map(at), "#1a237e");
+}
+
+/// With how many seconds each of them stands for.
+fn points(story: &Story) -> (Vec<Point>, usize) {
+    let seconds = (story.lasted.as_secs() as usize).div_ceil(POINTS_MAX).max(1);
+    (story.series.points(seconds), seconds)
 }
 
 /// 1, 2 or 5 times a power of ten.
@@ -149,11 +155,11 @@ fn latency(svg: &mut String, story: &Story, axis: &Axis) {
     ] {
         gridline(svg, y(Duration::from_micros(us)), label);
     }
-    let points = story.series.points();
-    let of = |pick: fn(&crate::series::Point) -> Option<Duration>| {
-        points.iter().enumerate().filter_map(move |(second, point)| Some((second, pick(point)?)))
+    let (points, seconds) = points(story);
+    let of = |pick: fn(&Point) -> Option<Duration>| {
+        points.iter().enumerate().filter_map(move |(at, point)| Some((at, pick(point)?)))
     };
-    let at = |(second, time): (usize, Duration)| (axis.x(second as f64 + 0.5), y(time));
+    let at = |(at, time): (usize, Duration)| (axis.x((at as f64 + 0.5) * seconds as f64), y(time));
     curve(svg, of(|point| point.p99).map(at), "#ef6c00");
     curve(svg, of(|point| point.p50).map(at), "#1565c0");
 }
@@ -169,19 +175,17 @@ fn faults(svg: &mut String, story: &Story, axis: &Axis) {
             LEFT - 4.0,
             top + height - 5.0
         );
-        for fault in story.faults.iter().filter(|fault| kinds.contains(&fault.kind)) {
+        let bars = story.faults.iter().filter(|fault| kinds.contains(&fault.kind)).map(|fault| {
             let from = axis.x(fault.from.as_secs_f64());
             let width = (axis.x(fault.upto.unwrap_or(fault.from).as_secs_f64()) - from).max(1.5);
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{colour}\"><title>{} {}, {:.1?}</title></rect>",
-                top + 2.0,
-                height - 4.0,
-                fault.kind,
-                fault.name,
-                fault.from
-            );
-        }
+            format!("M{from:.1},{:.1}h{width:.1}", top + height / 2.0)
+        });
+        let _ = writeln!(
+            svg,
+            "<path stroke=\"{colour}\" stroke-width=\"{:.1}\" d=\"{}\"/>",
+            height - 4.0,
+            bars.collect::<String>()
+        );
     }
 }
 
@@ -231,8 +235,19 @@ mod tests {
             story.series.on_acknowledged(at(second), Duration::from_micros(400), true);
         }
         let svg = draw(&story);
-        assert_eq!(svg.matches("<title>").count(), Kind::ALL.len());
+        let bars = svg.lines().filter(|line| line.contains("stroke-width") && line.starts_with("<path"));
+        assert_eq!(bars.map(|line| line.matches('M').count()).sum::<usize>(), Kind::ALL.len());
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         assert_eq!(svg.matches("<polyline").count(), 3);
+    }
+
+    #[test]
+    fn curves_of_a_long_run_are_as_small_as_those_of_a_short_one() {
+        let mut story = Story { lasted: Duration::from_secs(20_000), ..Story::default() };
+        for second in 0..20_000 {
+            story.series.on_acknowledged(Duration::from_secs(second), Duration::from_micros(second + 1), true);
+        }
+        let svg = draw(&story);
+        assert!(svg.len() < 24 << 10, "{} bytes", svg.len());
     }
 }

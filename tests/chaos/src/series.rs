@@ -22,10 +22,11 @@ pub(crate) struct Series {
     longest_pause: Duration,
 }
 
-/// The values of one second. Latencies: none, if nothing was acknowledged.
+/// The values of some seconds. Latencies: none, if nothing was acknowledged.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Point {
-    pub(crate) acknowledged: u32,
+    /// In each second.
+    pub(crate) acknowledged: f64,
     pub(crate) failed: u32,
     pub(crate) p50: Option<Duration>,
     pub(crate) p99: Option<Duration>,
@@ -72,27 +73,37 @@ impl Series {
         self.longest_pause
     }
 
-    pub(crate) fn points(&self) -> Vec<Point> {
-        let point = |second: &Second| Point {
-            acknowledged: second.acknowledged,
-            failed: second.failed,
-            p50: quantile(&second.latencies, second.acknowledged, 0.5),
-            p99: quantile(&second.latencies, second.acknowledged, 0.99),
+    /// Each of so many seconds.
+    pub(crate) fn points(&self, seconds: usize) -> Vec<Point> {
+        let point = |some: &[Second]| {
+            let latencies = latencies(some);
+            let acknowledged: u32 = some.iter().map(|second| second.acknowledged).sum();
+            Point {
+                acknowledged: f64::from(acknowledged) / some.len() as f64,
+                failed: some.iter().map(|second| second.failed).sum(),
+                p50: quantile(&latencies, 0.5),
+                p99: quantile(&latencies, 0.99),
+            }
         };
-        self.seconds.iter().map(point).collect()
+        self.seconds.chunks(seconds).map(point).collect()
     }
 
     /// Over all calls together.
     pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
-        let mut all = [0_u32; BUCKETS];
-        for second in &self.seconds {
-            all.iter_mut().zip(second.latencies).for_each(|(sum, count)| *sum += count);
-        }
-        quantile(&all, all.iter().sum(), share)
+        quantile(&latencies(&self.seconds), share)
     }
 }
 
-fn quantile(latencies: &[u32; BUCKETS], count: u32, share: f64) -> Option<Duration> {
+fn latencies(seconds: &[Second]) -> [u32; BUCKETS] {
+    let mut all = [0; BUCKETS];
+    for second in seconds {
+        all.iter_mut().zip(second.latencies).for_each(|(sum, count)| *sum += count);
+    }
+    all
+}
+
+fn quantile(latencies: &[u32; BUCKETS], share: f64) -> Option<Duration> {
+    let count: u32 = latencies.iter().sum();
     let wanted = (f64::from(count) * share).ceil().max(1.0) as u32;
     let mut seen = 0;
     let bucket = latencies.iter().position(|count| {
@@ -114,8 +125,11 @@ mod tests {
         series.on_failed(ms(1500));
         series.on_acknowledged(ms(2000), ms(200), false);
         series.on_acknowledged(ms(2400), ms(2), true);
-        let counts: Vec<_> = series.points().iter().map(|point| (point.acknowledged, point.failed)).collect();
-        assert_eq!(counts, [(2, 0), (0, 1), (2, 0)]);
+        let counts = |seconds| -> Vec<_> {
+            series.points(seconds).iter().map(|point| (point.acknowledged, point.failed)).collect()
+        };
+        assert_eq!(counts(1), [(2.0, 0), (0.0, 1), (2.0, 0)]);
+        assert_eq!(counts(2), [(1.0, 1), (2.0, 0)]);
         assert_eq!(series.longest_pause(), ms(1500));
         let (p50, p99) = (series.quantile(0.5), series.quantile(0.99));
         assert!(p50.is_some_and(|p50| (ms(1)..ms(3)).contains(&p50)), "{p50:?}");

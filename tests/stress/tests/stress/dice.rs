@@ -1,23 +1,21 @@
-//! SplitMix64: the same throws for the same seed, everywhere.
+//! Numbers from a seed: the same throws for the same seed, everywhere.
 //!
 //! Deliberately absent: promises about a whole run. The scheduler decides which client comes first;
 //! only what each one does, in which order, is fixed.
 
+use oplog::Rng;
+
 #[derive(Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(Rng);
 
 impl Dice {
     /// Separate dice for each of many.
     pub(crate) fn fork(seed: u64, which: usize) -> Dice {
-        Dice(Dice(seed ^ (which as u64) << 32).next())
+        Dice(Rng::new(Rng::new(seed ^ (which as u64) << 32).next()))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
