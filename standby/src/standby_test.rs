@@ -41,7 +41,7 @@ impl Primary {
         let state = Arc::new(Metadata::new(config(), Position::default()));
         let (tail, mut log) = Tail::new(TailConfig::default(), Position::default());
         log.begin_epoch(1);
-        state.lead(log, NOW);
+        state.lead(log, NOW, 1);
         let segment = SegmentSpec {
             id: SegmentId([1; 16]),
             name: "m",
@@ -62,7 +62,7 @@ impl Primary {
         let promotion = Promotion::new(standby);
         while promotion.apply(100).unwrap().entries > 0 {}
         let (state, tail, log) = promotion.begin(epoch, 1, Secret([7; 16])).unwrap();
-        state.lead(log, NOW);
+        state.lead(log, NOW, 1);
         Primary { state, tail, puts: 1000 * epoch }
     }
 
