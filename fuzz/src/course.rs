@@ -124,7 +124,7 @@ impl Course<'_> {
         done(self.state.remount(&call, &[]));
         let call = self.call(ALICE, "");
         done(self.state.delete_tenant(&call, "gone"));
-        // There are as many as may be: one that nobody would miss makes room for the other.
+        // There are as many tenants as may be: an idle one makes room for the other.
         self.state.set_tenant_quota("idle", 0, self.now).expect("there is room for a tenant");
         self.state.set_tenant_quota("other", 1 << 10, self.now).expect("there is room for a tenant");
         let disk = SegmentSpec { kind: SegmentKind::Disk, path: "/var/cache/d", ..segment(4, "disk", 64) };

@@ -1,4 +1,5 @@
-//! One node as a complete metadata master over gRPC: a library, for the command `understudy` and for tests.
+//! One node as a complete metadata master over gRPC: a library, for the command `understudy` and
+//! for tests.
 //!
 //! | file | decides |
 //! |---|---|

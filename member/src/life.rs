@@ -25,7 +25,8 @@ pub trait Stock<S: ReplicatedState> {
     /// An empty state and an empty log.
     fn empty(&self) -> (Arc<S>, Arc<Tail>, Appender);
 
-    /// The state writes to this log from here on. `born`: the epoch in which the cluster began with nothing.
+    /// The state writes to this log from here on. `born`: the epoch in which the cluster began with
+    /// nothing.
     fn lead(&self, state: &S, log: Appender, born: u64);
 
     /// The state stops writing.

@@ -1,5 +1,5 @@
-//! Numbers that look random, from a seed: SplitMix64. The same seed gives the same numbers in every build, so a seed that a
-//! test has printed goes on showing what it showed.
+//! Numbers that look random, from a seed: SplitMix64. The same seed gives the same numbers in every
+//! build, so a seed that a test has printed goes on showing what it showed.
 //!
 //! Deliberately absent: secrets. Three numbers are enough to know all that follow.
 

@@ -5,8 +5,8 @@
 //!
 //! The bounds of lists stand in the contract, beside the field (`items_max` in `options.proto`).
 //!
-//! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory), and what the state refuses by
-//! itself (how long a key is, how many replicas it keeps).
+//! Deliberately absent: bounds that a node may configure for itself (queues, quotas, memory), and
+//! what the state refuses by itself (how long a key is, how many replicas it keeps).
 
 use crate::calls::items_max;
 

@@ -36,8 +36,9 @@ const TEXTS: [&str; 4] = ["master/src/config", "master/src/metrics.rs", "proto/s
 const COMMANDS: &str = "cli/src";
 
 /// The crates whose comments are checked.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 15] = [
     "bench",
+    "cli",
     "client",
     "coordinator",
     "election",

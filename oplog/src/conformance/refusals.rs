@@ -24,8 +24,8 @@ pub(super) fn check<S: ReplicatedState>(course: &Course<'_, S>) {
     }
 }
 
-/// Where an op comes for the first time that the state must look into: the engine need not look into
-/// its own.
+/// Where an op comes for the first time that the state must look into: the engine need not look
+/// into its own.
 fn first_of_each_op(history: &[Entry]) -> Vec<usize> {
     let mut seen = BTreeSet::new();
     let is_first = |(_, entry): &(usize, &Entry)| {

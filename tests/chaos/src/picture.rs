@@ -24,7 +24,7 @@ const HEIGHT: f64 = 650.0;
 const FASTEST_US: f64 = 100.0;
 const SLOWEST_US: f64 = 1e7;
 const LINES_MAX: f64 = 12.0;
-/// Of a curve. A longer run has several seconds in a point.
+/// The points of a curve. A longer run has several seconds in a point.
 const POINTS_MAX: usize = 400;
 
 /// A line of the panel of faults.

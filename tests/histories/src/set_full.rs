@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_should_not_be_there_is_found() {
-        assert!(faults(&[], Some(1)).starts_with("nobody put \"k\""));
+        assert!(faults(&[], Some(1)).starts_with("no client put \"k\""));
         assert!(faults(&put(1, 0), Some(2)).starts_with("not whole"));
         assert!(faults(&[&put(1, 0)[..], &[removed((4, 5))]].concat(), Some(1)).starts_with("back: \"k\""));
         assert!(faults(&[put(1, 0), put(2, 4)].concat(), Some(1)).starts_with("lost: \"k\" is version 1"));

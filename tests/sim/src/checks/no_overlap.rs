@@ -17,7 +17,7 @@ struct Promise {
     until: u64,
     /// 0: leased to a reader.
     put: u64,
-    /// Of a life of the cluster that has ended: segments had other numbers, and puts too.
+    /// Promised in a life of the cluster that has ended: segments had other numbers, and puts too.
     of_before: bool,
     request: Request,
 }
