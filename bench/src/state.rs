@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ..Config::default()
     };
     let state = Metadata::new(config, Position { epoch: 1, seq: 0 });
-    state.lead(appender, Now { ttl_ms: 1, wall_ms: 1 });
+    state.lead(appender, Now { ttl_ms: 1, wall_ms: 1 }, 1);
     let keys = shuffled_keys(args.objects);
     let mut bench = Bench { state, number: 0, keys, batch: args.batch };
     bench.mount(args.objects as u64)?;

@@ -186,7 +186,7 @@ pub(super) fn said(status: Status) -> Said {
         not_promotable: cluster.not_promotable.unwrap_or_default(),
         members: cluster.members.into_iter().map(peer).collect(),
     });
-    Said { leads, is_mute, cluster, unsound, started_otherwise }
+    Said { leads, is_mute, cluster, full: status.full, unsound, started_otherwise }
 }
 
 fn peer(member: client::Member) -> Peer {

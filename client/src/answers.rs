@@ -286,6 +286,8 @@ pub struct Status {
     pub retired_bytes: u64,
     /// Pieces that these stand in.
     pub retired_extents: u64,
+    /// Bounds of all clients together that the primary has met, each with its setting and both figures.
+    pub full: Vec<String>,
     /// Tenants, the default one counted in.
     pub tenants: u64,
     /// Tasks that are kept.

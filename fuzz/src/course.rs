@@ -5,7 +5,7 @@
 //! Deliberately absent: judgement. A call that is refused leaves the course poorer, and `recording` looks at what came.
 
 use metadata::{
-    Answer, Call, CallRefused, ItemId, Metadata, Now, Outcome, Pin, Placement, PutEndItem, PutRevokeItem, PutStart,
+    Answer, Call, CallRefused, ItemId, Metadata, Now, Pin, Placement, PutEndItem, PutRevokeItem, PutStart,
     PutStartItem, Scope, SegmentId, SegmentKind, SegmentSpec, TaskDone, TaskSpec, TransferFinishItem, TransferItem,
     TransferKind,
 };
@@ -17,8 +17,6 @@ const BOB: ClientId = ClientId([0xb0; 16]);
 const CAROL: ClientId = ClientId([0xca; 16]);
 /// Beyond every TTL of the default configuration but the one of a soft pin.
 pub const LONG_MS: u64 = 15 * 60_000;
-
-type Answered<T> = Result<Answer<Vec<Outcome<T>>>, CallRefused>;
 
 struct Course<'a> {
     state: &'a Metadata,
@@ -39,7 +37,7 @@ pub fn run(state: &Metadata) {
     course.left_open();
 }
 
-fn done<T>(answer: Answered<T>) -> Vec<T> {
+fn done<T, R: std::fmt::Debug>(answer: Result<Answer<Vec<Result<T, R>>>, CallRefused>) -> Vec<T> {
     let answer = answer.expect("the call is valid");
     answer.results.into_iter().map(|outcome| outcome.expect("the item can be done")).collect()
 }
@@ -124,6 +122,9 @@ impl Course<'_> {
         done(self.state.remount(&call, &[]));
         let call = self.call(ALICE, "");
         done(self.state.delete_tenant(&call, "gone"));
+        // There are as many as may be: one that nobody would miss makes room for the other.
+        self.state.set_tenant_quota("idle", 0, self.now).expect("there is room for a tenant");
+        self.state.set_tenant_quota("other", 1 << 10, self.now).expect("there is room for a tenant");
         let disk = SegmentSpec { kind: SegmentKind::Disk, path: "/var/cache/d", ..segment(4, "disk", 64) };
         for (client, segments) in [
             (ALICE, vec![segment(1, "one", 16), segment(2, "two", 16)]),

@@ -32,7 +32,7 @@ pub fn of_another_member(state: &Metadata) {
 /// It is promoted, serves, sees everything time out, and removes what is left.
 pub fn as_primary(state: &Metadata) {
     let start = Now { ttl_ms: 1, wall_ms: 1 };
-    state.lead(log_of(state), start);
+    state.lead(log_of(state), start, 1);
     settle(state, start);
     put_one(state, start);
     let late = Now { ttl_ms: start.ttl_ms + LONG_MS, wall_ms: 2 };

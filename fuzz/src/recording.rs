@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use metadata::{Config, Metadata, OpType, Settings};
-use oplog::{Appender, Digest, Entry, Position, ReplicatedState, Secret, ShardImage, Tail, TailConfig};
+use metadata::{Config, LedgerOp, Metadata, OpType, Settings};
+use oplog::{Appender, Digest, DomainId, Entry, Position, ReplicatedState, Secret, ShardImage, Tail, TailConfig};
 
 use crate::course;
 
@@ -59,14 +59,14 @@ pub fn empty() -> Metadata {
 fn config() -> Config {
     // So little that each of these bounds is met on the course.
     let settings = Settings { tombstones_max: 3, ..Settings::default() };
-    Config { settings, finished_tasks_max: 2, answer_bytes_total_max: 500, ..Config::default() }
+    Config { settings, finished_tasks_max: 2, tenants_max: 3, answer_bytes_total_max: 500, ..Config::default() }
 }
 
 /// An empty state leads from here on, under this secret.
 pub fn led(state: &Metadata, secret: Secret) -> Arc<Tail> {
     let (tail, mut log) = Tail::new(TailConfig::default(), BEGINNING);
     standby::begin_epoch(state, &mut log, 0, secret).expect("it is empty");
-    state.lead(log, metadata::Now { ttl_ms: 1, wall_ms: 0 });
+    state.lead(log, metadata::Now { ttl_ms: 1, wall_ms: 0 }, 1);
     tail
 }
 
@@ -76,9 +76,12 @@ fn record() -> Recording {
     course::run(&primary);
     let frames = tail.entries_since(BEGINNING.seq, usize::MAX, usize::MAX).expect("all of it is in the tail");
     let entries: Vec<Entry> = frames.iter().map(|frame| frame.decode().expect("it was encoded here")).collect();
-    let of_state = |entry: &&Entry| entry.domain == oplog::DomainId::METADATA;
-    let recorded = |op: OpType| entries.iter().filter(of_state).any(|entry| entry.op_type == op as u8);
-    let missing: Vec<OpType> = (0..=u8::MAX).filter_map(OpType::from_number).filter(|op| !recorded(*op)).collect();
+    let recorded = |domain, op| entries.iter().any(|entry| (entry.domain, entry.op_type) == (domain, op));
+    let own = (0..=u8::MAX).filter_map(OpType::from_number);
+    let missing: Vec<OpType> = own.filter(|op| !recorded(DomainId::METADATA, *op as u8)).collect();
+    assert!(missing.is_empty(), "the course leaves no {missing:?}");
+    let ledgers = (0..=u8::MAX).filter_map(LedgerOp::from_number);
+    let missing: Vec<LedgerOp> = ledgers.filter(|op| !recorded(DomainId::ENGINE, *op as u8)).collect();
     assert!(missing.is_empty(), "the course leaves no {missing:?}");
     primary.check().expect("the primary is sound");
     let recording = Recording { entries };

@@ -1,12 +1,12 @@
 //! The ledger's own part of the state: what all domains need, and none of them owns.
 //!
-//! Invariant: whoever changes it holds the writer lock, and applies an entry.
+//! Invariant: what changes it holds the writer lock, and applies an entry.
 
 use oplog::{Digest, Secret};
 
-use crate::call::{Source, Who};
+use crate::call::{Address, Now, Source, TenantIx, Who};
 use crate::clients::Clients;
-use crate::errors::same;
+use crate::errors::{Applied, same};
 use crate::hash::digest_of_secret;
 use crate::settings::{ClusterSettings, InForce, Settings};
 use crate::tenants::Tenants;
@@ -59,6 +59,12 @@ impl Accounts {
         }
     }
 
+    /// One that holds nothing.
+    pub(crate) fn tenant_gone(&mut self, tenant: TenantIx) -> Applied {
+        self.changed = true;
+        self.tenants.remove(tenant)
+    }
+
     pub fn digest(&self) -> Digest {
         digest_of_secret(self.secret) + self.settings.digest() + self.tenants.digest() + self.clients.digest()
     }
@@ -95,4 +101,26 @@ impl Default for Accounts {
     fn default() -> Accounts {
         Accounts::new()
     }
+}
+
+/// An entry that is being applied, to them and to what a domain has beside them.
+#[derive(Debug)]
+pub struct Applying<'a, O> {
+    pub accounts: &'a mut Accounts,
+    pub own: &'a mut O,
+    pub seq: u64,
+    pub source: Source,
+}
+
+/// All that a decision may look at. Of what is the domain's own it may change only what is not
+/// replicated.
+#[derive(Debug)]
+pub struct Deciding<'a, O> {
+    pub accounts: &'a Accounts,
+    pub own: &'a mut O,
+    pub who: Who,
+    /// Where the caller is.
+    pub from: Option<Address>,
+    pub now: Now,
+    pub grace_from_ms: Option<u64>,
 }

@@ -42,6 +42,8 @@ bounds! {
     AnswerBytes: Some("answer_bytes_total_max"), "bytes of answers are kept for retries";
     TailEntries: Some("tail_entries"), "entries are in the log, and peers need them";
     TailBytes: Some("tail_bytes"), "bytes would be in the log, and peers need them";
+    SegmentsPerAddress: Some("segments_per_address_max"), "segments were mounted from this address";
+    ExtentsPerAddress: Some("extents_per_address_max"), "pieces of space are of puts and transfers that clients of this address began";
 }
 
 /// Which bound, what was there, and what is allowed.

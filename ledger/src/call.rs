@@ -4,6 +4,7 @@
 //! Deliberately absent: wire types, and what items are.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use bincode::{Decode, Encode};
 use oplog::{ClientId, DomainId};
@@ -39,8 +40,8 @@ pub struct Who {
 /// Where an op comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
-    /// This member has just decided it, at this time of its TTL clock.
-    Decided { now_ms: u64 },
+    /// This member has just decided it, at this time of its TTL clock, for a caller at this address.
+    Decided { now_ms: u64, from: Option<Address> },
     /// The log says it. Deadlines start at this member's promotion.
     Logged,
 }
@@ -48,8 +49,16 @@ pub enum Source {
 impl Source {
     pub fn now_ms(self) -> u64 {
         match self {
-            Source::Decided { now_ms } => now_ms,
+            Source::Decided { now_ms, .. } => now_ms,
             Source::Logged => 0,
+        }
+    }
+
+    /// What counts by address is counted by the member that decided it, and by no other.
+    pub fn from(self) -> Option<Address> {
+        match self {
+            Source::Decided { from, .. } => from,
+            Source::Logged => None,
         }
     }
 }
@@ -171,7 +180,13 @@ pub struct Now {
 /// Where a client calls from, as far as callers can be told apart: one host, or one network of
 /// IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Address(pub u128);
+pub struct Address(NonZeroU64);
+
+impl Address {
+    pub fn new(bits: u64) -> Address {
+        Address(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
+    }
+}
 
 /// Addresses of which nothing is known any more take no memory.
 pub fn forget_one(counts: &mut BTreeMap<Address, usize>, address: Address) {
@@ -199,6 +214,14 @@ pub struct Call<'a> {
 pub struct Answer<T> {
     pub results: T,
     pub position: oplog::Position,
+}
+
+impl<T, R> Answer<Vec<Result<T, R>>> {
+    /// In the words of a domain.
+    pub fn refused_as<Q: From<R>>(self) -> Answer<Vec<Result<T, Q>>> {
+        let Answer { results, position } = self;
+        Answer { results: results.into_iter().map(|result| result.map_err(Q::from)).collect(), position }
+    }
 }
 
 pub fn check_call(call: &Call<'_>) -> Result<(), CallRefused> {

@@ -5,12 +5,15 @@
 //!
 //! Deliberately absent: when any of it is logged. The primary decides.
 
-use bincode::{Decode, Encode};
-use oplog::{ClientId, DomainId};
+use bincode::{BorrowDecode, Decode, Encode};
+use oplog::{ApplyError, ClientId, DomainId};
 
-use crate::call::{Op, TenantIx};
-use crate::domain::{Applying, Domain};
-use crate::errors::{OpError, require};
+use crate::accounts::Applying;
+use crate::bounds::AtBound;
+use crate::call::{ENTRY_ITEMS_MAX, Op, TenantIx, Who};
+use crate::clients::Keep;
+use crate::domain::Domain;
+use crate::errors::{Inconsistent, OpError, require};
 use crate::settings::SettingsOp;
 
 /// Beside the starts of epochs and the digests, which are the log's.
@@ -22,7 +25,10 @@ pub enum LedgerOp {
     ForgetAnswers = 5,
     Settings = 6,
     Tenant = 7,
+    /// The primary made room for another one.
     TenantGone = 8,
+    /// An operator asked for it.
+    TenantDelete = 9,
 }
 
 impl LedgerOp {
@@ -35,14 +41,46 @@ impl LedgerOp {
             6 => Some(LedgerOp::Settings),
             7 => Some(LedgerOp::Tenant),
             8 => Some(LedgerOp::TenantGone),
+            9 => Some(LedgerOp::TenantDelete),
             _ => None,
+        }
+    }
+
+    pub(crate) const fn op(self) -> Op {
+        Op { domain: DomainId::ENGINE, number: self as u8 }
+    }
+
+    /// Of the answer to a request.
+    fn keep(self) -> Option<Keep> {
+        match self {
+            LedgerOp::TenantDelete => Some(Keep::AllParts),
+            LedgerOp::ClientExpire
+            | LedgerOp::ClientGone
+            | LedgerOp::ForgetAnswers
+            | LedgerOp::Settings
+            | LedgerOp::Tenant
+            | LedgerOp::TenantGone => None,
         }
     }
 }
 
 impl From<LedgerOp> for Op {
     fn from(op: LedgerOp) -> Op {
-        Op { domain: DomainId::ENGINE, number: op as u8 }
+        op.op()
+    }
+}
+
+/// A call of a client, or one part of a long one, as the log has it.
+#[derive(Debug, Encode, BorrowDecode)]
+pub struct ClientOp<T, R> {
+    pub client: [u8; 16],
+    pub tenant: TenantIx,
+    pub items: Vec<Result<T, R>>,
+}
+
+impl<T, R> ClientOp<T, R> {
+    pub fn who(&self) -> Who {
+        Who { client: ClientId(self.client), tenant: self.tenant }
     }
 }
 
@@ -72,12 +110,64 @@ pub struct TenantGoneOp {
     pub tenant: TenantIx,
 }
 
-pub(crate) fn apply<D: Domain>(
-    domain: &D,
-    cx: Applying<'_, D::Own>,
-    op: LedgerOp,
-    payload: &[u8],
-) -> Result<(), OpError> {
+/// Why a tenant was not deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum TenantKept {
+    NotFound,
+    /// By all domains.
+    NotEmpty {
+        items: u64,
+        open: u64,
+    },
+    Overloaded(AtBound),
+}
+
+impl From<AtBound> for TenantKept {
+    fn from(at: AtBound) -> TenantKept {
+        TenantKept::Overloaded(at)
+    }
+}
+
+type TenantDeleteOp = ClientOp<TenantGoneOp, TenantKept>;
+
+/// Whether an op may be the answer to a request, and then which parts of it are kept.
+pub(crate) fn answers<D: Domain>(op: Op) -> Result<Option<Keep>, ApplyError> {
+    let unknown = ApplyError::UnknownOp { domain: op.domain, op_type: op.number };
+    match op.domain {
+        DomainId::ENGINE => LedgerOp::from_number(op.number).map(LedgerOp::keep).ok_or(unknown),
+        id if id == D::ID => D::answers(op.number).map_err(|_| unknown),
+        _ => Err(ApplyError::UnknownDomain),
+    }
+}
+
+/// How many items a kept answer tells of.
+pub(crate) fn check_answer<D: Domain>(op: Op, payload: &[u8]) -> Result<u64, OpError> {
+    if op.domain == D::ID {
+        return D::check_answer(op.number, payload);
+    }
+    require(op == LedgerOp::TenantDelete.op(), || format!("op {op} is no answer"))?;
+    let op: TenantDeleteOp = oplog::decode_payload(payload)?;
+    Ok(op.items.len() as u64)
+}
+
+/// Of the ledger or of the domain; tells how many items of a request it did.
+pub(crate) fn apply<D: Domain>(domain: &D, cx: Applying<'_, D::Own>, op: Op, payload: &[u8]) -> Result<u64, OpError> {
+    match LedgerOp::from_number(op.number).filter(|_| op.domain == DomainId::ENGINE) {
+        Some(LedgerOp::TenantDelete) => tenant_delete(cx, payload),
+        Some(op) => apply_own(domain, cx, op, payload).map(|()| 0),
+        None => domain.apply(cx, op.number, payload),
+    }
+}
+
+fn tenant_delete<O>(cx: Applying<'_, O>, payload: &[u8]) -> Result<u64, OpError> {
+    let op: TenantDeleteOp = oplog::decode_payload(payload)?;
+    require(op.items.len() <= ENTRY_ITEMS_MAX, || format!("{} items in one entry", op.items.len()))?;
+    cx.accounts.begin(op.who(), false, cx.source);
+    op.items.iter().flatten().try_for_each(|deleted| cx.accounts.tenant_gone(deleted.tenant))?;
+    Ok(op.items.len() as u64)
+}
+
+fn apply_own<D: Domain>(domain: &D, cx: Applying<'_, D::Own>, op: LedgerOp, payload: &[u8]) -> Result<(), OpError> {
     match op {
         LedgerOp::ClientExpire => {
             let op: ClientLeftOp = oplog::decode_payload(payload)?;
@@ -113,8 +203,10 @@ pub(crate) fn apply<D: Domain>(
         }
         LedgerOp::TenantGone => {
             let op: TenantGoneOp = oplog::decode_payload(payload)?;
-            cx.accounts.tenants.remove(op.tenant)?;
-            cx.accounts.changed = true;
+            cx.accounts.tenant_gone(op.tenant)?;
+        }
+        LedgerOp::TenantDelete => {
+            return Err(Inconsistent::Other("a request in the name of no client".to_owned()).into());
         }
     }
     Ok(())
@@ -140,6 +232,15 @@ mod tests {
         let tenant = TenantOp { tenant: 3, name: "t".to_owned(), quota_bytes: 1 << 30 };
         assert_eq!(hex(&tenant), "01030174fc00000040");
         assert_eq!(hex(&TenantGoneOp { tenant: 3 }), "0103");
+        let items = vec![
+            Ok(TenantGoneOp { tenant: 3 }),
+            Err(TenantKept::NotFound),
+            Err(TenantKept::NotEmpty { items: 300, open: 2 }),
+        ];
+        assert_eq!(
+            hex(&TenantDeleteOp { client, tenant: 0, items }),
+            "01070707070707070707070707070707070003000301000101fb2c0102"
+        );
         let settings = Settings { soft_pin_ttl_ms: 300, eviction_ratio: 0.25, ..Settings::default() };
         let owed = Some(Settings { object_lease_ms: 1 << 17, ..settings });
         assert_eq!(hex(&SettingsOp { settings, owed }), SETTINGS_GOLDEN);
@@ -149,7 +250,7 @@ mod tests {
     fn ops_come_back_from_their_numbers() {
         let known: Vec<LedgerOp> = (0..=u8::MAX).filter_map(LedgerOp::from_number).collect();
         let numbers: Vec<u8> = known.iter().map(|op| *op as u8).collect();
-        assert_eq!(numbers, [3, 4, 5, 6, 7, 8]);
+        assert_eq!(numbers, [3, 4, 5, 6, 7, 8, 9]);
     }
 
     const SETTINGS_GOLDEN: &str = "01fb1027fb1027fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc0000010001fb1027fc00000200fb2c01fb3075fcc0270900fce0930400cdccccccccccec3f000000000000d03ffc00000100";

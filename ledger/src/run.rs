@@ -10,29 +10,66 @@
 //! Deliberately absent: which requests are known, and which bounds are met before.
 
 use bincode::{BorrowDecode, Encode};
-use oplog::{ClientId, RequestStamp};
+use oplog::RequestStamp;
 
-use crate::accounts::Accounts;
-use crate::call::{Call, CallRefused, ItemId, Now, Op, Source, TenantIx, Who};
+use crate::accounts::{Applying, Deciding};
+use crate::bounds::AtBound;
+use crate::call::{Call, CallRefused, ItemId, Op, Source, Who};
 use crate::clients::Keep;
-use crate::domain::{Applying, Domain};
+use crate::domain::Domain;
+use crate::entry::{draft_of, own_op_failed, payload_of};
 use crate::errors::Inconsistent;
-use crate::writer::{Writer, WriterGuard, draft_of, own_op_failed, payload_of};
+use crate::hash::Fingerprint;
+use crate::ops::ClientOp;
+use crate::writer::{Writer, WriterGuard};
+
+/// What became of one item.
+pub type Outcome<C> = Result<<C as ItemCall>::Result, <C as ItemCall>::Refusal>;
 
 /// One method that works on a list of items.
-pub trait ItemCall {
+pub trait ItemCall: Sized {
     type Domain: Domain;
     const OP: Op;
+    const KEEP: Keep;
+    /// Makes the tenant where it is new, with the first item that is not refused.
+    const MAKES_TENANT: bool = false;
     /// The client has told with it all that it has.
     const INTRODUCES: bool = false;
+    /// The request's list, as the contract calls it.
+    const LIST: &'static str = "items";
     /// One item of the request.
     type Item<'a>;
     /// What the log says of an item that was not refused.
     type Done<'a>: Encode + BorrowDecode<'a, ()>;
-    /// What the log says of one that was.
-    type Refusal: Encode + Copy;
+    /// What the log says of one that was. The pipeline itself refuses items at a bound only.
+    type Refusal: Encode + for<'a> BorrowDecode<'a, ()> + Copy + From<AtBound>;
     /// What the caller is told.
     type Result;
+
+    /// Where a field of an item stands.
+    fn field(at: usize, name: &str) -> String {
+        format!("{}[{at}].{name}", Self::LIST)
+    }
+
+    /// Refuses what no state could accept, naming the field. Changes nothing.
+    fn check(&self, item: &Self::Item<'_>, field: &dyn Fn(&str) -> String) -> Result<(), CallRefused>;
+
+    /// Goes into the hash that tells a retry from another request under the same number.
+    fn fingerprint(&self, item: &Self::Item<'_>, into: &mut Fingerprint);
+
+    /// At least what the item takes in the entry.
+    fn bytes_max(&self, item: &Self::Item<'_>) -> usize;
+
+    /// Bounds that a part with so many items would meet, before anything of it is decided.
+    fn check_bounds(
+        &self,
+        _: &Self::Domain,
+        _: &<Self::Domain as Domain>::Own,
+        _: &Call<'_>,
+        _items: usize,
+    ) -> Result<(), CallRefused> {
+        Ok(())
+    }
 
     fn decide<'a>(
         &self,
@@ -53,31 +90,6 @@ pub trait ItemCall {
     fn result(done: &Self::Done<'_>, id: ItemId) -> Self::Result;
 }
 
-/// All that a decision may look at. Of what is the domain's own it may change only what is not
-/// replicated.
-#[derive(Debug)]
-pub struct Deciding<'a, O> {
-    pub accounts: &'a Accounts,
-    pub own: &'a mut O,
-    pub who: Who,
-    pub now: Now,
-    pub grace_from_ms: Option<u64>,
-}
-
-/// A call of a client, or one part of a long one, as the log has it.
-#[derive(Debug, Encode, BorrowDecode)]
-pub struct ClientOp<T, R> {
-    pub client: [u8; 16],
-    pub tenant: TenantIx,
-    pub items: Vec<Result<T, R>>,
-}
-
-impl<T, R> ClientOp<T, R> {
-    pub fn who(&self) -> Who {
-        Who { client: ClientId(self.client), tenant: self.tenant }
-    }
-}
-
 /// How a part goes into the log.
 #[derive(Clone, Copy, Debug)]
 pub struct PartOf<'a> {
@@ -90,9 +102,9 @@ pub struct PartOf<'a> {
 }
 
 impl<O> Writer<O> {
-    pub fn deciding(&mut self, who: Who, now: Now) -> Deciding<'_, O> {
+    pub fn deciding(&mut self, who: Who, call: &Call<'_>) -> Deciding<'_, O> {
         let Writer { accounts, own, grace_from_ms, .. } = self;
-        Deciding { accounts, own, who, now, grace_from_ms: *grace_from_ms }
+        Deciding { accounts, own, who, from: call.address, now: call.now, grace_from_ms: *grace_from_ms }
     }
 }
 
@@ -103,7 +115,7 @@ impl<O> WriterGuard<'_, O> {
         method: &C,
         part: PartOf<'_>,
         items: &[C::Item<'_>],
-        results: &mut Vec<Result<C::Result, C::Refusal>>,
+        results: &mut Vec<Outcome<C>>,
     ) -> Result<(), CallRefused>
     where
         C: ItemCall<Domain: Domain<Own = O>>,
@@ -113,12 +125,13 @@ impl<O> WriterGuard<'_, O> {
         let slot = log.as_mut().ok_or(CallRefused::NotPrimary)?.reserve(bytes)?;
         let seq = slot.seq();
         let mut op = ClientOp { client: who.client.0, tenant: who.tenant, items: Vec::with_capacity(items.len()) };
-        let source = Source::Decided { now_ms: call.now.ttl_ms };
+        let source = Source::Decided { now_ms: call.now.ttl_ms, from: call.address };
         for (at, item) in items.iter().enumerate() {
             let id = ItemId::new(seq, at);
             let mut again = false;
             let outcome = loop {
-                let deciding = Deciding { accounts, own, who, now: call.now, grace_from_ms: *grace_from_ms };
+                let (from, now) = (call.address, call.now);
+                let deciding = Deciding { accounts, own, who, from, now, grace_from_ms: *grace_from_ms };
                 let outcome = method.decide(domain, deciding, id, item);
                 let Ok(done) = &outcome else { break outcome };
                 match C::apply(domain, Applying { accounts, own, seq, source }, who, id, done) {

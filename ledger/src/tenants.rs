@@ -59,6 +59,14 @@ impl Tenant {
         self.usage.iter().map(|(_, usage)| usage.bytes).sum()
     }
 
+    pub fn items(&self) -> u64 {
+        self.usage.iter().map(|(_, usage)| usage.items).sum()
+    }
+
+    pub fn open(&self) -> u64 {
+        self.usage.iter().map(|(_, usage)| usage.open).sum()
+    }
+
     fn digest(&self, ix: TenantIx) -> Digest {
         let mut hash = RecordHash::new(table::TENANTS);
         hash.number(ix.into()).text(self.name.as_bytes()).number(self.quota_bytes).finish()

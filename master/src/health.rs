@@ -107,6 +107,8 @@ pub struct Said {
     pub is_mute: bool,
     /// `None`: it was started without a coordinator, and is alone.
     pub cluster: Option<InCluster>,
+    /// As the primary: bounds of all clients together that are met.
+    pub full: Vec<String>,
     /// Why its state is not what its log says; empty: it is.
     pub unsound: String,
     /// In which settings it was started with other values than the cluster goes by: see [`difference`].
@@ -161,6 +163,7 @@ pub fn judge(asked: &[Asked]) -> Health {
         coordinator(name, said, &mut found);
     }
     if let Some((name, said)) = primary {
+        full(name, said, &mut found);
         followers(name, said, &mut found);
         disagreement(name, said, &answers, &mut found);
         if said.cluster.is_none() {
@@ -327,6 +330,16 @@ fn coordinator(name: &str, said: &Said, found: &mut Found) {
     if !said.unsound.is_empty() {
         let what = format!("{name} is not what its log says: {}", said.unsound);
         found.add(Verdict::Degraded, what, "It is repaired by itself; `understudy verify` shows whether that is done");
+    }
+}
+
+fn full(primary: &str, said: &Said, found: &mut Found) {
+    if !said.full.is_empty() {
+        found.add(
+            Verdict::Degraded,
+            format!("{primary} refuses what needs more of a bound that is met: {}", said.full.join("; ")),
+            "Look for the client that takes so much, or raise the setting at the next start of each member",
+        );
     }
 }
 

@@ -91,6 +91,12 @@ const TABLE: &[Row] = &[
         "a is not what its log says: shard 3",
     ),
     (
+        "a bound is met",
+        |pair| said(pair, 0).full = vec!["clients_max: 9 clients are known, the limit is 9".to_owned()],
+        Verdict::Degraded,
+        "a refuses what needs more of a bound that is met: clients_max: 9 clients are known, the limit is 9",
+    ),
+    (
         "only one member",
         |pair| {
             pair.pop();

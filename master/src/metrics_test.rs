@@ -87,6 +87,7 @@ pub(crate) fn example() -> Facts {
             used_bytes: 1 << 30,
             retired_bytes: 0,
             retired_extents: 0,
+            full: Vec::new(),
             tenants: 1,
             tasks: 0,
             evicted_total: 9,

@@ -95,7 +95,7 @@ impl Node {
         let (state, now) = (node.state(), node.clock.now());
         standby::begin_epoch(&*state, &mut log, now.wall_ms, process::draw_secret())
             .expect("an empty state takes the start of its first epoch");
-        state.lead(log, now);
+        state.lead(log, now, BEGINNING.epoch);
         node.commit_appended();
         node
     }

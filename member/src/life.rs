@@ -26,8 +26,8 @@ pub trait Stock<S: ReplicatedState> {
     /// A state and a log with nothing in them.
     fn empty(&self) -> (Arc<S>, Arc<Tail>, Appender);
 
-    /// The state writes to this log from here on.
-    fn lead(&self, state: &S, log: Appender);
+    /// The state writes to this log from here on. `born`: the epoch in which the cluster began with nothing.
+    fn lead(&self, state: &S, log: Appender, born: u64);
 
     /// It writes no more.
     fn follow(&self, state: &S) -> Appender;
@@ -109,11 +109,12 @@ impl<S: ReplicatedState> Life<S> {
 pub struct Rise<S> {
     promotion: Promotion<S>,
     epoch: u64,
+    born: u64,
 }
 
 impl<S: ReplicatedState> Rise<S> {
-    pub fn new(standby: Standby<S>, epoch: u64) -> Rise<S> {
-        Rise { promotion: Promotion::new(standby), epoch }
+    pub fn new(standby: Standby<S>, epoch: u64, born: u64) -> Rise<S> {
+        Rise { promotion: Promotion::new(standby), epoch, born }
     }
 
     /// Some of what is held. False: all of it is applied.
@@ -125,7 +126,7 @@ impl<S: ReplicatedState> Rise<S> {
     pub fn begin(self, stock: &impl Stock<S>) -> Result<Life<S>, StandbyError> {
         let (timestamp_ms, drawn) = stock.begins(self.epoch);
         let (state, tail, log) = self.promotion.begin(self.epoch, timestamp_ms, drawn)?;
-        stock.lead(&state, log);
+        stock.lead(&state, log, self.born);
         stock.hold(&state, &tail);
         Ok(Life::Leads(state, tail))
     }

@@ -36,7 +36,7 @@ pub(crate) fn no_object(what: &'static str, tenant: TenantIx, key: &[u8]) -> Inc
 /// For a change that counts on nobody reading.
 pub(crate) fn check_unread(source: Source, object: &Object) -> Result<(), Misfit> {
     match source {
-        Source::Decided { now_ms } if object.lease_until_ms > now_ms => Err(Misfit::Promised),
+        Source::Decided { now_ms, .. } if object.lease_until_ms > now_ms => Err(Misfit::Promised),
         Source::Decided { .. } | Source::Logged => Ok(()),
     }
 }
@@ -49,10 +49,10 @@ pub(crate) fn check_retire(source: Source, retire: Retire, object: &Object) -> R
 /// the writer came with.
 fn retired_ms(source: Source, object: &Object, lease_ms: impl FnOnce() -> u64) -> u64 {
     match source {
-        Source::Decided { now_ms } if object.lease_until_ms > now_ms => {
+        Source::Decided { now_ms, .. } if object.lease_until_ms > now_ms => {
             now_ms.max(object.lease_until_ms.saturating_sub(lease_ms()))
         }
-        Source::Decided { now_ms } => now_ms,
+        Source::Decided { now_ms, .. } => now_ms,
         Source::Logged => 0,
     }
 }
@@ -86,12 +86,22 @@ pub(crate) struct Aftermath {
 
 impl Aftermath {
     pub(crate) fn lose(&mut self, replicas: Replicas, size: u64, retire: Retire) {
-        self.gone.extend(replicas.into_iter().map(|replica| Gone {
-            place: replica.place,
-            size,
-            index: replica.index,
-            retire,
-        }));
+        self.lose_all(replicas, size, retire, None);
+    }
+
+    /// Replicas of work whose client writes no more.
+    pub(crate) fn free(&mut self, replicas: Replicas, size: u64, _: (ClientId, ItemId)) {
+        self.lose(replicas, size, Retire::Now);
+    }
+
+    /// Replicas of work whose client may not know for a while that it is over.
+    pub(crate) fn give_up(&mut self, replicas: Replicas, size: u64, work: (ClientId, ItemId)) {
+        self.lose_all(replicas, size, Retire::AfterPut, Some(work));
+    }
+
+    fn lose_all(&mut self, replicas: Replicas, size: u64, retire: Retire, work: Option<(ClientId, ItemId)>) {
+        let gone = |Replica { place, index, .. }| Gone { place, size, index, retire, work };
+        self.gone.extend(replicas.into_iter().map(gone));
     }
 }
 
@@ -166,7 +176,8 @@ impl Apply<'_> {
             return Ok(None);
         }
         self.accounts.tenants.count(tenant, DomainId::METADATA, |usage| usage.bytes -= extent(gone.size));
-        self.dir.segments.detach(gone.place, gone.size, gone.index, gone.retire, retired_ms)
+        let from = gone.work.and_then(|work| self.dir.owners.give_up_piece(work));
+        self.dir.segments.detach(gone.place, gone.size, gone.index, gone.retire, (retired_ms, from))
     }
 
     pub(crate) fn object_came(&mut self, tenant: TenantIx) {
@@ -189,18 +200,21 @@ impl Apply<'_> {
         }
     }
 
-    pub(crate) fn work_began(&mut self, client: ClientId, id: ItemId, work: Unfinished) {
+    pub(crate) fn work_began(&mut self, client: ClientId, id: ItemId, at: (KeyHash, TenantIx), pieces: usize) {
+        let ((hash, tenant), from) = (at, self.source.from());
+        let work = Unfinished { hash, tenant, since_ms: self.now_ms(), from, pieces: pieces as u64 };
         if self.accounts.is_live() {
             self.accounts.clients.ensure(client, work.since_ms);
+            self.dir.segments.change_share(work.from, |share| share.extents += work.pieces);
             self.dir.owners.ensure(client).unfinished.insert(id, work);
         }
     }
 
     pub(crate) fn work_ended(&mut self, client: ClientId, id: ItemId) {
         if self.accounts.is_live()
-            && let Some(owner) = self.dir.owners.get_mut(client)
+            && let Some(work) = self.dir.owners.get_mut(client).and_then(|owner| owner.unfinished.remove(&id))
         {
-            owner.unfinished.remove(&id);
+            self.dir.segments.change_share(work.from, |share| share.extents -= work.pieces);
         }
     }
 
@@ -238,9 +252,6 @@ impl Apply<'_> {
 
     fn finish(&mut self, tenant: TenantIx, after: Aftermath) -> Applied {
         let Aftermath { mut gone, ended, object_went, retired_ms } = after;
-        for (client, id) in ended {
-            self.work_ended(client, id);
-        }
         if object_went {
             self.object_went(tenant);
         }
@@ -249,6 +260,9 @@ impl Apply<'_> {
             if let Some(moved) = moved {
                 self.tell(moved, &mut gone[at + 1..])?;
             }
+        }
+        for (client, id) in ended {
+            self.work_ended(client, id);
         }
         Ok(())
     }

@@ -15,7 +15,6 @@ use crate::op::{
     Evicted, KeyRef, Pinned, PutEnded, PutKind, PutRevoked, PutStarted, Removed, ReplicaMask, Retire, TransferFinished,
     TransferStarted,
 };
-use crate::owners::Unfinished;
 use crate::types::{SegmentIx, TransferKind};
 
 impl Apply<'_> {
@@ -70,7 +69,7 @@ impl Apply<'_> {
         });
         drop(shard);
         self.object_came(tenant);
-        self.work_began(client, id, Unfinished { hash, tenant, since_ms: now_ms });
+        self.work_began(client, id, (hash, tenant), item.places.len());
         Ok(())
     }
 
@@ -94,7 +93,7 @@ impl Apply<'_> {
             object.extra_mut().replacement = Some(new);
             Ok(())
         })?;
-        self.work_began(client, id, Unfinished { hash, tenant, since_ms: self.now_ms() });
+        self.work_began(client, id, (hash, tenant), item.places.len());
         Ok(())
     }
 
@@ -122,7 +121,7 @@ impl Apply<'_> {
             Ok(())
         })?;
         if done {
-            self.work_began(client, id, Unfinished { hash, tenant, since_ms: now_ms });
+            self.work_began(client, id, (hash, tenant), item.places.len());
         }
         Ok(())
     }
@@ -154,16 +153,16 @@ impl Apply<'_> {
     }
 
     pub(crate) fn put_revoke(&mut self, tenant: TenantIx, item: &PutRevoked<'_>) -> Applied {
-        self.drop_work(tenant, item.key, item.put, item.dropped, Retire::Now)
+        self.drop_work(tenant, item.key, item.put, item.dropped, Aftermath::free)
     }
 
     /// A put or a transfer that is given up: by its owner, or for it.
     pub(crate) fn discard(&mut self, object: &KeyRef<'_>, id: ItemId) -> Applied {
-        self.drop_work(object.tenant, object.key, id, ReplicaMask::MAX, Retire::AfterPut)
+        self.drop_work(object.tenant, object.key, id, ReplicaMask::MAX, Aftermath::give_up)
     }
 
     /// Of a put, what is complete stays, whatever the mask says.
-    fn drop_work(&mut self, tenant: TenantIx, key: &[u8], id: ItemId, mask: ReplicaMask, retire: Retire) -> Applied {
+    fn drop_work(&mut self, tenant: TenantIx, key: &[u8], id: ItemId, mask: ReplicaMask, lose: LoseWork) -> Applied {
         let hash = KeyHash::of(self.accounts.secret, tenant, key);
         self.edit(hash, tenant, key, "work to drop", |object, after| {
             if id.is_none() {
@@ -172,22 +171,21 @@ impl Apply<'_> {
                 let whole = object.replicas.iter().enumerate().filter(|(_, replica)| replica.complete);
                 let mask = whole.fold(mask, |mask, (at, _)| mask & !replica_bit(at));
                 let size = object.size;
-                after.lose(split(&mut object.replicas, mask), size, retire);
+                lose(after, split(&mut object.replicas, mask), size, (object.owner, id));
                 settle_put(object, after);
             } else if let Some(extra) = object.extra.as_deref_mut()
                 && let Some(new) = extra.replacement.as_mut().filter(|new| new.put == id)
             {
-                let size = new.size;
-                after.lose(split(&mut new.replicas, mask), size, retire);
-                let (owner, empty) = (new.owner, new.replicas.is_empty());
-                if empty {
+                let (owner, size) = (new.owner, new.size);
+                lose(after, split(&mut new.replicas, mask), size, (owner, id));
+                if new.replicas.is_empty() {
                     object.take_replacement();
                     after.ended.push((owner, id));
                 }
             } else if object.transfer().is_some_and(|transfer| transfer.id == id)
                 && let Some(transfer) = object.take_transfer()
             {
-                after.lose(transfer.targets, object.size, retire);
+                lose(after, transfer.targets, object.size, (transfer.owner, id));
                 after.ended.push((transfer.owner, id));
             } else {
                 return Err(Misfit::State);
@@ -202,10 +200,11 @@ impl Apply<'_> {
         let source = self.source;
         self.edit(hash, tenant, item.key, "a removal", |object, after| {
             check_retire(source, item.retire, object)?;
-            let retire = if object.put.is_none() { item.retire } else { Retire::AfterPut };
-            let size = object.size;
-            after.lose(std::mem::take(&mut object.replicas), size, retire);
-            if !object.put.is_none() {
+            let (replicas, size) = (std::mem::take(&mut object.replicas), object.size);
+            if object.put.is_none() {
+                after.lose(replicas, size, item.retire);
+            } else {
+                after.give_up(replicas, size, (object.owner, object.put));
                 after.ended.push((object.owner, object.put));
             }
             drop_extra(object, after);
@@ -247,16 +246,16 @@ impl Apply<'_> {
             };
             let size = object.size;
             after.lose(take(&mut object.replicas, true), size, Retire::AfterLease);
-            after.lose(take(&mut object.replicas, false), size, Retire::AfterPut);
+            after.give_up(take(&mut object.replicas, false), size, (object.owner, object.put));
             if !object.put.is_none() {
                 settle_put(object, after);
             }
             if let Some(extra) = object.extra.as_deref_mut() {
                 if let Some(new) = &mut extra.replacement {
-                    after.lose(take(&mut new.replicas, false), new.size, Retire::AfterPut);
+                    after.give_up(take(&mut new.replicas, false), new.size, (new.owner, new.put));
                 }
                 if let Some(transfer) = &mut extra.transfer {
-                    after.lose(take(&mut transfer.targets, false), size, Retire::AfterPut);
+                    after.give_up(take(&mut transfer.targets, false), size, (transfer.owner, transfer.id));
                 }
             }
             if object.replacement().is_some_and(|new| new.replicas.is_empty())
@@ -306,13 +305,13 @@ impl Apply<'_> {
             object.extra_mut().transfer = Some(transfer);
             Ok(())
         })?;
-        self.work_began(client, id, Unfinished { hash, tenant, since_ms: self.now_ms() });
+        self.work_began(client, id, (hash, tenant), item.targets.len());
         Ok(())
     }
 
     pub(crate) fn transfer_finish(&mut self, tenant: TenantIx, item: &TransferFinished<'_>) -> Applied {
         if !item.ended {
-            return self.drop_work(tenant, item.key, item.id, ReplicaMask::MAX, Retire::Now);
+            return self.drop_work(tenant, item.key, item.id, ReplicaMask::MAX, Aftermath::free);
         }
         let hash = KeyHash::of(self.accounts.secret, tenant, item.key);
         let source = self.source;
@@ -335,6 +334,9 @@ impl Apply<'_> {
     }
 }
 
+/// How replicas go that were being written: see [`Aftermath::free`] and [`Aftermath::give_up`].
+type LoseWork = fn(&mut Aftermath, Replicas, u64, (ClientId, ItemId));
+
 /// A put of which nothing is being written any more has ended.
 fn settle_put(object: &mut Object, after: &mut Aftermath) {
     if object.replicas.iter().all(|replica| replica.complete) {
@@ -344,14 +346,14 @@ fn settle_put(object: &mut Object, after: &mut Aftermath) {
 
 fn drop_transfer(object: &mut Object, after: &mut Aftermath) {
     if let Some(transfer) = object.take_transfer() {
-        after.lose(transfer.targets, object.size, Retire::AfterPut);
+        after.give_up(transfer.targets, object.size, (transfer.owner, transfer.id));
         after.ended.push((transfer.owner, transfer.id));
     }
 }
 
 fn drop_extra(object: &mut Object, after: &mut Aftermath) {
     if let Some(new) = object.take_replacement() {
-        after.lose(new.replicas, new.size, Retire::AfterPut);
+        after.give_up(new.replicas, new.size, (new.owner, new.put));
         after.ended.push((new.owner, new.put));
     }
     drop_transfer(object, after);

@@ -10,12 +10,11 @@ use crate::calls::put::{PutEnd, PutRevoke, PutStart};
 use crate::calls::remove::Remove;
 use crate::calls::segment::{Mount, Unmount};
 use crate::calls::task::{CompleteTask, CreateTask, FetchTask};
-use crate::calls::tenant::DeleteTenant;
 use crate::calls::transfer::{TransferFinish, TransferStart};
 use crate::fit::check_segment;
 use crate::op::{
     ClientOp, DiscardOp, DropReplicasOp, EvictionOp, Mounted, OpType, ReleaseOp, RemoveManyOp, SegmentOp, TaskAssigned,
-    TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, TenantDeleted, Unmounted,
+    TaskCompleted, TaskCreated, TaskUpdate, TaskUpdateOp, Unmounted,
 };
 use crate::segments::{Segment, SegmentState};
 use crate::tasks::{Task, TaskState};
@@ -63,7 +62,6 @@ impl Apply<'_> {
             | OpType::SegmentGone
             | OpType::Release
             | OpType::TaskUpdate
-            | OpType::TenantDelete
                 if self.accounts.mode == Mode::Rebuilding =>
             {
                 Ok(0)
@@ -74,7 +72,6 @@ impl Apply<'_> {
             OpType::TaskCreate => self.items::<CreateTask>(payload),
             OpType::TaskAssign => self.items::<FetchTask>(payload),
             OpType::TaskComplete => self.items::<CompleteTask>(payload),
-            OpType::TenantDelete => self.items::<DeleteTenant>(payload),
             OpType::Drain => {
                 let op: SegmentOp = oplog::decode_payload(payload)?;
                 self.set_state(op.segment, SegmentState::Unmounting)?;
@@ -119,7 +116,8 @@ impl Apply<'_> {
             Mounted::New { ix, record } => {
                 check_segment(record)?;
                 require(*ix >= self.dir.segments.next_ix(), || format!("segment {ix} has been there before"))?;
-                self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted)?;
+                let from = self.source.from();
+                self.dir.segments.mount(*ix, client, record.clone(), SegmentState::Mounted, from)?;
                 owner.segments.insert(*ix);
                 owner.living.insert(*ix);
                 owner.segment_bytes += record.size;
@@ -180,11 +178,6 @@ impl Apply<'_> {
         let living = self.dir.owners.get(id).into_iter().flat_map(|owner| &owner.living);
         let segments: Vec<SegmentIx> = living.take(ENTRY_ITEMS_MAX).copied().collect();
         segments.into_iter().try_for_each(|ix| self.set_state(ix, SegmentState::Unmounting))
-    }
-
-    pub(crate) fn tenant_delete(&mut self, deleted: &TenantDeleted) -> Result<(), Inconsistent> {
-        self.accounts.changed = true;
-        self.accounts.tenants.remove(deleted.tenant)
     }
 
     pub(crate) fn task_create(&mut self, created: &TaskCreated) -> Result<(), Inconsistent> {
@@ -282,7 +275,6 @@ pub(crate) fn check_answer(op: OpType, payload: &[u8]) -> Result<u64, OpError> {
         OpType::TaskCreate => items::<CreateTask>(payload),
         OpType::TaskAssign => items::<FetchTask>(payload),
         OpType::TaskComplete => items::<CompleteTask>(payload),
-        OpType::TenantDelete => items::<DeleteTenant>(payload),
         OpType::RemoveMany => {
             let op: RemoveManyOp<'_> = oplog::decode_payload(payload)?;
             Ok(u64::from(op.finished))

@@ -11,9 +11,9 @@ use crate::calls::remove::Remove;
 use crate::calls::transfer::{TransferFinish, TransferFinishItem, TransferItem};
 use crate::calls::{Decide, ItemCall};
 use crate::op::{Evicted, KeyRef, OpType};
-use crate::state::Writer;
 use crate::types::{Outcome, Pin, Refusal, Scope, SegmentId, SegmentKind, TransferKind};
 use crate::{Config, Metadata, Placement, PutEndItem, SegmentSpec};
+use ledger::Writer;
 
 const KEY: &[u8] = b"key";
 
@@ -69,7 +69,7 @@ fn start(state: &Metadata, size: u64) -> ItemId {
 fn with_an_object() -> Metadata {
     let state = Metadata::new(Config::default(), Position::default());
     let (_, appender) = Tail::new(TailConfig::default(), Position::default());
-    state.lead(appender, Now::default());
+    state.lead(appender, Now::default(), 1);
     let segment = |n: u8, name| SegmentSpec {
         id: SegmentId([n; 16]),
         name,
@@ -146,13 +146,13 @@ fn an_eviction_leaves_out_what_is_read_meanwhile() {
     state.lookup("", [KEY].into_iter(), call().now, |_| {}).expect("a lookup");
     let mut writer = state.write();
     let writer = &mut **writer;
-    let before = state.digest_of(writer);
+    let before = ledger::digest_of(&*state, writer);
     let Writer { accounts, own, .. } = &mut *writer;
-    let source = Source::Decided { now_ms: 1000 };
+    let source = Source::Decided { now_ms: 1000, from: None };
     let mut apply = Apply::of(&state, Applying { accounts, own, seq: 99, source });
     let item = Evicted { object: KeyRef { tenant: 0, key: KEY }, dropped: 1 };
     assert!(matches!(apply.evict(&item), Err(Inconsistent::DecideAnew)));
-    assert_eq!(state.digest_of(writer), before);
+    assert_eq!(ledger::digest_of(&*state, writer), before);
     let Writer { accounts, own, .. } = &mut *writer;
     let mut logged = Apply::of(&state, Applying { accounts, own, seq: 99, source: Source::Logged });
     assert!(logged.evict(&item).is_ok(), "a follower does what the log says");

@@ -1,5 +1,5 @@
-//! Everything that the state holds twice, compared: digests with their records, segments with their objects, clients
-//! with their unfinished work, totals with what they count. For tests; it costs the whole state, under all locks.
+//! Everything that this domain holds twice, compared: digests with their records, segments with
+//! their objects, clients with their unfinished work, totals with what they count.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use oplog::{Digest, DomainId};
 use crate::directory::Directory;
 use crate::op::Retire;
 use crate::owners::Owner;
-use crate::state::{Metadata, Writer};
+use crate::segments::change_share;
+use crate::state::Objects;
 use crate::types::{SegmentIx, SegmentKind, extent};
 use crate::view::View;
 
@@ -24,60 +25,54 @@ struct Seen {
     objects: u64,
 }
 
-impl Metadata {
-    /// For tests of all kinds: everything that can be derived twice is, and compared. Costs the whole state, under its
-    /// locks; that hold is not one of the state's own, and is not counted as one.
-    pub fn check(&self) -> Result<(), String> {
-        check(self, &self.ledger.unmeasured())
-    }
-}
-
-fn check(state: &Metadata, writer: &Writer) -> Result<(), String> {
+pub(crate) fn check(state: &Objects, accounts: &Accounts, dir: &Directory) -> Result<(), String> {
     let mut seen = Seen::default();
     for (number, shard) in state.shards.iter().enumerate() {
         let shard = shard.lock();
         let mut sum = Digest::default();
         for object in shard.iter() {
-            sum += object.counted_digest(writer.accounts.secret);
-            see_object(writer, &mut seen, object)?;
+            sum += object.counted_digest(accounts.secret);
+            see_object(dir, &mut seen, object)?;
             if object.hash.shard() != number {
                 return Err(format!("key {:?} stands in shard {number}", object.key));
             }
         }
         same("digest of a shard", sum, shard.digest())?;
     }
-    for segment in writer.own.dir.segments.iter() {
+    for segment in dir.segments.iter() {
         check_segment(&mut seen, segment)?;
     }
-    same("objects", seen.objects, writer.own.dir.objects)?;
+    same("objects", seen.objects, dir.objects)?;
     let mut listed = BTreeMap::new();
-    for (id, owner) in writer.own.dir.owners.iter() {
+    for (id, owner) in dir.owners.iter() {
         let work = owner.unfinished.iter();
         listed.extend(work.map(|(item, work)| (*item, (id.0, work.hash.0, work.tenant))));
     }
     same("unfinished work", &seen.unfinished, &listed)?;
-    check_directory(&writer.accounts, &writer.own.dir)?;
-    let fresh = View::of(&writer.accounts, &writer.own.dir, state.view().seq()).since(&state.view());
+    check_directory(accounts, dir)?;
+    let fresh = View::of(accounts, dir, state.view().seq()).since(&state.view());
     same("the view of readers", format!("{fresh:?}"), format!("{:?}", state.view()))?;
-    for (ix, tenant) in writer.accounts.tenants.iter() {
+    for (ix, tenant) in accounts.tenants.iter() {
         let (objects, bytes) = seen.tenants.remove(&ix).unwrap_or_default();
         let usage = tenant.usage(DomainId::METADATA);
         same("objects of a tenant", objects, usage.items)?;
         same("bytes of a tenant", bytes, usage.bytes)?;
-        let open = writer.own.dir.tasks.iter().filter(|task| task.tenant == ix && !task.is_finished());
+        let open = dir.tasks.iter().filter(|task| task.tenant == ix && !task.is_finished());
         same("open tasks of a tenant", open.count() as u64, usage.open)?;
     }
     same("an object of no tenant", seen.tenants.keys().next(), None)?;
-    let stray =
-        writer.own.dir.tasks.iter().find(|t| !t.is_finished() && writer.accounts.tenants.get(t.tenant).is_none());
+    let stray = dir.tasks.iter().find(|t| !t.is_finished() && accounts.tenants.get(t.tenant).is_none());
     same("an open task of no tenant", stray.map(|task| task.id), None)
 }
 
 /// What stands in the directory alone.
 fn check_directory(accounts: &Accounts, dir: &Directory) -> Result<(), String> {
-    accounts.check()?;
-    same("digest of the directory", dir.counted_digest(), dir.digest())?;
     dir.segments.check()?;
+    let mut shares = dir.segments.counted_shares();
+    for work in dir.owners.iter().flat_map(|(_, owner)| owner.unfinished.values()) {
+        change_share(&mut shares, work.from, |share| share.extents += work.pieces);
+    }
+    same("what each address has", &shares, dir.segments.shares())?;
     dir.tasks.check()?;
     let nothing = Owner::default();
     for (id, _) in accounts.clients.iter() {
@@ -99,7 +94,7 @@ fn check_directory(accounts: &Accounts, dir: &Directory) -> Result<(), String> {
     same("an open task of nobody", orphan.map(|task| task.id), None)
 }
 
-fn see_object(writer: &Writer, seen: &mut Seen, object: &crate::object::Object) -> Result<(), String> {
+fn see_object(dir: &Directory, seen: &mut Seen, object: &crate::object::Object) -> Result<(), String> {
     if object.is_empty() {
         return Err(format!("{:?} has neither a replica nor a replacement", object.key));
     }
@@ -108,7 +103,7 @@ fn see_object(writer: &Writer, seen: &mut Seen, object: &crate::object::Object) 
     tenant.0 += 1;
     for (replica, size) in object.all_replicas() {
         let ix = replica.place.segment;
-        let segment = writer.own.dir.segments.get(ix).ok_or_else(|| format!("{:?} lies in no segment", object.key))?;
+        let segment = dir.segments.get(ix).ok_or_else(|| format!("{:?} lies in no segment", object.key))?;
         same("holder", segment.holders().get(replica.index as usize), Some(object.hash))?;
         *seen.holders.entry(ix).or_default() += 1;
         tenant.1 += extent(size);

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger::TenantIx;
+use ledger::{TenantIx, read_parts};
 use oplog::{InstallError, Mismatch, MismatchKind, Part, PartsImage, Secret};
 
-use crate::image::read_parts;
 use crate::object::Object;
+use crate::state::Objects;
 
 /// What two members' records of the same parts differ in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -41,7 +41,7 @@ pub fn compare_parts(ours: &PartsImage, theirs: &PartsImage) -> Result<PartsDiff
 }
 
 fn by_key(image: &PartsImage) -> Result<ByKey, InstallError> {
-    let (_, parts) = read_parts(image)?;
+    let (_, parts) = read_parts::<Objects>(image)?;
     let parts = image.parts.iter().zip(parts);
     let keyed = parts.flat_map(|(part, objects)| {
         objects.into_iter().map(|object| ((*part, object.tenant, object.key.clone()), object))

@@ -29,12 +29,16 @@ pub struct Config {
     /// Space that was dropped and that waits to be handed out again. At the bound no put and no transfer begins: only they bring
     /// something that can be dropped.
     pub retired_extents_max: u64,
+    /// Replicas that clients of one address may be writing, and what is retired of those that they gave up.
+    pub extents_per_address_max: u64,
     pub clients_max: usize,
     /// Of them, those that came from one address, for all that this primary has seen.
     pub clients_per_address_max: usize,
     /// Puts and transfers of one client that are under way.
     pub client_puts_max: usize,
     pub segments_max: usize,
+    /// Of them, those that were mounted from one address.
+    pub segments_per_address_max: usize,
     pub client_segments_max: usize,
     pub client_segment_bytes_max: u64,
     pub tenants_max: usize,
@@ -51,70 +55,81 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
+        let ledger::Config {
+            settings,
+            answers_max,
+            answer_bytes_max,
+            answer_bytes_total_max,
+            clients_max,
+            clients_per_address_max,
+            tenants_max,
+            tenants_per_address_max,
+            lock_clock_ns,
+        } = ledger::Config::default();
         Config {
             strategy: Strategy::Random,
-            settings: Settings::default(),
-            answers_max: 1024,
-            answer_bytes_max: 4 << 20,
-            answer_bytes_total_max: 256 << 20,
+            settings,
+            answers_max,
+            answer_bytes_max,
+            answer_bytes_total_max,
             objects_max: 100_000_000,
             retired_extents_max: 4_000_000,
-            clients_max: 65_536,
-            clients_per_address_max: 4096,
+            extents_per_address_max: 2_000_000,
+            clients_max,
+            clients_per_address_max,
             client_puts_max: 100_000,
             segments_max: 65_536,
+            segments_per_address_max: 16_384,
             client_segments_max: 1024,
             client_segment_bytes_max: 1 << 50,
-            tenants_max: 4096,
-            tenants_per_address_max: 1024,
+            tenants_max,
+            tenants_per_address_max,
             tasks_max: 100_000,
             finished_tasks_max: 10_000,
             seed: 0x5eed,
-            lock_clock_ns: || 0,
+            lock_clock_ns,
         }
     }
 }
 
 /// All of them travel in one image, at some 25 bytes each.
 const RETIRED_EXTENTS_LIMIT: u64 = 16_000_000;
-/// A client's answers, and one more beyond the bound, go through a decoder at once.
-const ANSWER_BYTES_LIMIT: usize = 64 << 20;
-/// Half of the largest image that a member takes.
-const ANSWER_BYTES_TOTAL_LIMIT: usize = 512 << 20;
 
 impl Config {
+    /// What of it is the ledger's.
+    pub(crate) fn ledger(&self) -> ledger::Config {
+        ledger::Config {
+            settings: self.settings,
+            answers_max: self.answers_max,
+            answer_bytes_max: self.answer_bytes_max,
+            answer_bytes_total_max: self.answer_bytes_total_max,
+            clients_max: self.clients_max,
+            clients_per_address_max: self.clients_per_address_max,
+            tenants_max: self.tenants_max,
+            tenants_per_address_max: self.tenants_per_address_max,
+            lock_clock_ns: self.lock_clock_ns,
+        }
+    }
+
     /// Names the rule that is broken.
     pub fn validate(&self) -> Result<(), CallRefused> {
-        self.settings.validate()?;
+        self.ledger().validate()?;
         let rules = [
-            (self.answers_max >= 1, "answers_max", "must be at least 1"),
-            (self.answer_bytes_max <= ANSWER_BYTES_LIMIT, "answer_bytes_max", "must be at most 64 MiB"),
-            (
-                self.answer_bytes_total_max >= self.answer_bytes_max,
-                "answer_bytes_total_max",
-                "must not be below the bytes that one client may have",
-            ),
-            (
-                self.answer_bytes_total_max <= ANSWER_BYTES_TOTAL_LIMIT,
-                "answer_bytes_total_max",
-                "must be at most 512 MiB: all of them travel in one image",
-            ),
             (self.finished_tasks_max < self.tasks_max, "finished_tasks_max", "must be below tasks_max"),
             (
                 (1..=RETIRED_EXTENTS_LIMIT).contains(&self.retired_extents_max),
                 "retired_extents_max",
                 "must be at least 1 and at most 16,000,000: all of them travel in one image",
             ),
-            (self.clients_per_address_max >= 1, "clients_per_address_max", "must be at least 1"),
             (
                 self.client_puts_max >= ENTRY_ITEMS_MAX,
                 "client_puts_max",
                 "must be at least 256, since so many begin at once",
             ),
+            (self.extents_per_address_max >= 1, "extents_per_address_max", "must be at least 1"),
+            (self.segments_per_address_max >= 1, "segments_per_address_max", "must be at least 1"),
             (self.client_segments_max >= 1, "client_segments_max", "must be at least 1"),
             (self.client_segment_bytes_max >= 1, "client_segment_bytes_max", "must be at least 1"),
-            (self.tenants_per_address_max >= 1, "tenants_per_address_max", "must be at least 1"),
-            (self.tenants_max >= 1, "tenants_max", "must be at least 1, the default tenant"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, rule)) => Err(CallRefused::invalid(field, rule)),

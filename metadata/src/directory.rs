@@ -5,8 +5,8 @@
 //! uses). While the state is rebuilt from images that part stays as it is ([`ledger::Mode`]); it is
 //! then built at once, from the objects.
 
-use ledger::{TenantIx, Tenants, digest_of_numbers, same};
-use oplog::{Digest, DomainId};
+use ledger::{ItemId, TenantIx, Tenants, digest_of_numbers, same};
+use oplog::{ClientId, Digest, DomainId};
 
 use crate::hash::{KeyHash, table};
 use crate::op::Retire;
@@ -22,6 +22,8 @@ pub(crate) struct Directory {
     pub(crate) tasks: Tasks,
     pub(crate) objects: u64,
     pub(crate) evicted_total: u64,
+    /// Volatile: a put or a transfer has begun, or an object was there.
+    pub(crate) has_had_work: bool,
     /// What readers see has changed.
     pub(crate) view_stale: bool,
 }
@@ -34,17 +36,13 @@ impl Directory {
             tasks: Tasks::default(),
             objects: 0,
             evicted_total: 0,
+            has_had_work: false,
             view_stale: true,
         }
     }
 
     pub(crate) fn digest(&self) -> Digest {
         self.segments.digest() + self.tasks.digest()
-    }
-
-    /// From the records themselves.
-    pub(crate) fn counted_digest(&self) -> Digest {
-        self.segments.counted_digest() + self.tasks.counted_digest()
     }
 
     /// Of what follows from the objects and is decided by: free space, how many objects there are.
@@ -82,6 +80,7 @@ impl Directory {
 
     pub(crate) fn object_came(&mut self, tenants: &mut Tenants, tenant: TenantIx) {
         self.objects += 1;
+        self.has_had_work = true;
         tenants.count(tenant, DomainId::METADATA, |usage| usage.items += 1);
     }
 }
@@ -93,4 +92,6 @@ pub(crate) struct Gone {
     pub(crate) size: u64,
     pub(crate) index: u32,
     pub(crate) retire: Retire,
+    /// What it was written for, where that gives it up.
+    pub(crate) work: Option<(ClientId, ItemId)>,
 }

@@ -4,10 +4,8 @@
 //! *Under the digest* changes a record and not what is kept of it: only a look at the records can find that. *Above* it changes
 //! both, as an entry would have: only another member can.
 
-use oplog::Position;
-
 use crate::object::Object;
-use crate::state::Metadata;
+use crate::state::Objects;
 use crate::types::{OBJECT_SHARDS, Pin};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +54,7 @@ impl Fault {
     }
 }
 
-impl Metadata {
+impl Objects {
     /// `None`: there is nothing here that it could be done to. Else what was done.
     pub fn inflict(&self, fault: Fault) -> Option<String> {
         let mut writer = self.ledger.unmeasured();
@@ -79,11 +77,6 @@ impl Metadata {
             Fault::AnswerUnreadable => writer.accounts.clients.change_an_answer(|bytes| bytes.first_mut(), 0x80),
             Fault::AnswerLost => writer.accounts.clients.lose_an_answer(),
         }
-    }
-
-    /// The position moves on; the state does not.
-    pub fn skip_to(&self, at: Position) {
-        self.ledger.unmeasured().stand_at(at);
     }
 
     fn find_object(&self, is_it: impl Fn(&Object) -> bool) -> Option<(usize, Object)> {

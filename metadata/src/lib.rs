@@ -11,11 +11,11 @@
 //! | `op`, `apply`, `apply_object`, `apply_op` | what the log says, and what that does |
 //! | `fit` | what of an entry or an image is not believed |
 //! | `calls/*` | what clients ask for: decided item by item, logged, applied |
-//! | `steps/*` | what the primary does of its own accord: expiry, unmounts, eviction |
+//! | `steps/*` | what the primary does of its own accord: unmounts, discards, eviction |
 //! | `read` | lookups, lists, totals |
 //! | `state` | the shards' locks, and this state in the ledger |
-//! | `replicated`, `image` | the state as the engine and the ledger see it; a shard as bytes |
-//! | `verify`, `compare`, `repair`, `scrub` | digests to compare, a repair of just what differs, records looked at again |
+//! | `replicated`, `image` | this domain as the ledger sees it; its part of images |
+//! | `compare`, `repair` | what records differ in, and how they become the same |
 //! | `faults` | what tests do to a state, to see it found (feature `faults`) |
 //! | `check` | everything that is held twice, compared |
 //!
@@ -49,7 +49,6 @@ mod ranges;
 mod read;
 mod repair;
 mod replicated;
-mod scrub;
 mod segments;
 mod shard;
 mod space;
@@ -57,7 +56,6 @@ mod state;
 mod steps;
 mod tasks;
 mod types;
-mod verify;
 mod view;
 
 pub use calls::pattern::{Going, Pace, Unhurried};
@@ -71,7 +69,6 @@ pub use compare::{PartsDifference, compare_parts};
 pub use config::{Config, Strategy};
 #[cfg(feature = "faults")]
 pub use faults::Fault;
-pub use image::MetadataRebuild;
 #[cfg(feature = "faults")]
 pub use ledger::COLLIDING;
 pub use ledger::{
@@ -81,11 +78,18 @@ pub use ledger::{
 pub use op::OpType;
 pub use read::{Found, KeyInfo, ListKeys, Looked, Page, PageStart, TenantUsage, Totals};
 pub use segments::{SegmentInfo, SegmentState};
-pub use state::{Metadata, Own};
-pub use steps::Steps;
+pub use state::{Objects, Own};
+pub use steps::Stepped;
 pub use tasks::{Task, TaskState};
 pub use types::{
     KEY_BYTES_MAX, OBJECT_BYTES_MAX, OBJECT_SHARDS, Outcome, Pin, Place, Places, REPLICAS_MAX, Refusal, SHARD_BUCKETS,
     Scope, SegmentId, SegmentIx, SegmentKind, TaskId, TransferKind,
 };
 pub use view::View;
+
+/// The metadata of one member.
+pub type Metadata = ledger::State<Objects>;
+/// What steps did.
+pub type Steps = ledger::Steps<Stepped>;
+/// It in the making, from images of another member.
+pub type MetadataRebuild = ledger::Rebuilding<Objects>;

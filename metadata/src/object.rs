@@ -21,7 +21,7 @@ use crate::hash::KeyHash;
 use crate::types::{Pin, Place, SegmentIx, TransferKind};
 
 #[derive(Debug)]
-pub(crate) struct Object {
+pub struct Object {
     pub(crate) key: Box<[u8]>,
     pub(crate) hash: KeyHash,
     pub(crate) size: u64,

@@ -48,7 +48,6 @@ op_types! {
     RemoveMany = 22,
     Drain = 23,
     RemountSegments = 24,
-    TenantDelete = 27,
 }
 
 impl From<OpType> for Op {
@@ -59,9 +58,9 @@ impl From<OpType> for Op {
 
 impl OpType {
     /// Which parts of its answer are kept.
-    pub(crate) fn keep(self) -> Keep {
+    pub(crate) const fn keep(self) -> Keep {
         // Each part of these says what came before it; all of them would be every key that was removed.
-        if self == OpType::RemoveMany { Keep::NewestPart } else { Keep::AllParts }
+        if matches!(self, OpType::RemoveMany) { Keep::NewestPart } else { Keep::AllParts }
     }
 
     /// What a client asked for; the others are the primary's own.
@@ -80,8 +79,7 @@ impl OpType {
             | OpType::UnmountSegment
             | OpType::TaskCreate
             | OpType::TaskAssign
-            | OpType::TaskComplete
-            | OpType::TenantDelete => true,
+            | OpType::TaskComplete => true,
             OpType::Eviction
             | OpType::DropReplicas
             | OpType::SegmentGone
@@ -267,12 +265,6 @@ pub(crate) struct Unmounted {
 #[derive(Debug, Encode, Decode)]
 pub(crate) struct SegmentOp {
     pub(crate) segment: SegmentIx,
-}
-
-/// Its number is never used again.
-#[derive(Debug, Encode, Decode)]
-pub(crate) struct TenantDeleted {
-    pub(crate) tenant: TenantIx,
 }
 
 #[derive(Clone, Debug, Encode, Decode)]

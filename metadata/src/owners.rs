@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger::{ItemId, TenantIx};
+use ledger::{Address, ItemId, TenantIx};
 use oplog::ClientId;
 
 use crate::hash::KeyHash;
@@ -32,6 +32,10 @@ pub(crate) struct Unfinished {
     pub(crate) tenant: TenantIx,
     /// Volatile.
     pub(crate) since_ms: u64,
+    /// Volatile: whose share its pieces are counted in.
+    pub(crate) from: Option<Address>,
+    /// Replicas that its client may be writing.
+    pub(crate) pieces: u64,
 }
 
 impl Owner {
@@ -58,6 +62,13 @@ impl Owners {
 
     pub(crate) fn ensure(&mut self, id: ClientId) -> &mut Owner {
         self.by_id.entry(id).or_default()
+    }
+
+    /// A piece of work under way is given up; it goes on counting for this address until its space is free.
+    pub(crate) fn give_up_piece(&mut self, (client, id): (ClientId, ItemId)) -> Option<Address> {
+        let work = self.by_id.get_mut(&client)?.unfinished.get_mut(&id)?;
+        work.pieces = work.pieces.checked_sub(1)?;
+        work.from
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ClientId, &Owner)> {

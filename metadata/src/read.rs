@@ -6,16 +6,22 @@
 
 use std::sync::Arc;
 
-use ledger::{CALL_ITEMS_MAX, CallRefused, DEFAULT_TENANT, InForce, NO_TENANT, Now, check_count, check_text};
+use ledger::{
+    Accounts, AtBound, Bound, CALL_ITEMS_MAX, CallRefused, DEFAULT_TENANT, InForce, NO_TENANT, Now, check_count,
+    check_text,
+};
 use oplog::{DomainId, Position};
 
 use crate::calls::check_key;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
+use crate::config::Config;
+use crate::directory::Directory;
 use crate::hash::KeyHash;
 use crate::object::Object;
-use crate::state::{Metadata, Own, Writer};
+use crate::state::{Objects, Own};
 use crate::types::{OBJECT_SHARDS, Pin, Place};
 use crate::view::View;
+use ledger::{Writer, digest_of};
 
 /// What a lookup told, as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +117,8 @@ pub struct Totals {
     pub memory_used_bytes: u64,
     pub retired_bytes: u64,
     pub retired_extents: u64,
+    /// Bounds of all clients together that are met.
+    pub full: Vec<AtBound>,
     pub evicted_total: u64,
 }
 
@@ -123,7 +131,7 @@ pub struct TenantUsage {
     pub objects: u64,
 }
 
-impl Metadata {
+impl Objects {
     /// Tells `found` about each key in turn (`None`: it is not there) and grants the objects' leases.
     pub fn lookup<'k>(
         &self,
@@ -144,7 +152,7 @@ impl Metadata {
         Ok(Looked { wait_seq: if is_leased { wait_seq.max(changed_seq) } else { wait_seq }, lease_ms })
     }
 
-    /// As [`Metadata::lookup`], but nothing is leased: for a member whose leases would protect nothing.
+    /// As [`Objects::lookup`], but nothing is leased: for a member whose leases would protect nothing.
     pub fn lookup_unleased<'k>(
         &self,
         tenant: &str,
@@ -210,7 +218,7 @@ impl Metadata {
         self.list_keys_at(what, from, &mut Unhurried)
     }
 
-    /// As [`Metadata::list_keys`]; the page ends where `pace` says that time is up, maybe with no key at all.
+    /// As [`Objects::list_keys`]; the page ends where `pace` says that time is up, maybe with no key at all.
     pub fn list_keys_at(
         &self,
         what: &ListKeys<'_>,
@@ -279,7 +287,7 @@ impl Metadata {
         let Writer { accounts, own: Own { dir, .. }, .. } = &**writer;
         Totals {
             applied: writer.applied(),
-            digest: self.digest_of(&writer),
+            digest: digest_of(self, &writer),
             objects: dir.objects,
             unfinished: dir.owners.iter().map(|(_, owner)| owner.unfinished.len() as u64).sum(),
             segments: dir.segments.len() as u64,
@@ -290,8 +298,23 @@ impl Metadata {
             memory_used_bytes: dir.segments.memory_used_bytes(),
             retired_bytes: dir.segments.retired_bytes(),
             retired_extents: dir.segments.retired_extents(),
+            full: self.full(accounts, dir),
             evicted_total: dir.evicted_total,
         }
+    }
+
+    /// Bounds of all clients together that are met: what needs more is refused.
+    fn full(&self, accounts: &Accounts, dir: &Directory) -> Vec<AtBound> {
+        let Config { objects_max, segments_max, clients_max, tasks_max, retired_extents_max, .. } = self.config;
+        let have = [
+            (Bound::Objects, dir.objects, objects_max),
+            (Bound::Segments, dir.segments.len() as u64, segments_max as u64),
+            (Bound::Clients, accounts.clients.count() as u64, clients_max as u64),
+            (Bound::Tasks, dir.tasks.len() as u64, tasks_max as u64),
+            (Bound::RetiredExtents, dir.segments.retired_extents(), retired_extents_max),
+        ];
+        let full = have.into_iter().filter(|(_, have, limit)| have >= limit);
+        full.map(|(bound, have, limit)| AtBound { bound, have, limit }).collect()
     }
 
     /// Of the answers that are kept for retries.

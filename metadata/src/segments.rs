@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use ledger::{Inconsistent, RecordHash, digest_of_numbers, same};
+use ledger::{Address, Inconsistent, RecordHash, digest_of_numbers, same};
 use oplog::{ClientId, Digest};
 
 use crate::hash::{KeyHash, table};
@@ -112,6 +112,16 @@ pub(crate) struct Retired {
     pub(crate) bytes: u64,
     /// Volatile.
     pub(crate) since_ms: u64,
+    /// Volatile: the address whose clients began to write here, and gave it up.
+    pub(crate) from: Option<Address>,
+}
+
+/// What the clients of one address have. Volatile: the primary counts what it decided itself.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Share {
+    pub(crate) segments: usize,
+    /// Replicas that they may be writing, and retired extents of those that they gave up.
+    pub(crate) extents: u64,
 }
 
 #[derive(Debug)]
@@ -126,10 +136,12 @@ pub(crate) struct Segment {
     retired_bytes: u64,
     /// Volatile: when the drain began.
     pub(crate) draining_since_ms: u64,
+    /// Volatile: where its mount came from.
+    from: Option<Address>,
 }
 
 impl Segment {
-    fn new(info: SegmentInfo) -> Segment {
+    fn new(info: SegmentInfo, from: Option<Address>) -> Segment {
         let usable = info.size / crate::types::SPACE_UNIT * crate::types::SPACE_UNIT;
         let space = (info.kind == SegmentKind::Memory).then(|| Space::new(info.ix, info.base, usable));
         Segment {
@@ -141,6 +153,7 @@ impl Segment {
             after_put: Queue::default(),
             retired_bytes: 0,
             draining_since_ms: 0,
+            from,
         }
     }
 
@@ -288,6 +301,7 @@ pub(crate) struct Segments {
     memory_used_bytes: u64,
     retired_bytes: u64,
     retired_extents: u64,
+    by_address: BTreeMap<Address, Share>,
 }
 
 impl Segments {
@@ -364,6 +378,18 @@ impl Segments {
         self.retired_extents
     }
 
+    pub(crate) fn share_of(&self, address: Address) -> Share {
+        self.by_address.get(&address).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn shares(&self) -> &BTreeMap<Address, Share> {
+        &self.by_address
+    }
+
+    pub(crate) fn change_share(&mut self, address: Option<Address>, change: impl FnOnce(&mut Share)) {
+        change_share(&mut self.by_address, address, change);
+    }
+
     pub(crate) fn get(&self, ix: SegmentIx) -> Option<&Segment> {
         self.by_ix.get(&ix)
     }
@@ -430,6 +456,7 @@ impl Segments {
         client: ClientId,
         record: SegmentRecord,
         state: SegmentState,
+        from: Option<Address>,
     ) -> Result<(), SegmentError> {
         if self.by_ix.contains_key(&ix) || self.by_id.contains_key(&record.id) {
             return Err(SegmentError::Twice(ix));
@@ -450,7 +477,8 @@ impl Segments {
         if info.kind == SegmentKind::Memory {
             self.memory_bytes += info.size;
         }
-        let segment = Segment::new(info);
+        let segment = Segment::new(info, from);
+        self.change_share(from, |share| share.segments += 1);
         self.free_digest += segment.free_digest();
         self.by_ix.insert(ix, segment);
         self.list(ix, state);
@@ -521,6 +549,7 @@ impl Segments {
             self.memory_bytes -= segment.info.size;
         }
         self.unlist(ix);
+        self.change_share(segment.from, |share| share.segments -= 1);
         self.by_id.remove(&segment.info.id);
         forget(&mut self.by_name, &segment.info.name, ix);
         forget(&mut self.by_host, &segment.info.host, ix);
@@ -590,7 +619,7 @@ impl Segments {
         size: u64,
         index: u32,
         retire: Retire,
-        retired_ms: u64,
+        since: (u64, Option<Address>),
     ) -> Result<Option<Moved>, SegmentError> {
         let ix = place.segment;
         let bytes = extent(size);
@@ -606,7 +635,8 @@ impl Segments {
         // None where the last one went: nobody has moved.
         let moved = segment.holders.get(index as usize);
         let moved = moved.map(|holder| Moved { holder, segment: ix, from, to: index });
-        self.free_or_retire(ix, Retired { address: place.address, bytes, since_ms: retired_ms }, retire)?;
+        let (since_ms, from) = since;
+        self.free_or_retire(ix, Retired { address: place.address, bytes, since_ms, from }, retire)?;
         Ok(moved)
     }
 
@@ -646,6 +676,7 @@ impl Segments {
             self.digest -= retired_digest(ix, retire, &extent);
             self.retired_bytes -= extent.bytes;
             self.retired_extents -= 1;
+            change_share(&mut self.by_address, extent.from, |share| share.extents -= 1);
             segment.retired_bytes -= extent.bytes;
             if let Some(space) = &mut segment.space {
                 let before = space.digest();
@@ -655,6 +686,18 @@ impl Segments {
         }
         self.relist(ix);
         Ok(())
+    }
+
+    /// What each address has here, counted.
+    pub(crate) fn counted_shares(&self) -> BTreeMap<Address, Share> {
+        let mut counted = BTreeMap::new();
+        for segment in self.by_ix.values() {
+            change_share(&mut counted, segment.from, |share| share.segments += 1);
+            for extent in segment.after_lease.iter().chain(segment.after_put.iter()) {
+                change_share(&mut counted, extent.from, |share| share.extents += 1);
+            }
+        }
+        counted
     }
 
     /// What is kept twice, compared.
@@ -686,7 +729,7 @@ impl Segments {
             for retire in [Retire::AfterLease, Retire::AfterPut] {
                 digest += segment.retired(retire).iter().map(|r| retired_digest(ix, retire, r)).sum::<Digest>();
             }
-            again.mount(ix, client, segment.info.record(), state).map_err(|error| error.to_string())?;
+            again.mount(ix, client, segment.info.record(), state, segment.from).map_err(|error| error.to_string())?;
         }
         same("digest of the segments", digest, self.digest)?;
         self.check_free()?;
@@ -727,7 +770,21 @@ impl Segments {
         if segment.space.is_none() && segment.free_bytes() < bytes {
             return Err(SegmentError::Full { ix, bytes });
         }
-        self.free_or_retire(ix, Retired { address, bytes, since_ms: 0 }, retire)
+        self.free_or_retire(ix, Retired { address, bytes, since_ms: 0, from: None }, retire)
+    }
+}
+
+/// An address that has nothing any more takes no memory.
+pub(crate) fn change_share(
+    shares: &mut BTreeMap<Address, Share>,
+    address: Option<Address>,
+    change: impl FnOnce(&mut Share),
+) {
+    let Some(address) = address else { return };
+    let share = shares.entry(address).or_default();
+    change(share);
+    if *share == Share::default() {
+        shares.remove(&address);
     }
 }
 
@@ -769,7 +826,7 @@ mod tests {
             host: String::new(),
             path: String::new(),
         };
-        segments.mount(1, ClientId([1; 16]), record, SegmentState::Mounted).unwrap();
+        segments.mount(1, ClientId([1; 16]), record, SegmentState::Mounted, None).unwrap();
         assert_eq!(segments.hold(1, 1 << 50, KeyHash(1)).unwrap(), 0);
         for _ in 0..20_000 {
             assert!(matches!(segments.hold(1, 1 << 50, KeyHash(2)), Err(SegmentError::Full { ix: 1, .. })));

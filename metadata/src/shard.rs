@@ -14,7 +14,7 @@ use crate::object::Object;
 use crate::types::SHARD_BUCKETS;
 
 #[derive(Debug, Default)]
-pub(crate) struct Shard {
+pub struct Shard {
     table: HashTable<Box<Object>>,
     /// Kept, each the sum over a part of the records.
     buckets: [Digest; SHARD_BUCKETS],

@@ -1,4 +1,4 @@
-//! The state as a whole: 1024 object shards behind a lock each, the directory in the ledger, behind
+//! The domain as a whole: 1024 object shards behind a lock each, the directory in the ledger, behind
 //! the writer lock.
 //!
 //! A thread that changes anything holds the writer lock, so the order of the log is the order of the
@@ -8,11 +8,10 @@
 //! [`ENTRY_ITEMS_MAX`](crate::types::ENTRY_ITEMS_MAX) items.
 
 use std::ops::{Deref, DerefMut, Range};
-use std::panic::Location;
 use std::sync::Arc;
 
-use ledger::{Applying, CallRefused, Held, Inconsistent, Ledger, Now, Op, Settings};
-use oplog::{Appender, Digest, Digests, DomainId, OP_DIGEST, Position, RequestStamp, Rng};
+use ledger::{Accounts, Applying, CallRefused, Held, Inconsistent, Ledger, Now, Op};
+use oplog::{Position, RequestStamp, Rng};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::apply::Apply;
@@ -29,9 +28,9 @@ const SCAN_SLOTS: usize = 1024;
 /// A shard that has moved its records this often while it was looked at is looked at in one piece.
 const SCAN_TRIES_MAX: u32 = 4;
 
-/// The metadata of one member.
+/// What lies where: this domain.
 #[derive(Debug)]
-pub struct Metadata {
+pub struct Objects {
     pub(crate) config: Config,
     pub(crate) shards: Box<[Mutex<Shard>]>,
     pub(crate) ledger: Ledger<Own>,
@@ -53,53 +52,22 @@ pub struct Own {
     pub(crate) rounds: Rounds,
 }
 
-pub(crate) type Writer = ledger::Writer<Own>;
-
-/// Of the shard that is behind all others.
-pub(crate) fn directory_digest(writer: &Writer) -> Digest {
-    writer.accounts.digest() + writer.own.dir.digest()
-}
-
-pub(crate) fn implied_digest(writer: &Writer) -> Digest {
-    writer.accounts.tenants.usage_digest() + writer.own.dir.implied_digest()
-}
-
-impl Metadata {
-    /// Empty, at `applied`; a standby until [`Metadata::lead`].
-    pub fn new(config: Config, applied: Position) -> Metadata {
+impl Own {
+    pub(crate) fn new(config: &Config) -> Own {
         let (rng, rounds) = (Rng::new(config.seed), Rounds::default());
-        let own = Own { dir: Directory::new(), rng, pressed: false, closed_until_ms: 0, evict_to: None, rounds };
-        let ledger = Ledger::new(own, applied, config.lock_clock_ns);
+        Own { dir: Directory::new(), rng, pressed: false, closed_until_ms: 0, evict_to: None, rounds }
+    }
+}
+
+impl Objects {
+    pub(crate) fn empty(config: Config, applied: Position) -> Objects {
+        let ledger = Ledger::new(Own::new(&config), applied, config.ledger());
         let view = {
             let writer = ledger.unmeasured();
             RwLock::new(Arc::new(View::of(&writer.accounts, &writer.own.dir, applied.seq)))
         };
         let shards = (0..OBJECT_SHARDS).map(|_| Mutex::new(Shard::default())).collect();
-        Metadata { config, shards, ledger, view }
-    }
-
-    /// From now on this member writes, into `log`; the settings of the cluster first, where it has
-    /// none. Costs the same however many objects there are.
-    pub fn lead(&self, log: Appender, now: Now) {
-        let mut writer = self.write();
-        (writer.own.pressed, writer.own.evict_to) = (false, None);
-        let Position { epoch, seq } = writer.applied();
-        let began_anew = seq == 1 && epoch > 1;
-        let Settings { object_lease_ms, put_start_timeout_ms, .. } = self.config.settings;
-        let promised_ms = object_lease_ms.max(put_start_timeout_ms);
-        if began_anew {
-            // Kept where this member leads again: its clock is the same.
-            writer.own.closed_until_ms = now.ttl_ms.saturating_add(promised_ms);
-        }
-        if let Some(own) = writer.lead(log, now, self.config.settings) {
-            // Without room in the log it is the first step of the upkeep.
-            drop(writer.commit_settings(own.change_to(own.settings), now));
-        }
-    }
-
-    /// From now on this member only applies.
-    pub fn follow(&self) -> Option<Appender> {
-        self.write().follow()
+        Objects { config, shards, ledger, view }
     }
 
     /// Segments and tenants as readers see them.
@@ -107,33 +75,9 @@ impl Metadata {
         self.view.read().clone()
     }
 
-    /// Longest time that a lock of this state was held so far. 0 without a clock.
-    pub fn lock_held_ns_max(&self) -> u64 {
-        self.ledger.times.longest_ns()
-    }
-
-    /// Where the lock was taken that was held longest.
-    pub fn lock_held_at(&self) -> Option<&'static Location<'static>> {
-        self.ledger.times.taken_at()
-    }
-
-    pub fn position(&self) -> Position {
-        self.write().applied()
-    }
-
     #[track_caller]
     pub(crate) fn write(&self) -> WriterGuard<'_> {
         WriterGuard { state: self, writer: self.ledger.write() }
-    }
-
-    /// As the primary: logs the digests of the state as it stands, for every other member to
-    /// compare with its own at the same seq.
-    pub fn log_digests(&self, now: Now) -> Result<Digests, CallRefused> {
-        let mut writer = self.write();
-        let digests = self.digests_of(&writer);
-        let op = Op { domain: DomainId::ENGINE, number: OP_DIGEST };
-        let at = writer.writer.append(self, op, now, |payload| digests.encode(payload))?;
-        Ok(Digests { at, ..digests })
     }
 
     /// A shard's lock for more than one object.
@@ -167,13 +111,17 @@ impl Metadata {
         }
     }
 
-    pub(crate) fn digest_of(&self, writer: &Writer) -> Digest {
-        self.shards.iter().map(|shard| shard.lock().digest()).sum::<Digest>() + directory_digest(writer)
+    /// Where the directory is another one: of what has gone with the one before nothing tells.
+    pub(crate) fn renew_view(&self, accounts: &mut Accounts, dir: &mut Directory, seq: u64) {
+        (accounts.changed, dir.view_stale) = (false, false);
+        dir.segments.changed_chunks.clear();
+        accounts.tenants.changed_names.clear();
+        *self.view.write() = Arc::new(View::of(accounts, dir, seq));
     }
 }
 
 impl<'a> Apply<'a> {
-    pub(crate) fn of(state: &'a Metadata, cx: Applying<'a, Own>) -> Apply<'a> {
+    pub(crate) fn of(state: &'a Objects, cx: Applying<'a, Own>) -> Apply<'a> {
         let Applying { accounts, own, seq, source } = cx;
         Apply { accounts, dir: &mut own.dir, shards: &state.shards, config: &state.config, seq, source }
     }
@@ -181,11 +129,13 @@ impl<'a> Apply<'a> {
 
 /// The writer, and the state that it writes.
 pub(crate) struct WriterGuard<'a> {
-    state: &'a Metadata,
+    state: &'a Objects,
     writer: ledger::WriterGuard<'a, Own>,
 }
 
-pub(crate) struct ScanGuard<'a> {
+/// A shard whose lock is held, and for how long that is.
+#[derive(Debug)]
+pub struct ScanGuard<'a> {
     _held: Held<'a>,
     guard: MutexGuard<'a, Shard>,
 }
@@ -247,19 +197,5 @@ impl WriterGuard<'_> {
         let (state, stamp) = (self.state, stamp.map(|stamp| (stamp, op.keep())));
         let apply = |value: &mut T, cx: Applying<'_, Own>| apply_items(value, &mut Apply::of(state, cx));
         self.writer.commit_items(state, op.into(), value, now, stamp, apply)
-    }
-
-    pub(crate) fn refresh_view(&mut self) {
-        self.writer.tell(self.state);
-    }
-
-    /// Where the directory is another one: of what has gone with the one before nothing tells.
-    pub(crate) fn renew_view(&mut self) {
-        let seq = self.applied().seq;
-        let Writer { accounts, own: Own { dir, .. }, .. } = &mut *self.writer;
-        (accounts.changed, dir.view_stale) = (false, false);
-        dir.segments.changed_chunks.clear();
-        accounts.tenants.changed_names.clear();
-        *self.state.view.write() = Arc::new(View::of(accounts, dir, seq));
     }
 }

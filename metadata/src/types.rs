@@ -3,7 +3,7 @@
 //! Deliberately absent: wire types. The `master` converts by hand at its edge.
 
 use bincode::{BorrowDecode, Decode, Encode};
-use ledger::AtBound;
+use ledger::{AtBound, TenantKept};
 use smallvec::SmallVec;
 
 /// Longest key.
@@ -70,7 +70,7 @@ pub enum Refusal {
     ReplicaNotFound,
     #[error("a replica is there already")]
     ReplicaExists,
-    #[error("put_id: another put or transfer of this key has begun since")]
+    #[error("another put or transfer of this key has begun since the one with this id")]
     StalePut,
     #[error("{0}")]
     Overloaded(AtBound),
@@ -168,4 +168,20 @@ impl<'de, C> BorrowDecode<'de, C> for Places {
 /// Bytes that a buffer of `size` takes.
 pub(crate) fn extent(size: u64) -> u64 {
     size.next_multiple_of(SPACE_UNIT)
+}
+
+impl From<AtBound> for Refusal {
+    fn from(at: AtBound) -> Refusal {
+        Refusal::Overloaded(at)
+    }
+}
+
+impl From<TenantKept> for Refusal {
+    fn from(kept: TenantKept) -> Refusal {
+        match kept {
+            TenantKept::NotFound => Refusal::TenantNotFound,
+            TenantKept::NotEmpty { items, open } => Refusal::TenantNotEmpty { objects: items, tasks: open },
+            TenantKept::Overloaded(at) => Refusal::Overloaded(at),
+        }
+    }
 }

@@ -75,6 +75,34 @@ async fn one_client_cannot_fill_the_sum_of_all_segments() {
     assert!(others[0].refusal.is_none(), "{others:?}");
 }
 
+/// Space that is given up waits for minutes: without shares, one caller stops all puts until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_use_up_the_space_that_may_wait() {
+    let node = start_with(CommitRule::Alone, |config| {
+        config.state.extents_per_address_max = 2;
+        config.state.retired_extents_max = 3;
+    })
+    .await;
+    let (here, there) = (channel_from(&node, "127.0.0.1").await, channel_from(&node, "127.0.0.2").await);
+    let mut wire = node.session().await;
+    answer!(MountSegment, wire.call(Client::new(1).mount(vec![segment(1, 1 << 20)])));
+    let give_up = async |channel: &Channel| {
+        put(channel, "").await?;
+        let remove = RemoveAllRequest { caller: Client::new(1).caller(), force: true };
+        let removed = MetadataClient::new(channel.clone()).remove_all(remove).await;
+        removed.map(drop).map_err(|status| from_status(&status))
+    };
+    give_up(&here).await.expect("there is room");
+    give_up(&here).await.expect("there is room");
+    is_overloaded(&give_up(&here).await.expect_err("it is one too many"), "extents_per_address_max: 2 ");
+    let status = async || AdminClient::new(here.clone()).status(StatusRequest {}).await.expect("it says").into_inner();
+    assert_eq!(status().await.full, Vec::<String>::new());
+    give_up(&there).await.expect("it comes from elsewhere");
+    is_overloaded(&give_up(&there).await.expect_err("all are taken"), "retired_extents_max: 3 ");
+    let full = status().await.full;
+    assert!(full.len() == 1 && full[0].starts_with("retired_extents_max: 3 "), "{full:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_of_one_address_are_bounded_and_an_operator_deletes_one() {
     let node = start_with(CommitRule::Alone, |config| config.state.tenants_per_address_max = 2).await;

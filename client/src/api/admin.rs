@@ -131,6 +131,7 @@ fn status(status: v1::StatusResponse) -> Status {
         used_bytes: status.used_bytes,
         retired_bytes: status.retired_bytes,
         retired_extents: status.retired_extents,
+        full: status.full,
         tenants: status.tenants,
         tasks: status.tasks,
         evicted_total: status.evicted_total,

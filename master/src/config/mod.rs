@@ -289,6 +289,10 @@ component! {
         /// again, at most (32 bytes of memory each). At the bound puts, copies and moves are refused as OVERLOADED until some
         /// are free; removals are not.
         retired_extents_max: u64 = 4_000_000, "UNDERSTUDY_RETIRED_EXTENTS_MAX";
+        /// Pieces of space at most that are of puts, copies and moves which clients of one address have begun: what they may
+        /// be writing, and what they gave up and still waits for `put_release_timeout_ms`; as far as this primary has seen
+        /// them begun. At the bound puts, copies and moves of that address are refused as OVERLOADED.
+        extents_per_address_max: u64 = 2_000_000, "UNDERSTUDY_EXTENTS_PER_ADDRESS_MAX";
         /// Clients at most.
         clients_max: usize = 65_536, "UNDERSTUDY_CLIENTS_MAX";
         /// Clients of one address (one /64 network with IPv6) at most, as far as this primary has heard them itself. Clients
@@ -298,6 +302,8 @@ component! {
         client_puts_max: usize = 100_000, "UNDERSTUDY_CLIENT_PUTS_MAX";
         /// Segments at most: mounted ones, and those that are going.
         segments_max: usize = 65_536, "UNDERSTUDY_SEGMENTS_MAX";
+        /// Segments at most that were mounted from one address, as far as this primary has seen them mounted.
+        segments_per_address_max: usize = 16_384, "UNDERSTUDY_SEGMENTS_PER_ADDRESS_MAX";
         /// Segments of one client at most.
         client_segments_max: usize = 1024, "UNDERSTUDY_CLIENT_SEGMENTS_MAX";
         /// Bytes of all segments of one client together. Those of all clients have room in 16 EiB.
@@ -473,10 +479,12 @@ impl StateSettings {
             answer_bytes_total_max: self.answer_bytes_total_max,
             objects_max: self.objects_max,
             retired_extents_max: self.retired_extents_max,
+            extents_per_address_max: self.extents_per_address_max,
             clients_max: self.clients_max,
             clients_per_address_max: self.clients_per_address_max,
             client_puts_max: self.client_puts_max,
             segments_max: self.segments_max,
+            segments_per_address_max: self.segments_per_address_max,
             client_segments_max: self.client_segments_max,
             client_segment_bytes_max: self.client_segment_bytes_max,
             tenants_max: self.tenants_max,

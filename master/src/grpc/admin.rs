@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metadata::{Answer, Call, TenantUsage};
+use metadata::{Answer, Call, Refusal, TenantUsage};
 use oplog::{Part, Position, ReplicatedState as _, Verifiable as _};
 use prost::Message as _;
 use proto::status::{self, to_status};
@@ -144,7 +144,8 @@ impl Admin for AdminCalls {
             let call = Call { tenant: "", ..mutating(node, from, &caller)? };
             let deleted = node.state().delete_tenant(&call, &tenant);
             node.commit_appended();
-            let Answer { results, position: at } = deleted.map_err(|refused| refuse::call(node, refused))?;
+            let deleted = deleted.map_err(|refused| refuse::call(node, refused))?;
+            let Answer { results, position: at } = deleted.refused_as::<Refusal>();
             let refusal = results.into_iter().find_map(refuse::refusal_of);
             Ok((DeleteTenantResponse { position: position(at), refusal }, at))
         };
@@ -301,10 +302,12 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
     let held = node.state();
     let totals = held.totals();
     let tail = node.tail().stats();
+    let standing = node.gate.standing();
+    let leads = standing == Standing::Serving;
     StatusResponse {
         node: node.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        role: role(&node.gate.standing()).to_owned(),
+        role: role(&standing).to_owned(),
         applied: position(totals.applied),
         committed_seq: node.tail().committed().get(),
         uptime_ms: node.clock.uptime_ms(),
@@ -316,6 +319,7 @@ pub(crate) fn look(node: &Node) -> StatusResponse {
         used_bytes: totals.memory_used_bytes,
         retired_bytes: totals.retired_bytes,
         retired_extents: totals.retired_extents,
+        full: totals.full.iter().filter(|_| leads).map(ToString::to_string).collect(),
         tenants: totals.tenants,
         tasks: totals.tasks,
         evicted_total: totals.evicted_total,

@@ -49,7 +49,7 @@ impl Shares {
     pub(crate) fn open(node: &Node, link: Option<&Arc<Link>>) -> Arc<Shares> {
         let requests = node.request_bytes.open(link.cloned());
         let answers = node.unread_bytes.open(link.cloned());
-        let from = link.map(|link| Address(link.origin_bits()));
+        let from = link.map(|link| Address::new(link.origin_bits()));
         Arc::new(Shares { from, turn_end: Arc::default(), long_calls: AtomicUsize::new(0), requests, answers })
     }
 }

@@ -104,6 +104,7 @@ pub(crate) struct Status {
     pub(crate) used_bytes: u64,
     pub(crate) retired_bytes: u64,
     pub(crate) retired_extents: u64,
+    pub(crate) full: Vec<String>,
     pub(crate) tenants: u64,
     pub(crate) tasks: u64,
     pub(crate) evicted_total: u64,
@@ -294,6 +295,7 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         used_bytes,
         retired_bytes,
         retired_extents,
+        full,
         tenants,
         tasks,
         evicted_total,
@@ -311,7 +313,8 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
     let cluster = cluster.map(self::cluster);
     let verification = verification.map(self::verification).unwrap_or_default();
     let settings: Vec<Setting> = settings.into_iter().map(setting).collect();
-    let health = health(&node, &role, (&verification, &settings), cluster.as_ref(), &promotable);
+    let own = Own { full: full.clone(), verification: &verification, settings: &settings };
+    let health = health(&node, &role, own, cluster.as_ref(), &promotable);
     Status {
         health,
         node,
@@ -333,6 +336,7 @@ fn status(told: StatusResponse, ready: Verdict, promotable: Verdict) -> Status {
         used_bytes,
         retired_bytes,
         retired_extents,
+        full,
         tenants,
         tasks,
         evicted_total,
@@ -367,11 +371,18 @@ fn setting(told: v1::Setting) -> Setting {
     Setting { name, value, started_with, still_kept: Some(owed).filter(|owed| !owed.is_empty()) }
 }
 
+/// What a member says of itself alone.
+struct Own<'a> {
+    full: Vec<String>,
+    verification: &'a Verification,
+    settings: &'a [Setting],
+}
+
 /// The verdict by the word of this member, and by what it hears of its primary.
 fn health(
     node: &str,
     role: &str,
-    (verification, settings): (&Verification, &[Setting]),
+    Own { full, verification, settings }: Own<'_>,
     cluster: Option<&Cluster>,
     promotable: &Verdict,
 ) -> HealthOf {
@@ -396,7 +407,7 @@ fn health(
         members: cluster.members.iter().map(peer).collect(),
     });
     let started_otherwise = settings.iter().filter_map(Setting::difference).collect();
-    let said = Said { leads, is_mute: leads && !has_primary, cluster: own, unsound, started_otherwise };
+    let said = Said { leads, is_mute: leads && !has_primary, cluster: own, full, unsound, started_otherwise };
     let mut asked = vec![Asked::said(node, said)];
     if let Some(cluster) = cluster.filter(|_| !leads && has_primary) {
         // It was heard, and was not asked.

@@ -103,10 +103,11 @@ pub(crate) struct ProvenLink(Arc<Link>);
 
 impl Link {
     /// The same for all connections of one address.
-    pub(crate) fn origin_bits(&self) -> u128 {
+    pub(crate) fn origin_bits(&self) -> u64 {
         match self.origin.0 {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => address.to_bits(),
+            // No network of IPv6 that is in use begins like this.
+            IpAddr::V4(address) => 0xffff << 32 | u64::from(address.to_bits()),
+            IpAddr::V6(network) => (network.to_bits() >> 64) as u64,
         }
     }
 

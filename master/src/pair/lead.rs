@@ -27,8 +27,8 @@ impl Stock<Metadata> for Node {
         (state, tail, log)
     }
 
-    fn lead(&self, state: &Metadata, log: Appender) {
-        state.lead(log, self.clock.now());
+    fn lead(&self, state: &Metadata, log: Appender, born: u64) {
+        state.lead(log, self.clock.now(), born);
     }
 
     fn follow(&self, state: &Metadata) -> Appender {
@@ -90,7 +90,7 @@ async fn changed(roles: &mut watch::Receiver<Role>) {
 }
 
 async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life<Metadata> {
-    let rise = Rise::new(standby, epoch);
+    let rise = Rise::new(standby, epoch, pair.seat.look(|member, _| member.election().born()));
     apply_all(pair, &rise).await;
     let life = rise.begin(&*pair.node).unwrap_or_else(|error| lost(&pair.node, &error));
     // For operators who want the classic rule: nothing rests on it here.

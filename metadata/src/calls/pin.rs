@@ -6,10 +6,10 @@ use crate::apply::Apply;
 use crate::calls::{Decide, ItemCall, check_key};
 use crate::hash::KeyHash;
 use crate::op::{OpType, Pinned};
-use crate::state::Metadata;
+use crate::state::Objects;
 use crate::types::{Outcome, Pin, Refusal};
 
-impl Metadata {
+impl Objects {
     /// [`Pin::None`] takes a pin away.
     pub fn pin(&self, call: &Call<'_>, pin: Pin, keys: &[&[u8]]) -> Result<Answer<Vec<Outcome<()>>>, CallRefused> {
         self.run(call, &SetPin(pin), keys)

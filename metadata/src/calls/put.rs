@@ -9,7 +9,7 @@ use crate::hash::KeyHash;
 use crate::object::{Object, Replicas};
 use crate::op::{OpType, PutEnded, PutKind, PutRevoked, PutStarted, ReplicaMask, Retire};
 use crate::segments::SegmentState;
-use crate::state::Metadata;
+use crate::state::Objects;
 use crate::types::{
     OBJECT_BYTES_MAX, Outcome, Pin, Places, REPLICAS_MAX, Refusal, Scope, SegmentIx, SegmentKind, extent,
 };
@@ -52,7 +52,7 @@ pub struct PutRevokeItem<'a> {
     pub put: ItemId,
 }
 
-impl Metadata {
+impl Objects {
     pub fn put_start(
         &self,
         call: &Call<'_>,

@@ -7,10 +7,10 @@ use crate::calls::{Decide, ItemCall, check_key};
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{OpType, Removed, Retire};
-use crate::state::Metadata;
+use crate::state::Objects;
 use crate::types::{Outcome, Pin, Refusal};
 
-impl Metadata {
+impl Objects {
     /// `force`: also what is leased, pinned or being written. Its space is reused only when nobody can be using it.
     pub fn remove(
         &self,

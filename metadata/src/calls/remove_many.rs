@@ -7,16 +7,16 @@
 
 use ledger::{
     Answer, AnswerRecord, Call, CallRefused, Fingerprint, Inconsistent, Known, NO_TENANT, RequestBody, TenantIx, Who,
-    check_call,
+    check_call, unreadable,
 };
-use oplog::{DecodeError, RequestStamp};
+use oplog::DecodeError;
 
 use crate::apply::Apply;
+use crate::calls::Decide;
 use crate::calls::pattern::{Going, Matching, Pace, Unhurried, caller_is_gone, pattern};
-use crate::calls::{Decide, unreadable};
 use crate::hash::KeyHash;
 use crate::op::{OpType, RemoveManyOp, Removed, Retire};
-use crate::state::{Metadata, WriterGuard};
+use crate::state::{Objects, WriterGuard};
 use crate::steps::STEP_OBJECTS_MAX;
 
 /// An entry holds no more than this of keys.
@@ -29,7 +29,7 @@ pub struct RemovedMany {
     pub refused: u64,
 }
 
-impl Metadata {
+impl Objects {
     pub fn remove_matching(
         &self,
         call: &Call<'_>,
@@ -39,7 +39,7 @@ impl Metadata {
         self.remove_matching_at(call, regex, force, &mut Unhurried)
     }
 
-    /// As [`Metadata::remove_matching`], for as long as `pace` lets it.
+    /// As [`Objects::remove_matching`], for as long as `pace` lets it.
     pub fn remove_matching_at(
         &self,
         call: &Call<'_>,
@@ -58,7 +58,7 @@ impl Metadata {
         self.remove_all_at(call, force, &mut Unhurried)
     }
 
-    /// As [`Metadata::remove_all`], for as long as `pace` lets it.
+    /// As [`Objects::remove_all`], for as long as `pace` lets it.
     pub fn remove_all_at(
         &self,
         call: &Call<'_>,
@@ -84,7 +84,7 @@ impl Metadata {
         let tenant = {
             let writer = self.write();
             if call.number != 0 {
-                self.check_client_bound(&writer, call)?;
+                writer.check_client_bound(call)?;
             }
             writer.accounts.tenants.ix_of(call.tenant).unwrap_or(NO_TENANT)
         };
@@ -137,7 +137,7 @@ impl Metadata {
         run: &Run<'_>,
     ) -> Result<Result<u64, Answer<RemovedMany>>, CallRefused> {
         writer.check_primary()?;
-        let Known::Begun(record) = self.known(writer, run.call, &run.body)? else {
+        let Known::Begun(record) = writer.known(run.call, &run.body)? else {
             return Ok(Ok(if run.call.number == 0 { run.sum.removed } else { 0 }));
         };
         let last = last_part(record).map_err(|_| unreadable(run.call))?;
@@ -162,8 +162,8 @@ impl Metadata {
             writer.hand_over();
             return Ok(None);
         }
-        self.make_answer_room(&mut writer, run.call)?;
-        let stamp = self.stamp_many(&writer, run);
+        writer.make_answer_room(self, run.call)?;
+        let stamp = writer.stamp(run.call, &run.body);
         // Its size is reserved as it is now, so it counts what may yet be left out.
         let so_far = before.saturating_add(removed.len() as u64);
         let op = run.op(removed, so_far);
@@ -186,21 +186,14 @@ impl Metadata {
             Err(answer) => return Ok(answer),
         };
         run.removed_before = removed.saturating_sub(run.sum.removed);
-        self.make_answer_room(&mut writer, run.call)?;
+        writer.make_answer_room(self, run.call)?;
         let results = RemovedMany { removed, refused: run.sum.refused };
-        if let Some(stamp) = self.stamp_many(&writer, run) {
+        if let Some(stamp) = writer.stamp(run.call, &run.body) {
             let op = RemoveManyOp { refused: results.refused, finished: true, ..run.op(Vec::new(), removed) };
             writer.commit_stamped(OpType::RemoveMany, &op, run.call.now, Some(stamp), 1)?;
             writer.accounts.clients.came_from(run.call.client, run.call.address);
         }
         Ok(Answer { results, position: writer.applied() })
-    }
-
-    fn stamp_many(&self, writer: &WriterGuard<'_>, run: &Run<'_>) -> Option<RequestStamp> {
-        let Metadata { config, .. } = self;
-        (run.call.number != 0).then(|| {
-            writer.accounts.clients.stamp(run.call, run.body.hash, config.answers_max, config.answer_bytes_max)
-        })
     }
 
     fn decide_many<'a>(
@@ -211,7 +204,7 @@ impl Metadata {
     ) -> (Vec<Removed<'a>>, u64) {
         let secret = writer.accounts.secret;
         let who = Who { client: run.call.client, tenant: run.tenant };
-        let decide = Decide::of(self, writer.deciding(who, run.call.now));
+        let decide = Decide::of(self, writer.deciding(who, &run.call));
         let mut removed = Vec::with_capacity(keys.len());
         let mut refused = 0;
         for key in keys {

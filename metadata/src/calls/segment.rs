@@ -10,14 +10,15 @@ use ledger::{
 };
 
 use crate::apply::Apply;
-use crate::calls::{Decide, ItemCall, check_request};
+use crate::calls::{Decide, ItemCall, Items};
 use crate::config::Config;
 use crate::op::{ClientOp, Mounted, OpType, SegmentRecord, Unmounted};
 use crate::ranges::Extent;
 use crate::segments::{SegmentInfo, SegmentState};
-use crate::state::Metadata;
+use crate::state::Objects;
 use crate::tasks::TaskState;
 use crate::types::{Outcome, Refusal, SEGMENT_BYTES_MAX, SPACE_UNIT, SegmentId, SegmentIx, SegmentKind, TaskId};
+use ledger::check_request;
 
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentSpec<'a> {
@@ -55,7 +56,7 @@ pub struct SegmentUsage {
     pub retired_bytes: u64,
 }
 
-impl Metadata {
+impl Objects {
     /// A client that is not known must remount. `host`: empty where the client does not say.
     pub fn heartbeat(&self, call: &Call<'_>, host: &str) -> Result<Heartbeat, CallRefused> {
         check_call(call)?;
@@ -78,7 +79,7 @@ impl Metadata {
                 |id: &TaskId| writer.own.dir.tasks.get(*id).is_some_and(|task| task.state == TaskState::Waiting);
             tasks_waiting = owner.tasks.iter().any(waits);
         }
-        let client_ttl_ms = writer.accounts.in_force(self.config.settings).settings.client_ttl_ms;
+        let client_ttl_ms = writer.in_force().settings.client_ttl_ms;
         Ok(Heartbeat { known, tasks_waiting, client_ttl_ms, position: writer.applied() })
     }
 
@@ -97,11 +98,11 @@ impl Metadata {
         call: &Call<'_>,
         items: &[SegmentSpec<'_>],
     ) -> Result<Answer<Vec<Outcome<MountedAt>>>, CallRefused> {
-        let body = check_request(self.view().secret(), call, &Mount::<true>, items)?;
+        let body = check_request(self.view().secret(), call, &Items(&Mount::<true>), items)?;
         let unmounted = self.unmount_others(call, &body, items)?;
         let answer = self.run(call, &Mount::<true>, items).map_err(|refused| refused.after(unmounted))?;
         self.introduce(call, &body).map_err(|refused| refused.after(unmounted + items.len() as u64))?;
-        Ok(Answer { position: self.position(), ..answer })
+        Ok(Answer { position: self.write().applied(), ..answer })
     }
 
     /// In steps, and before anything of the request is in the log: whatever of it is known, this is done, and a retry
@@ -116,14 +117,14 @@ impl Metadata {
         let mut writer = self.write();
         let (mut unmounted, mut looked_at) = (0, ops::Bound::Unbounded);
         writer.check_primary()?;
-        if matches!(self.known(&writer, call, body)?, Known::New) {
+        if matches!(writer.known(call, body)?, Known::New) {
             // What would refuse the request does so before anything goes.
-            self.check_client_bound(&writer, call)?;
-            self.make_answer_room(&mut writer, call)?;
+            writer.check_client_bound(call)?;
+            writer.make_answer_room(self, call)?;
         }
         loop {
             writer.check_primary().map_err(|refused| refused.after(unmounted))?;
-            if matches!(self.known(&writer, call, body)?, Known::Begun(_)) {
+            if matches!(writer.known(call, body)?, Known::Begun(_)) {
                 return Ok(unmounted);
             }
             let Some(owner) = writer.own.dir.owners.get(call.client) else { return Ok(unmounted) };
@@ -149,10 +150,10 @@ impl Metadata {
     fn introduce(&self, call: &Call<'_>, body: &RequestBody) -> Result<(), CallRefused> {
         let mut writer = self.write();
         let nothing: ClientOp<Mounted> = ClientOp { client: call.client.0, tenant: 0, items: Vec::new() };
-        if call.number != 0 && matches!(self.known(&writer, call, body)?, Known::New) {
+        if call.number != 0 && matches!(writer.known(call, body)?, Known::New) {
             // Without an item there is no entry yet that a retry would find.
-            self.check_client_bound(&writer, call)?;
-            self.make_answer_room(&mut writer, call)?;
+            writer.check_client_bound(call)?;
+            writer.make_answer_room(self, call)?;
             let Config { answers_max, answer_bytes_max, .. } = self.config;
             let stamp = writer.accounts.clients.stamp(call, body.hash, answers_max, answer_bytes_max);
             writer.commit_stamped(OpType::RemountSegments, &nothing, call.now, Some(stamp), 0)?;
@@ -162,7 +163,7 @@ impl Metadata {
         if !writer.accounts.clients.heard(call.client, call.now.ttl_ms) {
             // There was no item, or this is a retry of what was said before the client expired: the log has nothing yet
             // that makes it known.
-            self.check_client_bound(&writer, call)?;
+            writer.check_client_bound(call)?;
             writer.commit_op(OpType::RemountSegments, &nothing, call.now)?;
         }
         writer.accounts.clients.came_from(call.client, call.address);
@@ -290,6 +291,8 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
         if bytes > limit {
             return Err(Refusal::Overloaded(AtBound { bound: Bound::ClientSegmentBytes, have: bytes, limit }));
         }
+        let mounted = cx.from.map_or(0, |address| segments.share_of(address).segments);
+        cx.check_bound(Bound::SegmentsPerAddress, mounted as u64, cx.config.segments_per_address_max as u64)?;
         check_shared(cx, item)?;
         Ok(Mounted::New { ix: segments.next_ix(), record })
     }

@@ -13,9 +13,10 @@ use crate::calls::{Decide, ItemCall};
 use crate::hash::KeyHash;
 use crate::object::Object;
 use crate::op::{OpType, TaskAssigned, TaskCompleted, TaskCreated};
-use crate::state::{Metadata, Own, Writer};
+use crate::state::{Objects, Own};
 use crate::tasks::{Task, TaskState};
 use crate::types::{Outcome, Refusal, SegmentIx, TaskId, TransferKind};
+use ledger::Writer;
 
 /// The tenant of a finished task that it has outlived.
 const DELETED: &str = "(deleted)";
@@ -47,7 +48,7 @@ pub struct TaskPage {
     pub next_after: Option<TaskId>,
 }
 
-impl Metadata {
+impl Objects {
     pub fn create_tasks(
         &self,
         call: &Call<'_>,

@@ -11,7 +11,7 @@ use crate::fit::PLACES_MAX;
 use crate::hash::KeyHash;
 use crate::object::{Object, Replica};
 use crate::op::{OpType, Retire, TransferFinished, TransferStarted};
-use crate::state::Metadata;
+use crate::state::Objects;
 use crate::types::{Outcome, Place, Places, REPLICAS_MAX, Refusal, SegmentKind, TransferKind, extent};
 
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct TransferFinishItem<'a> {
     pub id: ItemId,
 }
 
-impl Metadata {
+impl Objects {
     pub fn transfer_start(
         &self,
         call: &Call<'_>,

@@ -28,8 +28,8 @@ use oplog::{DomainId, Entry, OP_DIGEST, OP_EPOCH_START, Position, ReplicatedStat
 use proptest::prelude::*;
 use world::World;
 
+use crate::Metadata;
 use crate::op::OpType;
-use crate::state::Metadata;
 use crate::{Placement, PutStart};
 
 const EVENTS_MAX: usize = 250;

@@ -176,7 +176,7 @@ pub(super) fn send(
             let items = items.iter().map(|(id, failed)| TaskDone { id: *id, failed: *failed, message: "done" });
             done(state.complete_tasks(call, &items.collect::<Vec<_>>()))
         }
-        Request::DeleteTenant { name } => done(state.delete_tenant(call, name)),
+        Request::DeleteTenant { name } => done(state.delete_tenant(call, name).map(Answer::refused_as)),
     }
 }
 

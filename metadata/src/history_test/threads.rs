@@ -21,7 +21,7 @@ use crate::*;
 pub(super) fn primary(config: Config) -> (Metadata, Arc<Tail>) {
     let state = Metadata::new(config, Position::default());
     let (tail, appender) = Tail::new(TailConfig::default(), Position::default());
-    state.lead(appender, Now::default());
+    state.lead(appender, Now::default(), 1);
     (state, tail)
 }
 
@@ -235,7 +235,7 @@ fn calls_during_changes_of_the_role_leave_a_consistent_state() {
             let mut appender = state.follow().expect("it leads");
             appender.begin_epoch(appender.epoch() + 1);
             some_calls();
-            state.lead(appender, Now { ttl_ms: clock.load(Ordering::SeqCst), wall_ms: 0 });
+            state.lead(appender, Now { ttl_ms: clock.load(Ordering::SeqCst), wall_ms: 0 }, 1);
             some_calls();
             changes.fetch_add(1, Ordering::SeqCst);
         }

@@ -88,7 +88,7 @@ impl World {
             making: None,
             trace: Vec::new(),
         };
-        world.state.lead(appender, world.now());
+        world.state.lead(appender, world.now(), 1);
         world
     }
 
@@ -328,7 +328,7 @@ impl World {
         if last.seq > 1 {
             self.model.promote();
         }
-        self.state.lead(appender, self.now());
+        self.state.lead(appender, self.now(), 1);
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 //! Deliberately absent: bounds of tenants (`tenants`).
 
 use understudy_metadata::{
-    Address, AtBound, Bound, Call, CallRefused, Config, PutStartItem, Refusal, Settings, TransferKind,
+    Address, AtBound, Bound, Call, CallRefused, Config, ItemId, PutRevokeItem, PutStartItem, Refusal, Scope, Settings,
+    TransferKind,
 };
 
 use crate::support::{Primary, bound_of, config, memory, one, placed, refusal};
@@ -36,8 +37,8 @@ fn every_bound_that_can_be_set_says_its_setting_and_both_figures() {
 #[test]
 fn one_address_fills_no_more_than_its_share_of_the_clients() {
     let primary = Primary::with(Config { clients_max: 5, clients_per_address_max: 2, ..config() });
-    let remount = |who: u8, address: u128| {
-        let call = Call { address: Some(Address(address)), ..primary.call(who) };
+    let remount = |who: u8, address: u64| {
+        let call = Call { address: Some(Address::new(address)), ..primary.call(who) };
         primary.state.remount(&call, &[]).map(drop)
     };
     remount(1, 7).unwrap();
@@ -60,7 +61,7 @@ fn one_address_fills_no_more_than_its_share_of_the_clients() {
 #[test]
 fn a_new_primary_counts_the_clients_that_it_hears() {
     let primary = Primary::with(Config { clients_per_address_max: 2, ..config() });
-    let from = |primary: &Primary, who: u8| Call { address: Some(Address(7)), ..primary.call(who) };
+    let from = |primary: &Primary, who: u8| Call { address: Some(Address::new(7)), ..primary.call(who) };
     primary.state.remount(&from(&primary, 1), &[]).unwrap();
     primary.state.remount(&from(&primary, 2), &[]).unwrap();
     let next = primary.fail_over();
@@ -120,11 +121,87 @@ fn no_space_is_given_out_in_a_cluster_that_began_anew_before_earlier_promises_ar
         matches!(&refused, CallRefused::Overloaded { what, at: None, .. } if what.contains("began anew")),
         "{refused:?}"
     );
+    // Another member does not know how long ago that was.
+    let next = primary.fail_over();
+    next.pass(object_lease_ms.max(put_start_timeout_ms) - 1);
+    start_many(&next, 1, &["a"]).unwrap_err();
+    next.pass(1);
+    start_many(&next, 1, &["a"]).unwrap();
     primary.pass(1);
     start_many(&primary, 1, &["a"]).unwrap();
+    start_many(&primary.fail_over(), 1, &["b"]).expect("puts have begun: the wait was over");
     let first = Primary::anew(config(), 1);
     first.mount(1, memory(1, "m1", 1 << 20)).unwrap();
     start_many(&first, 1, &["a"]).expect("nothing was promised before the first epoch");
+}
+
+/// What they may be writing, and what they gave up and nobody may use yet.
+#[test]
+fn one_address_takes_no_more_than_its_share_of_the_space_that_waits() {
+    let primary = Primary::with(Config { extents_per_address_max: 6, ..config() });
+    for n in 1..=4 {
+        primary.mount(n, memory(n, "m", 1 << 20)).unwrap();
+    }
+    let start = |who: u8, address: u64, key: &str, replicas: u32| {
+        let call = Call { address: Some(Address::new(address)), ..primary.call(who) };
+        let item = PutStartItem { key: key.as_bytes(), size: 1 };
+        primary.state.put_start(&call, &placed(replicas, 0), &[item]).map(drop)
+    };
+    let full = |have| AtBound { bound: Bound::ExtentsPerAddress, have, limit: 6 };
+    start(1, 7, "a", 3).unwrap();
+    start(2, 7, "b", 3).unwrap();
+    assert_eq!(at(start(3, 7, "c", 1).unwrap_err()), full(6), "whatever client it is");
+    start(3, 8, "c", 1).expect("another address");
+    start(4, 7, "d", 1).expect_err("a client that is new");
+    primary.state.check().unwrap();
+    // An unmount gives up what is being written there, one replica of each put; a removal all that is left.
+    primary.unmount(1, 1, 0).unwrap();
+    primary.step();
+    primary.state.check().unwrap();
+    one(primary.state.remove(&primary.call(1), true, &[b"a"])).unwrap();
+    primary.state.check().unwrap();
+    assert_eq!(at(start(2, 7, "e", 1).unwrap_err()), full(6), "its space waits");
+    primary.pass(config().settings.put_release_timeout_ms - 1);
+    primary.step();
+    assert_eq!(at(start(2, 7, "e", 1).unwrap_err()), full(6), "its space waits still");
+    primary.state.check().unwrap();
+    primary.pass(1);
+    primary.step();
+    primary.state.check().unwrap();
+    start(2, 7, "e", 3).unwrap();
+    // What ends as it should counts no more.
+    primary.put(2, "f", 1);
+    let call = Call { address: Some(Address::new(7)), ..primary.call(2) };
+    for key in ["e", "g", "h", "i"] {
+        if key != "e" {
+            start(2, 7, key, 3).unwrap();
+        }
+        let item = PutRevokeItem { key: key.as_bytes(), put: ItemId::NONE };
+        one(primary.state.put_revoke(&call, Scope::All, &[item])).unwrap();
+    }
+    primary.state.check().unwrap();
+    let next = primary.fail_over();
+    next.state.check().unwrap();
+}
+
+#[test]
+fn one_address_mounts_no_more_than_its_share_of_the_segments() {
+    let primary = Primary::with(Config { segments_per_address_max: 2, ..config() });
+    let mount = |who: u8, address: u64, n: u8| {
+        let call = Call { address: Some(Address::new(address)), ..primary.call(who) };
+        one(primary.state.mount(&call, &[memory(n, "m", 4096)])).map(drop)
+    };
+    mount(1, 7, 1).unwrap();
+    mount(2, 7, 2).unwrap();
+    let full = Refusal::Overloaded(AtBound { bound: Bound::SegmentsPerAddress, have: 2, limit: 2 });
+    assert_eq!(mount(3, 7, 3).unwrap_err(), full);
+    mount(2, 7, 2).expect("it is mounted");
+    mount(3, 8, 3).expect("from another address");
+    primary.state.check().unwrap();
+    primary.unmount(1, 1, 0).unwrap();
+    primary.step_to_the_end();
+    mount(3, 7, 4).unwrap();
+    primary.state.check().unwrap();
 }
 
 /// Puts that are begun and removed at once: their space waits for the time-out of a release, however many there are.

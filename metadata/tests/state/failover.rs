@@ -201,7 +201,7 @@ fn a_state_that_met_an_entry_that_does_not_fit_takes_no_more() {
     assert!(matches!(refused, ApplyError::Inconsistent { .. }), "{refused}");
     assert_eq!(state.apply(last).unwrap_err(), refused);
     let (_, appender) = oplog::Tail::new(oplog::TailConfig::default(), state.position());
-    let lead = std::panic::AssertUnwindSafe(|| state.lead(appender, primary.now()));
+    let lead = std::panic::AssertUnwindSafe(|| state.lead(appender, primary.now(), 1));
     assert!(std::panic::catch_unwind(lead).is_err(), "it must never be promoted");
 }
 
@@ -235,6 +235,6 @@ fn a_member_without_a_log_refuses_to_write() {
     let item = understudy_metadata::PutStartItem { key: b"x", size: 1 };
     primary.state.put_start(&primary.call(1), &placed(1, 0), &[item]).unwrap_err();
     assert_eq!(primary.digest(), before);
-    primary.state.lead(appender, primary.now());
+    primary.state.lead(appender, primary.now(), 1);
     assert_eq!(refusal(primary.start(1, "open", 1)), Refusal::WriteInProgress);
 }

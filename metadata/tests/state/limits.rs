@@ -221,7 +221,7 @@ fn a_long_numbered_call_that_meets_a_full_log_goes_on_at_its_retry() {
         CallRefused::NotPrimary,
         "this try did not run"
     );
-    deposed.lead(appender, primary.now());
+    deposed.lead(appender, primary.now(), 1);
     assert_eq!(primary.keys().len(), 512);
     primary.tail.set_floor(None);
     let results = primary.state.put_start(&call, &placed(1, 0), &items).unwrap().results;

@@ -11,6 +11,7 @@ mod support;
 
 mod bounds;
 mod clients;
+mod contract;
 mod eviction;
 mod failover;
 mod format;

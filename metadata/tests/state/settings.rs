@@ -144,7 +144,7 @@ fn a_primary_whose_log_was_full_sets_them_with_its_first_step() {
     let draft = Draft { domain, op_type, timestamp_ms: 0, request: None, key: b"", payload };
     state.apply(&log.reserve(payload.len()).unwrap().append(&draft).decode().unwrap()).unwrap();
     let now = understudy_metadata::Now { ttl_ms: 1, wall_ms: 1 };
-    state.lead(log, now);
+    state.lead(log, now, 1);
     assert_eq!(state.settings().changed_seq, 0);
     assert!(matches!(state.step(now), Err(CallRefused::Overloaded { .. })));
     tail.set_floor(None);

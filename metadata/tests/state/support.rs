@@ -67,6 +67,8 @@ pub(crate) struct Primary {
     now_ms: Cell<u64>,
     /// Where the log that is kept begins.
     from: Position,
+    /// The epoch in which its cluster began with nothing.
+    born: u64,
     /// Off where a test breaks something on purpose.
     pub(crate) verify_at_end: bool,
 }
@@ -81,12 +83,12 @@ impl Primary {
     }
 
     pub(crate) fn with_tail(config: Config, tail: TailConfig) -> Primary {
-        Primary::begun(config, tail, |_, _| {})
+        Primary::begun(config, tail, 1, |_, _| {})
     }
 
     /// Its log begins with this secret.
     pub(crate) fn with_secret(config: Config, secret: Secret) -> Primary {
-        Primary::begun(config, TailConfig::default(), |state, log| {
+        Primary::begun(config, TailConfig::default(), 1, |state, log| {
             let payload = &secret.payload_behind(0);
             let (domain, op_type) = (DomainId::ENGINE, OP_EPOCH_START);
             let draft = Draft { domain, op_type, timestamp_ms: 0, request: None, key: b"", payload };
@@ -97,7 +99,7 @@ impl Primary {
 
     /// A cluster that lost all of its members, and begins anew with nothing in this epoch.
     pub(crate) fn anew(config: Config, epoch: u64) -> Primary {
-        Primary::begun(config, TailConfig::default(), |state, log| {
+        Primary::begun(config, TailConfig::default(), epoch, |state, log| {
             log.begin_epoch(epoch);
             let payload = &Secret([7; 16]).payload_behind(0);
             let (domain, op_type) = (DomainId::ENGINE, OP_EPOCH_START);
@@ -107,23 +109,27 @@ impl Primary {
         })
     }
 
-    fn begun(config: Config, tail: TailConfig, begin: impl FnOnce(&Metadata, &mut Appender)) -> Primary {
+    fn begun(config: Config, tail: TailConfig, born: u64, begin: impl FnOnce(&Metadata, &mut Appender)) -> Primary {
         let state = Metadata::new(config.clone(), Position::default());
         let from = Position::default();
         let (tail, mut appender) = Tail::new(tail, from);
         begin(&state, &mut appender);
-        let primary = Primary { state, tail, config, now_ms: Cell::new(1_000_000), from, verify_at_end: true };
-        primary.state.lead(appender, primary.now());
+        let primary = Primary { state, tail, config, now_ms: Cell::new(1_000_000), from, born, verify_at_end: true };
+        primary.state.lead(appender, primary.now(), born);
         primary
     }
 
     /// Promotes a state that has followed so far. Its log begins here, so it is not replayed at the end.
     pub(crate) fn promoted(state: Metadata, config: Config, now_ms: u64) -> Primary {
+        Primary::promoted_in(state, config, now_ms, 1)
+    }
+
+    fn promoted_in(state: Metadata, config: Config, now_ms: u64, born: u64) -> Primary {
         let from = state.applied();
         let (tail, mut appender) = Tail::new(TailConfig::default(), from);
         appender.begin_epoch(from.epoch + 1);
-        let primary = Primary { state, tail, config, now_ms: Cell::new(now_ms), from, verify_at_end: true };
-        primary.state.lead(appender, primary.now());
+        let primary = Primary { state, tail, config, now_ms: Cell::new(now_ms), from, born, verify_at_end: true };
+        primary.state.lead(appender, primary.now(), born);
         primary
     }
 
@@ -291,8 +297,10 @@ impl Primary {
         let kept = *self.state.settings().kept();
         self.pass(kept.object_lease_ms.max(kept.put_release_timeout_ms));
         let last = self.step();
-        let segments_gone = first.segments_gone + last.segments_gone;
-        Steps { segments_gone, extents_released: first.extents_released + last.extents_released, ..first }
+        let mut sum = first;
+        sum.segments_gone += last.segments_gone;
+        sum.extents_released += last.extents_released;
+        sum
     }
 
     /// Used and retired, of all segments.
@@ -327,7 +335,7 @@ impl Primary {
 
     /// The end of this primary: a follower leads, at the same time.
     pub(crate) fn fail_over(&self) -> Primary {
-        Primary::promoted(self.follower(), self.config.clone(), self.now_ms.get())
+        Primary::promoted_in(self.follower(), self.config.clone(), self.now_ms.get(), self.born)
     }
 
     fn verify(&self) {

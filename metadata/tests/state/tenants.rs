@@ -154,7 +154,7 @@ fn the_default_tenant_has_a_quota_too() {
 
 /// Where no refusal was expected.
 fn delete(primary: &Primary, name: &str) -> Outcome<()> {
-    one(primary.state.delete_tenant(&primary.call(9), name))
+    one(primary.state.delete_tenant(&primary.call(9), name).map(Answer::refused_as))
 }
 
 fn names(primary: &Primary) -> Vec<String> {
@@ -266,7 +266,7 @@ fn a_deletion_runs_once() {
     let primary = primary();
     put(&primary, "blue", "a", 100).unwrap();
     let (refused, done) = (primary.numbered(9, 1), primary.numbered(9, 2));
-    let ask = |call: &Call<'_>| one(primary.state.delete_tenant(call, "blue"));
+    let ask = |call: &Call<'_>| one(primary.state.delete_tenant(call, "blue").map(Answer::refused_as));
     assert_eq!(ask(&refused), Err(Refusal::TenantNotEmpty { objects: 1, tasks: 0 }));
     remove_all(&primary, "blue");
     assert_eq!(ask(&refused), Err(Refusal::TenantNotEmpty { objects: 1, tasks: 0 }), "a retry is told the same");
@@ -303,8 +303,8 @@ fn a_tenant_that_would_not_be_missed_makes_room_for_a_new_one() {
 fn clients_of_one_address_fill_no_more_than_their_share_of_the_tenants() {
     let primary = Primary::with(Config { tenants_max: 10, tenants_per_address_max: 2, ..config() });
     primary.mount(1, memory(1, "m1", 1 << 20)).unwrap();
-    let put_from = |address: u128, tenant: &'static str| {
-        let call = Call { tenant, address: Some(Address(address)), ..primary.call(1) };
+    let put_from = |address: u64, tenant: &'static str| {
+        let call = Call { tenant, address: Some(Address::new(address)), ..primary.call(1) };
         primary.state.put_start(&call, &placed(1, 0), &[PutStartItem { key: b"a", size: 1 }]).map(drop)
     };
     put_from(1, "blue").unwrap();

@@ -1,21 +1,37 @@
 //! Rule: what is not the next entry, or is not understood, is refused by its name, and nothing has changed then.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::course::Course;
-use crate::entry::{DomainId, Entry, OP_TYPE_NEVER};
+use crate::entry::{DomainId, Entry, OP_EPOCH_START, OP_TYPE_NEVER};
 use crate::state::{ApplyError, ReplicatedState};
+use crate::verify::OP_DIGEST;
 
 pub(super) fn check<S: ReplicatedState>(course: &Course<'_, S>) {
     for held in course.points().filter(|held| *held < course.len()) {
         let state = course.state(held);
         check_order(course, &state, held);
         check_understanding(course, &state, held);
-        check_payloads(course, &state, held);
         course.follow(&state, held, "a state that has refused entries");
     }
     let late = course.len() - 1;
     check_all_unknown(course, &course.state(late), late);
+    for held in first_of_each_op(course.history) {
+        check_payloads(course, &course.state(held), held);
+    }
+}
+
+/// Where an op comes for the first time that the state must look into: the engine need not look into
+/// its own.
+fn first_of_each_op(history: &[Entry]) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let is_first = |(_, entry): &(usize, &Entry)| {
+        let is_the_logs = entry.domain == DomainId::ENGINE && matches!(entry.op_type, OP_EPOCH_START | OP_DIGEST);
+        !is_the_logs && !entry.payload.is_empty() && seen.insert((entry.domain, entry.op_type))
+    };
+    history.iter().enumerate().filter(is_first).map(|(at, _)| at).collect()
 }
 
 fn check_order<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
@@ -63,12 +79,8 @@ fn check_all_unknown<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held
     course.compare(state, held, "a state that has refused all unknown ops and domains");
 }
 
-/// Not for the engine's own entries: a state need not look into those.
 fn check_payloads<S: ReplicatedState>(course: &Course<'_, S>, state: &S, held: usize) {
     let next = &course.history[held];
-    if next.domain == DomainId::ENGINE || next.payload.is_empty() {
-        return;
-    }
     let mut other_version = next.payload.to_vec();
     other_version[0] = u8::MAX;
     let mut longer = next.payload.to_vec();

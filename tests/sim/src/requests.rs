@@ -159,7 +159,7 @@ impl Request {
             client: self.client,
             number: self.number,
             answered_below: self.answered_below,
-            address: Some(Address(self.host.into())),
+            address: Some(Address::new(u64::from(self.host) + 1)),
             tenant: &in_tenant,
             now,
         };
@@ -212,7 +212,7 @@ impl Request {
                 let metadata::RemovedMany { removed, refused } = answer.results;
                 Ran { told: Told::Removed { removed, refused }, wait_seq: answer.position.seq }
             }
-            Ask::DeleteTenant { tenant: number } => done(state.delete_tenant(call, &tenant(*number))?),
+            Ask::DeleteTenant { tenant: number } => done(state.delete_tenant(call, &tenant(*number))?.refused_as()),
             Ask::Lookup { key } => {
                 let mut told = Told::NotFound;
                 let looked = state.lookup(&in_tenant, [&key[..]].into_iter(), now, |found| {

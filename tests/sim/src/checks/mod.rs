@@ -55,20 +55,21 @@ pub(crate) struct Checks {
 
 impl Checks {
     /// A member is about to lead `epoch`. True: its life began with nothing, and this is the first that is seen of it. Until now
-    /// a primary of the life before may have answered; from here on what it acknowledged counts no more.
-    pub(crate) fn begins(&mut self, epoch: u64) -> bool {
+    /// a primary of the life before may have answered; from here on what it acknowledged counts no more, and what it promised does
+    /// `until` then.
+    pub(crate) fn begins(&mut self, epoch: u64, until: u64) -> bool {
         let is_new = self.births.is_new_life(epoch);
         if is_new {
-            self.reborn();
+            self.reborn(until);
         }
         is_new
     }
 
-    fn reborn(&mut self) {
+    fn reborn(&mut self, until: u64) {
         self.acknowledged = acknowledged_survives::Acknowledged::default();
         self.acknowledgements = standby_reads::Acknowledgements::default();
         self.same_answer = same_answer::Answers::default();
         self.assigned_once = assigned_once::Assigned::default();
-        self.no_overlap.begin_anew();
+        self.no_overlap.begin_anew(until);
     }
 }

@@ -17,6 +17,8 @@ struct Promise {
     until: u64,
     /// 0: to a reader.
     put: u64,
+    /// Of a life of the cluster that has ended: segments had other numbers, and puts too.
+    of_before: bool,
     request: Request,
 }
 
@@ -55,6 +57,7 @@ impl Promises {
                 // Clocks differ by 25 per mille at most.
                 until: request.asked_at + for_ms * 9 / 10,
                 put,
+                of_before: false,
                 request: request.clone(),
             };
             // An answer that comes so late promises nothing any more, and its client knows that.
@@ -66,17 +69,21 @@ impl Promises {
         }
     }
 
-    /// With nothing that was promised.
-    pub(crate) fn begin_anew(&mut self) {
-        *self = Promises { in_place: self.in_place, ..Promises::default() };
+    /// The cluster knows nothing of what was promised. Its first primary waits for this long before it hands out any space, and
+    /// clients mount again what they had: so far what was promised holds.
+    pub(crate) fn begin_anew(&mut self, until: u64) {
+        for promise in &mut self.promises {
+            (promise.until, promise.of_before) = (promise.until.min(until), true);
+        }
+        self.started.clear();
     }
 
     fn check_free(&self, new: &Promise) {
         let overlaps = |old: &&Promise| {
-            // Readers share what they read.
+            // Readers share what they read. No two clients have addresses in common.
             let same_segment = old.place.segment == new.place.segment && old.put != new.put;
             let end = |promise: &Promise| promise.place.address + promise.bytes;
-            same_segment && old.place.address < end(new) && new.place.address < end(old)
+            (same_segment || old.of_before) && old.place.address < end(new) && new.place.address < end(old)
         };
         if let Some(old) = self.promises.iter().find(overlaps) {
             let show = |promise: &Promise| {
@@ -89,6 +96,6 @@ impl Promises {
 
     /// Its writer says that it writes no more, or that its object is not wanted.
     pub(crate) fn finished(&mut self, put: u64) {
-        self.promises.retain(|promise| promise.put != put);
+        self.promises.retain(|promise| promise.put != put || promise.of_before);
     }
 }

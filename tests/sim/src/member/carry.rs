@@ -38,8 +38,8 @@ impl ::member::Stock<Metadata> for Stock<'_> {
         (Arc::new(Metadata::new(config, Position::default())), tail, log)
     }
 
-    fn lead(&self, state: &Metadata, log: Appender) {
-        state.lead(log, self.now);
+    fn lead(&self, state: &Metadata, log: Appender, born: u64) {
+        state.lead(log, self.now, born);
     }
 
     fn follow(&self, state: &Metadata) -> Appender {
@@ -173,10 +173,13 @@ impl Member {
     fn lead(&mut self, cx: &mut Cx, standby: Standby<Metadata>, epoch: u64) {
         let begins_after = standby.tail().last();
         cx.say(|| format!("{:?}: leads {epoch} after {begins_after}", self.me));
-        cx.tally.rebirths += u64::from(cx.checks.begins(epoch));
+        let Settings { object_lease_ms, put_start_timeout_ms, .. } = cx.options.metadata(self.me).settings;
+        // Clocks differ by 25 per mille at most.
+        let until = cx.now + object_lease_ms.max(put_start_timeout_ms) * 9 / 10;
+        cx.tally.rebirths += u64::from(cx.checks.begins(epoch, until));
         cx.checks.births.leads(&cx.history, self.me, epoch, begins_after);
         cx.checks.acknowledged.leads(&cx.history, self.me, begins_after);
-        let rise = Rise::new(standby, epoch);
+        let rise = Rise::new(standby, epoch, self.core.election().born());
         let applied = std::iter::repeat_with(|| rise.apply()).find(|applied| *applied != Ok(true));
         let begun = applied.unwrap_or(Ok(false)).and_then(|_| rise.begin(&Stock::new(cx, self.me, self.ttl(cx))));
         let life = begun.unwrap_or_else(|error| applied_in_order::misfit(self.me, &error));
