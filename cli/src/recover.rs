@@ -21,7 +21,8 @@ use client::Status;
 use coordinator::{Coordinator, MemberInfo, Stored, Swap};
 use election::{ConfigRecord, Incarnation, MemberId, Versioned};
 use master::config::{Cluster, ConfigError, CoordinatorFlags, Logging};
-use master::{clock, incarnation, logging, named, open_what_is_there};
+use master::membership::{incarnation, named, open_what_is_there};
+use master::{clock, logging};
 use serde_json::{Value, json};
 
 use crate::connect::Connect;

@@ -8,8 +8,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use master::is_plain;
-pub(crate) use master::{plain, size};
+use master::plain::is_plain;
+pub(crate) use master::plain::{plain, size};
 
 /// Longest first, so that no suffix hides behind a shorter one.
 const SIZE_UNITS: [(&str, u64); 17] = [

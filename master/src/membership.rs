@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::{Cluster, ConfigError, read_password};
 use crate::grpc::server;
 use crate::node::Node;
+pub use crate::pair::named;
 use crate::pair::{Start, random};
 use crate::process;
 
