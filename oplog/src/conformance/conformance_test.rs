@@ -34,7 +34,7 @@ fn history(numbers: impl IntoIterator<Item = u32>) -> Vec<Entry> {
             0 => {
                 living.retain(|other| other[0] != key[0]);
                 encode_payload(&key[0], &mut payload);
-                (DomainId::METADATA, OP_CLEAR_GROUP)
+                (if bytes[3] % 2 == 0 { DomainId::METADATA } else { DomainId::ENGINE }, OP_CLEAR_GROUP)
             }
             1..=5 if living.remove(&key) => {
                 encode_payload(&(), &mut payload);
@@ -57,8 +57,9 @@ fn numbers(count: usize) -> impl Iterator<Item = u32> {
     (0..count as u32).map(|i| (xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()) >> 20) as u32)
 }
 
-const KNOWN: [(DomainId, u8); 4] = [
+const KNOWN: [(DomainId, u8); 5] = [
     (DomainId::ENGINE, OP_EPOCH_START),
+    (DomainId::ENGINE, OP_CLEAR_GROUP),
     (DomainId::METADATA, OP_ADD),
     (DomainId::METADATA, OP_REMOVE),
     (DomainId::METADATA, OP_CLEAR_GROUP),
@@ -104,6 +105,7 @@ fn every_broken_rule_is_found_and_named() {
         (Fault::TakesEarlierEpochs, "an entry of an earlier epoch"),
         (Fault::TakesUnknownDomains, "an entry of an unknown domain"),
         (Fault::TakesUnknownOpsOfTheEngine, "op 2 of domain 0, which is not known"),
+        (Fault::TakesAnyPayloadOfTheEngine, "a payload of an unknown version is taken by op 3"),
         (Fault::RefusedOpMovesOn, "a state that has refused an entry with an unknown op is at the wrong position"),
         (Fault::ChangesBeforeDecoding, "a state that has refused a payload of an unknown version differs"),
         (Fault::RebuildKeepsOldState, "a state from images differs from a plain replay"),

@@ -38,6 +38,7 @@ pub(super) enum Fault {
     TakesEarlierEpochs,
     TakesUnknownDomains,
     TakesUnknownOpsOfTheEngine,
+    TakesAnyPayloadOfTheEngine,
     RefusedOpMovesOn,
     ChangesBeforeDecoding,
     RebuildKeepsOldState,
@@ -118,6 +119,10 @@ impl Shards {
         self.check_next(entry, fault)?;
         match (entry.domain, entry.op_type) {
             (DomainId::ENGINE, OP_EPOCH_START) => {}
+            (DomainId::ENGINE, OP_CLEAR_GROUP) => match self.clear_group(entry, held, fault) {
+                Err(ApplyError::Decode(_)) if fault == Fault::TakesAnyPayloadOfTheEngine => {}
+                done => done?,
+            },
             (DomainId::ENGINE, op_type)
                 if fault == Fault::TakesUnknownOpsOfTheEngine
                     && op_type > OP_EPOCH_START
