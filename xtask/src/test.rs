@@ -8,7 +8,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::steps::{self, Step};
 use crate::tools::{self, CXX, DENY, ETCD, ETCDCTL, GRPC_FOR_PYTHON, MACHETE, NEXTEST, Needs, PYTHON};
@@ -16,9 +16,12 @@ use crate::{arrows, bites, contract, fuzz, model, repo, walks, words};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only check the format, run clippy and the unit tests.
+    /// Only check the format, the arrows, the walks and the words, run clippy and the unit tests.
     #[arg(long)]
     quick: bool,
+    /// Run only the steps of these names, e.g. `--step words --step model`.
+    #[arg(long, value_name = "NAME")]
+    step: Vec<String>,
     /// Install what is missing without asking.
     #[arg(long)]
     yes: bool,
@@ -41,7 +44,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return steps::run_all(steps);
     }
     if args.quick {
-        return steps::run_all(vec![format(), clippy(), tests(Scope::Unit, &[])]);
+        return steps::run_all(vec![format(), arrows(), walks(), words(), clippy(), tests(Scope::Unit, &[])]);
+    }
+    if !args.step.is_empty() {
+        return steps::run_all(named(&args.step)?);
     }
     let (programs, tools) = (vec![CXX, ETCD, ETCDCTL, PYTHON], vec![DENY, MACHETE]);
     tools::ensure_all(&Needs { programs, tools, packages: vec![GRPC_FOR_PYTHON] }, args.yes)?;
@@ -55,14 +61,26 @@ fn filtered(scope: Scope, filters: &[String]) -> Vec<Step> {
     tests.into_iter().chain((!python.is_empty()).then(contract::step)).collect()
 }
 
+/// The steps of these names, in their order.
+fn named(names: &[String]) -> Result<Vec<Step>> {
+    let all = full_run();
+    let unknown = names.iter().find(|name| !all.iter().any(|step| step.name == **name));
+    let known: Vec<_> = all.iter().map(|step| step.name).collect();
+    if let Some(name) = unknown {
+        bail!("no step is called {name:?}; there are: {}", known.join(", "));
+    }
+    Ok(all.into_iter().filter(|step| names.iter().any(|name| step.name == *name)).collect())
+}
+
+/// What costs least comes first.
 fn full_run() -> Vec<Step> {
     vec![
         format(),
-        clippy(),
-        docs(),
         arrows(),
         walks(),
         words(),
+        clippy(),
+        docs(),
         dependencies(),
         unused_dependencies(),
         tests(Scope::All, &[]),
