@@ -204,7 +204,7 @@ impl Objects {
     ) -> (Vec<Removed<'a>>, u64) {
         let secret = writer.accounts.secret;
         let who = Who { client: run.call.client, tenant: run.tenant };
-        let decide = Decide::of(self, writer.deciding(who, &run.call));
+        let decide = Decide::of(self, writer.deciding(who, run.call));
         let mut removed = Vec::with_capacity(keys.len());
         let mut refused = 0;
         for key in keys {
