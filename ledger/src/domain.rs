@@ -42,7 +42,8 @@ pub trait Domain: Sized + 'static {
 
     fn shards(&self) -> &Self::Shards;
 
-    /// Of the cluster, as readers know it.
+    /// Of the cluster, as readers know it. Takes the writer lock, unless a domain knows it
+    /// otherwise: nothing that runs under that lock may ask.
     fn secret(&self) -> Secret {
         self.ledger().write().accounts.secret
     }

@@ -30,6 +30,7 @@ pub trait Shards<O> {
     /// Of each shard: those parts that are compared and repaired together.
     const BUCKETS: u32;
 
+    #[track_caller]
     fn lock(&self, shard: u32) -> Self::Locked<'_>;
 
     /// As kept. The writer lock is held while that of all shards is asked for.

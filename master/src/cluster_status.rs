@@ -40,7 +40,7 @@ impl Pair {
             version: self.seat.look(|member, _| member.election().seen()).map_or(0, |seen| seen.version),
             coordinator_trouble: counts.coordinator_trouble.lock().clone().unwrap_or_default(),
             has_primary: self.has_primary(),
-            born: known.as_ref().map_or(0, |known| known.record.born),
+            born: self.seat.look(|member, _| member.born()),
         }
     }
 

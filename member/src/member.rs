@@ -491,6 +491,12 @@ impl Member {
         self.election.record().or(self.last_read.as_ref())
     }
 
+    /// The epoch in which the cluster began with nothing, also where another member did that. 0:
+    /// not known.
+    pub fn born(&self) -> u64 {
+        self.known().map_or(0, |known| known.record.born)
+    }
+
     /// 0 until a record was seen.
     pub fn cluster_id(&self) -> u128 {
         self.known().map_or(0, |known| known.record.cluster_id)

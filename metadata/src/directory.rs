@@ -22,7 +22,7 @@ pub(crate) struct Directory {
     pub(crate) tasks: Tasks,
     pub(crate) objects: u64,
     pub(crate) evicted_total: u64,
-    /// Volatile: a put or a transfer has begun, or an object was there.
+    /// A put has begun. Told with an image, and in no digest.
     pub(crate) has_had_work: bool,
     /// What readers see has changed.
     pub(crate) view_stale: bool,

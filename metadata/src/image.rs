@@ -102,6 +102,7 @@ struct DirectoryHead {
     next_segment: SegmentIx,
     next_task: TaskId,
     evicted_total: u64,
+    has_had_work: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -131,6 +132,7 @@ pub(crate) fn capture_directory(dir: &Directory, image: &mut ImageWriter) -> u64
         next_segment: dir.segments.next_ix(),
         next_task: dir.tasks.next_id_given(),
         evicted_total: dir.evicted_total,
+        has_had_work: dir.has_had_work,
     });
     image.list(&segments, CHUNK_RECORDS);
     image.list(&retired, CHUNK_RECORDS);
@@ -171,6 +173,7 @@ pub(crate) fn read_directory(
     dir.segments.set_next_ix(head.next_segment);
     dir.tasks.set_next_id(head.next_task);
     dir.evicted_total = head.evicted_total;
+    dir.has_had_work = head.has_had_work;
     Ok((dir, records))
 }
 

@@ -305,7 +305,8 @@ impl Objects {
 
     /// Bounds of all clients together that are met: what needs more is refused.
     fn full(&self, accounts: &Accounts, dir: &Directory) -> Vec<AtBound> {
-        let Config { objects_max, segments_max, clients_max, tasks_max, retired_extents_max, .. } = self.config;
+        let Config { objects_max, segments_max, clients_max, tenants_max, tasks_max, retired_extents_max, .. } =
+            self.config;
         let have = [
             (Bound::Objects, dir.objects, objects_max),
             (Bound::Segments, dir.segments.len() as u64, segments_max as u64),
@@ -313,7 +314,12 @@ impl Objects {
             (Bound::Tasks, dir.tasks.len() as u64, tasks_max as u64),
             (Bound::RetiredExtents, dir.segments.retired_extents(), retired_extents_max),
         ];
-        let full = have.into_iter().filter(|(_, have, limit)| have >= limit);
+        let tenants = accounts.tenants.first_idle().is_none().then_some((
+            Bound::Tenants,
+            accounts.tenants.count_all() as u64,
+            tenants_max as u64,
+        ));
+        let full = have.into_iter().chain(tenants).filter(|(_, have, limit)| have >= limit);
         full.map(|(bound, have, limit)| AtBound { bound, have, limit }).collect()
     }
 

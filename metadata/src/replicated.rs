@@ -169,6 +169,7 @@ impl Shards<Own> for Objects {
     const COUNT: u32 = OBJECT_SHARDS as u32;
     const BUCKETS: u32 = SHARD_BUCKETS as u32;
 
+    #[track_caller]
     fn lock(&self, shard: u32) -> ScanGuard<'_> {
         self.scan(shard as usize)
     }

@@ -45,7 +45,7 @@ pub struct Own {
     pub(crate) rng: Rng,
     /// A put found no space since the last round of eviction, and an eviction could help it.
     pub(crate) pressed: bool,
-    /// This primary began anew with nothing: until then, by the TTL clock, clients of before may use what they were promised.
+    /// The cluster began anew with nothing: until then, by the TTL clock, clients of before may use what they were promised.
     pub(crate) closed_until_ms: u64,
     /// An eviction that takes several steps goes on until no more memory than this is used.
     pub(crate) evict_to: Option<u64>,

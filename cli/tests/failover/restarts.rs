@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use client::{Client, Options};
+use client::{Client, Options, PutOptions, PutStartItem};
 use tokio::time::sleep;
 
 use crate::check::{all_keys, check};
@@ -69,6 +69,27 @@ async fn cluster_whose_members_are_all_killed_begins_anew_with_nothing() {
     let load = Load::start(&cluster.addresses(), WRITERS, PAUSE).await;
     load.runs(200).await;
     check(&cluster, &load.stop().await).await;
+}
+
+/// What was promised before holds for a while, whichever member leads then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn member_that_takes_over_from_one_that_began_anew_hands_out_no_space_either() {
+    let args = ["--unclean", "cold", "--object-lease-ms", "1000", "--put-start-timeout-ms", "20000"];
+    let mut cluster = Cluster::start(&["a", "b"], Spec::with(&args)).await;
+    let (primary, _) = all_killed(&mut cluster).await;
+    cluster.restart(&primary);
+    cluster.in_sync().await;
+    for name in cluster.names_but(&primary) {
+        cluster.restart(&name);
+    }
+    let (first, _) = cluster.in_sync().await;
+    cluster.kill(&first);
+    cluster.led_by_one_of(&cluster.names_but(&first)).await;
+    let options = Options { deadline: Duration::from_millis(500), ..Options::new(cluster.addresses()) };
+    let client = Client::connect(options).await.expect("one of them leads");
+    let put = client.put_start(&[PutStartItem::new("key", 64)], PutOptions::default()).await;
+    let refused = put.expect_err("it is too early").to_string();
+    assert!(refused.contains("this cluster began anew with nothing"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

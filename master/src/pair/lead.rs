@@ -90,7 +90,7 @@ async fn changed(roles: &mut watch::Receiver<Role>) {
 }
 
 async fn lead(pair: &Pair, standby: Standby<Metadata>, epoch: u64) -> Life<Metadata> {
-    let rise = Rise::new(standby, epoch, pair.seat.look(|member, _| member.election().born()));
+    let rise = Rise::new(standby, epoch, pair.seat.look(|member, _| member.born()));
     apply_all(pair, &rise).await;
     let life = rise.begin(&*pair.node).unwrap_or_else(|error| lost(&pair.node, &error));
     // For operators who want the classic rule. No promise rests on it.

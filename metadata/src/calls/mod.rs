@@ -201,9 +201,10 @@ fn check_work_bounds(config: &Config, own: &Own, call: &Call<'_>, count: usize) 
     let Config { retired_extents_max, extents_per_address_max, client_puts_max, .. } = *config;
     let segments = &own.dir.segments;
     let extents = call.address.map_or(0, |address| segments.share_of(address).extents);
-    if extents >= extents_per_address_max {
-        let bound = Bound::ExtentsPerAddress;
-        return Err(CallRefused::at_bound(bound, extents, extents_per_address_max, BOUND_RETRY_MS));
+    // One address never has all, whatever the whole is.
+    let limit = extents_per_address_max.min(retired_extents_max.div_ceil(2));
+    if extents >= limit {
+        return Err(CallRefused::at_bound(Bound::ExtentsPerAddress, extents, limit, BOUND_RETRY_MS));
     }
     let retired = segments.retired_extents();
     if retired >= retired_extents_max {

@@ -70,8 +70,8 @@ impl Promises {
         }
     }
 
-    /// The cluster knows nothing of what was promised. Its first primary waits for this long before
-    /// it hands out any space, and clients mount again what they had: so far what was promised
+    /// The cluster knows nothing of what was promised. Each primary waits for this long before it
+    /// hands out the first space, and clients mount again what they had: so far what was promised
     /// holds.
     pub(crate) fn begin_anew(&mut self, until: u64) {
         for promise in &mut self.promises {

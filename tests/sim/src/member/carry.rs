@@ -179,7 +179,7 @@ impl SimMember {
         cx.tally.rebirths += u64::from(cx.checks.begins(epoch, until));
         cx.checks.births.leads(&cx.history, self.me, epoch, begins_after);
         cx.checks.acknowledged.leads(&cx.history, self.me, begins_after);
-        let rise = Rise::new(standby, epoch, self.core.election().born());
+        let rise = Rise::new(standby, epoch, self.core.born());
         let applied = std::iter::repeat_with(|| rise.apply()).find(|applied| *applied != Ok(true));
         let begun = applied.unwrap_or(Ok(false)).and_then(|_| rise.begin(&Stock::new(cx, self.me, self.ttl(cx))));
         let life = begun.unwrap_or_else(|error| applied_in_order::misfit(self.me, &error));
