@@ -33,11 +33,11 @@ fn every_step_of_a_full_run_says_what_to_do_when_it_fails() {
         names,
         [
             "format",
-            "clippy",
-            "docs",
             "arrows",
             "walks",
             "words",
+            "clippy",
+            "docs",
             "cargo deny",
             "cargo machete",
             "tests",

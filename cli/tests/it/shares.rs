@@ -88,7 +88,8 @@ async fn one_address_cannot_use_up_the_space_that_may_wait() {
     answer!(MountSegment, wire.call(Client::new(1).mount(vec![segment(1, 1 << 20)])));
     let give_up = async |channel: &Channel| {
         put(channel, "").await?;
-        let remove = RemoveAllRequest { caller: Client::new(1).caller(), force: true };
+        let caller = Client::new(1).caller().map(|caller| Caller { request_number: 0, ..caller });
+        let remove = RemoveAllRequest { caller, force: true };
         let removed = MetadataClient::new(channel.clone()).remove_all(remove).await;
         removed.map(drop).map_err(|status| from_status(&status))
     };
