@@ -316,9 +316,9 @@ component! {
         retired_extents_max: u64 = 4_000_000, "UNDERSTUDY_RETIRED_EXTENTS_MAX";
         /// Pieces of space at most that are of puts, copies and moves which clients of one address
         /// have begun: what they may be writing, and what they gave up and still waits for
-        /// `put_release_timeout_ms`; as far as this primary has seen them begun. Never more than half
-        /// of `retired_extents_max`. At the bound (looked at once for 256 items) puts, copies and
-        /// moves of that address are refused as OVERLOADED.
+        /// `put_release_timeout_ms`; as far as this primary has seen them begun. Never more than
+        /// half of `retired_extents_max`. At the bound (looked at once for 256 items) puts, copies
+        /// and moves of that address are refused as OVERLOADED.
         extents_per_address_max: u64 = 2_000_000, "UNDERSTUDY_EXTENTS_PER_ADDRESS_MAX";
         /// Clients at most.
         clients_max: usize = 65_536, "UNDERSTUDY_CLIENTS_MAX";
