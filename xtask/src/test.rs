@@ -36,18 +36,13 @@ const FUZZ_SECONDS: u32 = 10;
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.filters.is_empty() {
         let scope = if args.quick { Scope::Unit } else { Scope::All };
-        let steps = filtered(scope, &args.filters);
-        if steps.iter().any(|step| step.name == contract::NAME) {
-            let (programs, packages) = (vec![PYTHON], vec![GRPC_FOR_PYTHON]);
-            tools::ensure_all(&Needs { programs, packages, ..Needs::default() }, args.yes)?;
-        }
-        return steps::run_all(steps);
+        return run_some(filtered(scope, &args.filters), args.yes);
     }
     if args.quick {
         return steps::run_all(vec![format(), clippy(), tests(Scope::Unit, &[])]);
     }
     if !args.step.is_empty() {
-        return steps::run_all(named(&args.step)?);
+        return run_some(named(&args.step)?, args.yes);
     }
     let (programs, tools) = (vec![CXX, ETCD, ETCDCTL, PYTHON], vec![DENY, MACHETE]);
     tools::ensure_all(&Needs { programs, tools, packages: vec![GRPC_FOR_PYTHON] }, args.yes)?;
@@ -55,6 +50,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The step `python` is a test of that very name. All other filters go to the test runner.
+/// Asks for what these steps need, beside cargo's tools.
+fn run_some(steps: Vec<Step>, yes: bool) -> Result<()> {
+    if steps.iter().any(|step| step.name == contract::NAME) {
+        let (programs, packages) = (vec![PYTHON], vec![GRPC_FOR_PYTHON]);
+        tools::ensure_all(&Needs { programs, packages, ..Needs::default() }, yes)?;
+    }
+    steps::run_all(steps)
+}
+
 fn filtered(scope: Scope, filters: &[String]) -> Vec<Step> {
     let (python, others): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|filter| filter == contract::NAME);
     let tests = (!others.is_empty()).then(|| tests(scope, &others));
