@@ -183,8 +183,10 @@ pub struct Now {
 pub struct Address(NonZeroU64);
 
 impl Address {
+    /// Other bits are another address; the two largest numbers are no host's and no network's, and
+    /// count as one.
     pub fn new(bits: u64) -> Address {
-        Address(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
+        Address(NonZeroU64::MIN.saturating_add(bits))
     }
 }
 

@@ -90,7 +90,7 @@ fn entry_that_is_not_next_or_not_known_changes_nothing_and_one_that_does_not_fit
     ));
     assert!(matches!(refused(&Entry { payload: Bytes::new(), ..first.clone() }), ApplyError::Decode(_)));
     assert_eq!(shown(&other), before);
-    // An op that is nobody's request, under a number.
+    // An op that no client can request, under a number.
     let stamped = Entry { op_type: OP_CLEAR.number, ..first.clone() };
     assert!(matches!(refused(&stamped), ApplyError::Inconsistent { seq: 2, .. }));
     assert!(matches!(refused(first), ApplyError::Inconsistent { seq: 2, .. }), "it takes nothing more");

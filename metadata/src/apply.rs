@@ -205,7 +205,7 @@ impl Apply<'_> {
         let work = Unfinished { hash, tenant, since_ms: self.now_ms(), from, pieces: pieces as u64 };
         if self.accounts.is_live() {
             self.accounts.clients.ensure(client, work.since_ms);
-            self.dir.segments.change_share(work.from, |share| share.extents += work.pieces);
+            self.dir.segments.shares.change(work.from, |share| share.extents += work.pieces);
             self.dir.owners.ensure(client).unfinished.insert(id, work);
         }
     }
@@ -214,7 +214,7 @@ impl Apply<'_> {
         if self.accounts.is_live()
             && let Some(work) = self.dir.owners.get_mut(client).and_then(|owner| owner.unfinished.remove(&id))
         {
-            self.dir.segments.change_share(work.from, |share| share.extents -= work.pieces);
+            self.dir.segments.shares.change(work.from, |share| share.extents -= work.pieces);
         }
     }
 

@@ -9,7 +9,6 @@ use oplog::{Digest, DomainId};
 use crate::directory::Directory;
 use crate::op::Retire;
 use crate::owners::Owner;
-use crate::segments::change_share;
 use crate::state::Objects;
 use crate::types::{SegmentIx, SegmentKind, extent};
 use crate::view::View;
@@ -70,9 +69,9 @@ fn check_directory(accounts: &Accounts, dir: &Directory) -> Result<(), String> {
     dir.segments.check()?;
     let mut shares = dir.segments.counted_shares();
     for work in dir.owners.iter().flat_map(|(_, owner)| owner.unfinished.values()) {
-        change_share(&mut shares, work.from, |share| share.extents += work.pieces);
+        shares.change(work.from, |share| share.extents += work.pieces);
     }
-    same("what each address has", &shares, dir.segments.shares())?;
+    same("what each address has", &shares, &dir.segments.shares)?;
     dir.tasks.check()?;
     let nothing = Owner::default();
     for (id, _) in accounts.clients.iter() {

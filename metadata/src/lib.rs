@@ -51,6 +51,7 @@ mod repair;
 mod replicated;
 mod segments;
 mod shard;
+mod shares;
 mod space;
 mod state;
 mod steps;

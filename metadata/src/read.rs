@@ -314,11 +314,10 @@ impl Objects {
             (Bound::Tasks, dir.tasks.len() as u64, tasks_max as u64),
             (Bound::RetiredExtents, dir.segments.retired_extents(), retired_extents_max),
         ];
-        let tenants = accounts.tenants.first_idle().is_none().then_some((
-            Bound::Tenants,
-            accounts.tenants.count_all() as u64,
-            tenants_max as u64,
-        ));
+        // An idle tenant makes room, and a cluster without tenants wants none.
+        let tenants = accounts.tenants.count_all() as u64;
+        let is_full = accounts.tenants.first_idle().is_none() && tenants > 1;
+        let tenants = is_full.then_some((Bound::Tenants, tenants, tenants_max as u64));
         let full = have.into_iter().chain(tenants).filter(|(_, have, limit)| have >= limit);
         full.map(|(bound, have, limit)| AtBound { bound, have, limit }).collect()
     }

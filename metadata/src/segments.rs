@@ -18,6 +18,7 @@ use crate::op::{Retire, SegmentRecord};
 use crate::open::{Holding, Open};
 use crate::queue::Queue;
 use crate::ranges::{Extent, Ranges};
+use crate::shares::Shares;
 use crate::space::{RangeError, Space};
 use crate::types::{Place, SegmentId, SegmentIx, SegmentKind, extent};
 
@@ -114,14 +115,6 @@ pub(crate) struct Retired {
     pub(crate) since_ms: u64,
     /// Volatile: the address whose clients began to write here, and gave it up.
     pub(crate) from: Option<Address>,
-}
-
-/// What the clients of one address have. Volatile: the primary counts what it decided itself.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(crate) struct Share {
-    pub(crate) segments: usize,
-    /// Replicas that they may be writing, and retired extents of those that they gave up.
-    pub(crate) extents: u64,
 }
 
 #[derive(Debug)]
@@ -301,7 +294,7 @@ pub(crate) struct Segments {
     memory_used_bytes: u64,
     retired_bytes: u64,
     retired_extents: u64,
-    by_address: BTreeMap<Address, Share>,
+    pub(crate) shares: Shares,
 }
 
 impl Segments {
@@ -376,18 +369,6 @@ impl Segments {
 
     pub(crate) fn retired_extents(&self) -> u64 {
         self.retired_extents
-    }
-
-    pub(crate) fn share_of(&self, address: Address) -> Share {
-        self.by_address.get(&address).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn shares(&self) -> &BTreeMap<Address, Share> {
-        &self.by_address
-    }
-
-    pub(crate) fn change_share(&mut self, address: Option<Address>, change: impl FnOnce(&mut Share)) {
-        change_share(&mut self.by_address, address, change);
     }
 
     pub(crate) fn get(&self, ix: SegmentIx) -> Option<&Segment> {
@@ -478,7 +459,7 @@ impl Segments {
             self.memory_bytes += info.size;
         }
         let segment = Segment::new(info, from);
-        self.change_share(from, |share| share.segments += 1);
+        self.shares.change(from, |share| share.segments += 1);
         self.free_digest += segment.free_digest();
         self.by_ix.insert(ix, segment);
         self.list(ix, state);
@@ -549,7 +530,7 @@ impl Segments {
             self.memory_bytes -= segment.info.size;
         }
         self.unlist(ix);
-        self.change_share(segment.from, |share| share.segments -= 1);
+        self.shares.change(segment.from, |share| share.segments -= 1);
         self.by_id.remove(&segment.info.id);
         forget(&mut self.by_name, &segment.info.name, ix);
         forget(&mut self.by_host, &segment.info.host, ix);
@@ -676,7 +657,7 @@ impl Segments {
             self.digest -= retired_digest(ix, retire, &extent);
             self.retired_bytes -= extent.bytes;
             self.retired_extents -= 1;
-            change_share(&mut self.by_address, extent.from, |share| share.extents -= 1);
+            self.shares.change(extent.from, |share| share.extents -= 1);
             segment.retired_bytes -= extent.bytes;
             if let Some(space) = &mut segment.space {
                 let before = space.digest();
@@ -689,12 +670,12 @@ impl Segments {
     }
 
     /// What each address has here, counted.
-    pub(crate) fn counted_shares(&self) -> BTreeMap<Address, Share> {
-        let mut counted = BTreeMap::new();
+    pub(crate) fn counted_shares(&self) -> Shares {
+        let mut counted = Shares::default();
         for segment in self.by_ix.values() {
-            change_share(&mut counted, segment.from, |share| share.segments += 1);
+            counted.change(segment.from, |share| share.segments += 1);
             for extent in segment.after_lease.iter().chain(segment.after_put.iter()) {
-                change_share(&mut counted, extent.from, |share| share.extents += 1);
+                counted.change(extent.from, |share| share.extents += 1);
             }
         }
         counted
@@ -771,20 +752,6 @@ impl Segments {
             return Err(SegmentError::Full { ix, bytes });
         }
         self.free_or_retire(ix, Retired { address, bytes, since_ms: 0, from: None }, retire)
-    }
-}
-
-/// An address that has nothing any more takes no memory.
-pub(crate) fn change_share(
-    shares: &mut BTreeMap<Address, Share>,
-    address: Option<Address>,
-    change: impl FnOnce(&mut Share),
-) {
-    let Some(address) = address else { return };
-    let share = shares.entry(address).or_default();
-    change(share);
-    if *share == Share::default() {
-        shares.remove(&address);
     }
 }
 

@@ -200,7 +200,7 @@ fn check_work_bounds(config: &Config, own: &Own, call: &Call<'_>, count: usize) 
     }
     let Config { retired_extents_max, extents_per_address_max, client_puts_max, .. } = *config;
     let segments = &own.dir.segments;
-    let extents = call.address.map_or(0, |address| segments.share_of(address).extents);
+    let extents = segments.shares.of(call.address).extents;
     // One address never has all, whatever the whole is.
     let limit = extents_per_address_max.min(retired_extents_max.div_ceil(2));
     if extents >= limit {

@@ -291,8 +291,8 @@ impl<const REMOUNT: bool> ItemCall for Mount<REMOUNT> {
         if bytes > limit {
             return Err(Refusal::Overloaded(AtBound { bound: Bound::ClientSegmentBytes, have: bytes, limit }));
         }
-        let mounted = cx.from.map_or(0, |address| segments.share_of(address).segments);
-        cx.check_bound(Bound::SegmentsPerAddress, mounted as u64, cx.config.segments_per_address_max as u64)?;
+        let mounted = segments.shares.of(cx.from).segments as u64;
+        cx.check_bound(Bound::SegmentsPerAddress, mounted, cx.config.segments_per_address_max as u64)?;
         check_shared(cx, item)?;
         Ok(Mounted::New { ix: segments.next_ix(), record })
     }

@@ -34,7 +34,7 @@ fn next_drained(step: &mut Stepping<'_, '_, Objects>) -> Option<SegmentIx> {
     drained
 }
 
-/// One that is going and that holds something, or that nobody uses any more.
+/// One that is going and that holds something, or that no client can be using any more.
 fn next_to_empty(step: &mut Stepping<'_, '_, Objects>) -> Option<SegmentIx> {
     let segments = &step.writer.own.dir.segments;
     let mut last = step.writer.own.rounds.unmounting;
@@ -46,7 +46,7 @@ fn next_to_empty(step: &mut Stepping<'_, '_, Objects>) -> Option<SegmentIx> {
     next
 }
 
-/// The newest holders go first: the list shrinks from its end, and nobody has to move.
+/// The newest holders go first: the list shrinks from its end, and no holder has to move.
 fn unmount_step(step: &mut Stepping<'_, '_, Objects>, segment: SegmentIx) -> Result<(), CallRefused> {
     let holders = step.writer.own.dir.segments.get(segment).map(|segment| segment.holders());
     let count = holders.map_or(0, Holders::len);

@@ -130,12 +130,14 @@ fn no_space_is_given_out_in_a_cluster_that_began_anew_before_earlier_promises_ar
     primary.pass(1);
     start_many(&primary, 1, &["a"]).unwrap();
     start_many(&primary.fail_over(), 1, &["b"]).expect("puts have begun: the wait was over");
+    one(primary.state.remove(&primary.call(1), true, &[b"a"])).unwrap();
+    start_many(&primary.fail_over_to_rebuilt(), 1, &["b"]).expect("an image tells that, too, where nothing is left");
     let first = Primary::anew(config(), 1);
     first.mount(1, memory(1, "m1", 1 << 20)).unwrap();
     start_many(&first, 1, &["a"]).expect("nothing was promised before the first epoch");
 }
 
-/// What they may be writing, and what they gave up and nobody may use yet.
+/// What its clients may be writing, and what they gave up and no client may use yet.
 #[test]
 fn one_address_takes_no_more_than_its_share_of_the_space_that_waits() {
     let primary = Primary::with(Config { extents_per_address_max: 6, ..config() });
@@ -202,6 +204,28 @@ fn one_address_mounts_no_more_than_its_share_of_the_segments() {
     primary.step_to_the_end();
     mount(3, 7, 4).unwrap();
     primary.state.check().unwrap();
+}
+
+/// What `health` tells: nothing more of these can be had by any client.
+#[test]
+fn bounds_of_all_clients_together_are_told_once_they_are_met() {
+    let bounds = Config { objects_max: 1, segments_max: 2, clients_max: 3, tenants_max: 2, tasks_max: 2, ..config() };
+    let primary = Primary::with(Config { finished_tasks_max: 1, ..bounds });
+    let full = || primary.state.totals().full.iter().map(|at| (at.bound, at.have, at.limit)).collect::<Vec<_>>();
+    assert_eq!(full(), []);
+    primary.mount(1, memory(1, "m1", 1 << 20)).unwrap();
+    primary.put(1, "a", 1);
+    assert_eq!(full(), [(Bound::Objects, 1, 1)]);
+    one(primary.state.remove(&primary.call(1), true, &[b"a"])).unwrap();
+    assert_eq!(full(), [], "there is room again");
+    primary.mount(2, memory(2, "m2", 1 << 20)).unwrap();
+    primary.state.remount(&primary.call(3), &[]).unwrap();
+    assert_eq!(full(), [(Bound::Segments, 2, 2), (Bound::Clients, 3, 3)]);
+    primary.state.set_tenant_quota("blue", 1 << 20, primary.now()).unwrap();
+    assert_eq!(full()[2..], [(Bound::Tenants, 2, 2)], "a quota keeps it");
+    primary.state.set_tenant_quota("blue", 0, primary.now()).unwrap();
+    assert_eq!(full().len(), 2, "an idle tenant makes room");
+    assert_eq!(Primary::with(Config { tenants_max: 1, ..config() }).state.totals().full, [], "none are wanted");
 }
 
 /// Puts that are begun and removed at once: their space waits for the time-out of a release, however many there are.

@@ -334,6 +334,11 @@ impl Primary {
     }
 
     /// The end of this primary: a follower leads, at the same time.
+    /// Another member that was rebuilt from images takes over.
+    pub(crate) fn fail_over_to_rebuilt(&self) -> Primary {
+        Primary::promoted_in(self.rebuilt(), self.config.clone(), self.now_ms.get(), self.born)
+    }
+
     pub(crate) fn fail_over(&self) -> Primary {
         Primary::promoted_in(self.follower(), self.config.clone(), self.now_ms.get(), self.born)
     }

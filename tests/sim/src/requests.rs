@@ -160,7 +160,7 @@ impl Request {
             client: self.client,
             number: self.number,
             answered_below: self.answered_below,
-            address: Some(Address::new(u64::from(self.host) + 1)),
+            address: Some(Address::new(self.host.into())),
             tenant: &in_tenant,
             now,
         };
